@@ -1,0 +1,58 @@
+# Every target works from a fresh clone: only python3 (3.11 or newer) and make are needed, .venv is made on first use.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+CHECKED := $(wildcard src tests benchmarks examples *.py)
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+
+.DEFAULT_GOAL := help
+.PHONY: run demo test check bench clean help
+
+help:
+	@echo 'make demo    the whole system against the built-in exchange simulator, no network'
+	@echo 'make run     the whole system, live'
+	@echo 'make test    the tests'
+	@echo 'make check   lint, format, types, import rules'
+	@echo 'make bench   the figures quoted in the README'
+	@echo 'make clean   remove caches and build output (rm -r .venv for the rest)'
+	@echo 'Options go through ARGS: make demo ARGS="--seconds 20"'
+
+run: .venv/.base
+	@$(BIN)/liqtape run $(ARGS)
+
+demo: .venv/.base
+	@$(BIN)/liqtape demo $(ARGS)
+
+test: .venv/.dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.dev
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy $(CHECKED)
+	$(BIN)/lint-imports
+
+bench: .venv/.dev
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
+	find src tests $(wildcard benchmarks examples) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The build backend is installed first and used without isolation, so that it is pinned like everything else.
+define install
+	@$(BIN)/python $(NEW_ENOUGH) 2>/dev/null || $(PYTHON) $(NEW_ENOUGH) || \
+		{ echo 'liqtape needs Python 3.11 or newer. Name one: make $(MAKECMDGOALS) PYTHON=python3.12' >&2; exit 1; }
+	@$(BIN)/python $(NEW_ENOUGH) 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	@echo 'Installing $(1) into .venv (first time, or the dependencies changed) ...' >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '$(2)'
+endef
+
+.venv/.base: pyproject.toml constraints.txt
+	$(call install,liqtape,.)
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt
+	$(call install,liqtape and its development tools,.[dev])
+	@touch .venv/.base $@
