@@ -1,0 +1,42 @@
+"""When a venue's feed was live: the intervals coverage is computed from."""
+
+__all__ = ["Feed"]
+
+
+class Feed:
+    """Live intervals of one venue's feed, oldest first; only what the largest window can see is kept.
+
+    >>> feed = Feed(); feed.up(0); feed.down(5_000); feed.up(8_000)
+    >>> feed.exposure_ms(0, 10_000)
+    7000
+    """
+
+    __slots__ = ("ended", "since")
+
+    def __init__(self) -> None:
+        self.since: int | None = None
+        self.ended: list[tuple[int, int]] = []  # (up, down)
+
+    def up(self, at_ms: int) -> None:
+        """The feed is live from `at_ms`; a second `up` changes nothing."""
+        if self.since is None:
+            # Never overlap what was already counted, whatever the caller's clock did.
+            self.since = max(at_ms, self.ended[-1][1]) if self.ended else at_ms
+
+    def down(self, at_ms: int) -> None:
+        """The feed was last seen live at `at_ms`; a second `down` changes nothing."""
+        if self.since is not None:
+            self.ended.append((self.since, max(at_ms, self.since)))
+            self.since = None
+
+    def exposure_ms(self, from_ms: int, until_ms: int) -> int:
+        """Milliseconds of (from, until] in which the feed was live."""
+        live = 0 if self.since is None else max(0, until_ms - max(self.since, from_ms))
+        for up, down in self.ended:
+            live += max(0, min(down, until_ms) - max(up, from_ms))
+        return live
+
+    def forget(self, before_ms: int) -> None:
+        """Drop intervals that ended before `before_ms`."""
+        while len(self.ended) > 1 and self.ended[0][1] < before_ms:
+            del self.ended[0]

@@ -1,0 +1,147 @@
+"""One side of one (instrument, venue): times and USD in order, and cursors that answer windows without rescanning.
+
+Naive: keep the events, count those inside the window each time (O(n) an evaluation). Here times and prefix sums of USD
+sit in two compact arrays; a window is the difference of two cursors, and a cursor only walks over events it has not
+passed yet, so an event costs the same whatever the window holds. 16 bytes an event.
+"""
+
+from __future__ import annotations  # array[int] cannot be evaluated before Python 3.12
+
+from array import array
+from bisect import bisect_right
+from itertools import pairwise
+
+__all__ = ["HEAD", "MOMENT", "OFFSETS_MS", "RETAIN_MS", "Lane"]
+
+OFFSETS_MS = (0, 10_000, 30_000, 60_000, 300_000, 20_000)
+"""Cursor k stands behind the last event with time <= now - OFFSETS_MS[k]."""
+
+HEAD = 0
+_LARGEST = 4
+MOMENT = 5
+"""The cursor of the acceleration horizon H = 20 s; between it and HEAD the sum of times is kept."""
+
+RETAIN_MS = 302_000
+"""Largest window plus the 2 s by which an evaluation may lie before the newest event."""
+
+_SLACK = 256
+_DEAD_SHARE = 32  # trim when 1/32 may be dead: keeps an event at 16 x (1 + 1/16 growth + 1/32) < 18 bytes
+
+
+class Lane:
+    """Liquidations of one side, oldest first.
+
+    >>> lane = Lane()
+    >>> lane.add(1_000, 5); lane.add(11_000, 7); lane.advance(11_000)
+    >>> lane.count(1), lane.micro(1)
+    (1, 7)
+    """
+
+    __slots__ = ("at", "micro_sums", "moment", "times", "trim_at")
+
+    def __init__(self) -> None:
+        self.times: array[int] = array("q")
+        self.micro_sums: array[int] | list[int] = array("q", (0,))  # micro_sums[i]: USD of the first i events + const
+        self.at = [0] * len(OFFSETS_MS)
+        self.moment = 0  # sum of times between cursor MOMENT and cursor HEAD
+        self.trim_at = _SLACK
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def add(self, event_ms: int, micro: int) -> None:
+        """Put an event in its place: O(1) at the end, O(k) when k events are newer."""
+        times, sums = self.times, self.micro_sums
+        if times and event_ms < times[-1]:
+            self._insert(event_ms, micro)
+            return
+        try:
+            sums.append(sums[-1] + micro)
+        except OverflowError:  # 9.2e12 USD since the sums began: begin them again
+            self.micro_sums = _compact([*_rebased(sums), sums[-1] - sums[0] + micro])
+        times.append(event_ms)
+
+    def _insert(self, event_ms: int, micro: int) -> None:
+        times, at = self.times, self.at
+        place = bisect_right(times, event_ms)
+        if at[MOMENT] <= place < at[HEAD]:
+            self.moment += event_ms
+        for k, passed in enumerate(at):
+            if place < passed:
+                at[k] = passed + 1
+        times.insert(place, event_ms)
+        sums = self.micro_sums
+        newer = [s + micro for s in sums[place:]]
+        if isinstance(sums, list):
+            sums[place + 1 :] = newer
+            return
+        try:
+            sums[place + 1 :] = array("q", newer)
+        except OverflowError:
+            self.micro_sums = _compact(_rebased([*sums[: place + 1], *newer]))
+
+    def advance(self, now_ms: int) -> None:
+        """Move every cursor to evaluation time `now_ms` (forwards, or back by what is retained)."""
+        times, at = self.times, self.at
+        size = len(times)
+        for k, offset in enumerate(OFFSETS_MS):
+            limit = now_ms - offset
+            i = at[k]
+            if i < size and times[i] <= limit:
+                j = i + 1
+                if j < size and times[j] <= limit:
+                    j = bisect_right(times, limit, j + 1, size)
+            elif i and times[i - 1] > limit:
+                j = bisect_right(times, limit, 0, i - 1)
+            else:
+                continue
+            at[k] = j
+            if k == HEAD:
+                self.moment += sum(times[i:j]) - sum(times[j:i])
+            elif k == MOMENT:
+                self.moment += sum(times[j:i]) - sum(times[i:j])
+
+    def count(self, k: int) -> int:
+        """Events in the window of cursor k, after `advance`."""
+        return self.at[HEAD] - self.at[k]
+
+    def micro(self, k: int) -> int:
+        """USD in the window of cursor k, in micro-USD, after `advance`."""
+        return self.micro_sums[self.at[HEAD]] - self.micro_sums[self.at[k]]
+
+    def values(self, k: int) -> list[int]:
+        """USD of each event in the window of cursor k, in micro-USD: O(window)."""
+        return [b - a for a, b in pairwise(self.micro_sums[self.at[k] : self.at[HEAD] + 1])]
+
+    def is_mostly_dead(self) -> bool:
+        """Whether more than half of a not quite small lane has left every window."""
+        gone = self.at[_LARGEST]
+        return gone > _SLACK and 2 * gone > len(self.times)
+
+    def trim(self, horizon_ms: int) -> None:
+        """Forget events with time <= `horizon_ms`; call when `len(lane) >= lane.trim_at` or `is_mostly_dead`."""
+        dead = bisect_right(self.times, horizon_ms)
+        if dead:
+            first, head = self.at[MOMENT], self.at[HEAD]
+            self.moment -= sum(self.times[min(first, dead) : min(head, dead)])
+            self.at = [max(0, i - dead) for i in self.at]
+            # A slice is a fresh, exactly sized array: after a burst the memory goes back.
+            self.times = self.times[dead:]
+            self.micro_sums = self.micro_sums[dead:]
+            if isinstance(self.micro_sums, list):
+                self.micro_sums = _compact(_rebased(self.micro_sums))
+        size = len(self.times)
+        self.trim_at = size + size // _DEAD_SHARE + _SLACK
+
+
+def _rebased(sums: array[int] | list[int]) -> list[int]:
+    base = sums[0]
+    return [s - base for s in sums]
+
+
+def _compact(sums: list[int]) -> array[int] | list[int]:
+    """64-bit storage where the sums fit, unbounded integers where they do not."""
+    try:
+        return array("q", sums)
+    except OverflowError:
+        return sums

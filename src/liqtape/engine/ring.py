@@ -1,0 +1,77 @@
+"""The liquidations of one instrument on one venue: a lane per side, and the seconds that saw a print."""
+
+from __future__ import annotations  # array[int] cannot be evaluated before Python 3.12
+
+from array import array
+from bisect import bisect_left, bisect_right, insort
+
+from liqtape.engine.lane import HEAD, RETAIN_MS, Lane
+from liqtape.events import Side
+
+__all__ = ["Ring", "SlotRing"]
+
+_SLOTS_KEPT = 2 * RETAIN_MS // 1000
+
+
+class Ring:
+    """Both sides of one (instrument, venue)."""
+
+    __slots__ = ("long", "short")
+
+    def __init__(self) -> None:
+        self.long = Lane()
+        self.short = Lane()
+
+    def add(self, side: Side, event_ms: int, micro: int, horizon_ms: int) -> None:
+        """Add an event; what is not newer than `horizon_ms` may be forgotten."""
+        lane = self.long if side == "long" else self.short
+        lane.add(event_ms, micro)
+        if len(lane.times) >= lane.trim_at:
+            lane.trim(horizon_ms)
+
+    def advance(self, now_ms: int, horizon_ms: int) -> None:
+        """Move the windows to `now_ms`, and give back memory when most of a lane has left them."""
+        for lane in (self.long, self.short):
+            if lane.times:
+                lane.advance(now_ms)
+                if lane.is_mostly_dead():
+                    lane.trim(horizon_ms)
+
+
+class SlotRing(Ring):
+    """A ring of a throttled venue, which prints at most one liquidation per symbol and clock second.
+
+    Keeps the distinct seconds that saw a print, so that the number of taken slots of a window is a difference too.
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: array[int] = array("q")
+
+    def add(self, side: Side, event_ms: int, micro: int, horizon_ms: int) -> None:
+        super().add(side, event_ms, micro, horizon_ms)
+        second, seconds = event_ms // 1000, self.seconds
+        if not seconds or second > seconds[-1]:
+            seconds.append(second)
+            if len(seconds) > _SLOTS_KEPT:
+                self.seconds = seconds[bisect_left(seconds, horizon_ms // 1000) :]
+        elif seconds[bisect_left(seconds, second)] != second:
+            insort(seconds, second)
+
+    def taken(self, k: int, width_ms: int, now_ms: int) -> int:
+        """Distinct clock seconds with a print in (now - width, now], after `advance`; k is the window's cursor.
+
+        Seconds wholly inside are counted from the list; the two the window cuts through count when an event of theirs
+        lies inside.
+        """
+        first, last = (now_ms - width_ms) // 1000, now_ms // 1000
+        inner = bisect_left(self.seconds, last) - bisect_right(self.seconds, first)
+        cut_old = cut_new = False
+        for lane in (self.long, self.short):
+            start, end = lane.at[k], lane.at[HEAD]
+            if start < end:
+                cut_old |= lane.times[start] // 1000 == first
+                cut_new |= lane.times[end - 1] // 1000 == last
+        return inner + cut_old + cut_new

@@ -1,0 +1,245 @@
+"""The velocity engine: exact event-time windows per instrument, summed over its venues.
+
+Naive: one sorted list per instrument. But venues are late independently of each other, and an operator asks
+"which venue?"; so there is one ring per (instrument, venue), each in order almost always, and an instrument is the sum
+of its rings.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from liqtape.engine.acceleration import slope, slope_error
+from liqtape.engine.cascade import plain_level
+from liqtape.engine.coverage import Feed
+from liqtape.engine.lane import MOMENT, RETAIN_MS
+from liqtape.engine.ring import Ring, SlotRing
+from liqtape.engine.throttle import corrected_rate
+from liqtape.engine.window import Window
+from liqtape.events import WINDOWS, Liquidation, VelocityMetrics
+from liqtape.money import MICRO, micro_usd
+
+__all__ = ["THROTTLED", "VelocityEngine"]
+
+THROTTLED = frozenset({"binance", "okx"})
+"""Venues that print at most one liquidation per symbol and second."""
+
+_HORIZON_S = 20
+_BACK_MS = 2_000
+_LARGEST_MS = 1000 * WINDOWS[-1]
+_CURSORS = tuple(enumerate(WINDOWS, start=1))  # cursor k of a lane bounds window WINDOWS[k - 1]
+
+
+class _Series:
+    """All rings of one instrument."""
+
+    __slots__ = ("evaluated_ms", "late_total", "rings", "venues")
+
+    def __init__(self) -> None:
+        self.rings: dict[str, Ring] = {}
+        self.venues: set[str] = set()
+        self.evaluated_ms = -1
+        self.late_total = 0
+
+
+class VelocityEngine:
+    """Counts, USD, velocity, acceleration and coverage of every instrument; no clock, no I/O.
+
+    >>> engine = VelocityEngine()
+    >>> engine.add(Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 80_000.0, "bankruptcy", 0.01, 800.0, 1_000_000))
+    True
+    >>> metrics = engine.metrics("BTCUSDT", 1_005_000)
+    >>> metrics.event_count_10s, metrics.velocity_10s, metrics.total_value_usd
+    (1, 0.1, 800.0)
+    """
+
+    def __init__(self, throttled: Collection[str] = THROTTLED) -> None:
+        self.btc_price: float | None = None
+        self.newest_ms = 0
+        self.late_total = 0
+        self.late_dropped_total = 0
+        self._throttled = frozenset(throttled)
+        self._series: dict[str, _Series] = {}
+        self._feeds: dict[str, Feed] = {}
+
+    def instruments(self) -> list[str]:
+        """Every instrument that has had an event."""
+        return list(self._series)
+
+    def feed_up(self, venue: str, at_ms: int) -> None:
+        """The venue's feed is live from `at_ms` on (its subscription was confirmed)."""
+        self._feeds.setdefault(venue, Feed()).up(at_ms)
+
+    def feed_down(self, venue: str, at_ms: int) -> None:
+        """The venue's feed was last seen live at `at_ms`."""
+        self._feeds.setdefault(venue, Feed()).down(at_ms)
+
+    def carry(self, venue: str, instrument: str) -> None:
+        """The venue offers the instrument, so its outages make the instrument's windows partial."""
+        series = self._series.get(instrument)
+        if series is None:
+            series = self._series[instrument] = _Series()
+        series.venues.add(venue)
+
+    def add(self, liquidation: Liquidation) -> bool:
+        """Add one liquidation, in any order. O(1) in order, O(k) in its own ring when k events are newer.
+
+        Returns False when it is too old for any window (`late_dropped_total`). An event without a notional counts in
+        the counts and adds no USD.
+        """
+        event_ms = liquidation.event_ms
+        if event_ms > self.newest_ms:
+            self.newest_ms = event_ms
+        elif event_ms <= self.newest_ms - RETAIN_MS:
+            self.late_dropped_total += 1
+            return False
+        venue = liquidation.venue
+        series = self._series.get(liquidation.instrument)
+        if series is None:
+            series = self._series[liquidation.instrument] = _Series()
+        ring = series.rings.get(venue)
+        if ring is None:
+            ring = series.rings[venue] = SlotRing() if venue in self._throttled else Ring()
+            series.venues.add(venue)
+        if event_ms <= series.evaluated_ms:
+            series.late_total += 1
+            self.late_total += 1
+        usd = liquidation.notional_usd
+        micro = 0 if usd is None else micro_usd(usd)
+        ring.add(liquidation.side, event_ms, micro, self.newest_ms - RETAIN_MS)
+        return True
+
+    def heat(self, instrument: str, now_ms: int) -> tuple[int, float]:
+        """(liquidations in the last 10 s, acceleration): what the threshold rule needs after each event."""
+        series = self._advanced(instrument, now_ms)
+        if series is None:
+            return 0, 0.0
+        count = 0
+        for ring in series.rings.values():
+            count += ring.long.count(1) + ring.short.count(1)
+        return count, slope(*_moment(series), now_ms, _HORIZON_S)
+
+    def window(self, instrument: str, seconds: int, now_ms: int, venue: str | None = None) -> Window | None:
+        """One window with standard errors, of the instrument or of one of its venues; None if never seen.
+
+        Costs O(events in the window), because of the sum of squares. Raises ValueError for another length than 10, 30,
+        60 or 300 s.
+        """
+        k = WINDOWS.index(seconds) + 1
+        series = self._advanced(instrument, now_ms)
+        if series is None or (venue is not None and venue not in series.rings):
+            return None
+        rings = [ring for name, ring in series.rings.items() if venue in (None, name)]
+        lanes = [lane for ring in rings for lane in (ring.long, ring.short)]
+        exposures = self._exposures_ms([venue] if venue else series.venues, seconds, now_ms)
+        return Window(
+            seconds,
+            sum(ring.long.count(k) for ring in rings),
+            sum(ring.short.count(k) for ring in rings),
+            sum(ring.long.micro(k) for ring in rings),
+            sum(ring.short.micro(k) for ring in rings),
+            sum(micro * micro for lane in lanes for micro in lane.values(k)),
+            min(exposures, default=None),
+        )
+
+    def metrics(self, instrument: str, now_ms: int) -> VelocityMetrics | None:
+        """All metrics at evaluation time `now_ms`; None for an instrument never seen, zeros after its events left.
+
+        `now_ms` may lie up to 2 s before the newest event added; newer events are then left out. Earlier raises
+        ValueError, because what it would need may be forgotten.
+        """
+        series = self._advanced(instrument, now_ms)
+        if series is None:
+            return None
+        series.evaluated_ms = max(series.evaluated_ms, now_ms)
+        long_count, short_count, long_micro, short_micro = _totals(series)
+        count = [a + b for a, b in zip(long_count, short_count, strict=True)]
+        micro = [a + b for a, b in zip(long_micro, short_micro, strict=True)]
+        estimates, saturated = self._estimates(series, now_ms)
+        coverage, partial = self._coverage(series, now_ms)
+        in_horizon, sum_ms = _moment(series)
+        acceleration = slope(in_horizon, sum_ms, now_ms, _HORIZON_S)
+        velocity_10s = count[0] / WINDOWS[0]
+        row: list[Any] = [
+            instrument,
+            now_ms / 1000,
+            *count,
+            *(n / w for n, w in zip(count, WINDOWS, strict=True)),
+            acceleration,
+            micro[-1] / MICRO,
+            self.btc_price,
+            None,
+            *(m / (MICRO * w) for m, w in zip(micro, WINDOWS, strict=True)),
+            *long_count,
+            *short_count,
+            *(m / MICRO for m in long_micro),
+            *(m / MICRO for m in short_micro),
+            slope_error(in_horizon, _HORIZON_S),
+            *coverage,
+            *estimates,
+            saturated,
+            None,
+            plain_level(velocity_10s, acceleration),
+            series.late_total,
+            partial,
+        ]
+        return VelocityMetrics(*row)
+
+    def _advanced(self, instrument: str, now_ms: int) -> _Series | None:
+        if now_ms < self.newest_ms - _BACK_MS:
+            raise ValueError(f"evaluation at {now_ms} lies more than 2 s before the newest event, {self.newest_ms}")
+        series = self._series.get(instrument)
+        if series is None:
+            return None
+        horizon_ms = self.newest_ms - RETAIN_MS
+        for ring in series.rings.values():
+            ring.advance(now_ms, horizon_ms)
+        return series
+
+    def _estimates(self, series: _Series, now_ms: int) -> tuple[list[float], bool]:
+        """Velocities with the throttled venues corrected, and whether any of them was saturated."""
+        rates = [0.0] * len(WINDOWS)
+        saturated = False
+        for ring in series.rings.values():
+            for k, seconds in _CURSORS:
+                if isinstance(ring, SlotRing):
+                    corrected = corrected_rate(seconds, ring.taken(k, 1000 * seconds, now_ms))
+                    rates[k - 1] += corrected.rate
+                    saturated |= corrected.saturated
+                else:
+                    rates[k - 1] += (ring.long.count(k) + ring.short.count(k)) / seconds
+        return rates, saturated
+
+    def _exposures_ms(self, venues: Collection[str], seconds: int, now_ms: int) -> list[int]:
+        feeds = [self._feeds[venue] for venue in venues if venue in self._feeds]
+        return [feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds]
+
+    def _coverage(self, series: _Series, now_ms: int) -> tuple[list[float | None], bool]:
+        """Coverage of each window, the least of the venues that carry the instrument, and whether one has a hole."""
+        coverage: list[float | None] = []
+        for seconds in WINDOWS:
+            least = min(self._exposures_ms(series.venues, seconds, now_ms), default=None)
+            coverage.append(None if least is None else least / (1000 * seconds))
+        largest = coverage[-1]
+        return coverage, largest is not None and largest < 1
+
+
+def _totals(series: _Series) -> tuple[list[int], list[int], list[int], list[int]]:
+    """(long counts, short counts, long micro-USD, short micro-USD) per window, summed over the rings."""
+    size = len(WINDOWS)
+    long_count, short_count, long_micro, short_micro = [0] * size, [0] * size, [0] * size, [0] * size
+    for ring in series.rings.values():
+        for lane, counts, micros in ((ring.long, long_count, long_micro), (ring.short, short_count, short_micro)):
+            if lane.times:
+                for w in range(size):
+                    counts[w] += lane.count(w + 1)
+                    micros[w] += lane.micro(w + 1)
+    return long_count, short_count, long_micro, short_micro
+
+
+def _moment(series: _Series) -> tuple[int, int]:
+    """(events in the acceleration horizon, sum of their times in ms)."""
+    count = sum_ms = 0
+    for ring in series.rings.values():
+        count += ring.long.count(MOMENT) + ring.short.count(MOMENT)
+        sum_ms += ring.long.moment + ring.short.moment
+    return count, sum_ms

@@ -1,0 +1,37 @@
+"""What a sink is: a place the newest state is written to, one batch at a time."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from liqtape.events import Alert, Liquidation, PriceTick, VelocityMetrics, VenueHealth
+
+__all__ = ["Batch", "Sink"]
+
+
+class Batch(Struct, frozen=True):
+    """One flush: metrics of the instruments that changed (newest only), and everything else that is new.
+
+    `events` are oldest first and already bounded; `events_dropped` counts what the bound cost since the last batch.
+    """
+
+    metrics: Sequence[VelocityMetrics] = ()
+    events: Sequence[Liquidation] = ()
+    alerts: Sequence[Alert] = ()
+    price: PriceTick | None = None
+    health: Sequence[VenueHealth] = ()
+    events_dropped: int = 0
+
+
+class Sink(Protocol):
+    """A target of batches. `publish` is never called again before it returned; after `SinkUnavailable`, `open` is."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def open(self) -> None: ...
+
+    async def publish(self, batch: Batch) -> None: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,176 @@
+"""What a venue is: constants and pure functions. Bytes in, events out; nothing opens, waits or looks at a clock."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from liqtape.errors import DecodeError
+from liqtape.events import Event, Invalid
+from liqtape.instruments import Contract
+
+__all__ = [
+    "Endpoint",
+    "Heartbeat",
+    "InstrumentPage",
+    "InstrumentSource",
+    "Venue",
+    "batched",
+    "fault",
+    "invalid_row",
+    "rows_of",
+    "yymmdd",
+]
+
+EARLIEST_MS = 1_262_304_000_000  # 2010: seconds instead of milliseconds are far below
+LATEST_MS = 4_102_444_800_000  # 2100: microseconds are far above
+
+Row_co = TypeVar("Row_co", covariant=True)
+
+
+class _Decoder(Protocol[Row_co]):
+    def decode(self, buf: msgspec.Raw, /) -> Row_co: ...
+
+
+class Heartbeat(Struct, frozen=True):
+    """What to send how often (seconds); `only_when_idle` restarts the clock with every frame received."""
+
+    frame: bytes
+    every: float
+    only_when_idle: bool = False
+
+
+class Endpoint(Struct, frozen=True):
+    """One connection: where, and the topics to subscribe there.
+
+    The topics include a chatty one (the canary) besides the liquidations, so that silence means something;
+    `silence_limit` is how many seconds without market data make the feed stalled.
+    """
+
+    url: str
+    topics: tuple[str, ...]
+    silence_limit: float
+
+
+class InstrumentSource(Struct, frozen=True):
+    """A REST page of the venue's instruments: default host and path with query."""
+
+    host: str
+    path: str
+
+
+class InstrumentPage(Struct, frozen=True):
+    """Contracts of one REST answer; `next_query` is to be added to the path for the next page, empty at the end."""
+
+    contracts: list[Contract]
+    next_query: str = ""
+
+
+class Venue(Protocol):
+    """A module satisfies it: what differs between venues is a constant or a function here, never an `if venue ==`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def ws_url(self) -> str:
+        """Scheme and host of the public stream; a configured address replaces it."""
+
+    @property
+    def heartbeat(self) -> Heartbeat | None: ...
+
+    @property
+    def topics_per_request(self) -> int:
+        """Topics one subscribe frame may carry."""
+
+    @property
+    def slot_seconds(self) -> int | None:
+        """Length of the slots in which the venue prints at most one liquidation a symbol; None: it prints all."""
+
+    @property
+    def listing_needed(self) -> bool:
+        """Whether liquidations are subscribed symbol by symbol, so that the list of instruments must be known."""
+
+    @property
+    def instrument_sources(self) -> Sequence[InstrumentSource]: ...
+
+    def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
+        """The connections that bring these symbols' liquidations (all symbols, where the venue has one such topic)."""
+
+    def subscribe(self, request_id: str, topics: Sequence[str]) -> bytes:
+        """The frame that subscribes `topics`."""
+
+    def decode(self, payload: bytes, receive_ms: int | None) -> list[Event]:
+        """Events of one frame, in its order; an empty list for a topic we do not use. Raises DecodeError."""
+
+    def spell(self, symbol: str) -> Contract:
+        """What a symbol means by its spelling and the bundled table."""
+
+    def decode_instruments(self, payload: bytes) -> InstrumentPage:
+        """Contracts of a REST answer as downloaded. Raises DecodeError."""
+
+
+def fault(price: float, size: float, event_ms: int) -> str:
+    """Why a row cannot be an event; empty when it can.
+
+    >>> fault(1.0, 2.0, 1_790_000_000_000), fault(1.0, 2.0, 1_790_000_000)
+    ('', 'event time')
+    """
+    if not 0 < price < math.inf:
+        return "price"
+    if not 0 < size < math.inf:
+        return "size"
+    return "" if EARLIEST_MS <= event_ms < LATEST_MS else "event time"
+
+
+def invalid_row(venue: str, reason: str, row: object) -> Invalid:
+    """An `Invalid` with the row as JSON text, cut to a length fit for a log."""
+    text = bytes(row) if isinstance(row, msgspec.Raw) else msgspec.json.encode(row)
+    return Invalid(venue, reason, text[:300].decode(errors="replace"))
+
+
+def rows_of(venue: str, raws: Iterable[msgspec.Raw], decoder: _Decoder[Row_co]) -> list[Row_co | Invalid]:
+    """Rows decoded one by one, the malformed as `Invalid`: the way back when a frame does not decode as a whole.
+
+    Raises DecodeError when no row is well formed: then it is the frame that is not what the venue documents.
+    """
+    rows: list[Row_co | Invalid] = []
+    error: msgspec.MsgspecError | None = None
+    sound = 0
+    for raw in raws:
+        try:
+            rows.append(decoder.decode(raw))
+            sound += 1
+        except msgspec.MsgspecError as exc:
+            error = exc
+            rows.append(invalid_row(venue, str(exc), raw))
+    if error is not None and not sound:
+        raise DecodeError(f"{venue}: {error}") from error
+    return rows
+
+
+def batched(topics: Sequence[str], limit: int) -> list[tuple[str, ...]]:
+    """The topics in runs of at most `limit`.
+
+    >>> batched(["a", "b", "c"], 2)
+    [('a', 'b'), ('c',)]
+    """
+    return [tuple(topics[i : i + limit]) for i in range(0, len(topics), limit)]
+
+
+def yymmdd(at_ms: int) -> str:
+    """The UTC date of a stamp as venues write it in dated symbols (proleptic Gregorian, by days since 0000-03-01).
+
+    >>> yymmdd(1_798_185_600_000)
+    '261225'
+    """
+    day = at_ms // 86_400_000 + 719_468
+    era, day_of_era = divmod(day, 146_097)
+    year_of_era = (day_of_era - day_of_era // 1_460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month_from_march = (5 * day_of_year + 2) // 153
+    month = month_from_march + 3 if month_from_march < 10 else month_from_march - 9
+    year = year_of_era + 400 * era + (month <= 2)
+    return f"{year % 100:02}{month:02}{day_of_year - (153 * month_from_march + 2) // 5 + 1:02}"

@@ -1,0 +1,211 @@
+"""Binance USD-M and COIN-M: forced orders of all symbols on one stream. Facts: tests/fixtures/binance/SOURCE.md
+
+Since 2026-06-30 the all-market stream carries both families, so only the `fstream` host is used, on its routed
+`/market` path: the unrouted paths still acknowledge and stay silent. At most one order per symbol and second is sent.
+"""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from liqtape.errors import DecodeError
+from liqtape.events import Ack, Event, Invalid, Notice, PriceTick, RawLiquidation, Rejected, Side
+from liqtape.instruments import Contract, split_multiplier
+from liqtape.venues.base import Endpoint, InstrumentPage, InstrumentSource, fault, invalid_row
+from liqtape.venues.tables import BINANCE_COIN_M
+
+__all__ = [
+    "decode",
+    "decode_instruments",
+    "endpoints",
+    "heartbeat",
+    "instrument_sources",
+    "listing_needed",
+    "name",
+    "slot_seconds",
+    "spell",
+    "subscribe",
+    "topics_per_request",
+    "ws_url",
+]
+
+name = "binance"
+ws_url = "wss://fstream.binance.com"
+heartbeat = None  # the server sends ping frames every 3 min; the transport answers them
+topics_per_request = 100
+slot_seconds: int | None = 1
+listing_needed = False
+instrument_sources = (
+    InstrumentSource("https://fapi.binance.com", "/fapi/v1/exchangeInfo"),
+    InstrumentSource("https://dapi.binance.com", "/dapi/v1/exchangeInfo"),
+)
+
+# BTC trades arrive many times a second; ten seconds without one mean that the stream is dead, not the market.
+_SILENCE_LIMIT = 10.0
+_SIDE: dict[str, Side] = {"SELL": "long", "BUY": "short"}  # the forced ORDER's side
+_COIN_M = re.compile(r"USD_(PERP|\d{6})$")
+_COIN_M_TYPE = 2
+
+
+class _Order(Struct, gc=False):
+    s: str
+    S: str
+    T: int
+    ap: float | None = None  # average fill
+    p: float | None = None  # limit, near bankruptcy
+    z: float | None = None  # filled in all; `l` is only the last fill
+    q: float | None = None
+    st: int | None = None  # 1 = USD-M, 2 = COIN-M; absent before 2026-06-30
+
+
+class _ForceOrder(Struct, gc=False):
+    e: str
+    o: _Order
+    st: int | None = None
+
+
+class _AggTrade(Struct, gc=False):
+    e: str
+    s: str
+    p: float
+    q: float
+    T: int
+
+
+class _Wrapped(Struct, gc=False):
+    data: _ForceOrder
+
+
+class _Frame(Struct, gc=False):
+    """Any frame: wrapped by `/stream` or not, event or control."""
+
+    data: msgspec.Raw | None = None
+    e: str | None = None
+    id: int | str | None = None
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | None = None
+    code: int | None = None
+    msg: str = ""
+
+
+_wrapped = msgspec.json.Decoder(_Wrapped, strict=False)
+_force_order = msgspec.json.Decoder(_ForceOrder, strict=False)
+_agg_trade = msgspec.json.Decoder(_AggTrade, strict=False)
+_frame = msgspec.json.Decoder(_Frame)
+
+
+def endpoints(symbols: Sequence[str]) -> list[Endpoint]:  # noqa: ARG001 - one stream carries every symbol
+    """One connection: the liquidations of all symbols, and BTC trades as price and canary."""
+    return [Endpoint(f"{ws_url}/market/ws", ("!forceOrder@arr", "btcusdt@aggTrade"), _SILENCE_LIMIT)]
+
+
+def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
+    """`{"method": "SUBSCRIBE", "params": [...], "id": n}`."""
+    return msgspec.json.encode({"method": "SUBSCRIBE", "params": list(topics), "id": int(request_id)})
+
+
+def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
+    """Events of one frame; price is the average fill, size what was filled in all."""
+    try:
+        # The unescaped key and value can stand in a frame only as such, so this picks the decoder without parsing.
+        if b'"e":"forceOrder"' in payload:
+            message = _force_order.decode(payload) if payload.startswith(b'{"e"') else _wrapped.decode(payload).data
+            return [_liquidation(message, receive_ms)]
+        return _any(payload, receive_ms)
+    except msgspec.MsgspecError as error:
+        raise DecodeError(f"{name}: {error}") from error
+
+
+def _any(payload: bytes, receive_ms: int | None) -> list[Event]:
+    frame = _frame.decode(payload)
+    kind = frame.e
+    if frame.data is not None:
+        payload = bytes(frame.data)
+        kind = _frame.decode(payload).e
+    if kind == "forceOrder":
+        return [_liquidation(_force_order.decode(payload), receive_ms)]
+    if kind == "aggTrade":
+        trade = _agg_trade.decode(payload)
+        if fault(trade.p, trade.q, trade.T):
+            raise DecodeError(f"{name}: aggTrade without a sound {fault(trade.p, trade.q, trade.T)}")
+        return [PriceTick(name, trade.s, trade.p, trade.q, trade.T, receive_ms)]
+    if kind == "serverShutdown":
+        return [Notice("serverShutdown")]
+    if kind is not None:
+        return []
+    request_id = "" if frame.id is None else str(frame.id)
+    if frame.error is not None or frame.code is not None:
+        return [Rejected(request_id, frame.msg or bytes(frame.error or b"").decode(errors="replace"))]
+    if frame.result is not msgspec.UNSET:
+        return [Ack(request_id)]
+    raise DecodeError(f"{name}: neither an event nor an answer")
+
+
+def _liquidation(message: _ForceOrder, receive_ms: int | None) -> RawLiquidation | Invalid:
+    order = message.o
+    price, kind = (order.ap, "fill") if order.ap else (order.p, "bankruptcy")
+    size = order.q if order.z is None else order.z
+    side = _SIDE.get(order.S)
+    if message.e != "forceOrder" or price is None or size is None:
+        raise DecodeError(f"{name}: a forced order without price or quantity")
+    reason = fault(price, size, order.T) or ("" if side and order.s else "side" if order.s else "symbol")
+    if reason or side is None:
+        return invalid_row(name, reason, order)
+    family = order.st if order.st is not None else message.st
+    coin_m = family == _COIN_M_TYPE if family is not None else _COIN_M.search(order.s) is not None
+    return RawLiquidation(
+        name,
+        order.s,
+        side,
+        price,
+        "fill" if kind == "fill" else "bankruptcy",
+        size,
+        "contracts" if coin_m else "base",
+        order.T,
+        receive_ms,
+    )
+
+
+def spell(symbol: str) -> Contract:
+    """`1000PEPEUSDT` -> PEPEUSDT x 1000; `BTCUSD_PERP` -> BTCUSD, inverse, 100 USD; dated symbols keep their date."""
+    if _COIN_M.search(symbol):
+        pair = symbol.partition("_")[0]
+        instrument = symbol.removesuffix("_PERP")
+        return Contract(name, symbol, instrument, inverse=True, unit_value=BINANCE_COIN_M.get(pair))
+    for quote in ("USDT", "USDC"):
+        base, found, expiry = symbol.partition(quote)
+        if found and base and (not expiry or expiry.startswith("_")):
+            coin, factor = split_multiplier(base)
+            return Contract(name, symbol, f"{coin}{quote}{expiry}", unit_value="1", factor=factor)
+    return Contract(name, symbol, symbol, unit_value="1")
+
+
+class _Listed(Struct):
+    symbol: str
+    contractSize: float | int | str | None = None
+    contractStatus: str | None = None
+    status: str | None = None
+
+
+class _ExchangeInfo(Struct):
+    symbols: list[_Listed]
+
+
+_exchange_info = msgspec.json.Decoder(_ExchangeInfo)
+
+
+def decode_instruments(payload: bytes) -> InstrumentPage:
+    """`GET /fapi/v1/exchangeInfo` or `/dapi/v1/exchangeInfo`; only COIN-M states a `contractSize` (USD)."""
+    try:
+        listed = _exchange_info.decode(payload).symbols
+    except msgspec.MsgspecError as error:
+        raise DecodeError(f"{name} exchangeInfo: {error}") from error
+    contracts = []
+    for row in listed:
+        contract = spell(row.symbol)
+        if row.contractSize is not None and contract.inverse:
+            contract = msgspec.structs.replace(contract, unit_value=str(row.contractSize))
+        contracts.append(contract)
+    return InstrumentPage(contracts)

@@ -1,0 +1,238 @@
+"""Bybit v5 linear and inverse: `allLiquidation` topics, every liquidation, in batches of 500 ms.
+
+Facts: tests/fixtures/bybit/SOURCE.md. `S` is the side of the POSITION (Buy = a long was closed), the opposite of other
+venues; `p` is the bankruptcy price; equal rows of one frame are distinct liquidations.
+"""
+
+import re
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from liqtape.errors import DecodeError
+from liqtape.events import Ack, Event, Invalid, Pong, PriceTick, RawLiquidation, Rejected, Side, Unit
+from liqtape.instruments import Contract, split_multiplier
+from liqtape.venues.base import (
+    Endpoint,
+    Heartbeat,
+    InstrumentPage,
+    InstrumentSource,
+    fault,
+    invalid_row,
+    rows_of,
+    yymmdd,
+)
+from liqtape.venues.tables import BYBIT_SYMBOLS
+
+__all__ = [
+    "decode",
+    "decode_instruments",
+    "endpoints",
+    "heartbeat",
+    "instrument_sources",
+    "listing_needed",
+    "name",
+    "slot_seconds",
+    "spell",
+    "subscribe",
+    "topics_per_request",
+    "ws_url",
+]
+
+name = "bybit"
+ws_url = "wss://stream.bybit.com"
+heartbeat = Heartbeat(b'{"op":"ping"}', every=20.0)
+topics_per_request = 200
+slot_seconds: int | None = None
+listing_needed = True
+instrument_sources = (
+    InstrumentSource("https://api.bybit.com", "/v5/market/instruments-info?category=linear&limit=1000"),
+    InstrumentSource("https://api.bybit.com", "/v5/market/instruments-info?category=inverse&limit=1000"),
+)
+
+_TOPIC = "allLiquidation."
+_LENGTH_LIMIT = 21_000  # characters of all topics of one connection
+_SIDE: dict[str, Side] = {"Buy": "long", "Sell": "short"}  # POSITION side
+_INVERSE = re.compile(r"[A-Z0-9]+USD([FGHJKMNQUVXZ]\d\d)?$")
+_QUARTER_CODE = re.compile(r"USD[FGHJKMNQUVXZ]\d\d$")
+_DATED = re.compile(r"([A-Z0-9]+?)(USDT)?-(\d{1,2})([A-Z]{3})(\d\d)$")
+_MONTHS = {m: f"{i:02}" for i, m in enumerate("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), start=1)}
+
+
+class _Row(Struct, gc=False):
+    T: int
+    s: str
+    S: str
+    v: float
+    p: float
+
+
+class _Message(Struct, gc=False):
+    topic: str
+    data: list[_Row]
+
+
+class _Loose(Struct, gc=False):
+    topic: str
+    data: list[msgspec.Raw]
+
+
+class _Frame(Struct, gc=False):
+    """Any frame: a topic, or an answer to a request."""
+
+    topic: str | None = None
+    op: str | None = None
+    success: bool | None = None
+    ret_msg: str = ""
+    req_id: str = ""
+
+
+_message = msgspec.json.Decoder(_Message, strict=False)
+_loose = msgspec.json.Decoder(_Loose)
+_row = msgspec.json.Decoder(_Row, strict=False)
+_frame = msgspec.json.Decoder(_Frame)
+
+
+def endpoints(symbols: Sequence[str]) -> list[Endpoint]:
+    """Connections per category, each within the limit on the length of its topics, each with BTC trades as canary."""
+    chosen = symbols or BYBIT_SYMBOLS
+    inverse = [s for s in chosen if _INVERSE.match(s)]
+    linear = [s for s in chosen if not _INVERSE.match(s)]
+    return [
+        *_connections("linear", linear, "publicTrade.BTCUSDT", silence_limit=15.0),
+        # The coin-margined BTC contract trades less often: a minute may pass on a quiet night.
+        *_connections("inverse", inverse, "publicTrade.BTCUSD", silence_limit=120.0),
+    ]
+
+
+def _connections(category: str, symbols: Sequence[str], canary: str, silence_limit: float) -> list[Endpoint]:
+    runs: list[list[str]] = []
+    length = _LENGTH_LIMIT
+    for symbol in symbols:
+        topic = _TOPIC + symbol
+        if length + len(topic) > _LENGTH_LIMIT:
+            runs.append([canary])
+            length = len(canary)
+        runs[-1].append(topic)
+        length += len(topic)
+    return [Endpoint(f"{ws_url}/v5/public/{category}", tuple(run), silence_limit) for run in runs]
+
+
+def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
+    """`{"op": "subscribe", "req_id": ..., "args": [...]}`; one unknown topic makes the venue refuse them all."""
+    return msgspec.json.encode({"op": "subscribe", "req_id": request_id, "args": list(topics)})
+
+
+def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
+    """Events of one frame; the retired topic `liquidation.*` means nothing here."""
+    try:
+        if payload.startswith(b'{"topic":"allLiquidation.'):  # as every live frame seen; other orders go the long way
+            try:
+                return _liquidations(_message.decode(payload).data, receive_ms)
+            except msgspec.ValidationError:
+                return _liquidations(rows_of(name, _loose.decode(payload).data, _row), receive_ms)
+        return _any(payload, receive_ms)
+    except msgspec.MsgspecError as error:
+        raise DecodeError(f"{name}: {error}") from error
+
+
+def _any(payload: bytes, receive_ms: int | None) -> list[Event]:
+    frame = _frame.decode(payload)
+    if frame.topic is not None:
+        if frame.topic.startswith(_TOPIC):
+            return _liquidations(rows_of(name, _loose.decode(payload).data, _row), receive_ms)
+        if frame.topic.startswith("publicTrade."):
+            return _prices(_message.decode(payload).data, receive_ms)
+        return []
+    if frame.success is None and frame.op not in {"pong", "ping"}:
+        raise DecodeError(f"{name}: neither a topic nor an answer")
+    if frame.op in {"ping", "pong"} or frame.ret_msg == "pong":
+        return [Pong()]
+    return [Ack(frame.req_id) if frame.success else Rejected(frame.req_id, frame.ret_msg)]
+
+
+def _prices(rows: list[_Row], receive_ms: int | None) -> list[Event]:
+    return [PriceTick(name, r.s, r.p, r.v, r.T, receive_ms) for r in rows if not fault(r.p, r.v, r.T)]
+
+
+def _liquidations(rows: Sequence[_Row | Invalid], receive_ms: int | None) -> list[Event]:
+    events: list[Event] = []
+    copies: dict[tuple[str, str, int, float, float], int] = {}
+    for row in rows:
+        if isinstance(row, Invalid):
+            events.append(row)
+            continue
+        side = _SIDE.get(row.S)
+        reason = fault(row.p, row.v, row.T) or ("" if side and row.s else "side" if row.s else "symbol")
+        if reason or side is None:
+            events.append(invalid_row(name, reason, row))
+            continue
+        copy = 1
+        if len(rows) > 1:
+            key = (row.s, row.S, row.T, row.v, row.p)
+            copy = copies[key] = copies.get(key, 0) + 1
+        unit: Unit = "usd" if _INVERSE.match(row.s) else "base"
+        events.append(
+            RawLiquidation(name, row.s, side, row.p, "bankruptcy", row.v, unit, row.T, receive_ms, copy=copy),
+        )
+    return events
+
+
+def spell(symbol: str) -> Contract:
+    """`BTCPERP` -> BTCUSDC; `BTC-26DEC25` -> BTCUSDC_251226; `BTCUSD`: inverse; `SHIB1000USDT` -> SHIBUSDT x 1000.
+
+    A quarterly inverse (`BTCUSDZ26`) keeps its code until the venue's list tells the delivery date.
+    """
+    if _INVERSE.match(symbol):
+        return Contract(name, symbol, symbol, inverse=True, unit_value="1")
+    dated = _DATED.match(symbol)
+    if dated:
+        base, settle, day, month, year = dated.groups()
+        expiry = f"_{year}{_MONTHS.get(month, month)}{int(day):02}"
+    else:
+        expiry, settle = "", next((s for s in ("USDT", "USDC", "PERP") if symbol.endswith(s)), "")
+        if not settle:
+            return Contract(name, symbol, symbol, unit_value="1")
+        base = symbol.removesuffix(settle)
+    coin, factor = split_multiplier(base)
+    settle = "USDT" if settle == "USDT" else "USDC"
+    return Contract(name, symbol, f"{coin}{settle}{expiry}", unit_value="1", factor=factor)
+
+
+class _Listed(Struct):
+    symbol: str
+    status: str = "Trading"
+    deliveryTime: str = "0"
+
+
+class _Result(Struct):
+    list: list[_Listed]
+    nextPageCursor: str = ""
+
+
+class _InstrumentsInfo(Struct):
+    result: _Result
+
+
+_instruments_info = msgspec.json.Decoder(_InstrumentsInfo)
+
+
+def decode_instruments(payload: bytes) -> InstrumentPage:
+    """`GET /v5/market/instruments-info?category=linear|inverse`, page by page; only trading symbols are kept."""
+    try:
+        result = _instruments_info.decode(payload).result
+    except msgspec.MsgspecError as error:
+        raise DecodeError(f"{name} instruments-info: {error}") from error
+    contracts = []
+    for row in result.list:
+        if row.status != "Trading":
+            continue
+        contract = spell(row.symbol)
+        if _QUARTER_CODE.search(row.symbol) and row.deliveryTime.isdigit():
+            instrument = f"{row.symbol[:-3]}_{yymmdd(int(row.deliveryTime))}"
+            contract = msgspec.structs.replace(contract, instrument=instrument)
+        contracts.append(contract)
+    cursor = result.nextPageCursor
+    return InstrumentPage(contracts, f"&cursor={quote(cursor)}" if cursor else "")

@@ -1,0 +1,158 @@
+"""One connection's protocol as a state machine: bytes in, events and bytes out. No socket, no clock, for all venues.
+
+subscribing -> live when every request was acknowledged (or refused down to single topics); silence on a live session,
+or no acknowledgement in time, raises FeedStalled from `due`.
+"""
+
+from collections import deque
+
+from msgspec import Struct
+
+from liqtape.errors import DecodeError, FeedStalled, SubscriptionRefused
+from liqtape.events import Ack, Event, Invalid, Notice, PriceTick, RawLiquidation, Rejected
+from liqtape.ledger import Ledger
+from liqtape.venues.base import Endpoint, Heartbeat, Venue, batched
+
+__all__ = ["ACK_LIMIT", "Session"]
+
+ACK_LIMIT = 10.0
+"""Seconds a venue may take to answer a request."""
+
+_REQUESTS_IN_FLIGHT = 4
+_SAMPLES = 8
+
+
+class _Request(Struct, frozen=True):
+    id: str
+    topics: tuple[str, ...]
+    deadline: float
+
+
+class Session:
+    """Times are seconds of any monotonic clock, given by the caller.
+
+    `outgoing` holds frames to send now; the caller takes them with `take_outgoing` after every call. `refused` maps the
+    topics the venue would not give to its reason. `samples` are the newest undecodable frames, cut short.
+    """
+
+    def __init__(self, venue: Venue, endpoint: Endpoint, ledger: Ledger | None = None) -> None:
+        self.venue = venue
+        self.endpoint = endpoint
+        self.ledger = Ledger() if ledger is None else ledger
+        self.confirmed = False
+        self.notice: str | None = None
+        self.refused: dict[str, str] = {}
+        self.samples: deque[tuple[str, bytes]] = deque(maxlen=_SAMPLES)
+        self.last_received = 0.0
+        self.last_data: float | None = None
+        self.outgoing: list[bytes] = []
+        self._waiting: deque[tuple[str, ...]] = deque(batched(endpoint.topics, venue.topics_per_request))
+        self._in_flight: dict[str, _Request] = {}
+        self._next_id = 1
+        self._confirmed_at = 0.0
+        self._next_beat = 0.0
+
+    def opened(self, now: float) -> list[bytes]:
+        """The socket is open: the first frames to send."""
+        self.last_received = now
+        self._next_beat = now + self.venue.heartbeat.every if self.venue.heartbeat else now
+        self._request_more(now)
+        return self.take_outgoing()
+
+    def received(self, payload: bytes, receive_ms: int | None, now: float) -> list[Event]:
+        """Events of one frame. Counts it; an undecodable one is sampled and gives nothing."""
+        ledger = self.ledger
+        ledger.frames_received += 1
+        self.last_received = now
+        try:
+            events = self.venue.decode(payload, receive_ms)
+        except DecodeError as error:
+            ledger.frames_undecodable += 1
+            self.samples.append((str(error)[:200], payload[:500]))
+            return []
+        kind = type(events[0]) if events else PriceTick
+        if kind is RawLiquidation or kind is Invalid:
+            ledger.frames_liquidation += 1
+            self.last_data = now
+        elif kind is PriceTick:
+            ledger.frames_other_topic += 1
+            self.last_data = now
+        else:
+            ledger.frames_control += 1
+            for event in events:
+                self._control(event, now)
+        return events
+
+    def due(self, now: float) -> list[bytes]:
+        """Frames whose time has come. Raises FeedStalled or SubscriptionRefused when the connection is worthless."""
+        for request in self._in_flight.values():
+            if now >= request.deadline:
+                raise FeedStalled(f"{self.venue.name}: no answer to the subscription within {ACK_LIMIT:g} s")
+        if len(self.refused) == len(self.endpoint.topics):
+            reason = next(iter(self.refused.values()), "no topics")
+            raise SubscriptionRefused(f"{self.venue.name}: every topic was refused: {reason}")
+        if self.confirmed and now >= self._silent_from():
+            raise FeedStalled(f"{self.venue.name}: connected, but no data for {self.endpoint.silence_limit:g} s")
+        beat = self.venue.heartbeat
+        if beat and now >= self._beat_due(beat):
+            self._next_beat = now + beat.every
+            self.outgoing.append(beat.frame)
+        return self.take_outgoing()
+
+    def next_deadline(self) -> float:
+        """When `due` must be asked again at the latest."""
+        deadlines = [request.deadline for request in self._in_flight.values()]
+        if self.confirmed:
+            deadlines.append(self._silent_from())
+        beat = self.venue.heartbeat
+        if beat:
+            deadlines.append(self._beat_due(beat))
+        return min(deadlines, default=self.last_received + ACK_LIMIT)
+
+    def take_outgoing(self) -> list[bytes]:
+        """Frames to send now; the list is empty afterwards."""
+        frames, self.outgoing = self.outgoing, []
+        return frames
+
+    def _silent_from(self) -> float:
+        return max(self._confirmed_at, self.last_data or 0.0) + self.endpoint.silence_limit
+
+    def _beat_due(self, beat: Heartbeat) -> float:
+        return max(self._next_beat, self.last_received + beat.every) if beat.only_when_idle else self._next_beat
+
+    def _control(self, event: Event, now: float) -> None:
+        if isinstance(event, Notice):
+            self.notice = event.reason
+        elif isinstance(event, Ack | Rejected):
+            request = self._answered(event.request_id)
+            if request is None:
+                return
+            if isinstance(event, Rejected):
+                self._bisect(request.topics, event.reason)
+            self._request_more(now)
+
+    def _answered(self, request_id: str) -> _Request | None:
+        """The request an answer belongs to: by its id, or the oldest where the venue does not echo one."""
+        if request_id:
+            return self._in_flight.pop(request_id, None)
+        oldest = next(iter(self._in_flight), None)
+        return None if oldest is None else self._in_flight.pop(oldest)
+
+    def _bisect(self, topics: tuple[str, ...], reason: str) -> None:
+        """One unknown topic refuses a whole request: halve until it stands alone."""
+        if len(topics) == 1:
+            self.refused[topics[0]] = reason
+            return
+        middle = len(topics) // 2
+        self._waiting.extendleft((topics[middle:], topics[:middle]))
+
+    def _request_more(self, now: float) -> None:
+        while self._waiting and len(self._in_flight) < _REQUESTS_IN_FLIGHT:
+            topics = self._waiting.popleft()
+            request = _Request(str(self._next_id), topics, now + ACK_LIMIT)
+            self._next_id += 1
+            self._in_flight[request.id] = request
+            self.outgoing.append(self.venue.subscribe(request.id, topics))
+        if not self._in_flight and not self.confirmed:
+            self.confirmed = True
+            self._confirmed_at = now
