@@ -9,13 +9,13 @@ from collections.abc import Collection
 from typing import Any
 
 from liqtape.engine.acceleration import slope, slope_error
-from liqtape.engine.cascade import plain_level
 from liqtape.engine.coverage import Feed
 from liqtape.engine.lane import MOMENT, RETAIN_MS
 from liqtape.engine.ring import Ring, SlotRing
+from liqtape.engine.threshold import Threshold
 from liqtape.engine.throttle import corrected_rate
 from liqtape.engine.window import Window
-from liqtape.events import WINDOWS, Liquidation, VelocityMetrics
+from liqtape.events import WINDOWS, Level, Liquidation, VelocityMetrics
 from liqtape.money import MICRO, micro_usd
 
 __all__ = ["THROTTLED", "VelocityEngine"]
@@ -52,7 +52,8 @@ class VelocityEngine:
     (1, 0.1, 800.0)
     """
 
-    def __init__(self, throttled: Collection[str] = THROTTLED) -> None:
+    def __init__(self, throttled: Collection[str] = THROTTLED, threshold: Threshold | None = None) -> None:
+        self.threshold = Threshold() if threshold is None else threshold
         self.btc_price: float | None = None
         self.newest_ms = 0
         self.late_total = 0
@@ -108,15 +109,15 @@ class VelocityEngine:
         ring.add(liquidation.side, event_ms, micro, self.newest_ms - RETAIN_MS)
         return True
 
-    def heat(self, instrument: str, now_ms: int) -> tuple[int, float]:
-        """(liquidations in the last 10 s, acceleration): what the threshold rule needs after each event."""
+    def level(self, instrument: str, now_ms: int) -> Level:
+        """The level alone: what the threshold rule needs after each event, at a fraction of `metrics`."""
         series = self._advanced(instrument, now_ms)
         if series is None:
-            return 0, 0.0
+            return "NONE"
         count = 0
         for ring in series.rings.values():
             count += ring.long.count(1) + ring.short.count(1)
-        return count, slope(*_moment(series), now_ms, _HORIZON_S)
+        return self.threshold.level(count / WINDOWS[0], slope(*_moment(series), now_ms, _HORIZON_S))
 
     def window(self, instrument: str, seconds: int, now_ms: int, venue: str | None = None) -> Window | None:
         """One window with standard errors, of the instrument or of one of its venues; None if never seen.
@@ -178,7 +179,7 @@ class VelocityEngine:
             *estimates,
             saturated,
             None,
-            plain_level(velocity_10s, acceleration),
+            self.threshold.level(velocity_10s, acceleration),
             series.late_total,
             partial,
         ]

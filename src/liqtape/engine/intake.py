@@ -1,0 +1,120 @@
+"""From decoded events to accepted liquidations: filter, identity, size, the future rule; every step in the ledger."""
+
+from collections.abc import Collection, Sequence
+from heapq import heappop, heappush
+
+from liqtape.engine.eventtime import EventClock
+from liqtape.engine.velocity import VelocityEngine
+from liqtape.events import Event, Invalid, Liquidation, PriceTick, RawLiquidation
+from liqtape.identity import Identities, identity
+from liqtape.instruments import Instruments
+from liqtape.ledger import Ledger
+
+__all__ = ["AHEAD_MS", "HELD_LIMIT", "HELD_MS", "Intake"]
+
+AHEAD_MS = 2_000
+"""An event further ahead of the evaluation time waits until time reaches it."""
+
+HELD_MS = 60_000
+HELD_LIMIT = 10_000
+
+
+class Intake:
+    """What `Tracker.ingest` is made of: plain calls, no clock (`wall_ms` is an argument), no I/O.
+
+    `wanted` names instruments or symbols in either spelling; empty means all. An event is in exactly one place of the
+    ledger it came with: accepted, duplicate, rejected or pending.
+    """
+
+    def __init__(self, engine: VelocityEngine, instruments: Instruments, wanted: Collection[str] = ()) -> None:
+        self.engine = engine
+        self.instruments = instruments
+        self.clock = EventClock()
+        self.price: PriceTick | None = None
+        self.future_total = 0
+        self._wanted = frozenset(wanted)
+        self._identities: dict[str, Identities] = {}
+        self._held: list[tuple[int, int, int, Liquidation, Ledger]] = []
+        self._held_count = 0
+
+    def take(self, events: Sequence[Event], ledger: Ledger, wall_ms: int) -> list[Liquidation]:
+        """The liquidations of one frame that are accepted now, added to the engine."""
+        accepted: list[Liquidation] = []
+        for event in events:
+            if isinstance(event, RawLiquidation):
+                self._take_one(event, ledger, wall_ms, accepted)
+            elif isinstance(event, Invalid):
+                ledger.events_decoded += 1
+                ledger.events_rejected_invalid += 1
+            elif isinstance(event, PriceTick):
+                self.price = event
+        first = events[0] if events else None
+        if isinstance(first, RawLiquidation | PriceTick):
+            self.clock.observe(first.venue, first.event_ms, wall_ms)
+        return accepted
+
+    def _take_one(self, raw: RawLiquidation, ledger: Ledger, wall_ms: int, accepted: list[Liquidation]) -> None:
+        ledger.events_decoded += 1
+        if self._wanted and not self._is_wanted(raw):
+            ledger.events_rejected_filtered += 1
+            return
+        identities = self._identities.get(raw.venue)
+        if identities is None:
+            identities = self._identities[raw.venue] = Identities()
+        key = identity(raw)
+        if not identities.is_new(key, raw.event_ms):
+            ledger.events_duplicate += 1
+            return
+        liquidation = self.instruments.sized(raw, key)
+        if raw.event_ms > self.clock.now_ms(wall_ms) + AHEAD_MS:
+            self._hold(liquidation, ledger, wall_ms)
+            return
+        self._accept(liquidation, ledger)
+        accepted.append(liquidation)
+
+    def _is_wanted(self, raw: RawLiquidation) -> bool:
+        return raw.symbol in self._wanted or self.instruments.contract(raw.venue, raw.symbol).instrument in self._wanted
+
+    def _accept(self, liquidation: Liquidation, ledger: Ledger) -> None:
+        ledger.events_accepted += 1
+        if liquidation.notional_usd is None:
+            ledger.events_unsized += 1
+        self.clock.reached(liquidation.event_ms)
+        self.engine.add(liquidation)
+
+    def _hold(self, liquidation: Liquidation, ledger: Ledger, wall_ms: int) -> None:
+        self.future_total += 1
+        if len(self._held) >= HELD_LIMIT:
+            ledger.events_rejected_future += 1
+            return
+        ledger.events_pending += 1
+        self._held_count += 1  # breaks ties, so that the heap never compares events
+        heappush(self._held, (liquidation.event_ms, self._held_count, wall_ms, liquidation, ledger))
+
+    def release(self, wall_ms: int) -> list[Liquidation]:
+        """Held events whose time has come, now accepted; those that waited too long are rejected. Call on a timer."""
+        now_ms = self.clock.now_ms(wall_ms)
+        released: list[Liquidation] = []
+        while self._held and self._held[0][0] <= now_ms:
+            _, _, _, liquidation, ledger = heappop(self._held)
+            ledger.events_pending -= 1
+            self._accept(liquidation, ledger)
+            released.append(liquidation)
+        if any(wall_ms - since >= HELD_MS for _, _, since, _, _ in self._held):
+            self._expire(wall_ms)
+        return released
+
+    def _expire(self, wall_ms: int) -> None:
+        kept = []
+        for entry in self._held:
+            _, _, since, _, ledger = entry
+            if wall_ms - since < HELD_MS:
+                kept.append(entry)
+                continue
+            ledger.events_pending -= 1
+            ledger.events_rejected_future += 1
+        self._held = sorted(kept, key=lambda entry: entry[:2])
+
+    def forgotten_total(self) -> int:
+        """Identities forgotten because their store was full: repeats of those would count again."""
+        return sum(identities.forgotten_total for identities in self._identities.values())
