@@ -1,0 +1,24 @@
+"""The venues' wire protocols on loopback: a market that can be repeated, and the book of what was sent."""
+
+from liqtape.simulator.faults import FAULTS
+from liqtape.simulator.ledger import Delivered, Ledger, Tally
+from liqtape.simulator.recount import Count, Recount, instrument_of, micro_usd_of, recount
+from liqtape.simulator.scenario import SCENARIOS
+from liqtape.simulator.server import Simulator, run_until_stopped
+from liqtape.simulator.wire import Limits
+
+__all__ = [
+    "Simulator",
+    "run_until_stopped",
+    "Limits",
+    "SCENARIOS",
+    "FAULTS",
+    "Ledger",
+    "Delivered",
+    "Tally",
+    "recount",
+    "Recount",
+    "Count",
+    "instrument_of",
+    "micro_usd_of",
+]

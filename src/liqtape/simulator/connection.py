@@ -1,0 +1,178 @@
+"""One client of the simulator: reads what it says, sends what is due to it, keeps the book of it."""
+
+import asyncio
+import contextlib
+import socket as sockets
+import struct
+import time
+from collections.abc import Callable
+
+from aiohttp import WSMsgType, web
+from msgspec import Struct
+
+from liqtape.simulator.ledger import Ledger, Tally
+from liqtape.simulator.wire import Conversation, Frame, FrameKind, Row
+
+__all__ = ["Connection", "wall_ms"]
+
+# A client that lets so many frames wait is hung up on, as the venues do; memory stays bounded.
+_QUEUE_FRAMES = 20_000
+_SLOW_CLIENT = 1008
+_CLOSE_SECONDS = 0.5
+
+
+def wall_ms() -> int:
+    """The date in milliseconds, as the venues stamp their events."""
+    return time.time_ns() // 1_000_000
+
+
+class _Outgoing(Struct):
+    payload: bytes
+    kind: FrameKind
+    rows: tuple[Row, ...] = ()
+    copy: bool = False
+    fault: str = ""
+    close_code: int = 0
+
+
+class Connection:
+    """A WebSocket connection; everything that leaves passes one queue, so a close comes after what was due before."""
+
+    def __init__(self, tally: Tally, ledger: Ledger, conversation: Conversation) -> None:
+        self.tally = tally
+        self.conversation = conversation
+        self.silenced = False
+        self._ledger = ledger
+        self._socket = web.WebSocketResponse(timeout=_CLOSE_SECONDS, autoping=False, compress=False)
+        self._queue: asyncio.Queue[_Outgoing] = asyncio.Queue()
+        self._closing = False
+        self._ended = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._heard = 0.0
+        self._ponged = 0.0
+
+    async def serve(self, request: web.Request, after_message: "Callable[[Connection], None]") -> web.WebSocketResponse:
+        """The connection's whole life; `after_message` runs after each message of the client was answered."""
+        self._transport = request.transport
+        await self._socket.prepare(request)
+        self._heard = self._ponged = asyncio.get_running_loop().time()
+        after_message(self)
+        tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._watch())]
+        try:
+            await self._read(after_message)
+            if self._closing:  # our own close is still being answered
+                await asyncio.wait(tasks[:1], timeout=_CLOSE_SECONDS)
+        finally:
+            self._ended.set()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return self._socket
+
+    def give(self, frame: Frame, *, again: bool = False) -> None:
+        """Queues a frame for this client as often as it follows one of the frame's topics."""
+        if self.silenced:
+            return
+        for number, payload in enumerate(self.conversation.payloads(frame)):
+            copy = again or number > 0
+            self._enqueue(_Outgoing(payload, frame.kind, frame.rows, copy=copy, fault=frame.fault))
+
+    async def settle(self) -> None:
+        """Returns when all that was queued is sent, or the connection has ended."""
+        waits = [asyncio.create_task(self._queue.join()), asyncio.create_task(self._ended.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def close(self, code: int) -> None:
+        """Sends what is queued, then the close frame, and waits until the connection has ended."""
+        self.hang_up(code)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), 2 * _CLOSE_SECONDS)
+
+    def abort(self) -> None:
+        """Resets the TCP connection: the client gets neither a close frame nor, perhaps, what was sent last."""
+        self.tally.torn_off = True
+        self._closing = True
+        if self._transport is None:
+            return
+        raw = self._transport.get_extra_info("socket")
+        if raw is not None:  # lingering for 0 s turns the close into a reset
+            raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+    def hang_up(self, code: int) -> None:
+        """Ends the connection after what is queued."""
+        if not self._closing:
+            self._enqueue(_Outgoing(b"", "control", close_code=code))
+            self._closing = True
+
+    def _enqueue(self, outgoing: _Outgoing) -> None:
+        if self._closing or self._ended.is_set():
+            return
+        if self._queue.qsize() >= _QUEUE_FRAMES and not outgoing.close_code:
+            self.hang_up(_SLOW_CLIENT)
+            return
+        self._queue.put_nowait(outgoing)
+
+    async def _write(self) -> None:
+        while True:
+            outgoing = await self._queue.get()
+            if outgoing.close_code:
+                await self._socket.close(code=outgoing.close_code)
+                return
+            try:
+                await self._socket.send_frame(outgoing.payload, WSMsgType.TEXT)
+            except ConnectionError:  # the client has gone; the reader sees it too
+                self._closing = True
+                return
+            self._ledger.sent(self.tally, outgoing.kind, outgoing.fault)
+            self._ledger.delivered(self.tally, outgoing.rows, copy=outgoing.copy)
+            self._queue.task_done()
+
+    async def _read(self, after_message: "Callable[[Connection], None]") -> None:
+        while True:
+            message = await self._socket.receive()
+            self._heard = asyncio.get_running_loop().time()
+            if message.type is WSMsgType.TEXT:
+                self._answer(message.data)
+                after_message(self)
+            elif message.type is WSMsgType.BINARY:
+                self._answer(message.data.decode("utf-8", "replace"))
+                after_message(self)
+            elif message.type is WSMsgType.PING:
+                with contextlib.suppress(ConnectionError):
+                    await self._socket.pong(message.data)
+            elif message.type is WSMsgType.PONG:
+                self._ponged = self._heard
+            else:
+                return
+
+    def _answer(self, text: str) -> None:
+        reply = self.conversation.received(text, wall_ms())
+        for payload in reply.frames:
+            self._enqueue(_Outgoing(payload, "control"))
+        if reply.close_code:
+            self.hang_up(reply.close_code)
+
+    async def _watch(self) -> None:
+        """The venue's heartbeat rules: server pings answered in time, or a client that must not stay quiet."""
+        loop = asyncio.get_running_loop()
+        talk = self.conversation
+        while True:
+            if talk.ping_seconds is not None:
+                await asyncio.sleep(talk.ping_seconds)
+                with contextlib.suppress(ConnectionError):
+                    await self._socket.ping()
+                overdue = loop.time() - self._ponged > talk.ping_seconds + talk.pong_seconds
+            elif talk.idle_seconds is not None:
+                await asyncio.sleep(self._heard + talk.idle_seconds - loop.time())
+                overdue = loop.time() - self._heard >= talk.idle_seconds
+            else:
+                return
+            if overdue:
+                self.hang_up(1001)
+                return

@@ -1,0 +1,98 @@
+"""The running market: true liquidations at their moment, through each venue's publisher, to whoever follows."""
+
+import heapq
+from collections.abc import Callable, Iterable
+
+from liqtape.simulator.connection import Connection
+from liqtape.simulator.dialects import DIALECTS
+from liqtape.simulator.faults import Faults
+from liqtape.simulator.garbage import garbage
+from liqtape.simulator.generator import Generator
+from liqtape.simulator.listings import Listing
+from liqtape.simulator.scenario import Scenario
+from liqtape.simulator.wire import Arrival, Frame, Limits
+
+__all__ = ["Market"]
+
+
+class Market:
+    """Turns moments into frames. The timeline begins with `start`; before it there are only trades."""
+
+    def __init__(self, scenario: Scenario, seed: int, speed: float, faults: Faults, limits: Limits) -> None:
+        self._generator = Generator(scenario, seed)
+        self._publishers = {name: dialect.publisher(seed, limits) for name, dialect in DIALECTS.items()}
+        self._faults = faults
+        self._speed = speed
+        self._start_ms: int | None = None
+        self._ended = False
+        self._late: list[tuple[int, int, Arrival]] = []
+
+    def start(self, now_ms: int) -> None:
+        """Begins the timeline, once."""
+        if self._start_ms is None:
+            self._start_ms = now_ms
+
+    def advance(self, now_ms: int, connections: Iterable[Connection]) -> None:
+        """Everything that is due at `now_ms`, handed to the connections."""
+        here = list(connections)
+        at_ms = self._timeline(now_ms)
+        if at_ms is not None and not self._ended:
+            self._happen(at_ms, now_ms)
+            self._strike(at_ms, now_ms, here)
+        for name, publisher in self._publishers.items():
+            self._send(publisher.due(now_ms), name, here)
+        for name, publisher in self._publishers.items():
+            self._send(publisher.trades(now_ms, self._price_at(at_ms)), name, here)
+
+    def finish(self, connections: Iterable[Connection]) -> None:
+        """Ends the liquidations and sends what was late, batched or throttled; trades go on."""
+        here = list(connections)
+        self._ended = True
+        while self._late:
+            self._add(heapq.heappop(self._late)[2])
+        for name, publisher in self._publishers.items():
+            self._send(publisher.flush(), name, here)
+
+    def _timeline(self, now_ms: int) -> float | None:
+        return None if self._start_ms is None else (now_ms - self._start_ms) * self._speed
+
+    def _price_at(self, at_ms: float | None) -> Callable[[Listing], float]:
+        moment = int(at_ms or 0)
+        return lambda item: item.price * self._generator.prices.factor(item.coin, moment)
+
+    def _happen(self, at_ms: float, now_ms: int) -> None:
+        start_ms = self._start_ms or 0
+        for liquidation in self._generator.until(at_ms):
+            event_ms = start_ms + int(liquidation.at_ms / self._speed)
+            delay_ms = self._faults.delay_ms()
+            arrival = Arrival(liquidation, event_ms, event_ms + delay_ms)
+            if delay_ms:
+                heapq.heappush(self._late, (arrival.arrived_ms, liquidation.serial, arrival))
+            else:
+                self._add(arrival)
+        while self._late and self._late[0][0] <= now_ms:
+            self._add(heapq.heappop(self._late)[2])
+
+    def _add(self, arrival: Arrival) -> None:
+        self._publishers[arrival.liquidation.listing.venue].add(arrival)
+
+    def _send(self, frames: list[Frame], venue: str, connections: list[Connection]) -> None:
+        for frame in frames:
+            again = frame.kind == "liquidation" and self._faults.duplicates()
+            for connection in connections:
+                if connection.tally.venue != venue:
+                    continue
+                connection.give(frame)
+                if again:
+                    connection.give(frame, again=True)
+
+    def _strike(self, at_ms: float, now_ms: int, connections: list[Connection]) -> None:
+        kind = self._faults.garbage(at_ms)
+        if kind is not None:
+            for name in DIALECTS:
+                self._send([garbage(name, kind, now_ms)], name, connections)
+        if self._faults.cuts(at_ms):
+            for name in DIALECTS:
+                following = [item for item in connections if item.tally.venue == name]
+                for connection in following[:1]:
+                    connection.hang_up(1012)

@@ -1,0 +1,195 @@
+"""The simulator's server: one loopback port that speaks the wire protocols of all its venues, plain or TLS."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from liqtape.simulator.connection import Connection, wall_ms
+from liqtape.simulator.dialects import DIALECTS
+from liqtape.simulator.faults import Faults
+from liqtape.simulator.ledger import Ledger
+from liqtape.simulator.market import Market
+from liqtape.simulator.scenario import scenario as scenario_named
+from liqtape.simulator.wire import Dialect, Limits
+
+__all__ = ["Simulator", "run_until_stopped"]
+
+_TICK_SECONDS = 0.02
+_SETTLE_SECONDS = 5.0
+
+
+class Simulator:
+    """The venues on loopback. Their timeline begins with the first subscription to liquidations.
+
+    `speed` compresses the scenario's timeline only: stamps are dates of the real clock, throttles and batches keep
+    their length. Unknown scenarios and faults raise `ValueError`.
+    """
+
+    def __init__(  # noqa: PLR0913 - every one of them is an option of the command line
+        self,
+        scenario: str = "calm",
+        seed: int = 1,
+        speed: float = 1.0,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
+        faults: Sequence[str] = (),
+        limits: Limits | None = None,
+    ) -> None:
+        if not speed > 0:
+            raise ValueError(f"speed must be above 0, not {speed}")
+        chosen = scenario_named(scenario)
+        self.ledger = Ledger()
+        self._limits = limits or Limits()
+        self._market = Market(chosen, seed, speed, Faults((*chosen.faults, *faults), seed), self._limits)
+        self._host = host
+        self._port = port
+        self._ssl = ssl_context
+        self._connections: dict[Connection, None] = {}
+        self._silent: set[str] = set()
+        self._refused: dict[str, int] = {}
+        self._runner: web.AppRunner | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._somebody = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Binds the port; `OSError` when it is taken."""
+        app = web.Application()
+        app.router.add_get("/{venue}/{path:.*}", self._request)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        try:
+            site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._ssl)
+            await site.start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self._port = self._runner.addresses[0][1]
+        self._pump = asyncio.create_task(self._advance())
+
+    async def stop(self) -> None:
+        """Closes every connection (1001) and the port; may be called twice."""
+        if self._pump is not None:
+            self._pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._pump
+            self._pump = None
+        await self.drop_connections(code=1001)
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def ws_url(self, venue: str) -> str:
+        """Where the venue's own WebSocket paths begin, e.g. `ws://127.0.0.1:40001/binance`."""
+        return self._url("ws" if self._ssl is None else "wss", venue)
+
+    def rest_url(self, venue: str) -> str:
+        """Where the venue's own REST paths begin."""
+        return self._url("http" if self._ssl is None else "https", venue)
+
+    async def drop_connections(self, venue: str | None = None, code: int = 1012) -> None:
+        """Sends what is queued, then closes with a close frame."""
+        await asyncio.gather(*(connection.close(code) for connection in self._of(venue)))
+
+    async def abort_connections(self, venue: str | None = None) -> None:
+        """Resets the connections without a close frame."""
+        for connection in self._of(venue):
+            connection.abort()
+        await asyncio.sleep(0)
+
+    def silence(self, venue: str) -> None:
+        """From now on connections live and requests are acknowledged, but no data comes."""
+        self._silent.add(venue)
+        self._hush()
+
+    def resume(self, venue: str) -> None:
+        """Ends the silence; what happened meanwhile is lost, as it would be."""
+        self._silent.discard(venue)
+        self._hush()
+
+    def refuse(self, venue: str, status: int | None) -> None:
+        """Answers handshakes with this HTTP status (403, 451, ...), or serves them again (None)."""
+        if status is None:
+            self._refused.pop(venue, None)
+        else:
+            self._refused[venue] = status
+
+    async def stop_generating(self) -> None:
+        """Ends the liquidations and sends what was held back; returns when the ledger does not grow by them any more.
+
+        Trades go on, so that clients do not mistake the end for a stall.
+        """
+        self._market.finish(self._connections)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                await asyncio.gather(*(connection.settle() for connection in list(self._connections)))
+
+    def _url(self, scheme: str, venue: str) -> str:
+        if venue not in DIALECTS:
+            raise ValueError(f"unknown venue {venue!r}: simulated are {', '.join(DIALECTS)}")
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{scheme}://{host}:{self._port}/{venue}"
+
+    def _of(self, venue: str | None) -> list[Connection]:
+        return [connection for connection in self._connections if venue in (None, connection.tally.venue)]
+
+    def _hush(self) -> None:
+        for connection in self._connections:
+            connection.silenced = connection.tally.venue in self._silent
+
+    async def _advance(self) -> None:
+        await self._somebody.wait()
+        while True:
+            self._market.advance(wall_ms(), self._connections)
+            await asyncio.sleep(_TICK_SECONDS)
+
+    async def _request(self, request: web.Request) -> web.StreamResponse:
+        venue = request.match_info["venue"]
+        dialect = DIALECTS.get(venue)
+        if dialect is None:
+            return web.Response(status=404)
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._converse(request, dialect)
+        answer = dialect.rest(request.match_info["path"], request.query, wall_ms(), self._limits)
+        return web.Response(status=404) if answer is None else web.json_response(answer)
+
+    async def _converse(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
+        if dialect.name in self._refused:
+            return web.Response(status=self._refused[dialect.name])
+        number = len(self.ledger.connections) + 1
+        conversation = dialect.converse(request.match_info["path"], request.query, number, self._limits)
+        if conversation is None:
+            return web.Response(status=404)
+        connection = Connection(self.ledger.opened(dialect.name), self.ledger, conversation)
+        connection.silenced = dialect.name in self._silent
+        self._connections[connection] = None
+        self._somebody.set()
+        try:
+            return await connection.serve(request, self._heard)
+        finally:
+            del self._connections[connection]
+
+    def _heard(self, connection: Connection) -> None:
+        if connection.conversation.follows_liquidations:
+            self._market.start(wall_ms())
+
+
+async def run_until_stopped(simulator: Simulator) -> None:
+    """Serves until the task is cancelled, then stops the simulator; prints nothing."""
+    async with simulator:
+        await asyncio.Event().wait()

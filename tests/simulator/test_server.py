@@ -1,0 +1,408 @@
+"""The simulator over real sockets, with the websockets library as the independent peer."""
+
+import asyncio
+import json
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Any
+
+import aiohttp
+import pytest
+import trustme
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+
+from liqtape.simulator import Limits, Simulator, run_until_stopped
+from liqtape.simulator.listings import LISTINGS
+
+BYBIT_TOPICS = [f"allLiquidation.{i.symbol}" for i in LISTINGS if i.venue == "bybit" and i.kind == "linear"]
+FORCE_ORDERS = "/market/ws/!forceOrder@arr"
+
+
+class Client:
+    """Keeps everything a connection received."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.texts: list[str] = []
+        self._news = asyncio.Event()
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            async for text in self.socket:
+                assert isinstance(text, str)
+                self.texts.append(text)
+                self._news.set()
+        except ConnectionClosedError:
+            pass
+        self._news.set()
+
+    async def ended(self) -> None:
+        await self._reading
+
+    async def ask(self, request: object) -> None:
+        await self.socket.send(json.dumps(request))
+
+    async def first(self, marker: str, count: int = 1) -> list[Any]:
+        """The first `count` messages with `marker` in them, waiting for them."""
+        async with asyncio.timeout(15):
+            while len(found := [text for text in self.texts if marker in text]) < count:
+                assert not self._reading.done(), f"closed before {marker}"
+                self._news.clear()
+                await self._news.wait()
+        return [json.loads(text) for text in found[:count]]
+
+
+@asynccontextmanager
+async def client(url: str, **options: Any) -> AsyncIterator[Client]:
+    async with connect(url, **options) as socket:
+        one = Client(socket)
+        yield one
+    await one.ended()
+
+
+@asynccontextmanager
+async def bybit(simulator: Simulator, *topics: str) -> AsyncIterator[Client]:
+    async with client(simulator.ws_url("bybit") + "/v5/public/linear") as one:
+        await one.ask({"op": "subscribe", "req_id": "1", "args": list(topics) or BYBIT_TOPICS})
+        await one.first('"op":"subscribe"')
+        yield one
+
+
+def orders(one: Client) -> list[Any]:
+    found = [json.loads(text) for text in one.texts if '"forceOrder"' in text]
+    return [message.get("data", message) for message in found]
+
+
+def rows(one: Client) -> list[Any]:
+    return [row for text in one.texts if '"allLiquidation' in text for row in json.loads(text)["data"]]
+
+
+async def test_binance_subscription_is_acknowledged_then_served_with_trades() -> None:
+    async with Simulator("cascade") as simulator, client(simulator.ws_url("binance") + "/market/ws") as one:
+        await one.ask({"method": "SUBSCRIBE", "params": ["!forceOrder@arr", "btcusdt@aggTrade"], "id": 1})
+        await one.first('"forceOrder"')
+        await one.first('"aggTrade"')
+
+    assert json.loads(one.texts[0]) == {"result": None, "id": 1}
+
+
+async def test_combined_stream_wraps_what_its_address_names() -> None:
+    url = "/market/stream?streams=!forceOrder@arr/btcusdt@aggTrade"
+    async with Simulator("cascade") as simulator, client(simulator.ws_url("binance") + url) as one:
+        (force_order,) = await one.first('"forceOrder"')
+        (trade,) = await one.first('"aggTrade"')
+
+    assert (force_order["stream"], trade["stream"]) == ("!forceOrder@arr", "btcusdt@aggTrade")
+
+
+async def test_binance_never_prints_a_symbol_twice_in_a_second() -> None:
+    async with (
+        Simulator("cascade", speed=10) as simulator,
+        client(simulator.ws_url("binance") + FORCE_ORDERS) as one,
+    ):
+        await one.first('"BTCUSDT"', 4)
+        await simulator.stop_generating()
+        await simulator.drop_connections()
+
+    pushed: dict[str, list[int]] = {}
+    for order in orders(one):
+        pushed.setdefault(order["o"]["s"], []).append(order["E"])
+    assert all(later - earlier >= 1_000 for times in pushed.values() for earlier, later in pairwise(times))
+
+
+async def test_retired_binance_path_acknowledges_and_stays_silent_while_the_market_path_talks() -> None:
+    async with (
+        Simulator("cascade") as simulator,
+        client(simulator.ws_url("binance") + "/ws") as retired,
+        client(simulator.ws_url("binance") + FORCE_ORDERS) as served,
+    ):
+        await retired.ask({"method": "SUBSCRIBE", "params": ["!forceOrder@arr", "btcusdt@aggTrade"], "id": 1})
+        await served.first('"forceOrder"', 5)
+        await retired.ask({"method": "LIST_SUBSCRIPTIONS", "id": 2})
+        await retired.first('"id":2')
+
+    assert [json.loads(text) for text in retired.texts] == [
+        {"result": None, "id": 1},
+        {"result": ["!forceOrder@arr", "btcusdt@aggTrade"], "id": 2},
+    ]
+
+
+async def test_bybit_sends_what_was_subscribed_in_batches() -> None:
+    async with Simulator("cascade", speed=5) as simulator, bybit(simulator) as one:
+        await one.first('"allLiquidation.BTCUSDT","type"', 4)
+        await simulator.drop_connections()
+
+    sizes = [len(json.loads(text)["data"]) for text in one.texts if '"allLiquidation.BTCUSDT"' in text]
+    assert max(sizes) > 1
+    assert {row["s"] for row in rows(one)} <= {topic.removeprefix("allLiquidation.") for topic in BYBIT_TOPICS}
+
+
+async def test_refused_bybit_request_starts_nothing() -> None:
+    async with (
+        Simulator("cascade") as simulator,
+        client(simulator.ws_url("bybit") + "/v5/public/linear") as one,
+    ):
+        await one.ask({"op": "subscribe", "req_id": "1", "args": ["allLiquidation.BTCUSDT", "liquidation.BTCUSDT"]})
+        (refusal,) = await one.first('"op":"subscribe"')
+
+    assert refusal["success"] is False
+    assert refusal["ret_msg"] == "Invalid topic: liquidation.BTCUSDT"
+    assert simulator.ledger.distinct() == []
+
+
+async def test_bybit_answers_ping_with_pong() -> None:
+    async with Simulator() as simulator, client(simulator.ws_url("bybit") + "/v5/public/inverse") as one:
+        await one.ask({"op": "ping"})
+        (pong,) = await one.first('"op":"ping"')
+
+    assert (pong["success"], pong["ret_msg"]) == (True, "pong")
+
+
+async def test_block_arrives_whole_in_one_millisecond() -> None:
+    async with Simulator("block", speed=20) as simulator, bybit(simulator) as one:
+        await one.first('"allLiquidation.BTCUSDT","type"', 113)  # at most 100 rows a frame
+        await simulator.stop_generating()
+        await simulator.drop_connections()
+
+    (moment, count), *_ = Counter(row["T"] for row in rows(one) if row["s"] == "BTCUSDT").most_common(1)
+    assert count == 11_279
+    assert len({record.serial for record in simulator.ledger.distinct() if record.event_ms == moment}) >= 11_279
+
+
+async def test_ledger_is_what_the_clients_received() -> None:
+    async with (
+        Simulator("faults", speed=10, faults=("torn", "unknown_topic", "wrong_types", "nan", "late")) as simulator,
+        client(simulator.ws_url("binance") + "/market/ws/btcusdt@aggTrade") as to_be_cut,
+        client(simulator.ws_url("binance") + FORCE_ORDERS + "/btcusdt@aggTrade") as one,
+        bybit(simulator) as to_be_cut_too,
+        bybit(simulator) as two,
+    ):
+        async with asyncio.timeout(15):
+            await asyncio.gather(to_be_cut.ended(), to_be_cut_too.ended())
+        await simulator.stop_generating()
+        await simulator.drop_connections()
+
+    assert to_be_cut.socket.close_code == to_be_cut_too.socket.close_code == 1012
+    clients = (to_be_cut, one, to_be_cut_too, two)
+    tallies = simulator.ledger.connections
+    assert [tally.frames for tally in tallies] == [len(each.texts) for each in clients]
+    assert [tally.liquidations for tally in tallies[2:]] == [clean_rows(each) for each in clients[2:]]
+    assert all(tally.copies > 0 and tally.garbage > 0 for tally in (tallies[1], tallies[3]))
+
+    recorded = [record for record in simulator.ledger.records if record.connection == 2]
+    received = [order["o"] for order in orders_without_garbage(one)]
+    assert [(record.symbol, record.price, record.size, record.event_ms) for record in recorded] == [
+        (order["s"], order["ap"], order["z"], order["T"]) for order in received
+    ]
+    assert [record.side for record in recorded] == ["long" if order["S"] == "SELL" else "short" for order in received]
+    assert len(received) - tallies[1].copies == len(simulator.ledger.distinct("binance"))
+
+
+def orders_without_garbage(one: Client) -> list[Any]:
+    whole = [text for text in one.texts if text.endswith("}}") and '"forceOrder"' in text]
+    return [message for text in whole if (message := json.loads(text))["o"].get("X") and "NaN" not in text]
+
+
+def clean_rows(one: Client) -> int:
+    texts = [text for text in one.texts if '"allLiquidation' in text and '"data":[{"T":"soon' not in text]
+    return sum(len(json.loads(text)["data"]) for text in texts if "NaN" not in text and text.endswith("]}"))
+
+
+async def test_two_connections_of_a_venue_get_the_same_liquidations() -> None:
+    async with (
+        Simulator("cascade", speed=5) as simulator,
+        bybit(simulator) as one,
+        bybit(simulator) as two,
+    ):
+        await two.first('"allLiquidation.BTCUSDT","type"', 3)
+        await simulator.stop_generating()
+        await simulator.drop_connections()
+
+    assert rows(two)
+    assert rows(one)[-len(rows(two)) :] == rows(two)
+
+
+async def test_liquidations_end_with_the_held_back_ones_while_trades_go_on() -> None:
+    async with (
+        Simulator("cascade", speed=10) as simulator,
+        bybit(simulator, *BYBIT_TOPICS, "publicTrade.BTCUSDT") as one,
+    ):
+        await one.first('"allLiquidation.BTCUSDT","type"')
+        await simulator.stop_generating()
+        sent = simulator.ledger.connections[0].liquidations
+        trades = sum('"publicTrade' in text for text in one.texts)
+        await one.first('"publicTrade', trades + 8)
+
+        assert simulator.ledger.connections[0].liquidations == sent == len(rows(one))
+
+
+async def test_silenced_venue_acknowledges_and_sends_nothing_until_it_resumes() -> None:
+    async with (
+        Simulator("cascade", speed=10) as simulator,
+        client(simulator.ws_url("binance") + "/market/ws") as one,
+        bybit(simulator) as other,
+    ):
+        simulator.silence("binance")
+        await one.ask({"method": "SUBSCRIBE", "params": ["!forceOrder@arr", "btcusdt@aggTrade"], "id": 1})
+        await one.first('"id":1')
+        await other.first('"allLiquidation.BTCUSDT","type"', 3)
+        assert len(one.texts) == 1
+
+        simulator.resume("binance")
+        await one.first('"forceOrder"')
+
+
+@pytest.mark.parametrize("status", [403, 451])
+async def test_refused_handshake_has_the_status_until_it_is_lifted(status: int) -> None:
+    async with Simulator() as simulator:
+        simulator.refuse("bybit", status)
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(simulator.ws_url("bybit") + "/v5/public/linear")
+        assert refused.value.response.status_code == status
+
+        async with client(simulator.ws_url("binance") + "/market/ws"):
+            simulator.refuse("bybit", None)
+        async with bybit(simulator):
+            pass
+
+
+@pytest.mark.parametrize("path", ["/binance/nowhere", "/bybit/v5/public/option", "/kraken/ws"])
+async def test_unknown_paths_are_not_found(path: str) -> None:
+    async with Simulator() as simulator:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(simulator.ws_url("binance").removesuffix("/binance") + path)
+        assert refused.value.response.status_code == 404
+
+
+async def test_aborted_connection_ends_without_a_close_frame_and_is_marked() -> None:
+    async with Simulator() as simulator, client(simulator.ws_url("binance") + FORCE_ORDERS) as one:
+        await simulator.abort_connections("bybit")
+        assert not simulator.ledger.connections[0].torn_off
+        await simulator.abort_connections("binance")
+        await one.ended()
+
+        assert one.socket.close_code == 1006
+        assert simulator.ledger.connections[0].torn_off
+
+
+async def test_bybit_hangs_up_on_a_client_that_says_nothing() -> None:
+    async with (
+        Simulator(limits=Limits(bybit_idle_seconds=0.3)) as simulator,
+        client(simulator.ws_url("bybit") + "/v5/public/linear", ping_interval=None) as one,
+    ):
+        async with asyncio.timeout(10):
+            await one.ended()
+
+        assert one.socket.close_code == 1001
+
+
+async def test_binance_pings_and_keeps_a_client_that_answers() -> None:
+    limits = Limits(binance_ping_seconds=0.05, binance_pong_seconds=0.3)
+    async with (
+        Simulator("cascade", limits=limits) as simulator,
+        client(simulator.ws_url("binance") + "/market/ws/btcusdt@aggTrade") as one,
+    ):
+        await one.first('"aggTrade"', 8)
+
+
+async def test_binance_hangs_up_on_a_client_that_never_answers_pings() -> None:
+    limits = Limits(binance_ping_seconds=0.05, binance_pong_seconds=0.2)
+    async with Simulator(limits=limits) as simulator, aiohttp.ClientSession() as session:
+        url = simulator.ws_url("binance") + "/market/ws"
+        async with session.ws_connect(url, autoping=False) as socket, asyncio.timeout(10):
+            kinds = [message.type async for message in socket]
+
+        assert set(kinds) == {aiohttp.WSMsgType.PING}
+        assert socket.close_code == 1001
+
+
+async def test_rest_is_served_beside_the_sockets() -> None:
+    async with Simulator() as simulator, aiohttp.ClientSession() as session:
+        paths = {
+            "binance": ("/fapi/v1/exchangeInfo", "/dapi/v1/exchangeInfo"),
+            "bybit": ("/v5/market/instruments-info?category=linear",),
+        }
+        for venue, addresses in paths.items():
+            for address in addresses:
+                async with session.get(simulator.rest_url(venue) + address) as response:
+                    assert response.status == 200
+                    assert await response.json()
+        async with session.get(simulator.rest_url("bybit") + "/v5/market/time") as response:
+            assert response.status == 404
+
+
+async def test_everything_works_over_tls() -> None:
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    async with Simulator("cascade", ssl_context=server) as simulator:
+        assert simulator.ws_url("binance").startswith("wss://127.0.0.1:")
+        async with client(simulator.ws_url("binance") + FORCE_ORDERS, ssl=trusting) as one:
+            await one.first('"forceOrder"')
+            await simulator.abort_connections()
+            await one.ended()
+
+
+async def test_stop_says_goodbye_and_leaves_no_task() -> None:
+    before = asyncio.all_tasks()
+    simulator = Simulator("cascade")
+    await simulator.start()
+    async with bybit(simulator) as one, client(simulator.ws_url("binance") + FORCE_ORDERS) as two:
+        async with asyncio.timeout(2):
+            await simulator.stop()
+        await one.ended()
+        await two.ended()
+        assert one.socket.close_code == two.socket.close_code == 1001
+    await simulator.stop()
+
+    assert asyncio.all_tasks() == before
+
+
+async def test_port_is_free_after_stop_and_can_be_named() -> None:
+    async with Simulator() as first:
+        port = int(first.rest_url("binance").split(":")[2].split("/")[0])
+        with pytest.raises(OSError, match="in use"):
+            await Simulator(port=port).start()
+    async with Simulator(port=port) as second:
+        assert first.ws_url("bybit") == second.ws_url("bybit")
+
+
+async def test_run_until_stopped_serves_until_it_is_cancelled() -> None:
+    simulator = Simulator()
+    serving = asyncio.create_task(run_until_stopped(simulator))
+    for _ in range(500):
+        if ":0/" not in simulator.ws_url("bybit"):
+            break
+        await asyncio.sleep(0.01)
+    async with bybit(simulator) as one:
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        with pytest.raises(ConnectionClosed):
+            await one.socket.send("{}")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"scenario": "storm"}, "unknown scenario 'storm'"),
+        ({"faults": ("earthquake",)}, "unknown fault earthquake"),
+        ({"speed": 0}, "speed must be above 0"),
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Simulator(**options)
+
+
+def test_unknown_venue_has_no_address() -> None:
+    with pytest.raises(ValueError, match="simulated are binance, bybit"):
+        Simulator().ws_url("kraken")
