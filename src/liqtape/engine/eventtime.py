@@ -42,12 +42,10 @@ class EventClock:
 
     def reached(self, event_ms: int) -> None:
         """An event of that time was accepted."""
-        if event_ms > self._latest_ms:
-            self._latest_ms = event_ms
+        self._latest_ms = max(self._latest_ms, event_ms)
 
     def now_ms(self, wall_ms: int) -> int:
         """The evaluation time at wall clock `wall_ms`."""
         now = wall_ms - self._skew_ms
-        if now > self._latest_ms:
-            self._latest_ms = now
+        self._latest_ms = max(self._latest_ms, now)
         return self._latest_ms

@@ -25,7 +25,7 @@ THROTTLED = frozenset({"binance", "okx"})
 
 _HORIZON_S = 20
 _BACK_MS = 2_000
-_LARGEST_MS = 1000 * WINDOWS[-1]
+_LARGEST = len(WINDOWS)
 _CURSORS = tuple(enumerate(WINDOWS, start=1))  # cursor k of a lane bounds window WINDOWS[k - 1]
 
 
@@ -118,6 +118,13 @@ class VelocityEngine:
         for ring in series.rings.values():
             count += ring.long.count(1) + ring.short.count(1)
         return self.threshold.level(count / WINDOWS[0], slope(*_moment(series), now_ms, _HORIZON_S))
+
+    def is_empty(self, instrument: str, now_ms: int) -> bool:
+        """Whether no event of the instrument is left in any window."""
+        series = self._advanced(instrument, now_ms)
+        return series is None or not any(
+            ring.long.count(_LARGEST) or ring.short.count(_LARGEST) for ring in series.rings.values()
+        )
 
     def window(self, instrument: str, seconds: int, now_ms: int, venue: str | None = None) -> Window | None:
         """One window with standard errors, of the instrument or of one of its venues; None if never seen.

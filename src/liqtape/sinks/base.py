@@ -13,7 +13,8 @@ __all__ = ["Batch", "Sink"]
 class Batch(Struct, frozen=True):
     """One flush: metrics of the instruments that changed (newest only), and everything else that is new.
 
-    `events` are oldest first and already bounded; `events_dropped` counts what the bound cost since the last batch.
+    `events` are oldest first and already bounded; `events_dropped` counts what that bound has cost so far. After `open`
+    or a failed write a batch bears `resync`: `events` are then all recent ones and replace what the sink holds.
     """
 
     metrics: Sequence[VelocityMetrics] = ()
@@ -22,6 +23,7 @@ class Batch(Struct, frozen=True):
     price: PriceTick | None = None
     health: Sequence[VenueHealth] = ()
     events_dropped: int = 0
+    resync: bool = False
 
 
 class Sink(Protocol):

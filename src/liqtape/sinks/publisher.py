@@ -1,0 +1,167 @@
+"""The publisher of one sink: conflating and self-clocked.
+
+Naive: write after every event. One awaited write an event caps at a few thousand a second, and a slow server then
+delays the feed. Here events only mark what changed; a flush takes all marks at once, and the next begins when the
+last was acknowledged. At low rates that is at once, in a flood the backlog is bounded by the number of instruments.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from liqtape.errors import SinkError, SinkUnavailable
+from liqtape.events import Alert, Liquidation, PriceTick, VelocityMetrics, VenueHealth
+from liqtape.sinks.base import Batch, Sink
+
+__all__ = ["RECENT_EVENTS", "Publisher"]
+
+RECENT_EVENTS = 1_000
+"""Newest events kept for a sink that shows recent ones; alerts are kept as many."""
+
+_FIRST_RETRY = 0.1
+_LAST_RETRY = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Marks in, batches out. Nothing here waits for the sink but `run` itself.
+
+    `snapshot` turns instruments into their newest metrics at flush time; `everything` names all live instruments, for
+    the catch-up after the sink was away.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        snapshot: Callable[[Iterable[str]], Sequence[VelocityMetrics]],
+        everything: Callable[[], Iterable[str]],
+    ) -> None:
+        self.sink = sink
+        self.state = "starting"
+        self.failures_total = 0
+        self.batches_total = 0
+        self.events_dropped_total = 0
+        self._snapshot = snapshot
+        self._everything = everything
+        self._dirty: set[str] = set()
+        self._events: deque[Liquidation] = deque()
+        self._recent: deque[Liquidation] = deque(maxlen=RECENT_EVENTS)
+        self._alerts: deque[Alert] = deque(maxlen=RECENT_EVENTS)
+        self._price: PriceTick | None = None
+        self._health: Sequence[VenueHealth] = ()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._resync = True
+
+    def mark(self, instruments: Iterable[str]) -> None:
+        """These instruments changed."""
+        self._dirty.update(instruments)
+        self._wake.set()
+
+    def events(self, liquidations: Sequence[Liquidation]) -> None:
+        """New liquidations, oldest first; only the newest `RECENT_EVENTS` survive until the flush."""
+        self._events.extend(liquidations)
+        self._recent.extend(liquidations)
+        while len(self._events) > RECENT_EVENTS:
+            self._events.popleft()
+            self.events_dropped_total += 1
+        self.mark([liquidation.instrument for liquidation in liquidations])
+
+    def alert(self, alert: Alert) -> None:
+        """A level changed."""
+        self._alerts.append(alert)
+        self._wake.set()
+
+    def price(self, tick: PriceTick) -> None:
+        """The reference price changed."""
+        self._price = tick
+        self._wake.set()
+
+    def health(self, health: Sequence[VenueHealth]) -> None:
+        """The venues' newest health."""
+        self._health = health
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Flush until `stop`; reopen a sink that went away, with capped back-off and jitter."""
+        retry = _FIRST_RETRY
+        is_open = False
+        try:
+            while not (self._stopping and not self._pending()):
+                if is_open and not self._pending():
+                    self._wake.clear()
+                    await self._wake.wait()
+                    continue
+                try:
+                    if not is_open:
+                        await self.sink.open()
+                        is_open = True
+                        self._dirty.update(self._everything())
+                        continue
+                    await self._flush()
+                    retry = _FIRST_RETRY
+                except SinkUnavailable as error:
+                    is_open = False
+                    self._failed(error)
+                except SinkError as error:
+                    self._failed(error)
+                else:
+                    continue
+                if self._stopping:
+                    return
+                await asyncio.sleep(retry * random.uniform(0.5, 1.0))
+                retry = min(2 * retry, _LAST_RETRY)
+        finally:
+            await self.sink.close()
+            self.state = "closed"
+
+    async def stop(self) -> None:
+        """Ask `run` to flush what is pending, once, and end."""
+        self._stopping = True
+        self._wake.set()
+
+    def _pending(self) -> bool:
+        return bool(self._dirty or self._events or self._alerts or self._price or self._health)
+
+    async def _flush(self) -> None:
+        batch = self._take()
+        try:
+            await self.sink.publish(batch)
+        except SinkError:
+            self._give_back(batch)
+            raise
+        self.batches_total += 1
+        self._resync = False
+        if self.state == "failing":
+            _log.warning("%s: back, caught up", self.sink.name)
+        self.state = "ok"
+
+    def _take(self) -> Batch:
+        dirty, self._dirty = self._dirty, set()
+        events = tuple(self._recent) if self._resync else tuple(self._events)
+        alerts, price, health = tuple(self._alerts), self._price, self._health
+        self._events.clear()
+        self._alerts.clear()
+        self._price, self._health = None, ()
+        return Batch(
+            self._snapshot(sorted(dirty)), events, alerts, price, health, self.events_dropped_total, self._resync
+        )
+
+    def _give_back(self, batch: Batch) -> None:
+        """Nothing of a failed batch is lost but what is newer anyway."""
+        self._dirty.update(metrics.symbol for metrics in batch.metrics)
+        # The list of recent events is written as a whole after the sink is back.
+        self._resync = True
+        self._alerts.extendleft(reversed(batch.alerts))
+        self._price = self._price or batch.price
+        self._health = self._health or batch.health
+
+    def _failed(self, error: SinkError) -> None:
+        self.failures_total += 1
+        self._resync = True
+        if self.state != "failing":
+            _log.warning("%s: %s; feeds and callbacks go on, retrying", self.sink.name, error)
+        self.state = "failing"
