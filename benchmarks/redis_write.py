@@ -1,0 +1,136 @@
+"""The Redis sink against redis-py's own pipeline of the same commands, alternating in one run.
+
+    python benchmarks/redis_write.py [--url URL] [--rounds N] [--pack]
+
+Without a URL on an embedded server of its own. Each round publishes the same batch, metrics of 100 instruments, once by
+each writer and waits for every reply; the ratio is taken round by round. `--pack` times the packing alone.
+"""
+
+import argparse
+import asyncio
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import redis.asyncio
+
+from liqtape.embedded import EmbeddedServer
+from liqtape.events import VelocityMetrics
+from liqtape.sinks.base import Batch
+from liqtape.sinks.redis import METRICS_TTL_SECONDS, RedisSink
+from liqtape.sinks.resp import RowPacker, command
+
+INSTRUMENTS = 100
+WARM_UP = 5
+
+
+def metrics(number: int) -> VelocityMetrics:
+    draw = random.Random(number)
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(VelocityMetrics):
+        values[field.name] = draw.randrange(300) if field.type is int else draw.lognormvariate(5, 3)
+    known = {"symbol": f"COIN{number}USDT", "level": "NONE", "saturated": False, "partial": False}
+    return VelocityMetrics(**(values | known | {"volatility_factor": None, "surprise": None}))
+
+
+def as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else repr(value)
+
+
+def with_repr(key: bytes, row: VelocityMetrics) -> list[bytes]:
+    """The plain way to pack a row, for comparison."""
+    known: list[bytes] = []
+    absent: list[bytes] = []
+    for name, value in zip(row.__struct_fields__, msgspec.structs.astuple(row), strict=True):
+        if value is None:
+            absent.append(name.encode())
+        else:
+            known += (name.encode(), as_text(value).encode())
+    ttl = b"%d" % METRICS_TTL_SECONDS
+    return [command(b"HSET", key, *known), command(b"HDEL", key, *absent), command(b"EXPIRE", key, ttl)]
+
+
+async def by_pipeline(client: "redis.asyncio.Redis", rows: list[VelocityMetrics]) -> None:
+    async with client.pipeline(transaction=False) as pipeline:
+        for row in rows:
+            key = f"velocity:{row.symbol}:current"
+            fields = msgspec.structs.asdict(row)
+            pipeline.hset(key, mapping={name: as_text(value) for name, value in fields.items() if value is not None})
+            pipeline.hdel(key, *(name for name, value in fields.items() if value is None))
+            pipeline.expire(key, METRICS_TTL_SECONDS)
+        await pipeline.execute()
+
+
+async def write_rounds(url: str, rounds: int) -> tuple[list[float], list[float]]:
+    rows = [metrics(number) for number in range(INSTRUMENTS)]
+    batch = Batch(metrics=rows)
+    sink = RedisSink(url)
+    client = redis.asyncio.Redis.from_url(url)
+    await sink.open()
+    ours: list[float] = []
+    theirs: list[float] = []
+    try:
+        for _ in range(WARM_UP + rounds):
+            start = time.perf_counter()
+            await sink.publish(batch)
+            between = time.perf_counter()
+            await by_pipeline(client, rows)
+            ours.append(between - start)
+            theirs.append(time.perf_counter() - between)
+    finally:
+        await sink.close()
+        await client.aclose()
+    return ours[WARM_UP:], theirs[WARM_UP:]
+
+
+def pack_rounds(rounds: int) -> tuple[list[float], list[float]]:
+    rows = [metrics(number) for number in range(INSTRUMENTS)]
+    packer = RowPacker(VelocityMetrics, METRICS_TTL_SECONDS)
+
+    def timed(pack: Callable[[bytes, Any], list[bytes]]) -> float:
+        start = time.perf_counter()
+        for row in rows:
+            pack(b"velocity:COINUSDT:current", row)
+        return time.perf_counter() - start
+
+    if b"".join(packer.pack(b"key", rows[0])) != b"".join(with_repr(b"key", rows[0])):
+        sys.exit("the two ways to pack differ")
+    pairs = [(timed(packer.pack), timed(with_repr)) for _ in range(WARM_UP + rounds)][WARM_UP:]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def report(names: tuple[str, str], ours: list[float], theirs: list[float]) -> None:
+    for name, seconds in zip(names, (ours, theirs), strict=True):
+        per_row = statistics.median(seconds) / INSTRUMENTS * 1e6
+        print(f"{name:<22} median {statistics.median(seconds) * 1e3:7.2f} ms a batch, {per_row:6.1f} us a row")
+    low, middle, high = statistics.quantiles([b / a for a, b in zip(ours, theirs, strict=True)], n=4)
+    print(f"ratio median {middle:.2f} (quartiles {low:.2f} to {high:.2f}, {len(ours)} rounds)")
+    print(f"repeat: python {' '.join(sys.argv)}")
+
+
+async def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    options.add_argument("--url", help="an existing server (its database 1 is written to)")
+    options.add_argument("--rounds", type=int, default=200)
+    options.add_argument("--pack", action="store_true", help="time the packing alone")
+    chosen = options.parse_args()
+    if chosen.pack:
+        report(("RowPacker", "repr() for each"), *pack_rounds(chosen.rounds))
+        return
+    server = EmbeddedServer(port=None)
+    if chosen.url is None:
+        await server.start()
+    try:
+        report(("liqtape sink", "redis-py pipeline"), *await write_rounds(chosen.url or server.url, chosen.rounds))
+    finally:
+        await server.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,255 @@
+"""The Redis sink: every flush is one write of pre-packed commands, its replies are read to the last."""
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import hiredis
+from msgspec import Struct, json
+from redis.asyncio.connection import ConnectionPool
+from redis.exceptions import RedisError
+
+from liqtape.errors import ConfigurationError, SinkError, SinkUnavailable
+from liqtape.events import SCHEMA, Alert, Liquidation, PriceTick, VelocityMetrics, VenueHealth
+from liqtape.sinks.base import Batch
+from liqtape.sinks.resp import RowPacker, command
+
+__all__ = ["EVENTS_KEPT", "RedisSink"]
+
+EVENTS_KEPT = 1000
+METRICS_TTL_SECONDS = 600
+PRICE_TTL_SECONDS = 60
+HEALTH_TTL_SECONDS = 30
+
+_CONNECT_SECONDS = 2.0
+_REPLY_SECONDS = 5.0
+_DATABASE = 1
+_READ_BYTES = 65_536
+_SYMBOL = re.compile(r"[\w:.@#-]{1,64}")  # \w: letters and digits of any script
+_SCHEMA_HEAD = b'{"schema":%d,' % SCHEMA
+_NEEDS_REOPENING = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH")
+
+
+class _Connection(Protocol):
+    """What is used of a redis-py connection: it knows AUTH, TLS and Sentinel, its streams are ours afterwards."""
+
+    db: int
+    _reader: asyncio.StreamReader | None
+    _writer: asyncio.StreamWriter | None
+
+    async def connect(self) -> None: ...
+
+    async def disconnect(self, *, nowait: bool) -> None: ...
+
+
+class _Price(Struct):
+    price: float
+    timestamp: float
+    volume: float | None
+    source: str
+
+
+class RedisSink:
+    """Writes batches to the documented keys of a Redis or Valkey server.
+
+    `server` is a URL (`redis://`, `rediss://`, `unix://`; database 1 unless it names another) or a pool of redis-py,
+    for instance a Sentinel one. `publish` raises `SinkError` when the server refused commands (the others of the batch
+    were done, the connection stays usable) and `SinkUnavailable` when it cannot be used; then `open` again and publish
+    the newest state. A batch with `resync` replaces the list of events (unless it has none), so that what a lost reply
+    left unknown is not listed twice.
+
+    `refused_keys_total` counts rows whose symbol is unfit for a key: a venue's text never becomes another key.
+    """
+
+    name = "redis"
+
+    def __init__(self, server: str | ConnectionPool, *, prefix: str = "") -> None:
+        self.refused_keys_total = 0
+        pool = _pool(server) if isinstance(server, str) else server
+        self._make_connection: Callable[[], _Connection] = pool.make_connection
+        self._prefix = prefix
+        self._rows = RowPacker(VelocityMetrics, METRICS_TTL_SECONDS)
+        self._encode = json.Encoder().encode
+        self._connection: _Connection | None = None
+        self._replies = hiredis.Reader()
+        self._levels: dict[str, str] = {}  # as this connection last wrote them
+
+    def __repr__(self) -> str:
+        return f"RedisSink({_address(self._connection or self._make_connection())})"
+
+    async def open(self) -> None:
+        """Connect, authenticate and select the database; does nothing when already open."""
+        if self._connection is not None:
+            return
+        connection = self._make_connection()
+        try:
+            await connection.connect()
+        except (RedisError, OSError) as error:
+            await _disconnect(connection)
+            raise SinkUnavailable(f"Redis at {_address(connection)}: {error}") from error
+        except BaseException:
+            await _disconnect(connection)
+            raise
+        self._replies = hiredis.Reader()
+        self._levels = {}
+        self._connection = connection
+
+    async def publish(self, batch: Batch) -> None:
+        """Write the batch and wait until the server has acknowledged all of it."""
+        connection = self._connection
+        if connection is None:
+            raise SinkUnavailable("the Redis sink is not open")
+        levels = self._changed_levels(batch)
+        commands = self._commands(batch, levels)
+        if not commands:
+            return
+        try:
+            async with asyncio.timeout(_REPLY_SECONDS):
+                refusals = await self._exchange(connection, commands)
+        except TimeoutError as error:
+            await self.close()
+            raise SinkUnavailable(f"Redis at {_address(connection)}: no reply in {_REPLY_SECONDS:g} s") from error
+        except (OSError, hiredis.ProtocolError) as error:
+            await self.close()
+            raise SinkUnavailable(f"Redis at {_address(connection)}: connection lost: {error}") from error
+        except BaseException:
+            await self.close()  # cancelled between write and reply: the connection is out of step
+            raise
+        if refusals:
+            await self._refused(connection, refusals, len(commands))
+        self._levels.update(levels)
+
+    async def close(self) -> None:
+        """Disconnect; may be called at any time and more than once."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await _disconnect(connection)
+
+    async def _exchange(self, connection: _Connection, commands: list[bytes]) -> list[str]:
+        """Send all commands in one write, read all replies; returns the refusals."""
+        # The connection's streams, not its own read_response: that one sets a timeout for each reply, and hangs up on
+        # some error replies (NOAUTH, LOADING) before the rest is read. The names are private; every test guards them.
+        reader, writer = connection._reader, connection._writer
+        if reader is None or writer is None:
+            raise ConnectionResetError("closed")
+        writer.write(b"".join(commands))
+        await writer.drain()
+        refusals: list[str] = []
+        answered = 0
+        while answered < len(commands):
+            reply = self._replies.gets()
+            if reply is False:  # more bytes needed
+                chunk = await reader.read(_READ_BYTES)
+                if not chunk:
+                    raise ConnectionResetError("closed by the server")
+                self._replies.feed(chunk)
+                continue
+            if isinstance(reply, hiredis.ReplyError):
+                refusals.append(f"{_spoken(commands[answered])}: {reply}")
+            answered += 1
+        return refusals
+
+    async def _refused(self, connection: _Connection, refusals: list[str], total: int) -> None:
+        self._levels = {}
+        text = f"Redis at {_address(connection)} refused {len(refusals)} of {total} commands, first {refusals[0]}"
+        if any(f": {code}" in refusal for refusal in refusals for code in _NEEDS_REOPENING):
+            # A demoted, loading or re-secured server: a new connection asks Sentinel and authenticates again.
+            await self.close()
+            raise SinkUnavailable(text)
+        raise SinkError(text)
+
+    def _changed_levels(self, batch: Batch) -> dict[str, str]:
+        """The newest level of each instrument where it is not what this connection wrote last."""
+        levels: dict[str, str] = {alert.instrument: alert.level for alert in batch.alerts}
+        levels.update((row.symbol, row.level) for row in batch.metrics)
+        return {
+            symbol: level
+            for symbol, level in levels.items()
+            if self._levels.get(symbol) != level and _SYMBOL.fullmatch(symbol) is not None
+        }
+
+    def _commands(self, batch: Batch, levels: dict[str, str]) -> list[bytes]:
+        commands: list[bytes] = []
+        for row in batch.metrics:
+            if _SYMBOL.fullmatch(row.symbol) is None:
+                self.refused_keys_total += 1
+            else:
+                commands += self._rows.pack(self._key(f"velocity:{row.symbol}:current"), row)
+        if batch.price is not None:
+            commands.append(self._price(batch.price))
+        if batch.events:
+            commands += self._events(batch.events, kept=len(batch.events) if batch.resync else EVENTS_KEPT)
+        for symbol, level in levels.items():
+            commands.append(command(b"SET", self._key(f"cascade:{symbol}:level"), level.encode()))
+        commands += self._alerts(batch.alerts)
+        if batch.health:
+            commands += self._health(batch.health)
+        return commands
+
+    def _price(self, tick: PriceTick) -> bytes:
+        price = _Price(tick.price, tick.event_ms / 1000, tick.quantity, tick.venue)
+        text = json.format(self._encode(price), indent=0)  # one line with the spaces of the documented example
+        return command(b"SET", self._key("btc:price:current"), text, b"EX", b"%d" % PRICE_TTL_SECONDS)
+
+    def _events(self, events: Sequence[Liquidation], kept: int) -> list[bytes]:
+        key = self._key("cascade:events:buffer")
+        # LPUSH puts each of its words before the last: oldest first in, newest first in the list. Trimmed to just what
+        # was pushed, the list is replaced without ever being empty.
+        texts = [_SCHEMA_HEAD + self._encode(event)[1:] for event in events[-EVENTS_KEPT:]]
+        return [command(b"LPUSH", key, *texts), command(b"LTRIM", key, b"0", b"%d" % (min(kept, EVENTS_KEPT) - 1))]
+
+    def _alerts(self, alerts: Sequence[Alert]) -> list[bytes]:
+        channel = self._key("cascade:alerts")
+        return [command(b"PUBLISH", channel, self._encode(alert)) for alert in alerts]
+
+    def _health(self, health: Sequence[VenueHealth]) -> list[bytes]:
+        key = self._key("liqtape:health")
+        words = [word for venue in health for word in (venue.venue.encode(), self._encode(venue))]
+        return [command(b"HSET", key, *words), command(b"EXPIRE", key, b"%d" % HEALTH_TTL_SECONDS)]
+
+    def _key(self, key: str) -> bytes:
+        return (self._prefix + key).encode()
+
+
+def _pool(url: str) -> ConnectionPool:
+    options = {
+        "db": _DATABASE,
+        "protocol": 2,
+        "socket_connect_timeout": _CONNECT_SECONDS,
+        "socket_timeout": _REPLY_SECONDS,
+    }
+    try:
+        place = urlsplit(url)
+        # redis-py would quietly take another database for a path it cannot read.
+        usable = place.scheme == "unix" or re.fullmatch(r"/?\d*", place.path) is not None
+        pool = ConnectionPool.from_url(url, **options)
+    except (ValueError, RedisError):
+        usable = False
+    if not usable:
+        # Raised here, without a cause: its text may quote a piece of the URL, and that may be a piece of the password.
+        raise ConfigurationError(
+            "the Redis URL is not usable: write redis://host:port/database, rediss://... or unix:///path?db=1 "
+            "(special characters of a password percent-encoded)"
+        )
+    return pool
+
+
+def _address(connection: _Connection) -> str:
+    """Where it leads, without user and password."""
+    path = getattr(connection, "path", None)
+    place = path if path is not None else f"{getattr(connection, 'host', '?')}:{getattr(connection, 'port', '?')}"
+    return f"{place}/{connection.db}"
+
+
+async def _disconnect(connection: _Connection) -> None:
+    with suppress(RedisError, OSError):
+        await connection.disconnect(nowait=True)
+
+
+def _spoken(packed: bytes) -> str:
+    """Name and key of a packed command, for an error's text."""
+    words = packed.split(b"\r\n", 5)
+    return b" ".join(words[2:5:2]).decode(errors="replace")
