@@ -83,7 +83,7 @@ def rows(one: Client) -> list[Any]:
 
 
 async def test_binance_subscription_is_acknowledged_then_served_with_trades() -> None:
-    async with Simulator("cascade") as simulator, client(simulator.ws_url("binance") + "/market/ws") as one:
+    async with Simulator("cascade", speed=5) as simulator, client(simulator.ws_url("binance") + "/market/ws") as one:
         await one.ask({"method": "SUBSCRIBE", "params": ["!forceOrder@arr", "btcusdt@aggTrade"], "id": 1})
         await one.first('"forceOrder"')
         await one.first('"aggTrade"')
@@ -93,7 +93,7 @@ async def test_binance_subscription_is_acknowledged_then_served_with_trades() ->
 
 async def test_combined_stream_wraps_what_its_address_names() -> None:
     url = "/market/stream?streams=!forceOrder@arr/btcusdt@aggTrade"
-    async with Simulator("cascade") as simulator, client(simulator.ws_url("binance") + url) as one:
+    async with Simulator("cascade", speed=5) as simulator, client(simulator.ws_url("binance") + url) as one:
         (force_order,) = await one.first('"forceOrder"')
         (trade,) = await one.first('"aggTrade"')
 
@@ -117,7 +117,7 @@ async def test_binance_never_prints_a_symbol_twice_in_a_second() -> None:
 
 async def test_retired_binance_path_acknowledges_and_stays_silent_while_the_market_path_talks() -> None:
     async with (
-        Simulator("cascade") as simulator,
+        Simulator("cascade", speed=5) as simulator,
         client(simulator.ws_url("binance") + "/ws") as retired,
         client(simulator.ws_url("binance") + FORCE_ORDERS) as served,
     ):
@@ -144,7 +144,7 @@ async def test_bybit_sends_what_was_subscribed_in_batches() -> None:
 
 async def test_refused_bybit_request_starts_nothing() -> None:
     async with (
-        Simulator("cascade") as simulator,
+        Simulator("cascade", speed=5) as simulator,
         client(simulator.ws_url("bybit") + "/v5/public/linear") as one,
     ):
         await one.ask({"op": "subscribe", "req_id": "1", "args": ["allLiquidation.BTCUSDT", "liquidation.BTCUSDT"]})
@@ -343,7 +343,7 @@ async def test_everything_works_over_tls() -> None:
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
 
-    async with Simulator("cascade", ssl_context=server) as simulator:
+    async with Simulator("cascade", speed=5, ssl_context=server) as simulator:
         assert simulator.ws_url("binance").startswith("wss://127.0.0.1:")
         async with client(simulator.ws_url("binance") + FORCE_ORDERS, ssl=trusting) as one:
             await one.first('"forceOrder"')

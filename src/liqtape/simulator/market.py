@@ -2,17 +2,29 @@
 
 import heapq
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from liqtape.simulator.connection import Connection
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.simulator.faults import Faults
 from liqtape.simulator.garbage import garbage
 from liqtape.simulator.generator import Generator
+from liqtape.simulator.ledger import Tally
 from liqtape.simulator.listings import Listing
 from liqtape.simulator.scenario import Scenario
 from liqtape.simulator.wire import Arrival, Frame, Limits
 
 __all__ = ["Market"]
+
+
+class Receiver(Protocol):
+    """A connection as the market sees it."""
+
+    @property
+    def tally(self) -> Tally: ...
+
+    def give(self, frame: Frame, *, again: bool = False) -> None: ...
+
+    def hang_up(self, code: int) -> None: ...
 
 
 class Market:
@@ -32,7 +44,7 @@ class Market:
         if self._start_ms is None:
             self._start_ms = now_ms
 
-    def advance(self, now_ms: int, connections: Iterable[Connection]) -> None:
+    def advance(self, now_ms: int, connections: Iterable[Receiver]) -> None:
         """Everything that is due at `now_ms`, handed to the connections."""
         here = list(connections)
         at_ms = self._timeline(now_ms)
@@ -44,7 +56,7 @@ class Market:
         for name, publisher in self._publishers.items():
             self._send(publisher.trades(now_ms, self._price_at(at_ms)), name, here)
 
-    def finish(self, connections: Iterable[Connection]) -> None:
+    def finish(self, connections: Iterable[Receiver]) -> None:
         """Ends the liquidations and sends what was late, batched or throttled; trades go on."""
         here = list(connections)
         self._ended = True
@@ -76,7 +88,7 @@ class Market:
     def _add(self, arrival: Arrival) -> None:
         self._publishers[arrival.liquidation.listing.venue].add(arrival)
 
-    def _send(self, frames: list[Frame], venue: str, connections: list[Connection]) -> None:
+    def _send(self, frames: list[Frame], venue: str, connections: list[Receiver]) -> None:
         for frame in frames:
             again = frame.kind == "liquidation" and self._faults.duplicates()
             for connection in connections:
@@ -86,7 +98,7 @@ class Market:
                 if again:
                     connection.give(frame, again=True)
 
-    def _strike(self, at_ms: float, now_ms: int, connections: list[Connection]) -> None:
+    def _strike(self, at_ms: float, now_ms: int, connections: list[Receiver]) -> None:
         kind = self._faults.garbage(at_ms)
         if kind is not None:
             for name in DIALECTS:
