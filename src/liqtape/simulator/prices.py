@@ -63,7 +63,7 @@ class Prices:
 def fallen(shock: Shock, at_ms: int) -> float:
     """What the newest shock took from the log price at this moment; the shocks before it are forgotten.
 
-    >>> fallen(Shock(depth=0.04), 0), fallen(Shock(depth=0.04), 18_000)
+    >>> fallen(Shock(depth=0.04), 0), fallen(Shock(depth=0.04), 17_000)
     (-0.0, -0.04)
     """
     since = shock.since(at_ms)
