@@ -81,6 +81,11 @@ class VelocityEngine:
             series = self._series[instrument] = _Series()
         series.venues.add(venue)
 
+    def coverage(self, venue: str, now_ms: int) -> float | None:
+        """Share of the largest window in which the venue's feed was live; None before its first `feed_up`."""
+        exposures = self._exposures_ms([venue], WINDOWS[-1], now_ms)
+        return exposures[0] / (1000 * WINDOWS[-1]) if exposures else None
+
     def add(self, liquidation: Liquidation) -> bool:
         """Add one liquidation, in any order. O(1) in order, O(k) in its own ring when k events are newer.
 

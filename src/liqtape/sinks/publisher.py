@@ -118,7 +118,7 @@ class Publisher:
             await self.sink.close()
             self.state = "closed"
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Ask `run` to flush what is pending, once, and end."""
         self._stopping = True
         self._wake.set()

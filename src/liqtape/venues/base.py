@@ -94,6 +94,10 @@ class Venue(Protocol):
         """Whether liquidations are subscribed symbol by symbol, so that the list of instruments must be known."""
 
     @property
+    def bundled_symbols(self) -> Sequence[str]:
+        """Symbols to subscribe while the venue's own list cannot be had; empty where no list is needed."""
+
+    @property
     def instrument_sources(self) -> Sequence[InstrumentSource]: ...
 
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:

@@ -17,6 +17,7 @@ from liqtape.venues.base import Endpoint, InstrumentPage, InstrumentSource, faul
 from liqtape.venues.tables import BINANCE_COIN_M
 
 __all__ = [
+    "bundled_symbols",
     "decode",
     "decode_instruments",
     "endpoints",
@@ -37,6 +38,7 @@ heartbeat = None  # the server sends ping frames every 3 min; the transport answ
 topics_per_request = 100
 slot_seconds: int | None = 1
 listing_needed = False
+bundled_symbols: tuple[str, ...] = ()
 instrument_sources = (
     InstrumentSource("https://fapi.binance.com", "/fapi/v1/exchangeInfo"),
     InstrumentSource("https://dapi.binance.com", "/dapi/v1/exchangeInfo"),

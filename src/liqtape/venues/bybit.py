@@ -27,6 +27,7 @@ from liqtape.venues.base import (
 from liqtape.venues.tables import BYBIT_SYMBOLS
 
 __all__ = [
+    "bundled_symbols",
     "decode",
     "decode_instruments",
     "endpoints",
@@ -47,6 +48,7 @@ heartbeat = Heartbeat(b'{"op":"ping"}', every=20.0)
 topics_per_request = 200
 slot_seconds: int | None = None
 listing_needed = True
+bundled_symbols = BYBIT_SYMBOLS
 instrument_sources = (
     InstrumentSource("https://api.bybit.com", "/v5/market/instruments-info?category=linear&limit=1000"),
     InstrumentSource("https://api.bybit.com", "/v5/market/instruments-info?category=inverse&limit=1000"),
@@ -97,9 +99,8 @@ _frame = msgspec.json.Decoder(_Frame)
 
 def endpoints(symbols: Sequence[str]) -> list[Endpoint]:
     """Connections per category, each within the limit on the length of its topics, each with BTC trades as canary."""
-    chosen = symbols or BYBIT_SYMBOLS
-    inverse = [s for s in chosen if _INVERSE.match(s)]
-    linear = [s for s in chosen if not _INVERSE.match(s)]
+    inverse = [s for s in symbols if _INVERSE.match(s)]
+    linear = [s for s in symbols if not _INVERSE.match(s)]
     return [
         *_connections("linear", linear, "publicTrade.BTCUSDT", silence_limit=15.0),
         # The coin-margined BTC contract trades less often: a minute may pass on a quiet night.

@@ -1,0 +1,167 @@
+"""The whole system against the built-in simulator, and the check that what came out is what went in."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+from msgspec import Struct
+
+from liqtape.events import WINDOWS, VelocityMetrics
+from liqtape.service import StopSignals, watch
+from liqtape.settings import Settings, VenueSettings
+from liqtape.simulator import Recount, Simulator, recount
+from liqtape.simulator.dialects import DIALECTS
+from liqtape.tracker import Tracker
+
+__all__ = ["DemoSummary", "demo"]
+
+_SETTLE_SECONDS = 5.0
+_CHECK_OFFSETS_S = (0, 1, 5, 9.999, 10, 25, 59, 60, 240, 300)
+
+
+class DemoSummary(Struct, frozen=True):
+    """What the demo sent, what arrived, and every difference; no differences means it proved itself."""
+
+    scenario: str
+    seed: int
+    seconds: float
+    redis_url: str | None
+    sent_events: int
+    sent_distinct: int
+    venues: dict[str, int]
+    instruments: int
+    alerts: int
+    ledger: dict[str, int]
+    balanced: bool
+    metrics_checked: int
+    differences: list[str]
+
+
+async def demo(
+    scenario: str, seconds: float, seed: int, speed: float, out: TextIO | None = None
+) -> tuple[DemoSummary, int]:
+    """Run for `seconds` (0: until a signal); returns the summary and the signal that ended it, if any.
+
+    Raises ValueError for an unknown scenario.
+    """
+    with tempfile.TemporaryDirectory(prefix="liqtape-demo-") as directory, StopSignals().installed() as stop:
+        async with Simulator(scenario, seed, speed) as simulator:
+            tracker = Tracker(_settings(simulator), data_dir=Path(directory))
+            alerts: list[int] = []
+            tracker.on_alert(lambda alert: alerts.append(alert.at_ms), "demo")
+            began = time.monotonic()
+            async with tracker:
+                await watch(tracker, stop, seconds or None, _notes(tracker, scenario), out)
+                lasted = time.monotonic() - began
+                await simulator.stop_generating()
+                await _settle(tracker, simulator)
+                differences, checked = _compare(tracker, simulator)
+                summary = _summary(tracker, simulator, (scenario, seed, lasted), len(alerts), (differences, checked))
+        return summary, stop.received
+
+
+def _settings(simulator: Simulator) -> Settings:
+    venues = {
+        name: VenueSettings(ws_url=simulator.ws_url(name), rest_url=simulator.rest_url(name)) for name in DIALECTS
+    }
+    return Settings(venues=venues)
+
+
+def _notes(tracker: Tracker, scenario: str) -> list[str]:
+    notes = [f"demo, scenario {scenario}: simulated venues on this machine, no network, nothing is kept"]
+    if tracker.redis_url:
+        port = tracker.redis_url.rpartition(":")[2].partition("/")[0]
+        notes.append(f"Redis: redis-cli -n 1 -p {port} HGETALL velocity:BTCUSDT:current")
+    return notes
+
+
+async def _settle(tracker: Tracker, simulator: Simulator) -> None:
+    """Wait until what was sent has arrived."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        ledger = tracker.ledger()
+        if ledger.events_accepted >= len(simulator.ledger.distinct()) and not ledger.events_pending:
+            return
+        await asyncio.sleep(0.05)
+
+
+def _compare(tracker: Tracker, simulator: Simulator) -> tuple[list[str], int]:
+    ledger = tracker.ledger()
+    sent = simulator.ledger
+    total = sum(tally.liquidations for tally in sent.connections)
+    distinct = sent.distinct()
+    differences = []
+    if not ledger.balanced():
+        differences.append(f"the ledger does not balance: {ledger.as_dict()}")
+    for what, ours, theirs in (
+        ("events accepted", ledger.events_accepted, len(distinct)),
+        ("events decoded", ledger.events_decoded, total + ledger.events_rejected_invalid),
+        ("repeats dropped", ledger.events_duplicate, total - len(distinct)),
+        ("events without USD", ledger.events_unsized, 0),
+    ):
+        if ours != theirs:
+            differences.append(f"{what}: {ours} here, {theirs} sent")
+    checked = 0
+    newest = max((record.event_ms for record in distinct), default=0)
+    for offset in _CHECK_OFFSETS_S:
+        now = newest + round(1000 * offset)
+        for instrument, expected in recount(distinct, now).items():
+            metrics = tracker.engine.metrics(instrument, now)
+            checked += 1
+            if metrics is None:
+                differences.append(f"{instrument}: never seen here")
+            else:
+                differences.extend(
+                    f"{instrument} +{offset} s: {text}" for text in _metric_differences(metrics, expected)
+                )
+    return differences, checked
+
+
+def _metric_differences(metrics: VelocityMetrics, expected: Recount) -> list[str]:
+    wanted: dict[str, Any] = {"acceleration": float(expected.acceleration)}
+    for w in WINDOWS:
+        count = expected.windows[w]
+        wanted[f"event_count_{w}s"] = count.count
+        wanted[f"velocity_{w}s"] = count.count / w
+        wanted[f"long_count_{w}s"] = count.long_count
+        wanted[f"short_count_{w}s"] = count.short_count
+        wanted[f"usd_velocity_{w}s"] = float(Fraction(count.micro_usd, 1_000_000 * w))
+        wanted[f"long_usd_{w}s"] = count.long_micro_usd / 1_000_000
+        wanted[f"short_usd_{w}s"] = count.short_micro_usd / 1_000_000
+    wanted["total_value_usd"] = expected.windows[300].micro_usd / 1_000_000
+    got = msgspec.structs.asdict(metrics)
+    return [f"{field} {got[field]} here, {value} recounted" for field, value in wanted.items() if got[field] != value]
+
+
+def _summary(
+    tracker: Tracker,
+    simulator: Simulator,
+    run: tuple[str, int, float],
+    alerts: int,
+    check: tuple[Sequence[str], int],
+) -> DemoSummary:
+    scenario, seed, lasted = run
+    differences, checked = check
+    distinct = simulator.ledger.distinct()
+    ledger = tracker.ledger()
+    venues = {name: sum(1 for record in distinct if record.venue == name) for name in DIALECTS}
+    return DemoSummary(
+        scenario,
+        seed,
+        round(lasted, 1),
+        tracker.redis_url,
+        sum(tally.liquidations for tally in simulator.ledger.connections),
+        len(distinct),
+        venues,
+        len({record.symbol for record in distinct}),
+        alerts,
+        ledger.as_dict(),
+        ledger.balanced(),
+        checked,
+        list(differences),
+    )

@@ -1,0 +1,1 @@
+"""The output edge: everything that awaits a write."""

@@ -1,0 +1,308 @@
+"""The composition root: builds the service from settings, and supervises it."""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from liqtape.embedded import EmbeddedServer
+from liqtape.engine import VelocityEngine
+from liqtape.engine.cascade import Levels
+from liqtape.engine.intake import Intake
+from liqtape.engine.threshold import Threshold
+from liqtape.errors import EmbeddedUnavailable
+from liqtape.events import Alert, Event, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
+from liqtape.feeds.venuefeed import VenueFeed
+from liqtape.instruments import Contract, Instruments
+from liqtape.ledger import Ledger
+from liqtape.settings import Settings, VenueSettings
+from liqtape.sinks.base import Sink
+from liqtape.sinks.callback import Tap
+from liqtape.sinks.publisher import Publisher
+from liqtape.sinks.redis import RedisSink
+from liqtape.sinks.stream import Subscription
+from liqtape.venues import VENUES
+
+__all__ = ["Tracker"]
+
+_TICK_SECONDS = 1.0
+_FLUSH_SECONDS = 3.0
+_RESTART_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """The service inside your own program: `async with Tracker(Settings()) as tracker: ...`.
+
+    Everything between a received frame and the marks of the publishers is plain calls (`ingest`); what awaits are the
+    sockets at one end and the sinks at the other.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        sinks: Iterable[Sink] = (),
+        ssl_context: ssl.SSLContext | None = None,
+        data_dir: Path | None = None,
+    ) -> None:
+        self.settings = Settings() if settings is None else settings
+        alerts = self.settings.alerts
+        throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
+        self.engine = VelocityEngine(throttled, Threshold(alerts.velocity_10s, alerts.acceleration))
+        self.instruments = Instruments(_spell)
+        self.intake = Intake(self.engine, self.instruments, self.settings.symbols)
+        self.levels = Levels(self.engine)
+        self.embedded: EmbeddedServer | None = None
+        self.redis_url: str | None = None
+        self.crashes: Counter[str] = Counter()
+        self.taps: list[Callable[[Liquidation], None]] = []
+        self.publishers: list[Publisher] = []
+        self.callbacks: list[Tap[Any]] = []
+        self.feeds = [self._feed(venue, own, ssl_context) for venue, own in self.settings.venues.items() if own.enabled]
+        self._sinks = list(sinks)
+        self._data_dir = data_dir
+        self._subscriptions: list[Subscription[Any]] = []
+        self._alert_taps: list[Callable[[Alert], None]] = []
+        self._active: set[str] = set()
+        self._ledgers: list[Ledger] = []  # of streams that are not ours (wrapped, replayed)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._publishing: list[asyncio.Task[None]] = []
+        self._price_venue = self.feeds[0].venue.name if self.feeds else ""
+        self._started = False
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start sinks, then feeds; returns at once, whatever is reachable."""
+        if self._started:
+            return
+        self._started = True
+        await self._open_redis()
+        for sink in self._sinks:
+            publisher = Publisher(sink, self.snapshot, lambda: tuple(self._active))
+            self.publishers.append(publisher)
+            self._publishing.append(self._spawn(f"publisher {sink.name}", publisher.run))
+        for tap in self.callbacks:
+            tap.start()
+        self._tasks.append(self._spawn("tick", self._tick))
+        self._tasks.extend(self._spawn(f"feed {feed.venue.name}", feed.run) for feed in self.feeds)
+
+    async def stop(self) -> None:
+        """Stop feeds, flush sinks (a few seconds at most), end callbacks and the embedded server."""
+        if not self._started:
+            return
+        self._started = False
+        await asyncio.gather(*(feed.stop() for feed in self.feeds))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for publisher in self.publishers:
+            publisher.mark(self._active)
+            publisher.health(self.health())
+            publisher.stop()
+        if self._publishing:
+            _, late = await asyncio.wait(self._publishing, timeout=_FLUSH_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._publishing, return_exceptions=True)
+        await asyncio.gather(*(tap.stop() for tap in self.callbacks))
+        for subscription in self._subscriptions:
+            subscription.end()
+        if self.embedded is not None:
+            await self.embedded.stop()
+        self._tasks.clear()
+        self._publishing.clear()
+
+    def ingest(self, events: Sequence[Event], ledger: Ledger) -> None:
+        """Take in the events of one frame: the one way into the engine, for live, replayed and wrapped streams."""
+        first = events[0] if events else None
+        received = first.receive_ms if isinstance(first, RawLiquidation | PriceTick) else None
+        wall_ms = _wall_ms() if received is None else received
+        accepted = self.intake.take(events, ledger, wall_ms)
+        if accepted:
+            self._spread(accepted, wall_ms)
+        if isinstance(first, PriceTick) and first.venue == self._price_venue and self.intake.price is not None:
+            self._take_price(self.intake.price)
+
+    def now_ms(self) -> int:
+        """The evaluation time now: event time, not the wall clock (see `EventClock`)."""
+        return self.intake.clock.now_ms(_wall_ms())
+
+    def snapshot(self, instruments: Iterable[str]) -> list[VelocityMetrics]:
+        """The metrics of these instruments now; what was never seen is left out."""
+        now = self.now_ms()
+        rows = (self.engine.metrics(instrument, now) for instrument in instruments)
+        return [row for row in rows if row is not None]
+
+    def active(self) -> list[str]:
+        """Instruments with an event in their largest window."""
+        return sorted(self._active)
+
+    def health(self) -> list[VenueHealth]:
+        """One record a venue, in the order of the settings."""
+        return [feed.health(self.engine, self.now_ms()) for feed in self.feeds]
+
+    def ledger(self) -> Ledger:
+        """The sum over all connections, past ones included."""
+        return sum((ledger for _, ledger in self.ledgers()), Ledger())
+
+    def ledgers(self) -> list[tuple[str, Ledger]]:
+        """(name, ledger) of every connection, past ones summed per venue, and of every stream that is not ours."""
+        own = [pair for feed in self.feeds for pair in feed.ledgers()]
+        return own + [(f"stream {i}", ledger) for i, ledger in enumerate(self._ledgers)]
+
+    def new_ledger(self) -> Ledger:
+        """A ledger for a stream that is not one of the feeds, counted in the total."""
+        self._ledgers.append(Ledger())
+        return self._ledgers[-1]
+
+    def on_liquidation(self, callback: Callable[[Liquidation], object], name: str = "") -> Tap[Liquidation]:
+        """Call `callback` (sync or async) with every accepted liquidation, behind a queue of its own."""
+        tap: Tap[Liquidation] = Tap(callback, name)
+        self._add_callback(tap)
+        self.taps.append(tap.offer)
+        return tap
+
+    def on_alert(self, callback: Callable[[Alert], object], name: str = "") -> Tap[Alert]:
+        """Call `callback` with every level change."""
+        tap: Tap[Alert] = Tap(callback, name)
+        self._add_callback(tap)
+        self._alert_taps.append(tap.offer)
+        return tap
+
+    def liquidations(self) -> AsyncIterator[Liquidation]:
+        """Every liquidation from now on; ends with the tracker. Slower than 10,000 behind: the newest are dropped."""
+        subscription: Subscription[Liquidation] = Subscription(self.taps)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def alerts(self) -> AsyncIterator[Alert]:
+        """Every level change from now on; ends with the tracker."""
+        subscription: Subscription[Alert] = Subscription(self._alert_taps)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def _add_callback(self, tap: Tap[Any]) -> None:
+        self.callbacks.append(tap)
+        if self._started:
+            tap.start()
+
+    def _feed(self, name: str, own: VenueSettings, ssl_context: ssl.SSLContext | None) -> VenueFeed:
+        return VenueFeed(
+            VENUES[name],
+            own,
+            self.instruments,
+            wanted=own.symbols or self.settings.symbols,
+            on_events=self.ingest,
+            on_up=self.engine.feed_up,
+            on_down=self.engine.feed_down,
+            on_listed=self._carry,
+            ssl_context=ssl_context,
+        )
+
+    def _carry(self, contracts: Iterable[Contract]) -> None:
+        for contract in contracts:
+            self.engine.carry(contract.venue, contract.instrument)
+
+    def _spread(self, accepted: Sequence[Liquidation], wall_ms: int) -> None:
+        for tap in self.taps:
+            for liquidation in accepted:
+                tap(liquidation)
+        instruments = {liquidation.instrument for liquidation in accepted}
+        self._active |= instruments
+        for publisher in self.publishers:
+            publisher.events(accepted)
+        now = self.intake.clock.now_ms(wall_ms)
+        for instrument in instruments:
+            self._check_level(instrument, now)
+
+    def _check_level(self, instrument: str, now_ms: int) -> None:
+        alert = self.levels.check(instrument, now_ms)
+        if alert is None:
+            return
+        for publisher in self.publishers:
+            publisher.alert(alert)
+        for tap in self._alert_taps:
+            tap(alert)
+
+    def _take_price(self, tick: PriceTick) -> None:
+        self.engine.btc_price = tick.price
+        for publisher in self.publishers:
+            publisher.price(tick)
+
+    async def _tick(self) -> None:
+        """Once a second: what happens by time alone."""
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            self.pulse(_wall_ms())
+
+    def pulse(self, wall_ms: int) -> None:
+        """Release held events, lower levels, let quiet instruments decay and end with a row of zeros."""
+        self.intake.clock.estimate()
+        released = self.intake.release(wall_ms)
+        if released:
+            self._spread(released, wall_ms)
+        now = self.intake.clock.now_ms(wall_ms)
+        for instrument in self.levels.raised():
+            self._check_level(instrument, now)
+        health = self.health()
+        for publisher in self.publishers:
+            publisher.mark(self._active)
+            publisher.health(health)
+        self._active = {instrument for instrument in self._active if not self.engine.is_empty(instrument, now)}
+
+    async def _open_redis(self) -> None:
+        redis = self.settings.redis
+        if redis.url == "off":
+            return
+        url = redis.url
+        if url == "embedded":
+            self.embedded = EmbeddedServer(self._data_dir, persist=redis.persist)
+            try:
+                await self.embedded.start()
+            except EmbeddedUnavailable as error:
+                _log.warning("no embedded Redis: %s; going on without Redis", error)
+                self.embedded = None
+                return
+            url = self.embedded.url
+        self.redis_url = url
+        self._sinks.append(RedisSink(url, prefix=redis.prefix))
+
+    def _spawn(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(self._supervised(name, work), name=name)
+
+    async def _supervised(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work`; an error nobody foresaw is logged once per cause and counted, and the part starts again."""
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - the task supervisor
+                cause = f"{name}: {type(error).__name__}: {error}"
+                if not self.crashes[cause]:
+                    _log.exception("%s failed; restarting it", name)
+                self.crashes[cause] += 1
+                await asyncio.sleep(_RESTART_SECONDS)
+            else:
+                return
+
+
+def _spell(venue: str, symbol: str) -> Contract:
+    return VENUES[venue].spell(symbol) if venue in VENUES else Contract(venue, symbol, symbol, unit_value="1")
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
