@@ -72,7 +72,8 @@ class RawLiquidation(Struct, frozen=True, gc=False):
     """A liquidation as its venue printed it: `size` counts `unit`s, `symbol` is the venue's spelling.
 
     `native_id` is the venue's own identity where it has one. `copy` numbers equal rows of one frame (1, 2, ...) at
-    venues where equal rows are distinct liquidations.
+    venues where equal rows are distinct liquidations. `replayed` marks what the venue says is past, as in the snapshot
+    it answers a subscription with: to be stored and counted, never to raise an alert.
     """
 
     venue: str
@@ -86,6 +87,7 @@ class RawLiquidation(Struct, frozen=True, gc=False):
     receive_ms: int | None = None
     native_id: str = ""
     copy: int = 1
+    replayed: bool = False
 
 
 class Invalid(Struct, frozen=True, gc=False):
@@ -108,16 +110,18 @@ class PriceTick(Struct, frozen=True, gc=False):
 
 
 class Ack(Struct, frozen=True, gc=False):
-    """The venue confirmed a request; `request_id` is empty where the venue does not echo it."""
+    """The venue confirmed the request with `request_id`, or the one for `topic`; both empty where it says neither."""
 
     request_id: str = ""
+    topic: str = ""
 
 
 class Rejected(Struct, frozen=True, gc=False):
-    """The venue refused a request and did none of it."""
+    """The venue refused a request and did none of it; what it names of the request is as in `Ack`."""
 
     request_id: str = ""
     reason: str = ""
+    topic: str = ""
 
 
 class Pong(Struct, frozen=True, gc=False):

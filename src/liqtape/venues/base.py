@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import msgspec
 from msgspec import Struct
@@ -17,9 +17,11 @@ __all__ = [
     "InstrumentPage",
     "InstrumentSource",
     "Venue",
+    "WatchesAccounts",
     "batched",
     "fault",
     "invalid_row",
+    "is_partial",
     "rows_of",
     "yymmdd",
 ]
@@ -55,10 +57,11 @@ class Endpoint(Struct, frozen=True):
 
 
 class InstrumentSource(Struct, frozen=True):
-    """A REST page of the venue's instruments: default host and path with query."""
+    """A REST page of the venue's instruments: default host and path with query; with a `body` it is a POST of JSON."""
 
     host: str
     path: str
+    body: bytes = b""
 
 
 class InstrumentPage(Struct, frozen=True):
@@ -83,7 +86,7 @@ class Venue(Protocol):
 
     @property
     def topics_per_request(self) -> int:
-        """Topics one subscribe frame may carry."""
+        """Topics one subscribe frame may carry: 1 where the venue confirms topic by topic."""
 
     @property
     def slot_seconds(self) -> int | None:
@@ -114,6 +117,27 @@ class Venue(Protocol):
 
     def decode_instruments(self, payload: bytes) -> InstrumentPage:
         """Contracts of a REST answer as downloaded. Raises DecodeError."""
+
+
+@runtime_checkable
+class WatchesAccounts(Protocol):
+    """What a venue without a public channel of liquidations offers besides: they are seen in the fills of accounts."""
+
+    @property
+    def partial_by_design(self) -> bool:
+        """Whether part of the liquidations is never seen, however well the connection works."""
+
+    @property
+    def watch_list(self) -> Sequence[str]:
+        """The accounts watched unless others are configured; `endpoints` are those of these."""
+
+    def watching(self, accounts: Sequence[str]) -> list[Endpoint]:
+        """The connections that bring the liquidations these accounts take part in. Raises ConfigurationError."""
+
+
+def is_partial(venue: Venue) -> bool:
+    """Whether the venue shows only part of its liquidations: its numbers are labelled partial everywhere."""
+    return isinstance(venue, WatchesAccounts) and venue.partial_by_design
 
 
 def fault(price: float, size: float, event_ms: int) -> str:

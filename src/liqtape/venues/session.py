@@ -124,19 +124,20 @@ class Session:
         if isinstance(event, Notice):
             self.notice = event.reason
         elif isinstance(event, Ack | Rejected):
-            request = self._answered(event.request_id)
+            request = self._answered(event)
             if request is None:
                 return
             if isinstance(event, Rejected):
                 self._bisect(request.topics, event.reason)
             self._request_more(now)
 
-    def _answered(self, request_id: str) -> _Request | None:
-        """The request an answer belongs to: by its id, or the oldest where the venue does not echo one."""
-        if request_id:
-            return self._in_flight.pop(request_id, None)
-        oldest = next(iter(self._in_flight), None)
-        return None if oldest is None else self._in_flight.pop(oldest)
+    def _answered(self, answer: Ack | Rejected) -> _Request | None:
+        """The request an answer belongs to: by its id, by the topic it names, or the oldest where it says neither."""
+        request_id: str | None = answer.request_id
+        if not request_id:
+            pending = self._in_flight.values()
+            request_id = next((r.id for r in pending if not answer.topic or answer.topic in r.topics), None)
+        return None if request_id is None else self._in_flight.pop(request_id, None)
 
     def _bisect(self, topics: tuple[str, ...], reason: str) -> None:
         """One unknown topic refuses a whole request: halve until it stands alone."""
