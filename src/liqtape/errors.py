@@ -6,6 +6,7 @@ __all__ = [
     "EmbeddedUnavailable",
     "FeedStalled",
     "LiqtapeError",
+    "ListingError",
     "MissingExtra",
     "SinkError",
     "SinkUnavailable",
@@ -38,6 +39,10 @@ class FeedStalled(LiqtapeError):
 
 class SubscriptionRefused(LiqtapeError):
     """A venue refused, or never acknowledged, every topic of a connection."""
+
+
+class ListingError(LiqtapeError):
+    """A venue's list of instruments could not be had; the message names venue, address and what came instead."""
 
 
 class SinkError(LiqtapeError):

@@ -1,0 +1,1 @@
+"""The input edge: everything that awaits bytes from outside."""

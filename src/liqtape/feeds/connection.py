@@ -1,0 +1,290 @@
+"""The one runner for all venues: connect, subscribe, receive, notice silence, reconnect for ever."""
+
+import asyncio
+import logging
+import random
+import ssl
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from typing import Literal
+
+from msgspec import Struct
+
+from liqtape.errors import FeedStalled, SubscriptionRefused
+from liqtape.events import Event
+from liqtape.feeds.lost import Lost
+from liqtape.feeds.pacing import Backoff, Clock, SystemClock
+from liqtape.feeds.transport import Connect, Socket, open_socket
+from liqtape.ledger import Ledger
+from liqtape.venues.base import Endpoint, Venue
+from liqtape.venues.session import Session
+
+__all__ = ["Connection", "State", "Status"]
+
+log = logging.getLogger(__name__)
+
+State = Literal["connecting", "subscribing", "live", "stalled", "waiting", "stopped"]
+"""`live`: every request was answered and market data came."""
+
+_SHORTEST_WAIT = 0.01
+_CAUSES_REMEMBERED = 100
+
+
+class Status(Struct, frozen=True):
+    """Where a connection stands; all stamps in wall ms.
+
+    `cause` and `reason` say why the last connection was lost, until the next one is live. `until_ms` ends a back-off.
+    Coverage: `up_ms` comes with `live` and is the moment of confirmation; `down_ms` comes once with the state that ends
+    it and is the moment of the last market data, so that silence counts as a gap from its beginning and not from its
+    detection.
+    """
+
+    state: State
+    since_ms: int
+    cause: str = ""
+    reason: str = ""
+    until_ms: int | None = None
+    up_ms: int | None = None
+    down_ms: int | None = None
+
+
+class Connection:
+    """Keeps one endpoint of a venue alive: `run` in a task, `stop` from anywhere in the same loop.
+
+    `on_events` gets the events of each frame, in the callback of the socket: it must not block. `on_state` gets every
+    change. `failures` counts lost connections by cause: dns, refused, network, tls, timeout, handshake, http_<status>,
+    closed_<code>, protocol, too_big, subscription, stalled, notice, address, internal. `session` is that of the current
+    or last attempt, `reconnects` the attempts after the first.
+    """
+
+    def __init__(  # noqa: PLR0913 - the venue's part, the caller's part, and what tests replace
+        self,
+        venue: Venue,
+        endpoint: Endpoint,
+        *,
+        on_events: Callable[[list[Event]], None],
+        on_state: Callable[["Connection", Status], None] | None = None,
+        ledger: Ledger | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        backoff: Backoff | None = None,
+        connect_timeout: float = 10.0,
+        rng: random.Random | None = None,
+        clock: Clock | None = None,
+        connect: Connect = open_socket,
+    ) -> None:
+        self.venue = venue
+        self.endpoint = endpoint
+        self.ledger = Ledger() if ledger is None else ledger
+        self.failures: Counter[str] = Counter()
+        self.reconnects = 0
+        self._on_events = on_events
+        self._on_state = on_state
+        self._ssl_context = ssl_context
+        self._backoff = Backoff() if backoff is None else backoff
+        self._connect_timeout = connect_timeout
+        self._rng = random.Random() if rng is None else rng
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._connect = connect
+        self._now, self._wall = self._clock.now, self._clock.wall
+        self._wake = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._running = self._stopping = False
+        self._patience: asyncio.Timeout | None = None
+        self._in_a_row = 0
+        self._loss: Lost | None = None
+        self._seen: set[str] = set()
+        self._refused: frozenset[str] = frozenset()
+        self._last_data: float | None = None
+        self._up_ms: int | None = None
+        self._begin()
+        self.status = Status("stopped", self._wall_ms())
+
+    def __repr__(self) -> str:
+        return f"<Connection {self._label} {self.status.state}>"
+
+    @property
+    def last_data_age(self) -> float | None:
+        """Seconds since the last market data; None before the first."""
+        last = self._last_data if self.session.last_data is None else self.session.last_data
+        return None if last is None else self._now() - last
+
+    async def run(self) -> None:
+        """Connect and reconnect until `stop`; a cancelled run closes its connection as well."""
+        if self._running:
+            raise RuntimeError("this connection runs already")
+        self._running = True
+        self._ended.clear()
+        try:
+            while not self._stopping:
+                try:
+                    await self._serve()
+                except Exception as error:  # noqa: BLE001 - the supervisor: whatever it was, the feed lives on
+                    if not self._stopping:
+                        await self._pause(self._lost(error))
+        finally:
+            self._tell("stopped")
+            self._running = False
+            self._ended.set()
+
+    async def stop(self) -> None:
+        """End `run` with a close frame; at most about a second, whatever the peer does."""
+        self._stopping = True
+        self._wake.set()
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time())
+        if self._running:
+            await self._ended.wait()
+
+    def _begin(self) -> Session:
+        """A new attempt, nothing known."""
+        self.session = Session(self.venue, self.endpoint, self.ledger)
+        self._socket: Socket | None = None
+        self._confirmed_ms: int | None = None
+        self._live_since: float | None = None
+        self._label = f"{self.venue.name} {self.endpoint.url}"
+        return self.session
+
+    async def _serve(self) -> None:
+        """One connection from its beginning to its end, which is an exception unless `stop` was called."""
+        session = self._begin()
+        self._tell("connecting")
+        self._socket = socket = await self._open()
+        try:
+            for frame in session.opened(self._now()):
+                socket.send(frame)
+            self._tell("subscribing")
+            await self._watch(session, socket)
+        except FeedStalled as error:
+            self._tell("stalled", self._lost(error))
+            raise
+        finally:
+            self._last_data = session.last_data or self._last_data
+            await socket.close()
+
+    async def _open(self) -> Socket:
+        url, limit = self.endpoint.url, self._connect_timeout
+        try:
+            async with asyncio.timeout(limit) as self._patience:
+                return await self._connect(url, self._received, self._wake.set, self._ssl_context)
+        except TimeoutError:
+            raise Lost("timeout", f"no connection within {limit:g} s") from None
+        finally:
+            self._patience = None
+
+    async def _watch(self, session: Session, socket: Socket) -> None:
+        """Wakes at the session's deadlines and when there is news; data by itself wakes nobody."""
+        while not self._stopping:
+            self._wake.clear()
+            if socket.lost is not None:
+                raise socket.lost
+            now = self._now()
+            for frame in session.due(now):
+                socket.send(frame)
+            if session.notice is not None:
+                raise Lost("notice", f"the venue will close this connection: {session.notice}")
+            await self._clock.wait(self._wake, max(_SHORTEST_WAIT, session.next_deadline() - now))
+
+    def _received(self, payload: bytes) -> None:
+        """One frame. All of it happens here and now: a task or queue per frame costs several times the work itself."""
+        session = self.session
+        events = session.received(payload, int(self._wall() * 1000), self._now())
+        if self._live_since is None or session.outgoing or session.notice:
+            self._progress(session)
+        if events:
+            self._on_events(events)
+
+    def _progress(self, session: Session) -> None:
+        if self._socket is not None:
+            for frame in session.take_outgoing():
+                self._socket.send(frame)
+        if session.notice:
+            self._wake.set()
+        if session.confirmed and self._confirmed_ms is None:
+            self._confirmed_ms = self._wall_ms()
+            self._wake.set()  # the deadlines are others now
+            self._warn_of_refused(session)
+        if session.confirmed and session.last_data is not None and self._live_since is None:
+            self._live_since = session.last_data
+            self._up_ms = self._confirmed_ms
+            self._loss = None
+            self._tell("live")
+
+    async def _pause(self, lost: Lost) -> None:
+        """Count the loss and wait for the next attempt; a connection that held is followed at once by the next."""
+        self.failures[lost.cause] += 1
+        last = self.session.last_data
+        held = self._live_since is not None and last is not None and last - self._live_since >= self._backoff.cap
+        self._in_a_row = 1 if held else self._in_a_row + 1
+        at_once = held and lost.cause == "notice"
+        seconds = 0.0 if at_once else self._backoff.delay(self._in_a_row, self._rng)
+        self._tell("waiting", lost, seconds)
+        until = self._now() + seconds
+        while not self._stopping and (left := until - self._now()) > 0:
+            self._wake.clear()
+            await self._clock.wait(self._wake, left)
+        self.reconnects += not self._stopping
+
+    def _lost(self, error: Exception) -> Lost:
+        """The error as a named reason; our own are logged with their traceback, once for each place."""
+        if isinstance(error, FeedStalled):
+            return Lost("stalled" if self.session.confirmed else "subscription", str(error))
+        if isinstance(error, SubscriptionRefused):
+            return Lost("subscription", str(error))
+        if isinstance(error, Lost) and error.cause != "internal":
+            return error
+        self._log_once(error.__cause__ or error)
+        return error if isinstance(error, Lost) else Lost("internal", f"{type(error).__name__}: {error}")
+
+    def _log_once(self, error: BaseException) -> None:
+        places = traceback.extract_tb(error.__traceback__)
+        key = f"{type(error).__name__} {places[-1].filename}:{places[-1].lineno}" if places else repr(error)
+        if key not in self._seen and len(self._seen) < _CAUSES_REMEMBERED:
+            self._seen.add(key)
+            log.error("%s: error in our own code, reconnecting", self._label, exc_info=error)
+
+    def _tell(self, state: State, lost: Lost | None = None, seconds: float | None = None) -> None:
+        repeated = self._loss is not None and (lost is None or lost.cause == self._loss.cause)
+        if state != "stalled":  # the back-off that follows has the same reason, and is what a log must show
+            self._loss = lost or self._loss
+        now_ms = self._wall_ms()
+        loss = None if state == "stopped" else lost or self._loss
+        cause, reason = (loss.cause, str(loss)) if loss else ("", "")
+        until_ms = None if seconds is None else now_ms + int(seconds * 1000)
+        up_ms, down_ms = (self._up_ms, None) if state == "live" else (None, self._take_down_ms())
+        self.status = status = Status(state, now_ms, cause, reason, until_ms, up_ms, down_ms)
+        self._log_status(status, logging.DEBUG if repeated and state != "stopped" else logging.INFO)
+        if self._on_state is not None:
+            try:
+                self._on_state(self, status)
+            except Exception as error:  # noqa: BLE001 - the callback guard: counted and logged, the feed lives on
+                self.failures["internal"] += 1
+                self._log_once(error)
+
+    def _log_status(self, status: Status, level: int) -> None:
+        if status.state != "waiting" or status.until_ms is None:
+            log.log(level, "%s: %s", self._label, status.state)
+            return
+        seconds = (status.until_ms - status.since_ms) / 1000
+        level = logging.WARNING if level == logging.INFO else level
+        log.log(level, "%s: %s; next attempt in %.1f s", self._label, status.reason, seconds)
+
+    def _take_down_ms(self) -> int | None:
+        """When the feed was last seen live, told once."""
+        up_ms, self._up_ms = self._up_ms, None
+        last = self.session.last_data
+        if up_ms is None or last is None:
+            return None
+        return max(up_ms, self._wall_ms() - round((self._now() - last) * 1000))
+
+    def _warn_of_refused(self, session: Session) -> None:
+        refused = frozenset(session.refused)
+        if refused and refused != self._refused:
+            some = ", ".join(sorted(refused)[:3])
+            reason = session.refused[min(refused)]
+            counts = f"{len(refused)} of {len(self.endpoint.topics)}"
+            log.warning("%s: %s topics refused: %s (%s)", self._label, counts, some, reason)
+        self._refused = refused
+
+    def _wall_ms(self) -> int:
+        return int(self._wall() * 1000)

@@ -1,0 +1,99 @@
+"""The venues' lists of instruments over REST."""
+
+import asyncio
+from collections.abc import Sequence
+
+import aiohttp
+from yarl import URL
+
+from liqtape.errors import DecodeError, ListingError
+from liqtape.feeds.lost import printable
+from liqtape.instruments import Contract
+from liqtape.venues.base import InstrumentPage, InstrumentSource, Venue
+
+__all__ = ["PartialListing", "fetch_contracts"]
+
+_TOTAL_SECONDS = 15.0
+_LONGEST_ANSWER = 32 * 1024 * 1024
+_MOST_PAGES = 50
+
+
+class PartialListing(ListingError):
+    """Some of a venue's sources failed; `contracts` is what the others gave."""
+
+    def __init__(self, message: str, contracts: Sequence[Contract]) -> None:
+        super().__init__(message)
+        self.contracts = list(contracts)
+
+
+async def fetch_contracts(venue: Venue, rest_url: str | None, session: aiohttp.ClientSession) -> list[Contract]:
+    """What the venue lists, all sources and pages, within 15 s; `rest_url` replaces scheme and host.
+
+    Raises ListingError when nothing could be had, PartialListing when some of it.
+    """
+    answers = await asyncio.gather(
+        *(_all_pages(venue, source, rest_url or source.host, session) for source in venue.instrument_sources),
+        return_exceptions=True,
+    )
+    contracts: list[Contract] = []
+    failures: list[str] = []
+    for answer in answers:
+        if isinstance(answer, ListingError):
+            failures.append(str(answer))
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            contracts += answer
+    if not failures:
+        return contracts
+    if contracts:
+        raise PartialListing("; ".join(failures), contracts)
+    raise ListingError("; ".join(failures))
+
+
+async def _all_pages(
+    venue: Venue, source: InstrumentSource, host: str, session: aiohttp.ClientSession
+) -> list[Contract]:
+    contracts: list[Contract] = []
+    asked: set[str] = set()
+    query = ""
+    url = ""
+    try:
+        async with asyncio.timeout(_TOTAL_SECONDS):
+            while True:
+                url = host.rstrip("/") + source.path + query
+                page = await _page(venue, url, session)
+                contracts += page.contracts
+                asked.add(query)
+                query = page.next_query
+                if not query:
+                    break
+                if query in asked or len(asked) >= _MOST_PAGES:
+                    raise ListingError(f"{venue.name}: {url}: the pages do not end")
+    except TimeoutError:
+        raise ListingError(f"{venue.name}: {url}: no complete answer within {_TOTAL_SECONDS:g} s") from None
+    if not contracts:
+        raise ListingError(f"{venue.name}: {url}: lists no instrument")
+    return contracts
+
+
+async def _page(venue: Venue, url: str, session: aiohttp.ClientSession) -> InstrumentPage:
+    try:
+        # The venue quotes its own cursor: taken as it is, not quoted again.
+        async with session.get(URL(url, encoded=True)) as response:
+            payload = bytearray()
+            async for piece in response.content.iter_chunked(65_536):
+                payload += piece
+                if len(payload) > _LONGEST_ANSWER:
+                    raise ListingError(f"{venue.name}: {url}: an answer of more than {_LONGEST_ANSWER} bytes")
+            if response.status != 200:
+                said = printable(bytes(payload))
+                raise ListingError(f"{venue.name}: {url}: HTTP {response.status}" + (f": {said}" if said else ""))
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        if isinstance(error, TimeoutError):
+            raise
+        raise ListingError(f"{venue.name}: {url}: {str(error) or type(error).__name__}") from error
+    try:
+        return venue.decode_instruments(bytes(payload))
+    except DecodeError as error:
+        raise ListingError(f"{venue.name}: {url}: {error}") from error

@@ -1,0 +1,207 @@
+"""A WebSocket as callbacks: whole messages in, frames out, and in the end one named reason why it is gone."""
+
+import asyncio
+import functools
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from picows import (
+    WSCloseCode,
+    WSError,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSParsedURL,
+    WSTransport,
+    ws_connect,
+)
+
+from liqtape.feeds.dial import dial, release
+from liqtape.feeds.lost import Lost, closed_by_us, named, printable
+
+__all__ = ["MAX_MESSAGE", "Connect", "Socket", "WebSocket", "open_socket"]
+
+MAX_MESSAGE = 4 * 1024 * 1024
+"""Bytes of one message, fragments joined; a longer one ends the connection."""
+
+_CLOSE_SECONDS = 1.0
+_TEXT = WSMsgType.TEXT
+# Private and mute: what the library would say per connection is said once per cause by ours.
+_MUTE = logging.Logger("liqtape.feeds.transport", logging.CRITICAL + 1)  # noqa: LOG001 - in nobody's tree
+
+
+class Socket(Protocol):
+    """An open connection."""
+
+    lost: Lost | None
+    """Why it is gone; None while it is open."""
+
+    def send(self, frame: bytes) -> None:
+        """Send a text frame; nothing happens when the connection is gone."""
+
+    async def close(self, code: int = 1000) -> None:
+        """Close frame, a second for the peer's answer, then the hard way."""
+
+
+class Connect(Protocol):
+    """Opens a connection: `receive` gets each message, `on_lost` is called once it is gone. Raises Lost."""
+
+    async def __call__(
+        self,
+        url: str,
+        receive: Callable[[bytes], None],
+        on_lost: Callable[[], None],
+        ssl_context: ssl.SSLContext | None,
+    ) -> Socket: ...
+
+
+class WebSocket(WSListener):
+    """The picows side. An error out of `receive` ends the connection as `internal`, the error as its `__cause__`."""
+
+    def __init__(self, receive: Callable[[bytes], None], on_lost: Callable[[], None]) -> None:
+        self.lost: Lost | None = None
+        self.transport: WSTransport | None = None
+        self._receive = receive
+        self._on_lost = on_lost
+        self._partial: bytearray | None = None
+        self._ending: Lost | None = None
+        self._gone = asyncio.Event()
+
+    def send(self, frame: bytes) -> None:
+        """Send a text frame; nothing happens when the connection is gone."""
+        if self.transport is not None:
+            self.transport.send(_TEXT, frame)
+
+    async def close(self, code: int = 1000) -> None:
+        """Close frame, a second for the peer's answer, then the hard way."""
+        transport = self.transport
+        if transport is None:
+            return
+        try:
+            if self.lost is None:
+                transport.send_close(WSCloseCode(code))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self._gone.wait()
+        finally:
+            transport.disconnect(graceful=False)
+        with suppress(WSError):  # what picows closed for is in `lost`; nobody else asks its future
+            await transport.wait_disconnected()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Called by picows."""
+        self.transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Called by picows for every frame but the pings, which it answers."""
+        kind = frame.msg_type
+        payload: bytes | None
+        if kind is _TEXT and frame.fin and self._partial is None:
+            payload = frame.get_payload_as_bytes()
+        else:
+            payload = self._unusual(transport, kind, frame)
+            if payload is None:
+                return
+        try:
+            self._receive(payload)
+        except Exception as error:  # noqa: BLE001 - the callback guard: counted and logged by the runner
+            lost = Lost("internal", f"our own error: {type(error).__name__}: {error}")
+            lost.__cause__ = error
+            self._end(transport, lost, WSCloseCode.INTERNAL_ERROR)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """Called by picows."""
+        self.lost = self._ending or closed_by_us(transport)
+        self._gone.set()
+        self._on_lost()
+
+    def _unusual(self, transport: WSTransport, kind: WSMsgType, frame: WSFrame) -> bytes | None:
+        """The message a binary frame or a last fragment completes."""
+        if kind is WSMsgType.CLOSE:
+            self._answer_close(transport, frame.get_payload_as_bytes())
+        elif kind is WSMsgType.CONTINUATION and self._partial is not None:
+            self._partial += frame.get_payload_as_bytes()
+            if len(self._partial) > MAX_MESSAGE:
+                text = f"a message of more than {MAX_MESSAGE} bytes in fragments"
+                self._end(transport, Lost("too_big", text), WSCloseCode.MESSAGE_TOO_BIG)
+            elif frame.fin:
+                whole, self._partial = bytes(self._partial), None
+                return whole
+        elif kind is WSMsgType.CONTINUATION or (kind in {_TEXT, WSMsgType.BINARY} and self._partial is not None):
+            self._end(transport, Lost("protocol", "fragments out of order"), WSCloseCode.PROTOCOL_ERROR)
+        elif kind is _TEXT or kind is WSMsgType.BINARY:
+            if frame.fin:
+                return frame.get_payload_as_bytes()
+            self._partial = bytearray(frame.get_payload_as_bytes())
+        return None
+
+    def _answer_close(self, transport: WSTransport, payload: bytes) -> None:
+        code = int.from_bytes(payload[:2]) if len(payload) >= 2 else 1005
+        said = printable(payload[2:])
+        lost = Lost(f"closed_{code}", f"closed by the venue with code {code}" + (f": {said}" if said else ""))
+        self._end(transport, lost, WSCloseCode.OK)
+
+    def _end(self, transport: WSTransport, lost: Lost, code: WSCloseCode) -> None:
+        """The first reason counts; what still stands in the buffer is not delivered."""
+        if self._ending is None:
+            self._ending = lost
+        self._receive = _ignore
+        self._partial = None
+        transport.send_close(code)
+        transport.disconnect()
+        # A peer that reads nothing would keep the unsent rest, and with it the connection, for ever.
+        asyncio.get_running_loop().call_later(_CLOSE_SECONDS, functools.partial(transport.disconnect, graceful=False))
+
+
+async def open_socket(
+    url: str,
+    receive: Callable[[bytes], None],
+    on_lost: Callable[[], None],
+    ssl_context: ssl.SSLContext | None = None,
+) -> WebSocket:
+    """Connect and shake hands; certificates are verified unless `ssl_context` says otherwise. Raises Lost.
+
+    No deadline: the caller's timeout may cancel it at any point, nothing stays open.
+    """
+    listener = WebSocket(receive, on_lost)
+    dialled: list[socket.socket] = []
+
+    async def dialled_for(to: WSParsedURL) -> socket.socket:
+        dialled.append(await dial(to.host, to.port))
+        return dialled[0]
+
+    secure = url.startswith("wss:")
+    try:
+        await ws_connect(
+            lambda *_: listener,
+            url,
+            ssl_context=(ssl_context or _verifying_context()) if secure else None,
+            websocket_handshake_timeout=None,
+            logger_name=_MUTE,
+            max_frame_size=MAX_MESSAGE,
+            max_redirects=0,
+            socket_factory=dialled_for,
+            ssl_shutdown_timeout=_CLOSE_SECONDS if secure else None,
+        )
+        if listener.transport is None:
+            raise ConnectionResetError("closed before the handshake was answered")
+    except BaseException as error:
+        for sock in dialled:
+            await release(sock)
+        if isinstance(error, OSError | WSError | UnicodeError):
+            raise named(error) from error
+        raise
+    return listener
+
+
+@functools.cache
+def _verifying_context() -> ssl.SSLContext:
+    return ssl.create_default_context()  # reads all root certificates: once, not at every attempt
+
+
+def _ignore(payload: bytes) -> None:
+    """After the end nothing is delivered."""
