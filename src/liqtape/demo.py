@@ -56,7 +56,7 @@ async def demo(
             tracker.on_alert(lambda alert: alerts.append(alert.at_ms), "demo")
             began = time.monotonic()
             async with tracker:
-                await watch(tracker, stop, seconds or None, _notes(tracker, scenario), out)
+                await watch(tracker, stop, seconds or None, [_note(scenario)], out)
                 lasted = time.monotonic() - began
                 await simulator.stop_generating()
                 await _settle(tracker, simulator)
@@ -72,12 +72,8 @@ def _settings(simulator: Simulator) -> Settings:
     return Settings(venues=venues)
 
 
-def _notes(tracker: Tracker, scenario: str) -> list[str]:
-    notes = [f"demo, scenario {scenario}: simulated venues on this machine, no network, nothing is kept"]
-    if tracker.redis_url:
-        port = tracker.redis_url.rpartition(":")[2].partition("/")[0]
-        notes.append(f"Redis: redis-cli -n 1 -p {port} HGETALL velocity:BTCUSDT:current")
-    return notes
+def _note(scenario: str) -> str:
+    return f"demo, scenario {scenario}: simulated venues on this machine, no network, nothing is kept"
 
 
 async def _settle(tracker: Tracker, simulator: Simulator) -> None:

@@ -17,9 +17,9 @@ from liqtape.tui.table import alert_line, live_view, metric_line, venue_line
 __all__ = ["StopSignals", "watch"]
 
 _REFRESH_SECONDS = 0.25
-_LINES_SECONDS = 5.0
-_FIRST_LINES_SECONDS = 1.0
+_LINES_EVERY = 5  # seconds
 _LINES = 5
+_HOPELESS = 2  # attempts after the first
 
 
 class StopSignals:
@@ -59,11 +59,22 @@ async def watch(
 ) -> None:
     """Show the tracker until a signal or for `seconds`: a live table on a terminal, plain lines in a pipe."""
     out = sys.stdout if out is None else out
+    notes = [*notes, _redis_note(tracker)]
     deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
     if out.isatty():
         await _table(tracker, stop, deadline, notes, Console(file=out))
     else:
         await _lines(tracker, stop, deadline, notes, out)
+
+
+def _redis_note(tracker: Tracker) -> str:
+    """Where the keys can be read."""
+    if tracker.redis_url is None:
+        return "Redis: off"
+    if tracker.embedded is None:
+        return "Redis: the server named in the settings"
+    port = tracker.redis_url.rpartition(":")[2].partition("/")[0]
+    return f"Redis on port {port}: redis-cli -p {port} -n 1 HGETALL velocity:BTCUSDT:current"
 
 
 def _left(deadline: float | None, step: float) -> float:
@@ -78,7 +89,8 @@ async def _table(
     with Live(console=console, auto_refresh=False, screen=False) as live:
         while True:
             rows = tracker.snapshot(tracker.active())
-            live.update(live_view(rows, tracker.health(), tracker.ledger(), notes), refresh=True)
+            said = [*notes, *_hint(tracker)]
+            live.update(live_view(rows, tracker.health(), tracker.ledger(), said), refresh=True)
             if await stop.wait(max(0.0, _left(deadline, _REFRESH_SECONDS))) or _left(deadline, 1.0) <= 0:
                 return
 
@@ -86,18 +98,37 @@ async def _table(
 async def _lines(
     tracker: Tracker, stop: StopSignals, deadline: float | None, notes: Sequence[str], out: TextIO
 ) -> None:
-    for note in notes:
-        print(note, file=out, flush=True)
+    """Venues when their state changes, the busiest instruments every few seconds, alerts at once."""
 
-    def say(alert: Alert) -> None:
-        print("alert", alert_line(alert), file=out, flush=True)
+    def say(lines: Sequence[str]) -> None:
+        if lines:
+            print("\n".join(lines), file=out, flush=True)  # noqa: T201 - the result of the command
 
-    tracker.on_alert(say, "lines")
-    pause = _FIRST_LINES_SECONDS
+    def say_alert(alert: Alert) -> None:
+        say([f"alert {alert_line(alert)}"])
+
+    tracker.on_alert(say_alert, "lines")
+    say(notes)
+    states: dict[str, str] = {}
+    hinted: list[str] = []
+    rounds = 0
     while True:
-        if await stop.wait(max(0.0, _left(deadline, pause))) or _left(deadline, 1.0) <= 0:
+        if await stop.wait(max(0.0, _left(deadline, 1.0))) or _left(deadline, 1.0) <= 0:
             return
+        health = tracker.health()
+        say([venue_line(venue) for venue in health if states.get(venue.venue) != venue.state])
+        states = {venue.venue: venue.state for venue in health}
+        if not hinted and (hinted := _hint(tracker)):
+            say(hinted)
         rows = sorted(tracker.snapshot(tracker.active()), key=lambda row: -row.usd_velocity_60s)
-        lines = [venue_line(venue) for venue in tracker.health()] + [metric_line(row) for row in rows[:_LINES]]
-        print("\n".join(lines), file=out, flush=True)
-        pause = _LINES_SECONDS if rows else _FIRST_LINES_SECONDS
+        if rows and rounds % _LINES_EVERY == 0:
+            say([metric_line(row) for row in rows[:_LINES]])
+        rounds += bool(rows)
+
+
+def _hint(tracker: Tracker) -> list[str]:
+    """What to try when no venue could be reached at all."""
+    connections = [connection for feed in tracker.feeds for connection in feed.connections]
+    if connections and all(c.reconnects >= _HOPELESS and c.last_data_age is None for c in connections):
+        return ["no venue can be reached from here; `liqtape demo` shows the system without a network"]
+    return []

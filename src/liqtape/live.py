@@ -1,0 +1,120 @@
+"""The commands that run the service in the foreground: `run` and `demo`."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import msgspec
+import typer
+
+from liqtape.demo import DemoSummary
+from liqtape.demo import demo as run_demo
+from liqtape.errors import ConfigurationError
+from liqtape.service import StopSignals, watch
+from liqtape.settings import Settings, load_settings
+from liqtape.tracker import Tracker
+from liqtape.venues import VENUES
+
+__all__ = ["demo", "run"]
+
+
+def run(
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")
+    ] = None,
+    venue: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: all.")
+    ] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")
+    ] = None,
+    redis: Annotated[str | None, typer.Option(metavar="URL|embedded|off", help="Default: embedded.")] = None,
+) -> int:
+    """Track liquidations live: feeds, metrics, every sink; until interrupted."""
+    settings = load_settings(_config(config), options=_options(venue, symbol, redis), known_venues=frozenset(VENUES))
+    if not any(own.enabled for own in settings.venues.values()):
+        raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
+    return 128 + asyncio.run(_run(settings, sys.stdout))
+
+
+def _config(named: Path | None) -> Path | None:
+    """The named file, else that of the environment, else `liqtape.toml` in this folder if there is one."""
+    if named is not None:
+        return named
+    if variable := os.environ.get("LIQTAPE_CONFIG"):
+        return Path(variable)
+    usual = Path("liqtape.toml")
+    return usual if usual.exists() else None
+
+
+def _options(venue: Sequence[str] | None, symbol: Sequence[str] | None, redis: str | None) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if venue:
+        for name in venue:
+            if name not in VENUES:
+                raise typer.BadParameter(f"{name!r} is not one of {', '.join(VENUES)}.", param_hint="'--venue'")
+        options["venues"] = {name: {"enabled": name in venue} for name in VENUES}
+    if symbol:
+        options["symbols"] = list(symbol)
+    if redis:
+        options["redis"] = {"url": redis}
+    return options
+
+
+async def _run(settings: Settings, out: TextIO) -> int:
+    with StopSignals().installed() as stop:
+        async with Tracker(settings) as tracker:
+            await watch(tracker, stop, None, out=out)
+    return stop.received
+
+
+def demo(
+    scenario: Annotated[str, typer.Option(help="calm, cascade, block or faults.")] = "cascade",
+    seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 runs until interrupted.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
+    speed: Annotated[float, typer.Option(metavar="X", help="Compresses the scenario's timeline.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,  # noqa: FBT002 - an option
+) -> int:
+    """The same system against the built-in venues: no network, nothing kept; checks itself at the end."""
+    try:
+        summary, signalled = asyncio.run(
+            run_demo(scenario, seconds, seed, speed, sys.stderr if as_json else sys.stdout)
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"demo: {error}") from error
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(summary) + b"\n")
+    else:
+        sys.stdout.write("\n".join(_spoken(summary)) + "\n")
+    if signalled:
+        return 128 + signalled
+    return 1 if summary.differences else 0
+
+
+def _spoken(summary: DemoSummary) -> list[str]:
+    ledger = summary.ledger
+    sent = ", ".join(f"{venue} {count:,}" for venue, count in summary.venues.items())
+    rejected = sum(count for name, count in ledger.items() if name.startswith("events_rejected"))
+    frames = ", ".join(
+        f"{ledger[f'frames_{kind}']:,} {kind.replace('_', ' ')}"
+        for kind in ("liquidation", "other_topic", "control", "undecodable")
+    )
+    facts = {
+        "sent by the simulator": f"{summary.sent_events:,} liquidations, {summary.sent_distinct:,} distinct ({sent})",
+        "accepted here": f"{ledger['events_accepted']:,}",
+        "repeats dropped": f"{ledger['events_duplicate']:,}",
+        "rejected, waiting": f"{rejected:,}, {ledger['events_pending']:,}",
+        "frames received": f"{ledger['frames_received']:,} ({frames})",
+        "ledger": "balanced" if summary.balanced else "NOT BALANCED",
+        "metrics recounted": f"{summary.metrics_checked:,} rows of {summary.instruments} symbols",
+        "level changes": f"{summary.alerts:,}",
+        "differences": f"{len(summary.differences):,}",
+    }
+    return [
+        f"demo: scenario {summary.scenario}, seed {summary.seed}, {summary.seconds:g} s",
+        *(f"  {name:<22} {text}" for name, text in facts.items()),
+        *(f"    {difference}" for difference in summary.differences[:20]),
+    ]
