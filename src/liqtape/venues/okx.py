@@ -1,0 +1,290 @@
+"""OKX v5 perpetuals and dated futures: `liquidation-orders`, everything of a type on one topic.
+
+Facts: tests/fixtures/okx/SOURCE.md. Sizes count contracts, prices are bankruptcy prices, rows come in two nested lists
+and up to minutes late. Probably at most one order per contract and second is sent. Topics are spelled here
+`channel:what`, as in `liquidation-orders:SWAP` and `trades:BTC-USDT-SWAP`.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+import msgspec
+from msgspec import Struct
+
+from liqtape.errors import DecodeError
+from liqtape.events import Ack, Event, Invalid, Notice, Pong, PriceTick, RawLiquidation, Rejected, Side
+from liqtape.instruments import Contract, split_multiplier
+from liqtape.venues.base import Endpoint, Heartbeat, InstrumentPage, InstrumentSource, fault, invalid_row, rows_of
+from liqtape.venues.tables import OKX_CONTRACTS
+
+__all__ = [
+    "bundled_symbols",
+    "decode",
+    "decode_instruments",
+    "endpoints",
+    "heartbeat",
+    "instrument_sources",
+    "listing_needed",
+    "name",
+    "slot_seconds",
+    "spell",
+    "subscribe",
+    "topics_per_request",
+    "ws_url",
+]
+
+name = "okx"
+ws_url = "wss://ws.okx.com"
+heartbeat = Heartbeat(b"ping", every=25.0, only_when_idle=True)  # text, not JSON; closed after 30 s of nothing
+topics_per_request = 1  # each topic is confirmed by itself, and none with the request's id
+slot_seconds: int | None = 1
+listing_needed = False
+bundled_symbols: tuple[str, ...] = ()
+instrument_sources = (
+    InstrumentSource("https://www.okx.com", "/api/v5/public/instruments?instType=SWAP"),
+    InstrumentSource("https://www.okx.com", "/api/v5/public/instruments?instType=FUTURES"),
+)
+
+_LIQUIDATIONS = "liquidation-orders"
+_SILENCE_LIMIT = 15.0
+_NOT_OURS = {"MARGIN", "OPTION"}
+_CLOSES_SOON = "64008"
+_EXPIRY = re.compile(r"\d{6}")
+_REFUSED = re.compile(r"channel:([^,\s]+),(?:instType|instId):([^,\s]+) doesn't exist")
+
+# (posSide, order side): the position's side decides where the account keeps long and short apart.
+_SIDE: dict[tuple[str, str], Side] = {
+    ("long", "sell"): "long",
+    ("long", "buy"): "long",
+    ("short", "buy"): "short",
+    ("short", "sell"): "short",
+    ("net", "sell"): "long",
+    ("net", "buy"): "short",
+}
+
+
+class _Arg(Struct, gc=False):
+    channel: str
+    instType: str = ""
+    instId: str = ""
+
+
+class _Detail(Struct, gc=False):
+    bkPx: float
+    posSide: str
+    side: str
+    sz: float
+    ts: int
+
+
+class _Named(Struct, gc=False):
+    """The fields an identity consists of, there with any value."""
+
+    bkPx: msgspec.Raw
+    posSide: msgspec.Raw
+    side: msgspec.Raw
+    sz: msgspec.Raw
+    ts: msgspec.Raw
+
+
+class _Order(Struct, gc=False):
+    details: list[_Detail]
+    instId: str
+
+
+class _Message(Struct, gc=False):
+    arg: _Arg
+    data: list[_Order]
+
+
+class _LooseOrder(Struct, gc=False):
+    details: list[msgspec.Raw]
+    instId: str
+
+
+class _LooseMessage(Struct, gc=False):
+    data: list[_LooseOrder]
+
+
+class _Trade(Struct, gc=False):
+    instId: str
+    px: float
+    sz: float
+    ts: int
+
+
+class _Trades(Struct, gc=False):
+    data: list[_Trade]
+
+
+class _Frame(Struct, gc=False):
+    """Any frame: data of a topic, or an event of the connection."""
+
+    arg: _Arg | None = None
+    event: str | None = None
+    code: str = ""
+    msg: str = ""
+
+
+_message = msgspec.json.Decoder(_Message, strict=False)
+_loose = msgspec.json.Decoder(_LooseMessage)
+_named = msgspec.json.Decoder(_Named)
+_detail = msgspec.json.Decoder(_Detail, strict=False)
+_trades = msgspec.json.Decoder(_Trades, strict=False)
+_frame = msgspec.json.Decoder(_Frame)
+
+
+def endpoints(symbols: Sequence[str]) -> list[Endpoint]:  # noqa: ARG001 - a topic carries every symbol of its type
+    """One connection: the liquidations of perpetuals and of dated futures, and BTC trades as price and canary."""
+    topics = (f"{_LIQUIDATIONS}:SWAP", f"{_LIQUIDATIONS}:FUTURES", "trades:BTC-USDT-SWAP")
+    return [Endpoint(f"{ws_url}/ws/v5/public", topics, _SILENCE_LIMIT)]
+
+
+def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 - confirmed by topic
+    """`{"op": "subscribe", "args": [{"channel": ..., "instType" or "instId": ...}]}`."""
+    args = []
+    for topic in topics:
+        channel, _, what = topic.partition(":")
+        args.append({"channel": channel, "instType" if channel == _LIQUIDATIONS else "instId": what})
+    return msgspec.json.encode({"op": "subscribe", "args": args})
+
+
+def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
+    """Events of one frame; one that lacks a field of an identity is undecodable, a bad value spoils only its row."""
+    try:
+        if payload.startswith(b'{"arg":{"channel":"liquidation-orders"'):  # as every live frame seen
+            try:
+                message = _message.decode(payload)
+            except msgspec.ValidationError:
+                return _any(payload, receive_ms)
+            if message.arg.instType in _NOT_OURS:
+                return []
+            return _liquidations([(o.instId, row) for o in message.data for row in o.details], receive_ms)
+        return [Pong()] if payload == b"pong" else _any(payload, receive_ms)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"{name}: {error}") from error
+
+
+def _any(payload: bytes, receive_ms: int | None) -> list[Event]:
+    frame = _frame.decode(payload)
+    if frame.event is not None:
+        return [_control(frame)]
+    if frame.arg is None:
+        raise DecodeError(f"{name}: neither a topic nor an event")
+    if frame.arg.channel == "trades":
+        return _prices(_trades.decode(payload).data, receive_ms)
+    if frame.arg.channel != _LIQUIDATIONS or frame.arg.instType in _NOT_OURS:
+        return []
+    symbols: list[str] = []
+    raws: list[msgspec.Raw] = []
+    for order in _loose.decode(payload).data:
+        for raw in order.details:
+            _named.decode(raw)
+            symbols.append(order.instId)
+            raws.append(raw)
+    return _liquidations(zip(symbols, rows_of(name, raws, _detail), strict=True), receive_ms)
+
+
+def _control(frame: _Frame) -> Event:
+    topic = "" if frame.arg is None else f"{frame.arg.channel}:{frame.arg.instType or frame.arg.instId}"
+    if frame.event == "subscribe":
+        return Ack(topic=topic)
+    if frame.event == "unsubscribe":
+        return Ack(topic=f"unsubscribe {topic}")  # never asked for: it answers none of our requests
+    if frame.event == "error":
+        if not topic and (named := _REFUSED.search(frame.msg)):
+            topic = f"{named[1]}:{named[2]}"
+        return Rejected(reason=f"{frame.code} {frame.msg}".strip(), topic=topic)
+    if frame.event == "notice" and frame.code == _CLOSES_SOON:
+        return Notice(f"{frame.code} {frame.msg}".strip())
+    raise DecodeError(f"{name}: unknown event {frame.event[:40] if frame.event else ''} {frame.code[:20]}")
+
+
+def _prices(rows: list[_Trade], receive_ms: int | None) -> list[Event]:
+    return [PriceTick(name, r.instId, r.px, r.sz, r.ts, receive_ms) for r in rows if not fault(r.px, r.sz, r.ts)]
+
+
+def _liquidations(rows: Iterable[tuple[str, _Detail | Invalid]], receive_ms: int | None) -> list[Event]:
+    events: list[Event] = []
+    for symbol, row in rows:
+        if isinstance(row, Invalid):
+            events.append(row)
+            continue
+        side = _SIDE.get((row.posSide, row.side))
+        reason = fault(row.bkPx, row.sz, row.ts) or ("" if side and symbol else "side" if symbol else "symbol")
+        if reason or side is None:
+            events.append(invalid_row(name, reason, row))
+            continue
+        # `net` and `long` of otherwise equal rows are two liquidations, though both closed a long.
+        native_id = f"{row.posSide}:{row.side}:{row.sz!r}:{row.bkPx!r}"
+        events.append(
+            RawLiquidation(
+                name, symbol, side, row.bkPx, "bankruptcy", row.sz, "contracts", row.ts, receive_ms, native_id=native_id
+            ),
+        )
+    return events
+
+
+def spell(symbol: str) -> Contract:
+    """`BTC-USDT-SWAP` -> BTCUSDT; `BTC-USD-251226` -> BTCUSD_251226; without a size where the table has none."""
+    family, _, kind = symbol.rpartition("-")
+    base, _, quote = family.partition("-")
+    dated = _EXPIRY.fullmatch(kind) is not None
+    if not base or not quote or not (dated or kind == "SWAP"):
+        return Contract(name, symbol, symbol)
+    coin, factor = split_multiplier(base)
+    unit_value, inverse = OKX_CONTRACTS.get(f"{family}-FUTURES" if dated else symbol, (None, False))
+    instrument = f"{coin}{quote}_{kind}" if dated else f"{coin}{quote}"
+    return Contract(name, symbol, instrument, inverse=inverse, unit_value=unit_value, factor=factor)
+
+
+class _Listed(Struct):
+    instId: str
+    ctType: str = ""
+    ctVal: str = ""
+    ctMult: str = ""
+    ctValCcy: str = ""
+    settleCcy: str = ""
+
+
+class _Answer(Struct):
+    code: str
+    data: list[_Listed]
+    msg: str = ""
+
+
+_answer = msgspec.json.Decoder(_Answer)
+
+
+def decode_instruments(payload: bytes) -> InstrumentPage:
+    """`GET /api/v5/public/instruments?instType=SWAP|FUTURES`; `ctType` decides what is inverse, not the name."""
+    try:
+        answer = _answer.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"{name} instruments: {error}") from error
+    if answer.code != "0":
+        raise DecodeError(f"{name} instruments: {answer.code[:20]} {answer.msg[:200]}")
+    return InstrumentPage([_contract(row) for row in answer.data])
+
+
+def _contract(row: _Listed) -> Contract:
+    contract = spell(row.instId)
+    instrument = contract.instrument
+    if row.ctType == "linear" and row.settleCcy not in {"", "USD"}:
+        # Quoted in USD it still bears the name of what it settles in: BTCUSD means the inverse one.
+        instrument = spell(f"{row.instId.partition('-')[0]}-{row.settleCcy}-{row.instId.rpartition('-')[2]}").instrument
+    inverse = row.ctType == "inverse"
+    return msgspec.structs.replace(contract, instrument=instrument, inverse=inverse, unit_value=_unit_value(row))
+
+
+def _unit_value(row: _Listed) -> str | None:
+    """What one contract is worth; None where the row does not say it, or says it in an unexpected currency."""
+    expected = {"linear": row.instId.partition("-")[0], "inverse": "USD"}.get(row.ctType)
+    if expected is None or row.ctValCcy != expected:
+        return None
+    try:
+        value = Decimal(row.ctVal) * Decimal(row.ctMult)
+        return format(value, "f") if Decimal("1e-12") <= value <= Decimal("1e12") else None
+    except ArithmeticError:
+        return None
