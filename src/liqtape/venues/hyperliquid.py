@@ -1,0 +1,302 @@
+"""Hyperliquid: liquidations in the fills of watched accounts, for there is no public channel of them.
+
+Facts: tests/fixtures/hyperliquid/SOURCE.md. Only fills with a `liquidation` object count, whichever side of it the
+watched account was on; what no watched account takes part in is not seen, so every number is partial. Topics are
+spelled here `type:what`, as in `trades:BTC` and `userFills:0x...`.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from liqtape.errors import ConfigurationError, DecodeError
+from liqtape.events import Ack, Event, Invalid, Pong, PriceTick, RawLiquidation, Rejected, Side
+from liqtape.instruments import Contract, split_multiplier
+from liqtape.venues.base import Endpoint, Heartbeat, InstrumentPage, InstrumentSource, fault, invalid_row, rows_of
+from liqtape.venues.tables import HYPERLIQUID_ACCOUNTS
+
+__all__ = [
+    "bundled_symbols",
+    "decode",
+    "decode_instruments",
+    "endpoints",
+    "heartbeat",
+    "instrument_sources",
+    "listing_needed",
+    "name",
+    "partial_by_design",
+    "slot_seconds",
+    "spell",
+    "subscribe",
+    "topics_per_request",
+    "watch_list",
+    "watching",
+    "ws_url",
+]
+
+name = "hyperliquid"
+ws_url = "wss://api.hyperliquid.xyz"
+heartbeat = Heartbeat(b'{"method":"ping"}', every=50.0, only_when_idle=True)  # closed after 60 s of nothing
+topics_per_request = 1
+slot_seconds: int | None = None
+listing_needed = False
+bundled_symbols: tuple[str, ...] = ()
+partial_by_design = True
+watch_list = tuple(HYPERLIQUID_ACCOUNTS.values())
+instrument_sources = (InstrumentSource("https://api.hyperliquid.xyz", "/info", b'{"type":"meta"}'),)
+
+_SILENCE_LIMIT = 30.0
+_MOST_ACCOUNTS = 10  # distinct accounts from one network address, over all its connections
+_ACCOUNT = re.compile(r"0x[0-9a-f]{40}")
+_OTHER_SIDE: dict[Side, Side] = {"long": "short", "short": "long"}
+_OWN_LEG: dict[str, Side] = {"A": "long", "B": "short"}  # the liquidated account sold: it was long
+_LITERAL: dict[str, Side] = {"Long": "long", "Short": "short"}
+_DELEVERAGED = "Auto-Deleveraging"
+
+
+class _Forced(Struct, gc=False):
+    liquidatedUser: str | None = None
+
+
+class _Fill(Struct, gc=False):
+    coin: str
+    px: float
+    sz: float
+    side: str
+    time: int
+    tid: int
+    dir: str = ""
+    crossed: bool | None = None
+    liquidation: _Forced | None = None
+
+
+class _Named(Struct, gc=False):
+    """The fields no liquidation can do without, there with any value."""
+
+    coin: msgspec.Raw
+    px: msgspec.Raw
+    sz: msgspec.Raw
+    side: msgspec.Raw
+    time: msgspec.Raw
+    tid: msgspec.Raw
+
+
+class _UserFills(Struct, gc=False):
+    user: str
+    fills: list[_Fill]
+    isSnapshot: bool = False
+
+
+class _LooseFills(Struct, gc=False):
+    user: str
+    fills: list[msgspec.Raw]
+    isSnapshot: bool = False
+
+
+class _Trade(Struct, gc=False):
+    coin: str
+    px: float
+    sz: float
+    time: int
+
+
+class _Subscription(Struct, gc=False):
+    type: str = ""
+    user: str = ""
+    coin: str = ""
+
+
+class _Request(Struct, gc=False):
+    """A request as the venue repeats it: in a confirmation, or as text in an error, there also without its envelope."""
+
+    method: str = "subscribe"
+    subscription: _Subscription | None = None
+
+
+class _Frame(Struct, gc=False):
+    channel: str | None = None
+    data: msgspec.Raw = msgspec.Raw()
+
+
+_frame = msgspec.json.Decoder(_Frame)
+_user_fills = msgspec.json.Decoder(_UserFills, strict=False)
+_loose_fills = msgspec.json.Decoder(_LooseFills)
+_named = msgspec.json.Decoder(_Named)
+_fill = msgspec.json.Decoder(_Fill, strict=False)
+_trades = msgspec.json.Decoder(list[_Trade], strict=False)
+_request = msgspec.json.Decoder(_Request)
+_subscription = msgspec.json.Decoder(_Subscription)
+_text = msgspec.json.Decoder(str)
+
+
+def endpoints(symbols: Sequence[str]) -> list[Endpoint]:  # noqa: ARG001 - an account's fills are of every symbol
+    """One connection: the fills of the accounts watched by default, and BTC trades as price and canary."""
+    return watching(watch_list)
+
+
+def watching(accounts: Sequence[str]) -> list[Endpoint]:
+    """One connection: the fills of these accounts, at most 10, and BTC trades as price and canary."""
+    chosen = tuple(dict.fromkeys(account.lower() for account in accounts))
+    for account in chosen:
+        if not _ACCOUNT.fullmatch(account):
+            raise ConfigurationError(f"{name}: {account!r} is not an account: 0x and 40 hexadecimal digits")
+    if len(chosen) > _MOST_ACCOUNTS:
+        raise ConfigurationError(f"{name}: {len(chosen)} accounts to watch; the venue allows {_MOST_ACCOUNTS}")
+    topics = ("trades:BTC", *(f"userFills:{account}" for account in chosen))
+    return [Endpoint(f"{ws_url}/ws", topics, _SILENCE_LIMIT)]
+
+
+def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 - confirmed by topic
+    """`{"method": "subscribe", "subscription": {...}}`, for one topic."""
+    (topic,) = topics
+    kind, _, what = topic.partition(":")
+    wanted = {"user": what, "aggregateByTime": False} if kind == "userFills" else {"coin": what}
+    return msgspec.json.encode({"method": "subscribe", "subscription": {"type": kind, **wanted}})
+
+
+def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
+    """Events of one frame, or of one fill as REST lists it: that one is past, and does not name the watched account."""
+    try:
+        frame = _frame.decode(payload)
+        if frame.channel == "userFills":
+            return _fills(frame.data, receive_ms)
+        if frame.channel == "trades":
+            rows = _trades.decode(frame.data)
+            return [
+                PriceTick(name, r.coin, r.px, r.sz, r.time, receive_ms) for r in rows if not fault(r.px, r.sz, r.time)
+            ]
+        if frame.channel is None:
+            return _liquidations([_fill.decode(payload)], None, receive_ms, replayed=True)
+        return _control(frame.channel, frame.data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"{name}: {error}") from error
+
+
+def _control(channel: str, data: msgspec.Raw) -> list[Event]:
+    if channel == "pong":
+        return [Pong()]
+    if channel == "subscriptionResponse":
+        request = _request.decode(data)
+        if request.subscription is None:
+            raise DecodeError(f"{name}: a confirmation without its subscription")
+        topic = _topic(request.subscription)
+        # Only subscriptions are ever asked for: another confirmation answers none of our requests.
+        return [Ack(topic=topic if request.method == "subscribe" else f"{request.method} {topic}")]
+    if channel == "error":
+        reason = _text.decode(data)
+        return [Rejected(reason=reason[:500], topic=_refused(reason))]
+    return []
+
+
+def _topic(subscription: _Subscription) -> str:
+    return f"{subscription.type}:{subscription.user.lower() or subscription.coin}"
+
+
+def _refused(reason: str) -> str:
+    """The topic of the request that an error repeats; empty where it repeats none."""
+    request = reason[reason.find("{") :].encode(errors="replace")
+    try:
+        subscription = _request.decode(request).subscription or _subscription.decode(request)
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+    return _topic(subscription) if subscription.type else ""
+
+
+def _fills(data: msgspec.Raw, receive_ms: int | None) -> list[Event]:
+    try:
+        message = _user_fills.decode(data)
+        return _liquidations(message.fills, message.user, receive_ms, replayed=message.isSnapshot)
+    except msgspec.ValidationError:
+        loose = _loose_fills.decode(data)
+        for raw in loose.fills:
+            _named.decode(raw)
+        rows = rows_of(name, loose.fills, _fill)
+        return _liquidations(rows, loose.user, receive_ms, replayed=loose.isSnapshot)
+
+
+def _liquidations(
+    rows: Iterable[_Fill | Invalid], user: str | None, receive_ms: int | None, *, replayed: bool
+) -> list[Event]:
+    events: list[Event] = []
+    for row in rows:
+        if isinstance(row, Invalid):
+            events.append(row)
+            continue
+        if row.liquidation is None or row.dir == _DELEVERAGED or _is_other_market(row.coin):
+            continue
+        side = _side(row, row.liquidation.liquidatedUser, user)
+        reason = fault(row.px, row.sz, row.time) or ("" if side and row.coin else "side" if row.coin else "symbol")
+        if reason or side is None:
+            events.append(invalid_row(name, reason, row))
+            continue
+        # Both legs of a trade bear its `tid`: where both are watched, the second is a repeat.
+        native_id = str(row.tid)
+        events.append(
+            RawLiquidation(
+                name,
+                row.coin,
+                side,
+                row.px,
+                "fill",
+                row.sz,
+                "base",
+                row.time,
+                receive_ms,
+                native_id=native_id,
+                replayed=replayed,
+            ),
+        )
+    return events
+
+
+def _is_other_market(coin: str) -> bool:
+    """Spot (`@107`, `PURR/USDC`) and outcomes (`#12`) are no perpetuals."""
+    return coin.startswith(("@", "#")) or "/" in coin
+
+
+def _side(fill: _Fill, liquidated: str | None, user: str | None) -> Side | None:
+    """The position that was closed; None where it cannot be told."""
+    if fill.dir.startswith("Liquidated "):
+        return _LITERAL.get(fill.dir.rpartition(" ")[2])
+    side = _OWN_LEG.get(fill.side)
+    own = _is_own_leg(fill) if user is None or liquidated is None else user.lower() == liquidated.lower()
+    if side is None or own is None:
+        return None
+    return side if own else _OTHER_SIDE[side]
+
+
+def _is_own_leg(fill: _Fill) -> bool | None:
+    """Whether the fill is the liquidated account's, without knowing whose it is: a forced order closes, as taker."""
+    if fill.dir.startswith("Open") or fill.crossed is False:
+        return False
+    return True if fill.dir and fill.crossed else None
+
+
+def spell(symbol: str) -> Contract:
+    """`BTC` -> BTCUSDC; `kPEPE` -> PEPEUSDC x 1000; a builder's `xyz:SILVER` keeps its prefix: xyz:SILVERUSDC."""
+    coin, factor = split_multiplier(symbol) if symbol.startswith("k") else (symbol, 1)
+    return Contract(name, symbol, f"{coin}USDC", unit_value="1", factor=factor)
+
+
+class _Coin(Struct):
+    name: str
+    isDelisted: bool = False
+
+
+class _Meta(Struct):
+    universe: list[_Coin]
+
+
+_metas = msgspec.json.Decoder(_Meta | list[_Meta])
+
+
+def decode_instruments(payload: bytes) -> InstrumentPage:
+    """`POST /info` with `{"type": "meta"}`, of one or (as a list) of several exchanges of builders."""
+    try:
+        metas = _metas.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"{name} meta: {error}") from error
+    coins = [coin for meta in (metas if isinstance(metas, list) else [metas]) for coin in meta.universe]
+    return InstrumentPage([spell(coin.name) for coin in coins if not coin.isDelisted])
