@@ -144,6 +144,18 @@ async def test_a_message_too_big_ends_the_connection(
     await connection.close()
 
 
+async def test_a_message_of_just_the_allowed_size_passes(venue_server: Server, heard: Heard) -> None:
+    async def talk(peer: ServerConnection) -> None:
+        await peer.send("x" * MAX_MESSAGE)
+        await peer.send([b"y" * (MAX_MESSAGE // 2)] * 2)
+        await peer.wait_closed()
+
+    connection = await heard.connect(await venue_server(talk))
+
+    assert [len(message) for message in await heard.until(2)] == [MAX_MESSAGE, MAX_MESSAGE]
+    await connection.close()
+
+
 @pytest.mark.parametrize(
     "frames",
     [frame(0, b"a continuation of nothing"), frame(1, b"a", fin=False) + frame(1, b"b"), frame(3, b"no such opcode")],

@@ -189,7 +189,7 @@ class Connection:
         """One frame. All of it happens here and now: a task or queue per frame costs several times the work itself."""
         session = self.session
         events = session.received(payload, int(self._wall() * 1000), self._now())
-        if self._live_since is None or session.outgoing or session.notice:
+        if self._live_since is None or session.outgoing or session.notice is not None:
             self._progress(session)
         if events:
             self._on_events(events)
@@ -198,7 +198,7 @@ class Connection:
         if self._socket is not None:
             for frame in session.take_outgoing():
                 self._socket.send(frame)
-        if session.notice:
+        if session.notice is not None:
             self._wake.set()
         if session.confirmed and self._confirmed_ms is None:
             self._confirmed_ms = self._wall_ms()

@@ -62,7 +62,7 @@ async def _all_pages(
         async with asyncio.timeout(_TOTAL_SECONDS):
             while True:
                 url = host.rstrip("/") + source.path + query
-                page = await _page(venue, url, session)
+                page = await _page(venue, url, source.body, session)
                 contracts += page.contracts
                 asked.add(query)
                 query = page.next_query
@@ -77,10 +77,11 @@ async def _all_pages(
     return contracts
 
 
-async def _page(venue: Venue, url: str, session: aiohttp.ClientSession) -> InstrumentPage:
+async def _page(venue: Venue, url: str, body: bytes, session: aiohttp.ClientSession) -> InstrumentPage:
+    method, data, headers = ("POST", body, {"Content-Type": "application/json"}) if body else ("GET", None, None)
     try:
         # The venue quotes its own cursor: taken as it is, not quoted again.
-        async with session.get(URL(url, encoded=True)) as response:
+        async with session.request(method, URL(url, encoded=True), data=data, headers=headers) as response:
             payload = bytearray()
             async for piece in response.content.iter_chunked(65_536):
                 payload += piece

@@ -69,6 +69,7 @@ class WebSocket(WSListener):
         self._on_lost = on_lost
         self._partial: bytearray | None = None
         self._ending: Lost | None = None
+        self._closing = False
         self._gone = asyncio.Event()
 
     def send(self, frame: bytes) -> None:
@@ -81,6 +82,7 @@ class WebSocket(WSListener):
         transport = self.transport
         if transport is None:
             return
+        self._closing = True
         try:
             if self.lost is None:
                 transport.send_close(WSCloseCode(code))
@@ -106,6 +108,10 @@ class WebSocket(WSListener):
             payload = self._unusual(transport, kind, frame)
             if payload is None:
                 return
+        if len(payload) > MAX_MESSAGE:
+            # picows has sent its close frame at the head of this one, but hangs up a moment later.
+            self._end(transport, _too_big(len(payload)), WSCloseCode.MESSAGE_TOO_BIG)
+            return
         try:
             self._receive(payload)
         except Exception as error:  # noqa: BLE001 - the callback guard: counted and logged by the runner
@@ -126,8 +132,7 @@ class WebSocket(WSListener):
         elif kind is WSMsgType.CONTINUATION and self._partial is not None:
             self._partial += frame.get_payload_as_bytes()
             if len(self._partial) > MAX_MESSAGE:
-                text = f"a message of more than {MAX_MESSAGE} bytes in fragments"
-                self._end(transport, Lost("too_big", text), WSCloseCode.MESSAGE_TOO_BIG)
+                self._end(transport, _too_big(len(self._partial)), WSCloseCode.MESSAGE_TOO_BIG)
             elif frame.fin:
                 whole, self._partial = bytes(self._partial), None
                 return whole
@@ -148,7 +153,8 @@ class WebSocket(WSListener):
     def _end(self, transport: WSTransport, lost: Lost, code: WSCloseCode) -> None:
         """The first reason counts; what still stands in the buffer is not delivered."""
         if self._ending is None:
-            self._ending = lost
+            # A close frame that is not ours went out because picows found fault first.
+            self._ending = closed_by_us(transport) if transport.is_close_frame_sent and not self._closing else lost
         self._receive = _ignore
         self._partial = None
         transport.send_close(code)
@@ -205,3 +211,7 @@ def _verifying_context() -> ssl.SSLContext:
 
 def _ignore(payload: bytes) -> None:
     """After the end nothing is delivered."""
+
+
+def _too_big(size: int) -> Lost:
+    return Lost("too_big", f"a message of {size} bytes or more, {MAX_MESSAGE} are allowed")

@@ -1,0 +1,205 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from liqtape.errors import ListingError
+from liqtape.feeds import listing
+from liqtape.feeds.listing import PartialListing, fetch_contracts
+from liqtape.simulator import Limits, Simulator
+from liqtape.venues import binance, bybit
+from liqtape.venues.base import InstrumentSource, Venue
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Serve = Callable[[Answer], Awaitable[str]]
+
+
+@pytest.fixture
+async def rest() -> AsyncIterator[Serve]:
+    """`await rest(answer)`: the address of a server that answers every request so."""
+    runners: list[web.AppRunner] = []
+
+    async def start(answer: Answer) -> str:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        runners.append(runner)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+def page(*symbols: str, cursor: str = "") -> web.Response:
+    rows = [{"symbol": symbol, "status": "Trading"} for symbol in symbols]
+    return web.json_response({"retCode": 0, "result": {"list": rows, "nextPageCursor": cursor}})
+
+
+async def test_all_sources_and_all_pages_are_asked(rest: Serve, client: aiohttp.ClientSession) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        category, cursor = request.query["category"], request.query.get("cursor")
+        asked.append((category, cursor))
+        if category == "inverse":
+            return page("BTCUSD")
+        return page("ETHUSDT") if cursor else page("BTCUSDT", cursor="first%3DBTC&last=ETH+1")
+
+    contracts = await fetch_contracts(bybit, await rest(answer) + "/", client)
+
+    assert [contract.symbol for contract in contracts] == ["BTCUSDT", "ETHUSDT", "BTCUSD"]
+    assert sorted(asked, key=str) == [("inverse", None), ("linear", "first%3DBTC&last=ETH+1"), ("linear", None)]
+
+
+@pytest.mark.parametrize("venue", [binance, bybit], ids=lambda venue: venue.name)
+async def test_the_simulated_venues_list_the_same_by_pages_of_two(venue: Venue, client: aiohttp.ClientSession) -> None:
+    listed = []
+    for size in (1_000, 2):
+        async with Simulator("calm", 1, limits=Limits(bybit_page=size)) as simulator:
+            contracts = await fetch_contracts(venue, simulator.rest_url(venue.name), client)
+            listed.append(sorted(contract.symbol for contract in contracts))
+
+    assert listed[0] == listed[1]
+    assert "BTCUSDT" in listed[0]
+
+
+async def test_a_source_with_a_body_is_a_post_of_json(rest: Serve, client: aiohttp.ClientSession) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        assert (request.method, request.content_type) == ("POST", "application/json")
+        assert await request.json() == {"type": "meta"}
+        return page("BTCUSDT")
+
+    source = InstrumentSource("https://api.example", "/info", b'{"type":"meta"}')
+    venue = SimpleNamespace(name="posting", instrument_sources=[source], decode_instruments=bybit.decode_instruments)
+
+    contracts = await fetch_contracts(cast(Venue, venue), await rest(answer), client)
+
+    assert [contract.symbol for contract in contracts] == ["BTCUSDT"]
+
+
+async def _status_451(_: web.Request) -> web.Response:
+    return web.Response(status=451, text="Service unavailable\nfrom a restricted location")
+
+
+async def _html(_: web.Request) -> web.Response:
+    return web.Response(text="<html>come back later</html>", content_type="text/html")
+
+
+async def _refusal(_: web.Request) -> web.Response:
+    return web.json_response({"retCode": 10001, "retMsg": "params error", "result": {}})
+
+
+async def _empty(_: web.Request) -> web.Response:
+    return page()
+
+
+async def _endless(_: web.Request) -> web.Response:
+    return page("BTCUSDT", cursor="again")
+
+
+async def _growing(request: web.Request) -> web.Response:
+    return page("BTCUSDT", cursor=request.query.get("cursor", "") + "x")
+
+
+async def _cut(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b'{"result":')
+    assert request.transport is not None
+    request.transport.abort()
+    return response
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (_status_451, "HTTP 451: Service unavailable from a restricted location"),
+        (_html, "malformed"),
+        (_refusal, r"missing required field `list`"),
+        (_empty, "lists no instrument"),
+        (_endless, "the pages do not end"),
+        (_growing, "the pages do not end"),
+        (_cut, "payload is not completed"),
+    ],
+)
+async def test_an_answer_that_is_no_list_names_venue_and_address(
+    rest: Serve, client: aiohttp.ClientSession, answer: Answer, text: str
+) -> None:
+    url = await rest(answer)
+
+    with pytest.raises(ListingError, match=text) as error:
+        await fetch_contracts(bybit, url, client)
+
+    assert not isinstance(error.value, PartialListing)
+    assert str(error.value).startswith(f"bybit: {url}/v5/market/instruments-info?category=linear")
+
+
+async def test_what_the_other_sources_gave_comes_with_the_error(rest: Serve, client: aiohttp.ClientSession) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return page("BTCUSDT") if request.query["category"] == "linear" else web.Response(status=500)
+
+    with pytest.raises(PartialListing, match=r"category=inverse\S* HTTP 500") as error:
+        await fetch_contracts(bybit, await rest(answer), client)
+
+    assert [contract.symbol for contract in error.value.contracts] == ["BTCUSDT"]
+
+
+async def test_an_answer_too_long_is_cut_off(
+    rest: Serve, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_LONGEST_ANSWER", 100_000)
+
+    async def answer(_: web.Request) -> web.Response:
+        response = web.Response(body=json.dumps(["x" * 10_000_000]).encode())
+        response.enable_compression()  # small on the wire, large in memory
+        return response
+
+    with pytest.raises(ListingError, match="more than 100000 bytes"):
+        await fetch_contracts(bybit, await rest(answer), client)
+
+
+async def test_a_server_that_never_answers_is_given_up(
+    rest: Serve, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_TOTAL_SECONDS", 0.05)
+
+    async def answer(_: web.Request) -> Any:
+        await asyncio.sleep(1)
+
+    with pytest.raises(ListingError, match=r"no complete answer within 0\.05 s"):
+        await fetch_contracts(bybit, await rest(answer), client)
+
+
+@pytest.mark.parametrize("url", ["http://nowhere.invalid", "http://127.0.0.1:1", "no url at all", "http://[::1"])
+async def test_an_address_that_leads_nowhere_is_named(client: aiohttp.ClientSession, url: str) -> None:
+    with pytest.raises(ListingError, match="binance: "):
+        await fetch_contracts(binance, url, client)
+
+
+async def test_cancelling_is_not_taken_for_a_failure(rest: Serve, client: aiohttp.ClientSession) -> None:
+    asked = asyncio.Event()
+
+    async def answer(_: web.Request) -> Any:
+        asked.set()
+        await asyncio.sleep(1)
+
+    task = asyncio.create_task(fetch_contracts(binance, await rest(answer), client))
+    await asked.wait()
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
