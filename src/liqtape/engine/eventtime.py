@@ -6,6 +6,7 @@ __all__ = ["EventClock"]
 
 _SAMPLES = 64
 _ENOUGH = 5
+_PATIENCE_MS = 5_000
 
 
 class EventClock:
@@ -13,6 +14,10 @@ class EventClock:
 
     The skew of a venue is the lower quartile of its last receive times minus event times: what is left when the queues
     on the way were empty. It is negative when our clock is behind. Of several venues the quickest counts.
+
+    Until it is known our clock may be wrong by hours, and a time once reached cannot be taken back; so the newest event
+    is the time then, and the bare wall clock only where nothing was accepted yet. Streams that bring too few samples
+    for an estimate get the wall clock 5 s after their first.
 
     >>> clock = EventClock()
     >>> for i in range(8): clock.observe("bybit", 1_000 + i, 1_300 + i)
@@ -24,7 +29,8 @@ class EventClock:
 
     def __init__(self) -> None:
         self._lags: dict[str, deque[int]] = {}
-        self._skew_ms = 0
+        self._skew_ms: int | None = None
+        self._first_ms: int | None = None
         self._latest_ms = 0
 
     def observe(self, venue: str, event_ms: int, receive_ms: int) -> None:
@@ -32,20 +38,28 @@ class EventClock:
         lags = self._lags.get(venue)
         if lags is None:
             lags = self._lags[venue] = deque(maxlen=_SAMPLES)
+            if self._first_ms is None:
+                self._first_ms = receive_ms
         lags.append(receive_ms - event_ms)
 
     def estimate(self) -> dict[str, int]:
         """Skew of each venue in ms, re-estimated; call about once a second."""
         skews = {venue: sorted(lags)[len(lags) // 4] for venue, lags in self._lags.items() if len(lags) >= _ENOUGH}
-        self._skew_ms = min(skews.values(), default=0)
+        if skews:
+            self._skew_ms = min(skews.values())
         return skews
 
     def reached(self, event_ms: int) -> None:
         """An event of that time was accepted."""
         self._latest_ms = max(self._latest_ms, event_ms)
 
+    def at_ms(self, wall_ms: int) -> int:
+        """A moment of our clock in the time of the venues."""
+        return wall_ms - (self._skew_ms or 0)
+
     def now_ms(self, wall_ms: int) -> int:
         """The evaluation time at wall clock `wall_ms`."""
-        now = wall_ms - self._skew_ms
-        self._latest_ms = max(self._latest_ms, now)
+        if self._skew_ms is None and (self._first_ms is None or wall_ms - self._first_ms < _PATIENCE_MS):
+            return self._latest_ms or wall_ms
+        self._latest_ms = max(self._latest_ms, self.at_ms(wall_ms))
         return self._latest_ms

@@ -14,24 +14,26 @@ _SLOTS_KEPT = 2 * RETAIN_MS // 1000
 
 
 class Ring:
-    """Both sides of one (instrument, venue)."""
+    """All sides of one (instrument, venue); `unsided` takes what a wrapped stream did not name a side of."""
 
-    __slots__ = ("long", "short")
+    __slots__ = ("lanes", "long", "short", "unsided")
 
     def __init__(self) -> None:
         self.long = Lane()
         self.short = Lane()
+        self.unsided = Lane()
+        self.lanes = (self.long, self.short, self.unsided)
 
-    def add(self, side: Side, event_ms: int, micro: int, horizon_ms: int) -> None:
+    def add(self, side: Side | None, event_ms: int, micro: int, horizon_ms: int) -> None:
         """Add an event; what is not newer than `horizon_ms` may be forgotten."""
-        lane = self.long if side == "long" else self.short
+        lane = self.long if side == "long" else self.short if side == "short" else self.unsided
         lane.add(event_ms, micro)
         if len(lane.times) >= lane.trim_at:
             lane.trim(horizon_ms)
 
     def advance(self, now_ms: int, horizon_ms: int) -> None:
         """Move the windows to `now_ms`, and give back memory when most of a lane has left them."""
-        for lane in (self.long, self.short):
+        for lane in self.lanes:
             if lane.times:
                 lane.advance(now_ms)
                 if lane.is_mostly_dead():
@@ -50,7 +52,7 @@ class SlotRing(Ring):
         super().__init__()
         self.seconds: array[int] = array("q")
 
-    def add(self, side: Side, event_ms: int, micro: int, horizon_ms: int) -> None:
+    def add(self, side: Side | None, event_ms: int, micro: int, horizon_ms: int) -> None:
         super().add(side, event_ms, micro, horizon_ms)
         second, seconds = event_ms // 1000, self.seconds
         if not seconds or second > seconds[-1]:
@@ -69,7 +71,7 @@ class SlotRing(Ring):
         first, last = (now_ms - width_ms) // 1000, now_ms // 1000
         inner = bisect_left(self.seconds, last) - bisect_right(self.seconds, first)
         cut_old = cut_new = False
-        for lane in (self.long, self.short):
+        for lane in self.lanes:
             start, end = lane.at[k], lane.at[HEAD]
             if start < end:
                 cut_old |= lane.times[start] // 1000 == first

@@ -121,15 +121,14 @@ class VelocityEngine:
             return "NONE"
         count = 0
         for ring in series.rings.values():
-            count += ring.long.count(1) + ring.short.count(1)
+            for lane in ring.lanes:
+                count += lane.count(1)
         return self.threshold.level(count / WINDOWS[0], slope(*_moment(series), now_ms, _HORIZON_S))
 
     def is_empty(self, instrument: str, now_ms: int) -> bool:
         """Whether no event of the instrument is left in any window."""
         series = self._advanced(instrument, now_ms)
-        return series is None or not any(
-            ring.long.count(_LARGEST) or ring.short.count(_LARGEST) for ring in series.rings.values()
-        )
+        return series is None or not any(lane.count(_LARGEST) for ring in series.rings.values() for lane in ring.lanes)
 
     def window(self, instrument: str, seconds: int, now_ms: int, venue: str | None = None) -> Window | None:
         """One window with standard errors, of the instrument or of one of its venues; None if never seen.
@@ -142,7 +141,7 @@ class VelocityEngine:
         if series is None or (venue is not None and venue not in series.rings):
             return None
         rings = [ring for name, ring in series.rings.items() if venue in (None, name)]
-        lanes = [lane for ring in rings for lane in (ring.long, ring.short)]
+        lanes = [lane for ring in rings for lane in ring.lanes]
         exposures = self._exposures_ms([venue] if venue else series.venues, seconds, now_ms)
         return Window(
             seconds,
@@ -152,6 +151,8 @@ class VelocityEngine:
             sum(ring.short.micro(k) for ring in rings),
             sum(micro * micro for lane in lanes for micro in lane.values(k)),
             min(exposures, default=None),
+            sum(ring.unsided.count(k) for ring in rings),
+            sum(ring.unsided.micro(k) for ring in rings),
         )
 
     def metrics(self, instrument: str, now_ms: int) -> VelocityMetrics | None:
@@ -164,9 +165,9 @@ class VelocityEngine:
         if series is None:
             return None
         series.evaluated_ms = max(series.evaluated_ms, now_ms)
-        long_count, short_count, long_micro, short_micro = _totals(series)
-        count = [a + b for a, b in zip(long_count, short_count, strict=True)]
-        micro = [a + b for a, b in zip(long_micro, short_micro, strict=True)]
+        (long_count, long_micro), (short_count, short_micro), unsided = (_totals(series, which) for which in range(3))
+        count = [sum(counts) for counts in zip(long_count, short_count, unsided[0], strict=True)]
+        micro = [sum(micros) for micros in zip(long_micro, short_micro, unsided[1], strict=True)]
         estimates, saturated = self._estimates(series, now_ms)
         coverage, partial = self._coverage(series, now_ms)
         in_horizon, sum_ms = _moment(series)
@@ -219,7 +220,7 @@ class VelocityEngine:
                     rates[k - 1] += corrected.rate
                     saturated |= corrected.saturated
                 else:
-                    rates[k - 1] += (ring.long.count(k) + ring.short.count(k)) / seconds
+                    rates[k - 1] += sum(lane.count(k) for lane in ring.lanes) / seconds
         return rates, saturated
 
     def _exposures_ms(self, venues: Collection[str], seconds: int, now_ms: int) -> list[int]:
@@ -236,23 +237,23 @@ class VelocityEngine:
         return coverage, largest is not None and largest < 1
 
 
-def _totals(series: _Series) -> tuple[list[int], list[int], list[int], list[int]]:
-    """(long counts, short counts, long micro-USD, short micro-USD) per window, summed over the rings."""
-    size = len(WINDOWS)
-    long_count, short_count, long_micro, short_micro = [0] * size, [0] * size, [0] * size, [0] * size
+def _totals(series: _Series, which: int) -> tuple[list[int], list[int]]:
+    """(counts, micro-USD) per window of the lanes number `which`, summed over the rings."""
+    counts, micros = [0] * _LARGEST, [0] * _LARGEST
     for ring in series.rings.values():
-        for lane, counts, micros in ((ring.long, long_count, long_micro), (ring.short, short_count, short_micro)):
-            if lane.times:
-                for w in range(size):
-                    counts[w] += lane.count(w + 1)
-                    micros[w] += lane.micro(w + 1)
-    return long_count, short_count, long_micro, short_micro
+        lane = ring.lanes[which]
+        if lane.times:
+            for k in range(_LARGEST):
+                counts[k] += lane.count(k + 1)
+                micros[k] += lane.micro(k + 1)
+    return counts, micros
 
 
 def _moment(series: _Series) -> tuple[int, int]:
     """(events in the acceleration horizon, sum of their times in ms)."""
     count = sum_ms = 0
     for ring in series.rings.values():
-        count += ring.long.count(MOMENT) + ring.short.count(MOMENT)
-        sum_ms += ring.long.moment + ring.short.moment
+        for lane in ring.lanes:
+            count += lane.count(MOMENT)
+            sum_ms += lane.moment
     return count, sum_ms

@@ -26,16 +26,18 @@ class Window(Struct, frozen=True):
     short_micro: int
     micro_squares: int
     exposure_ms: int | None
+    unsided_count: int = 0
+    unsided_micro: int = 0
 
     @property
     def count(self) -> int:
         """Liquidations in the window."""
-        return self.long_count + self.short_count
+        return self.long_count + self.short_count + self.unsided_count
 
     @property
     def micro(self) -> int:
         """USD in the window, in micro-USD."""
-        return self.long_micro + self.short_micro
+        return self.long_micro + self.short_micro + self.unsided_micro
 
     @property
     def usd(self) -> float:
@@ -55,12 +57,14 @@ class Window(Struct, frozen=True):
     @property
     def imbalance_count(self) -> float | None:
         """(long - short) / (long + short) by count, in [-1, 1]; None when empty."""
-        return (self.long_count - self.short_count) / self.count if self.count else None
+        sided = self.long_count + self.short_count
+        return (self.long_count - self.short_count) / sided if sided else None
 
     @property
     def imbalance_usd(self) -> float | None:
         """(long - short) / (long + short) by USD, in [-1, 1]; None when there is no USD."""
-        return (self.long_micro - self.short_micro) / self.micro if self.micro else None
+        sided = self.long_micro + self.short_micro
+        return (self.long_micro - self.short_micro) / sided if sided else None
 
     @property
     def se_velocity(self) -> float:

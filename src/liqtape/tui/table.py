@@ -111,7 +111,7 @@ def _age(seconds: float | None) -> str:
 def _remarks(row: VelocityMetrics) -> str:
     words = []
     if row.partial:
-        words.append("partial")
+        words.append("partial" if row.coverage_300s is None else f"{100 * row.coverage_300s:.0f} % of 300 s seen")
     if row.saturated:
         words.append(f"throttled, est. {row.velocity_est_10s:.1f}/s")
     return ", ".join(words)

@@ -1,0 +1,196 @@
+"""The founding document's tracker: exact windows per symbol, fed with plain (symbol, USD, time)."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any, overload
+
+from liqtape.engine.acceleration import least_squares, slope
+from liqtape.engine.lane import MOMENT, RETAIN_MS, Lane
+from liqtape.events import WINDOWS
+from liqtape.money import MICRO, micro_usd
+
+__all__ = ["EventBuffer", "VelocityMetrics", "VelocityTracker"]
+
+_LARGEST_MS = 1000 * WINDOWS[-1]
+_HISTORY = 10
+
+
+@dataclass
+class VelocityMetrics:
+    """One evaluation of one symbol; velocities in events/s, acceleration in events/s^2, USD of the last 300 s."""
+
+    symbol: str
+    timestamp: float
+    event_count_10s: int
+    event_count_30s: int
+    event_count_60s: int
+    event_count_300s: int
+    velocity_10s: float
+    velocity_30s: float
+    velocity_60s: float
+    velocity_300s: float
+    acceleration: float
+    total_value_usd: float
+    btc_price: float | None = None
+    volatility_factor: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name; None stays None."""
+        return asdict(self)
+
+
+class EventBuffer(Sequence[tuple[float, float]]):
+    """The (Unix seconds, USD) pairs of the 300 s up to the newest, in time order, 16 bytes each and without a cap.
+
+    Times are kept to the millisecond, USD to the micro-USD. An event without a USD value (nan) counts, with 0 USD.
+
+    >>> buffer = EventBuffer(); buffer.append((1_000.0, 5.0)); buffer.append((999.5, 2.5)); list(buffer)
+    [(999.5, 2.5), (1000.0, 5.0)]
+    """
+
+    def __init__(self) -> None:
+        self.lane = Lane()
+        self.newest_ms = 0
+
+    def append(self, pair: tuple[float, float]) -> None:
+        """Add one pair, in any order of time."""
+        timestamp, value = pair
+        event_ms = round(timestamp * 1000)
+        self.newest_ms = max(self.newest_ms, event_ms)
+        if event_ms <= self.newest_ms - RETAIN_MS:
+            return
+        self.lane.add(event_ms, micro_usd(value) if math.isfinite(value) else 0)
+        if len(self.lane) >= self.lane.trim_at:
+            self.lane.trim(self.newest_ms - RETAIN_MS)
+
+    def _first(self) -> int:
+        self.lane.advance(self.newest_ms)
+        return len(self.lane) - self.lane.count(len(WINDOWS))
+
+    def __len__(self) -> int:
+        return len(self.lane) - self._first()
+
+    def __iter__(self) -> Iterator[tuple[float, float]]:
+        first = self._first()
+        times, sums = self.lane.times, self.lane.micro_sums
+        for i in range(first, len(times)):
+            yield times[i] / 1000, (sums[i + 1] - sums[i]) / MICRO
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[float, float]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[float, float]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[float, float] | list[tuple[float, float]]:
+        if isinstance(index, slice):
+            return list(self)[index]
+        size = len(self)
+        if not -size <= index < size:
+            raise IndexError("buffer index out of range")
+        return next(islice(self, index % size, None))
+
+
+class VelocityTracker:
+    """Velocity and acceleration per symbol; always true, also when empty.
+
+    `event_buffers` and `velocity_history` are filled by `_get_buffer`, which a subclass may override: a sequence that
+    it puts there (a bounded deque, say) is obeyed, and counts are then counts of that sequence.
+
+    >>> tracker = VelocityTracker()
+    >>> tracker.add_event("BTCUSDT", 1_000.0)
+    >>> metrics = tracker.calculate_velocity("BTCUSDT")
+    >>> metrics.event_count_10s, metrics.total_value_usd, tracker.calculate_velocity("ETHUSDT")
+    (1, 1000.0, None)
+    """
+
+    def __init__(self, redis_client: Any = None) -> None:
+        self.redis = redis_client
+        self.event_buffers: dict[str, Any] = {}
+        self.velocity_history: dict[str, Any] = {}
+        self.btc_price: float | None = None
+        self.volatility_factor: float | None = None
+        self.events_processed = 0
+        self.velocity_calculations = 0
+
+    def _get_buffer(self, symbol: str) -> Any:
+        if symbol not in self.event_buffers:
+            self.event_buffers[symbol] = EventBuffer()
+            self.velocity_history[symbol] = deque(maxlen=_HISTORY)
+        return self.event_buffers[symbol]
+
+    def add_event(self, symbol: str, value_usd: float, timestamp: float | None = None) -> None:
+        """Count one liquidation; `timestamp` in Unix seconds, default now."""
+        self._get_buffer(symbol).append((time.time() if timestamp is None else float(timestamp), float(value_usd)))
+        self.events_processed += 1
+
+    def calculate_velocity(self, symbol: str) -> VelocityMetrics | None:
+        """The metrics now, or at the newest event if that lies ahead; None only for a symbol never seen."""
+        if symbol not in self.event_buffers:
+            return None
+        now_ms, counts, micro, acceleration = self._measured(symbol)
+        velocities = [count / seconds for count, seconds in zip(counts, WINDOWS, strict=True)]
+        self.velocity_history.setdefault(symbol, deque(maxlen=_HISTORY)).append(velocities[0])
+        self.velocity_calculations += 1
+        row: list[Any] = [
+            symbol,
+            now_ms / 1000,
+            *counts,
+            *velocities,
+            acceleration,
+            micro / MICRO,
+            self.btc_price,
+            self.volatility_factor,
+        ]
+        return VelocityMetrics(*row)
+
+    def heat(self, symbol: str) -> tuple[float, float]:
+        """(velocity_10s, acceleration) now, without a record of it: what the alert rule needs after each event."""
+        if symbol not in self.event_buffers:
+            return 0.0, 0.0
+        _, counts, _, acceleration = self._measured(symbol)
+        return counts[0] / WINDOWS[0], acceleration
+
+    def _measured(self, symbol: str) -> tuple[int, list[int], int, float]:
+        """(evaluation time in ms, counts per window, micro-USD of the largest, acceleration)."""
+        buffer = self._get_buffer(symbol)
+        now_ms = time.time_ns() // 1_000_000
+        if isinstance(buffer, EventBuffer):
+            lane = buffer.lane
+            now_ms = max(now_ms, buffer.newest_ms)
+            lane.advance(now_ms)
+            counts = [lane.count(k) for k in range(1, len(WINDOWS) + 1)]
+            return now_ms, counts, lane.micro(len(WINDOWS)), slope(lane.count(MOMENT), lane.moment, now_ms, 20)
+        pairs = sorted((round(timestamp * 1000), value) for timestamp, value in buffer)
+        times = [at_ms for at_ms, _ in pairs]
+        now_ms = max(now_ms, times[-1]) if times else now_ms
+        counts = [sum(1 for at_ms in times if at_ms > now_ms - 1000 * seconds) for seconds in WINDOWS]
+        recent = (value for at_ms, value in pairs if at_ms > now_ms - _LARGEST_MS)
+        micro = sum(micro_usd(value) for value in recent if math.isfinite(value))
+        return now_ms, counts, micro, least_squares(times, now_ms, 10)[0]
+
+    async def store_metrics(self, metrics: VelocityMetrics) -> None:
+        """Write one evaluation with the client given at construction; the manager publishes by itself."""
+        if self.redis is None:
+            return
+        key = f"velocity:{metrics.symbol}:current"
+        fields = {
+            name: repr(value) if isinstance(value, float) else str(value) for name, value in asdict(metrics).items()
+        }
+        await self.redis.hset(key, mapping={name: text for name, text in fields.items() if text != "None"})
+        await self.redis.expire(key, 600)
+
+    def update_btc_price(self, price: float) -> None:
+        """Take over the newest BTC price."""
+        self.btc_price = price
+
+    def get_stats(self) -> dict[str, Any]:
+        """What was counted so far."""
+        return {
+            "events_processed": self.events_processed,
+            "velocity_calculations": self.velocity_calculations,
+            "tracked_symbols": list(self.event_buffers),
+            "buffer_sizes": {symbol: len(buffer) for symbol, buffer in self.event_buffers.items()},
+        }
