@@ -48,8 +48,8 @@ class Liquidation(Struct, frozen=True, gc=False):
     """One forced closing, normalised.
 
     `quantity` is in base coin, `notional_usd` in USD rounded to 1e-6 half to even; both are None when the contract size
-    is not known. `side` is None only in a wrapped stream whose events do not name it. `event_ms` is the venue's stamp, `receive_ms` ours (None when read from a file). Prices of multiplier
-    contracts (1000PEPE) are per single coin.
+    is not known. `side` is None only in a wrapped stream whose events do not name it. `event_ms` is the venue's stamp,
+    `receive_ms` ours (None when read from a file). Prices of multiplier contracts (1000PEPE) are per single coin.
 
     >>> Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 80_000.0, "bankruptcy", 0.01, 800.0, 1_790_000_000_000).side
     'long'

@@ -57,6 +57,10 @@ class EventClock:
         """A moment of our clock in the time of the venues."""
         return wall_ms - (self._skew_ms or 0)
 
+    def plausible_ms(self, wall_ms: int) -> int:
+        """What an event's stamp is measured by: while the evaluation time waits for an estimate, our clock counts."""
+        return max(self.now_ms(wall_ms), self.at_ms(wall_ms))
+
     def now_ms(self, wall_ms: int) -> int:
         """The evaluation time at wall clock `wall_ms`."""
         if self._skew_ms is None and (self._first_ms is None or wall_ms - self._first_ms < _PATIENCE_MS):

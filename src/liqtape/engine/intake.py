@@ -1,6 +1,6 @@
 """From decoded events to accepted liquidations: filter, identity, size, the future rule; every step in the ledger."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from heapq import heappop, heappush
 
 from liqtape.engine.eventtime import EventClock
@@ -22,17 +22,24 @@ HELD_LIMIT = 10_000
 class Intake:
     """What `Tracker.ingest` is made of: plain calls, no clock (`wall_ms` is an argument), no I/O.
 
-    `wanted` names instruments or symbols in either spelling; empty means all. An event is in exactly one place of the
-    ledger it came with: accepted, duplicate, rejected or pending.
+    `wanted` names instruments or symbols in either spelling, empty means all; `wanted_of` replaces it for the venues
+    named there. An event is in exactly one place of the ledger it came with: accepted, duplicate, rejected or pending.
     """
 
-    def __init__(self, engine: VelocityEngine, instruments: Instruments, wanted: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        engine: VelocityEngine,
+        instruments: Instruments,
+        wanted: Collection[str] = (),
+        wanted_of: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
         self.engine = engine
         self.instruments = instruments
         self.clock = EventClock()
         self.price: PriceTick | None = None
         self.future_total = 0
         self._wanted = frozenset(wanted)
+        self._wanted_of = {venue: frozenset(names) for venue, names in (wanted_of or {}).items()}
         self._identities: dict[str, Identities] = {}
         self._held: list[tuple[int, int, int, Liquidation, Ledger]] = []
         self._held_count = 0
@@ -55,7 +62,8 @@ class Intake:
 
     def _take_one(self, raw: RawLiquidation, ledger: Ledger, wall_ms: int, accepted: list[Liquidation]) -> None:
         ledger.events_decoded += 1
-        if self._wanted and not self._is_wanted(raw):
+        wanted = self._wanted_of.get(raw.venue, self._wanted)
+        if wanted and not self._is_among(wanted, raw):
             ledger.events_rejected_filtered += 1
             return
         identities = self._identities.get(raw.venue)
@@ -66,14 +74,14 @@ class Intake:
             ledger.events_duplicate += 1
             return
         liquidation = self.instruments.sized(raw, key)
-        if raw.event_ms > self.clock.now_ms(wall_ms) + AHEAD_MS:
+        if raw.event_ms > self.clock.plausible_ms(wall_ms) + AHEAD_MS:
             self._hold(liquidation, ledger, wall_ms)
             return
         self._accept(liquidation, ledger)
         accepted.append(liquidation)
 
-    def _is_wanted(self, raw: RawLiquidation) -> bool:
-        return raw.symbol in self._wanted or self.instruments.contract(raw.venue, raw.symbol).instrument in self._wanted
+    def _is_among(self, wanted: frozenset[str], raw: RawLiquidation) -> bool:
+        return raw.symbol in wanted or self.instruments.contract(raw.venue, raw.symbol).instrument in wanted
 
     def _accept(self, liquidation: Liquidation, ledger: Ledger) -> None:
         ledger.events_accepted += 1
