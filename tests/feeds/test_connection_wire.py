@@ -268,9 +268,9 @@ async def test_stop_ends_a_handshake_under_way(raw_server: Server) -> None:
         hung_up.set()
 
     async with running(await raw_server(mute), connect_timeout=60.0) as life:
-        await asked.wait()
+        await life.until(asked.is_set)
 
-    await hung_up.wait()
+    await life.until(hung_up.is_set)
     assert not life.connection.failures
 
 

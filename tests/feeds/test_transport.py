@@ -7,7 +7,7 @@ import ssl
 import struct
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -39,7 +39,7 @@ class Heard:
     async def until(self, count: int) -> list[bytes]:
         while len(self.messages) < count:
             self.news.clear()
-            await self.news.wait()
+            await patiently(self.news)
         return self.messages
 
 
@@ -48,11 +48,9 @@ def heard() -> Heard:
     return Heard()
 
 
-@pytest.fixture(autouse=True)
-async def _impatience() -> Any:
+async def patiently(event: asyncio.Event) -> None:
     """A peer that never comes to the point fails the test by name and not by a hanging run."""
-    async with asyncio.timeout(15):
-        yield
+    await asyncio.wait_for(event.wait(), 10)
 
 
 async def shake_hands(reader: Reader, writer: Writer) -> None:
@@ -103,7 +101,7 @@ async def test_a_ping_is_answered(venue_server: Server, heard: Heard) -> None:
 
     connection = await heard.connect(await venue_server(talk))
 
-    await answered.wait()
+    await patiently(answered)
     assert heard.messages == []
     await connection.close()
 
@@ -124,8 +122,8 @@ async def test_no_compression_is_offered(venue_server: Server, heard: Heard) -> 
 
 @pytest.mark.parametrize(
     "fragments",
-    [[b"x" * (16 << 20)], [b"x" * (1 << 20)] * 5],
-    ids=["one frame of 16 MiB", "fragments of 1 MiB each"],
+    [[b"x" * (16 << 20)], [b"x" * (MAX_MESSAGE + 1)], [b"x" * (1 << 20)] * 5],
+    ids=["one frame of 16 MiB", "one byte more than allowed", "fragments of 1 MiB each"],
 )
 async def test_a_message_too_big_ends_the_connection(
     venue_server: Server, heard: Heard, fragments: list[bytes]
@@ -135,12 +133,29 @@ async def test_a_message_too_big_ends_the_connection(
         await peer.wait_closed()
 
     connection = await heard.connect(await venue_server(talk))
-    await heard.gone.wait()
+    await patiently(heard.gone)
 
     assert connection.lost is not None
     assert connection.lost.cause == "too_big"
     assert str(MAX_MESSAGE) in str(connection.lost)
     assert heard.messages == []
+    await connection.close()
+
+
+async def test_fragments_without_end_are_not_collected(venue_server: Server, heard: Heard) -> None:
+    async def endless(peer: ServerConnection) -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield b"x" * (1 << 20)
+        await peer.wait_closed()
+
+    async def talk(peer: ServerConnection) -> None:
+        await peer.send(endless(peer))
+
+    connection = await heard.connect(await venue_server(talk))
+    await patiently(heard.gone)
+
+    assert connection.lost is not None
+    assert connection.lost.cause == "too_big"
     await connection.close()
 
 
@@ -168,7 +183,7 @@ async def test_frames_against_the_protocol_end_the_connection(raw_server: Server
         await reader.read()
 
     connection = await heard.connect(await raw_server(talk))
-    await heard.gone.wait()
+    await patiently(heard.gone)
 
     assert connection.lost is not None
     assert connection.lost.cause == "protocol"
@@ -182,7 +197,7 @@ async def test_a_close_frame_is_named_by_its_code(venue_server: Server, heard: H
         await peer.close(code, "upgrade\x1b[2J at noon")
 
     connection = await heard.connect(await venue_server(talk))
-    await heard.gone.wait()
+    await patiently(heard.gone)
 
     assert connection.lost is not None
     assert connection.lost.cause == f"closed_{code}"
@@ -199,7 +214,7 @@ async def test_a_close_frame_without_a_code_is_1005(raw_server: Server, heard: H
         answer.set_result(await reader.read())
 
     connection = await heard.connect(await raw_server(talk))
-    await heard.gone.wait()
+    await patiently(heard.gone)
 
     assert connection.lost is not None
     assert connection.lost.cause == "closed_1005"
@@ -224,7 +239,7 @@ async def test_a_connection_without_a_farewell_is_closed_1006(
         end(writer)
 
     connection = await heard.connect(await raw_server(talk))
-    await heard.gone.wait()
+    await patiently(heard.gone)
 
     assert connection.lost is not None
     assert connection.lost.cause == "closed_1006"
@@ -261,7 +276,7 @@ async def test_an_error_of_the_receiver_ends_the_connection_once(raw_server: Ser
         await reader.read()
 
     connection = await open_socket(await raw_server(talk), receive, gone.set)
-    await gone.wait()
+    await patiently(gone)
 
     assert calls == [b"first"]
     assert connection.lost is not None
@@ -406,12 +421,12 @@ async def test_a_handshake_given_up_leaves_no_connection(raw_server: Server, hea
 
     url = await raw_server(talk)
     attempt = asyncio.create_task(heard.connect(url.replace("ws:", "wss:") if secure else url))
-    await asked.wait()
+    await patiently(asked)
     attempt.cancel()
     with pytest.raises(asyncio.CancelledError):
         await attempt
 
-    await hung_up.wait()
+    await patiently(hung_up)
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
@@ -446,6 +461,6 @@ async def test_close_is_a_close_frame_and_may_be_repeated(venue_server: Server, 
     await connection.close()
     await connection.close()
     connection.send(b"into the void")
-    await done.wait()
+    await patiently(done)
 
     assert codes == [1000]

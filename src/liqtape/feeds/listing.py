@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 
 import aiohttp
-from yarl import URL
 
 from liqtape.errors import DecodeError, ListingError
 from liqtape.feeds.lost import printable
@@ -80,8 +79,7 @@ async def _all_pages(
 async def _page(venue: Venue, url: str, body: bytes, session: aiohttp.ClientSession) -> InstrumentPage:
     method, data, headers = ("POST", body, {"Content-Type": "application/json"}) if body else ("GET", None, None)
     try:
-        # The venue quotes its own cursor: taken as it is, not quoted again.
-        async with session.request(method, URL(url, encoded=True), data=data, headers=headers) as response:
+        async with session.request(method, url, data=data, headers=headers) as response:
             payload = bytearray()
             async for piece in response.content.iter_chunked(65_536):
                 payload += piece
