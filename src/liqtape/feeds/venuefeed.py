@@ -9,6 +9,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 import aiohttp
+from msgspec.structs import replace
 
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ListingError
@@ -183,7 +184,7 @@ class VenueFeed:
         if base is None:
             return endpoint
         path = endpoint.url.removeprefix(self.venue.ws_url)
-        return Endpoint(base.rstrip("/") + path, endpoint.topics, endpoint.silence_limit)
+        return replace(endpoint, url=base.rstrip("/") + path)
 
     def _changed(self, connection: Connection, status: Status) -> None:
         if status.up_ms is not None:

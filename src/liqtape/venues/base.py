@@ -47,13 +47,14 @@ class Heartbeat(Struct, frozen=True):
 class Endpoint(Struct, frozen=True):
     """One connection: where, and the topics to subscribe there.
 
-    The topics include a chatty one (the canary) besides the liquidations, so that silence means something;
+    The topics include a chatty one (`canary`) besides the liquidations, so that silence means something;
     `silence_limit` is how many seconds without market data make the feed stalled.
     """
 
     url: str
     topics: tuple[str, ...]
     silence_limit: float
+    canary: str = ""
 
 
 class InstrumentSource(Struct, frozen=True):

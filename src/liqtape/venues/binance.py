@@ -46,6 +46,7 @@ instrument_sources = (
 
 # BTC trades arrive many times a second; ten seconds without one mean that the stream is dead, not the market.
 _SILENCE_LIMIT = 10.0
+_CANARY = "btcusdt@aggTrade"
 _SIDE: dict[str, Side] = {"SELL": "long", "BUY": "short"}  # the forced ORDER's side
 _COIN_M = re.compile(r"USD_(PERP|\d{6})$")
 _COIN_M_TYPE = 2
@@ -83,11 +84,11 @@ class _Wrapped(Struct, gc=False):
 class _Frame(Struct, gc=False):
     """Any frame: wrapped by `/stream` or not, event or control."""
 
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     e: str | None = None
     id: int | str | None = None
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     code: int | None = None
     msg: str = ""
 
@@ -100,7 +101,7 @@ _frame = msgspec.json.Decoder(_Frame)
 
 def endpoints(symbols: Sequence[str]) -> list[Endpoint]:  # noqa: ARG001 - one stream carries every symbol
     """One connection: the liquidations of all symbols, and BTC trades as price and canary."""
-    return [Endpoint(f"{ws_url}/market/ws", ("!forceOrder@arr", "btcusdt@aggTrade"), _SILENCE_LIMIT)]
+    return [Endpoint(f"{ws_url}/market/ws", ("!forceOrder@arr", _CANARY), _SILENCE_LIMIT, _CANARY)]
 
 
 def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
@@ -116,14 +117,14 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
             message = _force_order.decode(payload) if payload.startswith(b'{"e"') else _wrapped.decode(payload).data
             return [_liquidation(message, receive_ms)]
         return _any(payload, receive_ms)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"{name}: {error}") from error
 
 
 def _any(payload: bytes, receive_ms: int | None) -> list[Event]:
     frame = _frame.decode(payload)
     kind = frame.e
-    if frame.data is not None:
+    if frame.data is not msgspec.UNSET:
         payload = bytes(frame.data)
         kind = _frame.decode(payload).e
     if kind == "forceOrder":
@@ -135,13 +136,17 @@ def _any(payload: bytes, receive_ms: int | None) -> list[Event]:
         return [PriceTick(name, trade.s, trade.p, trade.q, trade.T, receive_ms)]
     if kind == "serverShutdown":
         return [Notice("serverShutdown")]
-    if kind is not None:
-        return []
+    return [_answer(frame)] if kind is None else []
+
+
+def _answer(frame: _Frame) -> Ack | Rejected:
     request_id = "" if frame.id is None else str(frame.id)
-    if frame.error is not None or frame.code is not None:
-        return [Rejected(request_id, frame.msg or bytes(frame.error or b"").decode(errors="replace"))]
+    if frame.error is not msgspec.UNSET:
+        return Rejected(request_id, bytes(frame.error).decode(errors="replace"))
+    if frame.code is not None:
+        return Rejected(request_id, frame.msg)
     if frame.result is not msgspec.UNSET:
-        return [Ack(request_id)]
+        return Ack(request_id)
     raise DecodeError(f"{name}: neither an event nor an answer")
 
 

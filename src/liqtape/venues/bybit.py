@@ -118,7 +118,7 @@ def _connections(category: str, symbols: Sequence[str], canary: str, silence_lim
             length = len(canary)
         runs[-1].append(topic)
         length += len(topic)
-    return [Endpoint(f"{ws_url}/v5/public/{category}", tuple(run), silence_limit) for run in runs]
+    return [Endpoint(f"{ws_url}/v5/public/{category}", tuple(run), silence_limit, canary) for run in runs]
 
 
 def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
@@ -135,7 +135,7 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
             except msgspec.ValidationError:
                 return _liquidations(rows_of(name, _loose.decode(payload).data, _row), receive_ms)
         return _any(payload, receive_ms)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"{name}: {error}") from error
 
 

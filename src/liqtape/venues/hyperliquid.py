@@ -48,6 +48,7 @@ watch_list = tuple(HYPERLIQUID_ACCOUNTS.values())
 instrument_sources = (InstrumentSource("https://api.hyperliquid.xyz", "/info", b'{"type":"meta"}'),)
 
 _SILENCE_LIMIT = 30.0
+_CANARY = "trades:BTC"
 _MOST_ACCOUNTS = 10  # distinct accounts from one network address, over all its connections
 _ACCOUNT = re.compile(r"0x[0-9a-f]{40}")
 _OTHER_SIDE: dict[Side, Side] = {"long": "short", "short": "long"}
@@ -144,8 +145,8 @@ def watching(accounts: Sequence[str]) -> list[Endpoint]:
             raise ConfigurationError(f"{name}: {account!r} is not an account: 0x and 40 hexadecimal digits")
     if len(chosen) > _MOST_ACCOUNTS:
         raise ConfigurationError(f"{name}: {len(chosen)} accounts to watch; the venue allows {_MOST_ACCOUNTS}")
-    topics = ("trades:BTC", *(f"userFills:{account}" for account in chosen))
-    return [Endpoint(f"{ws_url}/ws", topics, _SILENCE_LIMIT)]
+    topics = (_CANARY, *(f"userFills:{account}" for account in chosen))
+    return [Endpoint(f"{ws_url}/ws", topics, _SILENCE_LIMIT, _CANARY)]
 
 
 def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 - confirmed by topic

@@ -48,6 +48,7 @@ instrument_sources = (
 
 _LIQUIDATIONS = "liquidation-orders"
 _SILENCE_LIMIT = 15.0
+_CANARY = "trades:BTC-USDT-SWAP"
 _NOT_OURS = {"MARGIN", "OPTION"}
 _CLOSES_SOON = "64008"
 _EXPIRY = re.compile(r"\d{6}")
@@ -137,8 +138,8 @@ _frame = msgspec.json.Decoder(_Frame)
 
 def endpoints(symbols: Sequence[str]) -> list[Endpoint]:  # noqa: ARG001 - a topic carries every symbol of its type
     """One connection: the liquidations of perpetuals and of dated futures, and BTC trades as price and canary."""
-    topics = (f"{_LIQUIDATIONS}:SWAP", f"{_LIQUIDATIONS}:FUTURES", "trades:BTC-USDT-SWAP")
-    return [Endpoint(f"{ws_url}/ws/v5/public", topics, _SILENCE_LIMIT)]
+    topics = (f"{_LIQUIDATIONS}:SWAP", f"{_LIQUIDATIONS}:FUTURES", _CANARY)
+    return [Endpoint(f"{ws_url}/ws/v5/public", topics, _SILENCE_LIMIT, _CANARY)]
 
 
 def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 - confirmed by topic

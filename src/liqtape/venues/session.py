@@ -88,9 +88,9 @@ class Session:
         for request in self._in_flight.values():
             if now >= request.deadline:
                 raise FeedStalled(f"{self.venue.name}: no answer to the subscription within {ACK_LIMIT:g} s")
-        if len(self.refused) == len(self.endpoint.topics):
+        if all(topic in self.refused or topic == self.endpoint.canary for topic in self.endpoint.topics):
             reason = next(iter(self.refused.values()), "no topics")
-            raise SubscriptionRefused(f"{self.venue.name}: every topic was refused: {reason}")
+            raise SubscriptionRefused(f"{self.venue.name}: every liquidation topic was refused: {reason}")
         if self.confirmed and now >= self._silent_from():
             raise FeedStalled(f"{self.venue.name}: connected, but no data for {self.endpoint.silence_limit:g} s")
         beat = self.venue.heartbeat
