@@ -1,6 +1,6 @@
 """The Redis sink against redis-py's own pipeline of the same commands, alternating in one run.
 
-    python benchmarks/redis_write.py [--url URL] [--rounds N] [--pack]
+    python benchmarks/redis_write.py [--url URL] [--rounds N] [--pack]     (or as one of `python -m benchmarks`)
 
 Without a URL on an embedded server of its own. Each round publishes the same batch, metrics of 100 instruments, once by
 each writer and waits for every reply; the ratio is taken round by round. `--pack` times the packing alone.
@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import redis.asyncio
 
+from benchmarks.measure import Figure, Scale, figure
 from liqtape.embedded import EmbeddedServer
 from liqtape.events import VelocityMetrics
 from liqtape.sinks.base import Batch
@@ -112,6 +113,30 @@ def report(names: tuple[str, str], ours: list[float], theirs: list[float]) -> No
     low, middle, high = statistics.quantiles([b / a for a, b in zip(ours, theirs, strict=True)], n=4)
     print(f"ratio median {middle:.2f} (quartiles {low:.2f} to {high:.2f}, {len(ours)} rounds)")
     print(f"repeat: python {' '.join(sys.argv)}")
+
+
+async def _on_embedded(rounds: int) -> tuple[list[float], list[float]]:
+    server = EmbeddedServer()
+    await server.start()
+    try:
+        return await write_rounds(server.url, rounds)
+    finally:
+        await server.stop()
+
+
+def run(scale: Scale) -> list[Figure]:
+    """For `python -m benchmarks`: the write and the packing."""
+    figures = []
+    rounds = scale.size(100)
+    for name, at_least, (ours, theirs) in (
+        ("a batch of 100 instruments against redis-py's pipeline", 2.2, asyncio.run(_on_embedded(rounds))),
+        ("packing a row against repr() for each field", None, pack_rounds(rounds)),
+    ):
+        row, other = (statistics.median(seconds) / INSTRUMENTS * 1e6 for seconds in (ours, theirs))
+        measured = f"{rounds} rounds, {row:.1f} against {other:.1f} us a row of 48 fields"
+        values = [b / a for a, b in zip(ours, theirs, strict=True)]
+        figures.append(figure(name, values, "x faster", measured, at_least=at_least))
+    return figures
 
 
 async def main() -> None:

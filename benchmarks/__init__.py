@@ -1,0 +1,1 @@
+"""The figures quoted in the README: one file per figure, `python -m benchmarks NAME` repeats it."""

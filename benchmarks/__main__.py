@@ -1,0 +1,76 @@
+"""`python -m benchmarks [name ...]`: measure and print the figures."""
+
+import argparse
+import importlib
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from benchmarks.measure import FULL, QUICK, TINY, Figure, Scale, cores, machine
+
+NAMES = ("decode", "engine", "memory", "latency", "flood", "redis_write", "idle")
+
+
+def measured(name: str, scale: Scale) -> list[Figure]:
+    """The figures of one benchmark."""
+    run = importlib.import_module(f"benchmarks.{name}").run
+    figures: list[Figure] = run(scale)
+    return figures
+
+
+def text(figures: Mapping[str, Sequence[Figure]]) -> str:
+    """For a terminal: a line a figure, and what it stands on below it."""
+    lines = []
+    for name, group in figures.items():
+        lines.append(f"\n{name}   (repeat: python -m benchmarks {name})")
+        for one in group:
+            spread = f"{_short(one.low)} .. {_short(one.high)}"
+            wished = f"  [{one.target}: {one.verdict}]" if one.target else ""
+            lines.append(f"  {one.name:<58} {_short(one.median):>9} {one.unit:<9} ({spread}){wished}")
+            lines.append(f"      {one.measured}")
+    return "\n".join(lines)
+
+
+def markdown(figures: Mapping[str, Sequence[Figure]]) -> str:
+    """For README.md."""
+    lines = ["| figure | median | quartiles | unit | target | measured on |", "|---|---:|---:|---|---|---|"]
+    for name, group in figures.items():
+        lines += [
+            f"| `{name}` {one.name} | {_short(one.median)} | {_short(one.low)} .. {_short(one.high)} | {one.unit} "
+            f"| {one.target}{' ' if one.target else ''}{one.verdict} | {one.measured} |"
+            for one in group
+        ]
+    return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+
+
+def main() -> None:
+    """Measure what was asked for, on one core where that can be chosen."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    options.add_argument("names", nargs="*", metavar="name", help=f"any of: {', '.join(NAMES)} (default: all)")
+    scales = options.add_mutually_exclusive_group()
+    scales.add_argument("--quick", action="store_const", const=QUICK, dest="scale", help="less of everything, < 30 s")
+    scales.add_argument("--tiny", action="store_const", const=TINY, dest="scale", help="whether it runs: no figures")
+    options.add_argument("--markdown", action="store_true", help="as a table for README.md")
+    chosen = options.parse_args()
+    unknown = [name for name in chosen.names if name not in NAMES]
+    if unknown:
+        options.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    if cores()[0]:
+        os.sched_setaffinity(0, cores()[0])
+    head = machine()
+    began = time.monotonic()
+    figures = {}
+    for name in chosen.names or NAMES:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        figures[name] = measured(name, chosen.scale or FULL)
+    lasted = f"{head}; took {time.monotonic() - began:.0f} s"
+    print(f"Measured on {lasted}.\n\n{markdown(figures)}" if chosen.markdown else f"{lasted}{text(figures)}")
+
+
+if __name__ == "__main__":
+    main()
