@@ -39,6 +39,8 @@ class Session:
         self.venue = venue
         self.endpoint = endpoint
         self.ledger = Ledger() if ledger is None else ledger
+        # A canary alone is no feed, unless it is all that was asked for.
+        self._essential = set(endpoint.topics) - {endpoint.canary} or set(endpoint.topics)
         self.confirmed = False
         self.notice: str | None = None
         self.refused: dict[str, str] = {}
@@ -88,7 +90,7 @@ class Session:
         for request in self._in_flight.values():
             if now >= request.deadline:
                 raise FeedStalled(f"{self.venue.name}: no answer to the subscription within {ACK_LIMIT:g} s")
-        if all(topic in self.refused or topic == self.endpoint.canary for topic in self.endpoint.topics):
+        if self._essential.issubset(self.refused):
             reason = next(iter(self.refused.values()), "no topics")
             raise SubscriptionRefused(f"{self.venue.name}: every liquidation topic was refused: {reason}")
         if self.confirmed and now >= self._silent_from():
