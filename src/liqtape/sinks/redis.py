@@ -58,8 +58,8 @@ class RedisSink:
     `server` is a URL (`redis://`, `rediss://`, `unix://`; database 1 unless it names another) or a pool of redis-py,
     for instance a Sentinel one. `publish` raises `SinkError` when the server refused commands (the others of the batch
     were done, the connection stays usable) and `SinkUnavailable` when it cannot be used; then `open` again and publish
-    the newest state. A batch with `resync` replaces the list of events (unless it has none), so that what a lost reply
-    left unknown is not listed twice.
+    the newest state. A batch with `resync` replaces the list of events, so that what a lost reply left unknown is not
+    listed twice, and nothing of an earlier run stays.
 
     `refused_keys_total` counts rows whose symbol is unfit for a key: a venue's text never becomes another key.
     """
@@ -180,7 +180,9 @@ class RedisSink:
                 commands += self._rows.pack(self._key(f"velocity:{row.symbol}:current"), row)
         if batch.price is not None:
             commands.append(self._price(batch.price))
-        if batch.events:
+        if batch.resync and not batch.events:
+            commands.append(command(b"DEL", self._key("cascade:events:buffer")))
+        elif batch.events:
             commands += self._events(batch.events, kept=len(batch.events) if batch.resync else EVENTS_KEPT)
         for symbol, level in levels.items():
             commands.append(command(b"SET", self._key(f"cascade:{symbol}:level"), level.encode()))
