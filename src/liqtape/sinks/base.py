@@ -27,7 +27,11 @@ class Batch(Struct, frozen=True):
 
 
 class Sink(Protocol):
-    """A target of batches. `publish` is never called again before it returned; after `SinkUnavailable`, `open` is."""
+    """A target of batches; `publish` is never called again before it returned.
+
+    It raises `SinkError` when part of the batch was refused and the rest done: everything but the alerts comes again.
+    After `SinkUnavailable` nothing is certain: `open` is called, and then everything comes again.
+    """
 
     @property
     def name(self) -> str: ...

@@ -5,8 +5,12 @@ import inspect
 import logging
 import threading
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
+from functools import partial
+from pathlib import PurePath
 from typing import Any, Generic, TypeVar
 
 __all__ = ["QUEUE_LIMIT", "Tap"]
@@ -14,12 +18,15 @@ __all__ = ["QUEUE_LIMIT", "Tap"]
 QUEUE_LIMIT = 10_000
 BLOCKING_SECONDS = 0.1
 
+_CAUSES_REMEMBERED = 100
+_CANCEL_SECONDS = 0.5
+
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 class _Stepwise:
-    """Awaits like the coroutine it wraps, and remembers its longest step: the time it kept the loop to itself."""
+    """Awaits like the awaitable it wraps, and remembers its longest step: the time it kept the loop to itself."""
 
     def __init__(self, awaitable: Awaitable[Any]) -> None:
         self._awaitable = awaitable
@@ -27,32 +34,39 @@ class _Stepwise:
 
     def __await__(self) -> Generator[Any, Any, None]:
         steps = self._awaitable.__await__()
-        sent: Any = None
         error: BaseException | None = None
         while True:
             began = time.perf_counter()
             try:
-                yielded = steps.send(sent) if error is None else steps.throw(error)
+                # `__await__` may give any iterator; only a generator has throw().
+                yielded = next(steps) if error is None else _thrown(steps, error)
             except StopIteration:
                 return
             finally:
                 self.longest = max(self.longest, time.perf_counter() - began)
-            sent = error = None
+            error = None
             try:
-                sent = yield yielded
+                yield yielded
             except BaseException as exc:  # noqa: BLE001 - whatever comes in is the inner coroutine's to see
                 error = exc
+
+
+def _thrown(steps: Any, error: BaseException) -> Any:
+    if not hasattr(steps, "throw"):
+        raise error
+    return steps.throw(error)
 
 
 class Tap(Generic[T]):
     """One callback and its queue. `offer` never blocks: what does not fit is dropped and counted.
 
-    Async callbacks run as one task on the loop, sync ones in one worker thread. An exception is logged once per cause
-    and counted; an async callback that blocks the loop is counted in `blocked_total` (it cannot be prevented).
+    Async callbacks run as one task on the loop, sync ones in one worker thread; what a sync one returns to be awaited
+    is awaited on the loop before the next call. An exception is logged once per cause (type and place) and counted in
+    `errors`; an async callback that blocks the loop is counted in `blocked_total` (it cannot be prevented).
     """
 
     def __init__(self, callback: Callable[[T], object], name: str = "", limit: int = QUEUE_LIMIT) -> None:
-        self.name = name or getattr(callback, "__qualname__", repr(callback))
+        self.name = name or _name_of(callback)
         self.dropped_total = 0
         self.called_total = 0
         self.blocked_total = 0
@@ -61,22 +75,24 @@ class Tap(Generic[T]):
         self._callback = callback
         self._limit = limit
         self._queue: deque[T] = deque()
-        self._stopping = False
+        self._stopping = self._left = False
         self._wake = asyncio.Event()
         self._ready = threading.Condition()
         self._task: asyncio.Task[None] | None = None
+        self._handed: asyncio.Task[None] | None = None  # awaits what a sync callback returned
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
-            getattr(callback, "__call__", None)  # noqa: B004 - the method, not whether it is callable
-        )
+        self._thread_ended = asyncio.Event()
+        self._is_async = _is_async(callback)
 
     def __len__(self) -> int:
         return len(self._queue)
 
     def start(self) -> None:
-        """Begin calling; needs a running loop for an async callback."""
+        """Begin calling; needs a running loop."""
+        self._loop = asyncio.get_running_loop()
         if self._is_async:
-            self._task = asyncio.get_running_loop().create_task(self._run_async(), name=f"callback {self.name}")
+            self._task = self._loop.create_task(self._run_async(), name=f"callback {self.name}")
         else:
             self._thread = threading.Thread(target=self._run_thread, name=f"callback {self.name}", daemon=True)
             self._thread.start()
@@ -105,11 +121,25 @@ class Tap(Generic[T]):
         with self._ready:
             self._ready.notify()
         if self._task is not None:
-            await asyncio.wait([self._task], timeout=patience)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._end_task(self._task, patience)
         elif self._thread is not None:
-            await asyncio.to_thread(self._thread.join, patience)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._thread_ended.wait(), patience)
+            self._left = True
+            if self._handed is not None:
+                await self._end_task(self._handed, 0.0)
+        self._drop_queue()
+
+    async def _end_task(self, task: asyncio.Task[None], patience: float) -> None:
+        _, late = await asyncio.wait([task], timeout=patience)
+        if late:
+            self._drop_queue()
+            task.cancel()
+            _, late = await asyncio.wait([task], timeout=_CANCEL_SECONDS)
+        if late:
+            _log.warning("callback %s does not end when cancelled; leaving it behind", self.name)
+
+    def _drop_queue(self) -> None:
         self.dropped_total += len(self._queue)
         self._queue.clear()
 
@@ -128,27 +158,66 @@ class Tap(Generic[T]):
         try:
             result = self._callback(item)
             if inspect.isawaitable(result):
-                steps = _Stepwise(result)
-                try:
-                    await steps
-                finally:
-                    self._note_block(steps.longest)
+                await self._await(result)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._note_error(error)  # not ours that was cancelled, but something the callback waited for
         except Exception as error:  # noqa: BLE001 - callback guard: a user's error is counted, never ours to die of
             self._note_error(error)
 
+    async def _await(self, awaitable: Awaitable[Any]) -> None:
+        steps = _Stepwise(awaitable)
+        try:
+            await steps
+        finally:
+            self._note_block(steps.longest)
+
     def _run_thread(self) -> None:
-        while True:
-            with self._ready:
-                while not self._queue:
-                    if self._stopping:
-                        return
-                    self._ready.wait()
-                item = self._queue.popleft()
-            self.called_total += 1
-            try:
-                self._callback(item)
-            except Exception as error:  # noqa: BLE001 - callback guard, as above
-                self._note_error(error)
+        try:
+            while True:
+                with self._ready:
+                    while not self._queue:
+                        if self._stopping:
+                            return
+                        self._ready.wait()
+                    item = self._queue.popleft()
+                self._call_sync(item)
+        finally:
+            if self._loop is not None:
+                with suppress(RuntimeError):  # the loop may be gone when a hanging callback returns at last
+                    self._loop.call_soon_threadsafe(self._thread_ended.set)
+
+    def _call_sync(self, item: T) -> None:
+        self.called_total += 1
+        try:
+            result = self._callback(item)
+            if inspect.isawaitable(result):
+                self._await_on_loop(result)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - callback guard, as above
+            self._note_error(error)
+
+    def _await_on_loop(self, awaitable: Awaitable[Any]) -> None:
+        """From the worker thread: wait until the loop has awaited it."""
+        step = self._await_for_thread(awaitable)
+        try:
+            if self._left or self._loop is None:
+                raise RuntimeError("the tracker has stopped")
+            future = asyncio.run_coroutine_threadsafe(step, self._loop)
+        except RuntimeError:
+            step.close()
+            if inspect.iscoroutine(awaitable):
+                awaitable.close()
+            raise
+        future.result()
+
+    async def _await_for_thread(self, awaitable: Awaitable[Any]) -> None:
+        self._handed = asyncio.current_task()
+        try:
+            await self._await(awaitable)
+        finally:
+            self._handed = None
 
     def _note_block(self, seconds: float) -> None:
         if seconds > BLOCKING_SECONDS:
@@ -157,10 +226,26 @@ class Tap(Generic[T]):
             self.blocked_total += 1
             self.longest_block_seconds = max(self.longest_block_seconds, seconds)
 
-    def _note_error(self, error: Exception) -> None:
-        cause = f"{type(error).__name__}: {error}"[:200]
-        if len(self.errors) >= 100 and cause not in self.errors:
-            cause = type(error).__name__
+    def _note_error(self, error: BaseException) -> None:
+        # Not the message: it often names the event, and each would be a cause of its own.
+        places = traceback.extract_tb(error.__traceback__)
+        cause = type(error).__name__
+        if places and len(self.errors) < _CAUSES_REMEMBERED:
+            cause += f" at {PurePath(places[-1].filename).name}:{places[-1].lineno}"
         if not self.errors[cause]:
-            _log.warning("callback %s raised %s; further errors of this cause are only counted", self.name, cause)
+            _log.warning("callback %s: %s; more of this cause are only counted", self.name, cause, exc_info=error)
         self.errors[cause] += 1
+
+
+def _is_async(callback: Callable[..., object]) -> bool:
+    while isinstance(callback, partial):
+        callback = callback.func
+    call = getattr(callback, "__call__", None)  # noqa: B004 - the method, not whether it is callable
+    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(call)
+
+
+def _name_of(callback: Callable[..., object]) -> str:
+    while isinstance(callback, partial):
+        callback = callback.func
+    name = getattr(callback, "__qualname__", None)
+    return name if isinstance(name, str) else type(callback).__qualname__

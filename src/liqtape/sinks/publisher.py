@@ -8,8 +8,9 @@ last was acknowledged. At low rates that is at once, in a flood the backlog is b
 import asyncio
 import logging
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from liqtape.errors import SinkError, SinkUnavailable
 from liqtape.events import Alert, Liquidation, PriceTick, VelocityMetrics, VenueHealth
@@ -22,6 +23,8 @@ RECENT_EVENTS = 1_000
 
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 5.0
+_REFUSED_RETRY = 1.0  # the server is there and takes the rest: as often as quiet instruments are republished
+_CLOSE_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +33,8 @@ class Publisher:
     """Marks in, batches out. Nothing here waits for the sink but `run` itself.
 
     `snapshot` turns instruments into their newest metrics at flush time; `everything` names all live instruments, for
-    the catch-up after the sink was away.
+    the catch-up after the sink was away. `state` is starting, ok, failing or closed; `errors` counts by cause what
+    no sink should raise.
     """
 
     def __init__(
@@ -44,16 +48,18 @@ class Publisher:
         self.failures_total = 0
         self.batches_total = 0
         self.events_dropped_total = 0
+        self.alerts_dropped_total = 0
+        self.errors: Counter[str] = Counter()
         self._snapshot = snapshot
         self._everything = everything
         self._dirty: set[str] = set()
         self._events: deque[Liquidation] = deque()
         self._recent: deque[Liquidation] = deque(maxlen=RECENT_EVENTS)
-        self._alerts: deque[Alert] = deque(maxlen=RECENT_EVENTS)
+        self._alerts: deque[Alert] = deque()
         self._price: PriceTick | None = None
         self._health: Sequence[VenueHealth] = ()
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._stop = asyncio.Event()
         self._resync = True
 
     def mark(self, instruments: Iterable[str]) -> None:
@@ -73,6 +79,7 @@ class Publisher:
     def alert(self, alert: Alert) -> None:
         """A level changed."""
         self._alerts.append(alert)
+        self._bound_alerts()
         self._wake.set()
 
     def price(self, tick: PriceTick) -> None:
@@ -87,77 +94,101 @@ class Publisher:
 
     async def run(self) -> None:
         """Flush until `stop`; reopen a sink that went away, with capped back-off and jitter."""
-        retry = _FIRST_RETRY
+        retry, longest = _FIRST_RETRY, _LAST_RETRY
         is_open = False
         try:
-            while not (self._stopping and not self._pending()):
-                if is_open and not self._pending():
-                    self._wake.clear()
-                    await self._wake.wait()
-                    continue
+            while not self._stop.is_set() or self._pending():
                 try:
                     if not is_open:
                         await self.sink.open()
                         is_open = True
                         self._dirty.update(self._everything())
-                        continue
-                    await self._flush()
-                    retry = _FIRST_RETRY
+                    elif self._pending():
+                        await self._flush()
+                        retry = _FIRST_RETRY
+                    else:
+                        self._wake.clear()
+                        await self._wake.wait()
+                    continue
                 except SinkUnavailable as error:
-                    is_open = False
+                    is_open, longest = False, _LAST_RETRY
                     self._failed(error)
                 except SinkError as error:
+                    longest = _REFUSED_RETRY
                     self._failed(error)
-                else:
-                    continue
-                if self._stopping:
+                except Exception as error:  # noqa: BLE001 - the sink guard: what state it is in nobody knows
+                    is_open, longest = False, _LAST_RETRY
+                    self._surprised(error)
+                    await self._close()
+                if self._stop.is_set():
                     return
-                await asyncio.sleep(retry * random.uniform(0.5, 1.0))
-                retry = min(2 * retry, _LAST_RETRY)
+                await self._pause(min(retry, longest))
+                retry = min(2 * retry, longest)
         finally:
-            await self.sink.close()
             self.state = "closed"
+            await self._close()
 
     def stop(self) -> None:
         """Ask `run` to flush what is pending, once, and end."""
-        self._stopping = True
+        self._stop.set()
         self._wake.set()
 
     def _pending(self) -> bool:
         return bool(self._dirty or self._events or self._alerts or self._price or self._health)
 
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds * random.uniform(0.5, 1.0))
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self.sink.close()
+        except Exception as error:  # noqa: BLE001 - the sink guard: a sink that cannot even close is left to itself
+            self._count("close", error)
+
     async def _flush(self) -> None:
         batch = self._take()
         try:
             await self.sink.publish(batch)
-        except SinkError:
-            self._give_back(batch)
+        except SinkError as error:
+            # Refused in part: the rest was done, and the alerts would be announced a second time.
+            self._give_back(batch, batch.alerts if isinstance(error, SinkUnavailable) else ())
+            raise
+        except Exception:
+            self._give_back(batch, batch.alerts)
             raise
         self.batches_total += 1
         self._resync = False
         if self.state == "failing":
-            _log.warning("%s: back, caught up", self.sink.name)
+            _log.info("%s: back, caught up", self.sink.name)
         self.state = "ok"
 
     def _take(self) -> Batch:
-        dirty, self._dirty = self._dirty, set()
+        metrics = self._snapshot(sorted(self._dirty))
         events = tuple(self._recent) if self._resync else tuple(self._events)
-        alerts, price, health = tuple(self._alerts), self._price, self._health
+        dropped = self.events_dropped_total
+        batch = Batch(metrics, events, tuple(self._alerts), self._price, self._health, dropped, self._resync)
+        self._dirty = set()
         self._events.clear()
         self._alerts.clear()
         self._price, self._health = None, ()
-        return Batch(
-            self._snapshot(sorted(dirty)), events, alerts, price, health, self.events_dropped_total, self._resync
-        )
+        return batch
 
-    def _give_back(self, batch: Batch) -> None:
+    def _give_back(self, batch: Batch, alerts: Sequence[Alert]) -> None:
         """Nothing of a failed batch is lost but what is newer anyway."""
         self._dirty.update(metrics.symbol for metrics in batch.metrics)
         # The list of recent events is written as a whole after the sink is back.
         self._resync = True
-        self._alerts.extendleft(reversed(batch.alerts))
+        self._alerts.extendleft(reversed(alerts))
+        self._bound_alerts()
         self._price = self._price or batch.price
         self._health = self._health or batch.health
+
+    def _bound_alerts(self) -> None:
+        while len(self._alerts) > RECENT_EVENTS:
+            self._alerts.popleft()
+            self.alerts_dropped_total += 1
 
     def _failed(self, error: SinkError) -> None:
         self.failures_total += 1
@@ -165,3 +196,15 @@ class Publisher:
         if self.state != "failing":
             _log.warning("%s: %s; feeds and callbacks go on, retrying", self.sink.name, error)
         self.state = "failing"
+
+    def _surprised(self, error: Exception) -> None:
+        self.failures_total += 1
+        self._resync = True
+        self._count("publish", error)
+        self.state = "failing"
+
+    def _count(self, what: str, error: Exception) -> None:
+        cause = f"{what}: {type(error).__name__}"
+        if not self.errors[cause]:
+            _log.error("%s: %s failed; feeds and callbacks go on, retrying", self.sink.name, what, exc_info=error)
+        self.errors[cause] += 1

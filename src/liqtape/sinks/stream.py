@@ -1,6 +1,7 @@
 """A program's own view of the stream: an async iterator behind a bounded queue."""
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
@@ -12,39 +13,54 @@ __all__ = ["Subscription"]
 T = TypeVar("T")
 
 
-class Subscription(AsyncIterator[T], Generic[T]):
-    """Items from now on; what does not fit into the queue is dropped and counted."""
+class _Inbox(Generic[T]):
+    """What the stream knows of a subscription, so that one that nobody reads any more can go."""
 
-    def __init__(self, taps: list[Callable[[T], None]], limit: int = QUEUE_LIMIT) -> None:
+    def __init__(self, limit: int) -> None:
+        self.queue: deque[T] = deque()
         self.dropped_total = 0
-        self._taps = taps
+        self.wake = asyncio.Event()
         self._limit = limit
-        self._queue: deque[T] = deque()
-        self._wake = asyncio.Event()
-        self._ended = False
-        taps.append(self._offer)
 
-    def _offer(self, item: T) -> None:
-        if len(self._queue) >= self._limit:
+    def offer(self, item: T) -> None:
+        if len(self.queue) >= self._limit:
             self.dropped_total += 1
             return
-        self._queue.append(item)
-        self._wake.set()
+        self.queue.append(item)
+        self.wake.set()
+
+
+class Subscription(AsyncIterator[T], Generic[T]):
+    """Items from now on; what does not fit into the queue is dropped and counted.
+
+    `async for` tells nobody that it was left with `break`: a subscription that is forgotten leaves the stream by
+    itself.
+    """
+
+    def __init__(self, taps: list[Callable[[T], None]], limit: int = QUEUE_LIMIT) -> None:
+        self._inbox: _Inbox[T] = _Inbox(limit)
+        taps.append(self._inbox.offer)
+        self._leave = weakref.finalize(self, taps.remove, self._inbox.offer)
+        self._leave.atexit = False
+
+    @property
+    def dropped_total(self) -> int:
+        """Items that did not fit."""
+        return self._inbox.dropped_total
 
     def end(self) -> None:
         """No more items; the iteration stops after those queued."""
-        if not self._ended:
-            self._ended = True
-            self._taps.remove(self._offer)
-            self._wake.set()
+        self._leave()
+        self._inbox.wake.set()
 
     async def __anext__(self) -> T:
-        while not self._queue:
-            if self._ended:
+        inbox = self._inbox
+        while not inbox.queue:
+            if not self._leave.alive:
                 raise StopAsyncIteration
-            self._wake.clear()
-            await self._wake.wait()
-        return self._queue.popleft()
+            inbox.wake.clear()
+            await inbox.wake.wait()
+        return inbox.queue.popleft()
 
     async def aclose(self) -> None:
         """Leave the stream."""
