@@ -5,17 +5,18 @@ import logging
 import ssl
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 from liqtape.embedded import EmbeddedServer
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
 from liqtape.engine.intake import Intake
 from liqtape.engine.threshold import Threshold
-from liqtape.errors import EmbeddedUnavailable
+from liqtape.errors import ConfigurationError, EmbeddedUnavailable
 from liqtape.events import Alert, Event, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
 from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.instruments import Contract, Instruments
@@ -35,6 +36,7 @@ _FLUSH_SECONDS = 3.0
 _RESTART_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Tracker:
@@ -54,10 +56,15 @@ class Tracker:
     ) -> None:
         self.settings = Settings() if settings is None else settings
         alerts = self.settings.alerts
+        enabled = {venue: own for venue, own in self.settings.venues.items() if own.enabled}
+        if unknown := sorted(set(enabled) - set(VENUES)):
+            raise ConfigurationError(f"venues: unknown venue '{unknown[0]}'; known: {', '.join(VENUES)}")
+        wanted = self.settings.symbols
+        self._wanted = {venue: _spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
         throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
         self.engine = VelocityEngine(throttled, Threshold(alerts.velocity_10s, alerts.acceleration))
         self.instruments = Instruments(_spell)
-        self.intake = Intake(self.engine, self.instruments, self.settings.symbols)
+        self.intake = Intake(self.engine, self.instruments, _spelled(wanted, enabled), self._wanted)
         self.levels = Levels(self.engine)
         self.embedded: EmbeddedServer | None = None
         self.redis_url: str | None = None
@@ -65,17 +72,17 @@ class Tracker:
         self.taps: list[Callable[[Liquidation], None]] = []
         self.publishers: list[Publisher] = []
         self.callbacks: list[Tap[Any]] = []
-        self.feeds = [self._feed(venue, own, ssl_context) for venue, own in self.settings.venues.items() if own.enabled]
+        self.feeds = [self._feed(venue, own, ssl_context) for venue, own in enabled.items()]
         self._sinks = list(sinks)
         self._data_dir = data_dir
-        self._subscriptions: list[Subscription[Any]] = []
+        self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
         self._alert_taps: list[Callable[[Alert], None]] = []
         self._active: set[str] = set()
         self._ledgers: list[Ledger] = []  # of streams that are not ours (wrapped, replayed)
         self._tasks: list[asyncio.Task[None]] = []
         self._publishing: list[asyncio.Task[None]] = []
         self._price_venue = self.feeds[0].venue.name if self.feeds else ""
-        self._started = False
+        self._started = self._ended = False
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -87,11 +94,17 @@ class Tracker:
         await self.stop()
 
     async def start(self) -> None:
-        """Start sinks, then feeds; returns at once, whatever is reachable."""
+        """Start sinks, then feeds; returns at once, whatever is reachable. A tracker runs once."""
         if self._started:
             return
+        if self._ended:
+            raise RuntimeError("this tracker has run; make a new one")
         self._started = True
-        await self._open_redis()
+        try:
+            await self._open_redis()
+        except BaseException:
+            await self.stop()
+            raise
         for sink in self._sinks:
             publisher = Publisher(sink, self.snapshot, lambda: tuple(self._active))
             self.publishers.append(publisher)
@@ -105,11 +118,22 @@ class Tracker:
         """Stop feeds, flush sinks (a few seconds at most), end callbacks and the embedded server."""
         if not self._started:
             return
-        self._started = False
-        await asyncio.gather(*(feed.stop() for feed in self.feeds))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._started, self._ended = False, True
+        try:
+            await asyncio.gather(*(feed.stop() for feed in self.feeds))
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(self._flush(), *(tap.stop() for tap in self.callbacks))
+        finally:
+            for task in (*self._tasks, *self._publishing):
+                task.cancel()
+            for subscription in list(self._subscriptions):
+                subscription.end()
+            if self.embedded is not None:
+                await self.embedded.stop()
+
+    async def _flush(self) -> None:
         for publisher in self.publishers:
             publisher.mark(self._active)
             publisher.health(self.health())
@@ -119,13 +143,6 @@ class Tracker:
             for task in late:
                 task.cancel()
             await asyncio.gather(*self._publishing, return_exceptions=True)
-        await asyncio.gather(*(tap.stop() for tap in self.callbacks))
-        for subscription in self._subscriptions:
-            subscription.end()
-        if self.embedded is not None:
-            await self.embedded.stop()
-        self._tasks.clear()
-        self._publishing.clear()
 
     def ingest(self, events: Sequence[Event], ledger: Ledger) -> None:
         """Take in the events of one frame: the one way into the engine, for live, replayed and wrapped streams."""
@@ -184,16 +201,18 @@ class Tracker:
         self._alert_taps.append(tap.offer)
         return tap
 
-    def liquidations(self) -> AsyncIterator[Liquidation]:
+    def liquidations(self) -> Subscription[Liquidation]:
         """Every liquidation from now on; ends with the tracker. Slower than 10,000 behind: the newest are dropped."""
-        subscription: Subscription[Liquidation] = Subscription(self.taps)
-        self._subscriptions.append(subscription)
-        return subscription
+        return self._subscribed(Subscription(self.taps))
 
-    def alerts(self) -> AsyncIterator[Alert]:
+    def alerts(self) -> Subscription[Alert]:
         """Every level change from now on; ends with the tracker."""
-        subscription: Subscription[Alert] = Subscription(self._alert_taps)
-        self._subscriptions.append(subscription)
+        return self._subscribed(Subscription(self._alert_taps))
+
+    def _subscribed(self, subscription: Subscription[T]) -> Subscription[T]:
+        self._subscriptions.add(subscription)
+        if self._ended:
+            subscription.end()
         return subscription
 
     def _add_callback(self, tap: Tap[Any]) -> None:
@@ -206,10 +225,10 @@ class Tracker:
             VENUES[name],
             own,
             self.instruments,
-            wanted=own.symbols or self.settings.symbols,
+            wanted=self._wanted[name],
             on_events=self.ingest,
-            on_up=self.engine.feed_up,
-            on_down=self.engine.feed_down,
+            on_up=lambda venue, wall_ms: self.engine.feed_up(venue, self.intake.clock.at_ms(wall_ms)),
+            on_down=lambda venue, wall_ms: self.engine.feed_down(venue, self.intake.clock.at_ms(wall_ms)),
             on_listed=self._carry,
             ssl_context=ssl_context,
         )
@@ -219,7 +238,7 @@ class Tracker:
             self.engine.carry(contract.venue, contract.instrument)
 
     def _spread(self, accepted: Sequence[Liquidation], wall_ms: int) -> None:
-        for tap in self.taps:
+        for tap in tuple(self.taps):  # a forgotten subscription may leave in between
             for liquidation in accepted:
                 tap(liquidation)
         instruments = {liquidation.instrument for liquidation in accepted}
@@ -236,7 +255,7 @@ class Tracker:
             return
         for publisher in self.publishers:
             publisher.alert(alert)
-        for tap in self._alert_taps:
+        for tap in tuple(self._alert_taps):
             tap(alert)
 
     def _take_price(self, tick: PriceTick) -> None:
@@ -271,6 +290,8 @@ class Tracker:
             return
         url = redis.url
         if url == "embedded":
+            if redis.persist and self._data_dir is None:
+                raise ConfigurationError("redis.persist: the embedded server needs a data_dir to keep its data in")
             self.embedded = EmbeddedServer(self._data_dir, persist=redis.persist)
             try:
                 await self.embedded.start()
@@ -298,6 +319,11 @@ class Tracker:
                 await asyncio.sleep(_RESTART_SECONDS)
             else:
                 return
+
+
+def _spelled(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:
+    """The symbols themselves, and the instruments they are at any of the venues."""
+    return frozenset(symbols).union(VENUES[venue].spell(symbol).instrument for symbol in symbols for venue in venues)
 
 
 def _spell(venue: str, symbol: str) -> Contract:

@@ -67,12 +67,15 @@ class VenueFeed:
         self._is_up = False
         self._since_ms = _wall_ms()
         self._past = Ledger()  # of connections that are no more
+        self._unsettled: list[Ledger] = []  # of such as well, but events of theirs still wait for their time
         self._past_reconnects = 0
+        self._tried = self._listed = self._stopping = False
 
     async def run(self) -> None:
         """Fetch the list where it is needed, connect, and reload the list once a day; ends only when cancelled."""
         # `trust_env`: the proxies of the environment, as every other client would use them.
-        async with aiohttp.ClientSession(trust_env=True) as session:
+        connector = aiohttp.TCPConnector(ssl=self._ssl_context or True)
+        async with aiohttp.ClientSession(connector=connector, trust_env=True) as session:
             if not self.venue.listing_needed:
                 self._connect()
             while True:
@@ -81,13 +84,14 @@ class VenueFeed:
                 await asyncio.sleep(_RETRY_SECONDS if self.listing_error else _RELOAD_SECONDS)
 
     async def stop(self) -> None:
-        """Close every connection; about a second at most."""
+        """Close every connection, and begin no other; about a second at most."""
+        self._stopping = True
         await asyncio.gather(*(self._ended(connection) for connection in self.connections), *self._leaving.values())
 
     def health(self, engine: VelocityEngine, now_ms: int) -> VenueHealth:
         """What an operator needs to see first."""
         states = [connection.status.state for connection in self.connections]
-        state = next((worst for worst in _WORST_FIRST if worst in states), "starting")
+        state = next((worst for worst in _WORST_FIRST if worst in states), "idle" if self._tried else "starting")
         ages = [connection.last_data_age for connection in self.connections]
         return VenueHealth(
             self.venue.name,
@@ -105,7 +109,7 @@ class VenueFeed:
             (f"{self.venue.name} {urlsplit(connection.endpoint.url).path} {i}", connection.ledger)
             for i, connection in enumerate([*self.connections, *self._leaving])
         ]
-        return [*own, (f"{self.venue.name} past", self._past)]
+        return [*own, (f"{self.venue.name} past", sum(self._unsettled, self._past))]
 
     def _detail(self) -> str:
         words = []
@@ -115,7 +119,9 @@ class VenueFeed:
             if connection.session.refused:
                 words.append(f"{len(connection.session.refused)} topics refused")
         if self.listing_error:
-            words.append("list of instruments not loaded")
+            words.append("list of instruments not loaded, the bundled one is used")
+        if self._tried and not self.connections:
+            words.append("no symbol of the settings is listed here")
         return "; ".join(dict.fromkeys(words))
 
     async def _load(self, session: aiohttp.ClientSession) -> None:
@@ -130,7 +136,11 @@ class VenueFeed:
             error = str(failed)
         if error and not self.listing_error:
             _log.warning("%s: going on with the bundled table; next attempt in %g s", error, _RETRY_SECONDS)
+        elif self.listing_error and not error:
+            _log.info("%s: list of instruments loaded at last, %d contracts", self.venue.name, len(contracts))
         self.listing_error = error
+        self._tried = True
+        self._listed |= error is None
         self._instruments.load(contracts)
         self._on_listed(contract for contract in contracts if self._wants(contract.symbol))
 
@@ -141,7 +151,11 @@ class VenueFeed:
 
     def _connect(self) -> None:
         """Run what the symbols of now need; connections whose topics did not change stay as they are."""
-        symbols = self._instruments.listed(self.venue.name) or self.venue.bundled_symbols
+        if self._stopping:
+            return
+        symbols = self._instruments.listed(self.venue.name)
+        if not self._listed:  # half a list must not hide what is known of the other half
+            symbols = sorted({*symbols, *self.venue.bundled_symbols})
         endpoints = [self._based(end) for end in self.venue.endpoints([s for s in symbols if self._wants(s)])]
         running = {connection.endpoint for connection in self.connections}
         for connection in [c for c in self.connections if c.endpoint not in endpoints]:
@@ -167,12 +181,17 @@ class VenueFeed:
 
     async def _ended(self, connection: Connection) -> None:
         await connection.stop()
-        await asyncio.gather(self._tasks.pop(connection), return_exceptions=True)
+        task = self._tasks.pop(connection, None)
+        if task is not None:
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _retire(self, connection: Connection) -> None:
         await self._ended(connection)
         del self._leaving[connection]
-        self._past += connection.ledger
+        self._unsettled.append(connection.ledger)
+        for ledger in [ledger for ledger in self._unsettled if not ledger.events_pending]:
+            self._unsettled.remove(ledger)
+            self._past += ledger
         self._past_reconnects += connection.reconnects
 
     def _take(self, ledger: Ledger, events: list[Event]) -> None:
@@ -195,8 +214,9 @@ class VenueFeed:
         is_up = bool(self.connections) and all(other.endpoint in covered for other in self.connections)
         if is_up and not self._is_up:
             self._on_up(self.venue.name, max(self._live.values()))
-        elif self._is_up and not is_up and status.down_ms is not None:
-            self._on_down(self.venue.name, status.down_ms)
+        elif self._is_up and not is_up:
+            # Without `down_ms` it is a new endpoint that is not live yet.
+            self._on_down(self.venue.name, status.since_ms if status.down_ms is None else status.down_ms)
         if is_up != self._is_up:
             self._is_up, self._since_ms = is_up, status.since_ms
 
