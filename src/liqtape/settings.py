@@ -1,21 +1,36 @@
 """Settings: frozen, checked, from option > environment > file > default. Unknown keys are refused with their place."""
 
 import os
+import re
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from liqtape.errors import ConfigurationError
 
-__all__ = ["AlertSettings", "RedisSettings", "Settings", "VenueSettings", "load_settings"]
+__all__ = ["AlertSettings", "PriceSettings", "RedisSettings", "Settings", "VenueSettings", "load_settings"]
 
 _PREFIX = "LIQTAPE_"
+_NOT_SETTINGS = frozenset({"LIQTAPE_CONFIG", "LIQTAPE_REQUIRE_SERVERS"})
 _FOUNDING = ("binance", "bybit")
+_SECRET = re.compile(r"([?&](?:username|password)=)[^&#]*")
+
+_SPOKEN = (
+    ("object", "a section"),
+    ("array", "a list"),
+    ("bool", "true or false"),
+    ("int", "a whole number"),
+    ("float", "a number"),
+    ("str | null", "text"),
+    ("str", "text"),
+)
+
+Section = TypeVar("Section", bound=Struct)
 
 
 class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,6 +43,7 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     redundancy: int = 1
 
     def __post_init__(self) -> None:
+        _check_symbols(self.symbols)
         if not 1 <= self.redundancy <= 4:
             raise ValueError("redundancy must be 1 to 4")
         for key, schemes in (("ws_url", ("ws://", "wss://")), ("rest_url", ("http://", "https://"))):
@@ -50,6 +66,9 @@ class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
     def __repr__(self) -> str:
         return f"RedisSettings(url={_without_password(self.url)!r}, prefix={self.prefix!r}, persist={self.persist})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("url", _without_password(self.url)), ("prefix", self.prefix), ("persist", self.persist)]
+
 
 class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The threshold rule: liquidations/s over 10 s, liquidations/s^2."""
@@ -60,6 +79,16 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not (self.velocity_10s > 0 and self.acceleration > 0):
             raise ValueError("velocity_10s and acceleration must be above 0")
+
+
+class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`spot_url` replaces scheme and host of Binance's spot data stream, the first stand-in for the futures price."""
+
+    spot_url: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.spot_url is not None and not self.spot_url.startswith(("ws://", "wss://")):
+            raise ValueError("spot_url must begin with ws:// or wss://")
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,6 +104,17 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     )
     redis: RedisSettings = RedisSettings()
     alerts: AlertSettings = AlertSettings()
+    price: PriceSettings = PriceSettings()
+
+    def __post_init__(self) -> None:
+        _check_symbols(self.symbols)
+
+
+def _check_symbols(symbols: Sequence[str]) -> None:
+    if isinstance(symbols, str):
+        raise TypeError(f"symbols must be a list of names, as in ['{symbols}']")
+    if not all(symbols):
+        raise ValueError("symbols must not contain an empty name")
 
 
 def load_settings(
@@ -92,47 +132,68 @@ def load_settings(
         _merge(tree, _checked(_read(path), f"file {path}", known_venues))
     _merge(tree, _checked(_of_environment(os.environ if environ is None else environ), "environment", known_venues))
     _merge(tree, _checked(options or {}, "options", known_venues))
-    return _settings(tree, "settings")
+    return _settings(tree, "settings", known_venues)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        raw = path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    try:
+        return tomllib.loads(raw.decode())
+    except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(f"{path} is not valid TOML: not UTF-8 (at line {line})") from error
 
 
 def _checked(tree: Mapping[str, Any], place: str, known_venues: frozenset[str] | None) -> Mapping[str, Any]:
-    """The tree itself, after a trial decoding that names `place` in its error."""
-    venues = tree.get("venues")
-    if known_venues is not None and isinstance(venues, dict):
-        for venue in venues:
-            if venue not in known_venues:
-                raise ConfigurationError(f"{place}: unknown venue '{venue}'; known: {', '.join(sorted(known_venues))}")
-    _settings(tree, place)
+    """The tree itself, after a trial that names `place` in its error."""
+    _settings(tree, place, known_venues)
     return tree
 
 
-def _settings(tree: Mapping[str, Any], place: str) -> Settings:
-    merged = dict(tree)
-    if "venues" in tree and isinstance(tree["venues"], dict):
-        merged["venues"] = {**{venue: {} for venue in _FOUNDING}, **tree["venues"]}
+def _settings(tree: Mapping[str, Any], place: str, known_venues: frozenset[str] | None) -> Settings:
+    own = tree.get("venues", {})
+    if not isinstance(own, Mapping):
+        raise ConfigurationError(f"{place}: venues: expected a section for each venue, as in [venues.bybit]")
+    for venue in own:
+        if known_venues is not None and venue not in known_venues:
+            raise ConfigurationError(
+                f"{place}: venues: unknown venue '{venue}'; known: {', '.join(sorted(known_venues))}"
+            )
+    venues = {
+        venue: _converted(values, VenueSettings, f"{place}: venues.{venue}")
+        for venue, values in {**{venue: {} for venue in _FOUNDING}, **own}.items()
+    }
+    rest = {key: value for key, value in tree.items() if key != "venues"}
+    return msgspec.structs.replace(_converted(rest, Settings, place), venues=venues)
+
+
+def _converted(values: object, kind: type[Section], place: str) -> Section:
     try:
-        # Not strict: the environment has only text.
-        return msgspec.convert(merged, Settings, strict=False)
+        return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{place}: {_explained(error)}") from error
+        raise ConfigurationError(f"{place}: {_explained(str(error), kind)}") from error
 
 
-def _explained(error: msgspec.ValidationError) -> str:
-    text = str(error).replace("`", "'").replace("$.", "").replace("Object", "section")
-    if "unknown field" in text:
-        section = text.partition(" at '")[2].rstrip("'").split(".") if " at '" in text else []
-        kind = Settings if not section else VenueSettings if section[0].startswith("venues") else _section(section[0])
-        text += f"; allowed: {', '.join(kind.__struct_fields__)}"
-    return text
+def _explained(text: str, kind: type[Struct]) -> str:
+    """`Expected `str`, got `int` - at `$.redis.url`` -> redis.url: expected str, got int."""
+    said, _, path = text.replace("`", "").partition(" - at ")
+    path = path.removeprefix("$").removeprefix(".").replace("[...]", "")
+    if "unknown field" in said:
+        inner = _section(path) if path and kind is Settings else kind
+        said = said.replace("Object contains unknown field", "unknown key") + f"; allowed: {', '.join(_keys(inner))}"
+    for theirs, ours in _SPOKEN:
+        said = said.replace(f"Expected {theirs},", f"expected {ours},")
+    said = said.replace("Expected ", "expected ")
+    return f"{path}: {said}" if path else said
+
+
+def _keys(kind: type[Struct]) -> tuple[str, ...]:
+    return kind.__struct_fields__
 
 
 def _section(name: str) -> type[Struct]:
@@ -141,19 +202,41 @@ def _section(name: str) -> type[Struct]:
 
 
 def _of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The variables that are settings, as a tree; here alone text stands for numbers and booleans."""
     tree: dict[str, Any] = {}
     for variable, text in environ.items():
-        if not variable.startswith(_PREFIX) or variable in {"LIQTAPE_REQUIRE_SERVERS", "LIQTAPE_CONFIG"}:
+        if not variable.startswith(_PREFIX) or variable in _NOT_SETTINGS:
             continue
         path = _path_of(variable.removeprefix(_PREFIX).lower())
         if path is None:
-            raise ConfigurationError(f"environment: {variable} is not a setting; for instance LIQTAPE_REDIS_URL is one")
+            raise ConfigurationError(f"environment: {variable} is not a setting; there are {', '.join(_variables())}")
         branch = tree
         for part in path[:-1]:
             branch = branch.setdefault(part, {})
-        is_list = path[-1] == "symbols"
-        branch[path[-1]] = [part.strip() for part in text.split(",") if part.strip()] if is_list else text
+        branch[path[-1]] = _value(variable, path, text)
     return tree
+
+
+def _value(variable: str, path: Sequence[str], text: str) -> Any:
+    if path[-1] == "symbols":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    kind = VenueSettings if path[0] == "venues" else _section(path[0])
+    wanted = typing.get_type_hints(kind)[path[-1]]
+    try:
+        return msgspec.convert(text, wanted, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"environment: {variable}: {_explained(str(error), kind)}") from error
+
+
+def _variables() -> list[str]:
+    names = ["SYMBOLS", *(f"VENUES_<VENUE>_{key}" for key in _keys(VenueSettings))]
+    names += [
+        f"{section}_{key}"
+        for section in _keys(Settings)
+        if _section(section) is not Settings
+        for key in _keys(_section(section))
+    ]
+    return [_PREFIX + name.upper() for name in names]
 
 
 def _path_of(key: str) -> list[str] | None:
@@ -173,13 +256,15 @@ def _path_of(key: str) -> list[str] | None:
 
 def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
     for key, value in other.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
+        if isinstance(value, Mapping):
+            branch = into.setdefault(key, {})
+            _merge(branch, value)
         else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
+            into[key] = value
 
 
 def _without_password(url: str) -> str:
+    url = _SECRET.sub(r"\1***", url)
     scheme, found, rest = url.partition("://")
     credentials, at, host = rest.rpartition("@")
     return f"{scheme}{found}***@{host}" if at and credentials else url

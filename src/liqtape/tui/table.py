@@ -12,6 +12,7 @@ from liqtape.ledger import Ledger
 __all__ = ["alert_line", "live_view", "metric_line", "usd", "venue_line"]
 
 _ROWS = 15
+_LONGEST = 200  # characters of one cell
 _LEVEL_STYLE: dict[Level, str] = {
     "NONE": "dim",
     "WATCH": "yellow",
@@ -28,10 +29,16 @@ def usd(amount: float) -> str:
     >>> usd(950.0), usd(12_345.0), usd(3_400_000.0)
     ('950', '12.3k', '3.40M')
     """
-    for size, letter, digits in ((1e9, "B", 2), (1e6, "M", 2), (1e3, "k", 1)):
-        if abs(amount) >= size:
+    # Each unit begins where the smaller one would round to 1000.
+    for first, size, letter, digits in ((999_995_000, 1e9, "B", 2), (999_950, 1e6, "M", 2), (999.5, 1e3, "k", 1)):
+        if abs(amount) >= first:
             return f"{amount / size:.{digits}f}{letter}"
     return f"{amount:.0f}"
+
+
+def _plain(text: str) -> str:
+    """A stranger's text for a terminal: no control characters, no escapes, nothing that turns the line around."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_LONGEST])
 
 
 def live_view(
@@ -57,7 +64,7 @@ def live_view(
     parts.append(Text(counts, style="dim"))
     if not ledger.balanced():
         parts.append(Text("THE LEDGER DOES NOT BALANCE", style="bold white on red"))
-    parts.extend(Text(note, style="dim") for note in notes)
+    parts.extend(Text(_plain(note), style="dim") for note in notes)
     return Group(*parts)
 
 
@@ -71,7 +78,7 @@ def _instruments(rows: Sequence[VelocityMetrics], count: int) -> Table:
     for row in rows:
         both = row.long_count_60s + row.short_count_60s
         table.add_row(
-            row.symbol,
+            Text(_plain(row.symbol)),
             f"{row.velocity_10s:.2f}",
             f"{row.velocity_60s:.2f}",
             f"{row.velocity_300s:.3f}",
@@ -94,12 +101,12 @@ def _venues(health: Sequence[VenueHealth]) -> Table:
         table.add_column(heading)
     for venue in health:
         table.add_row(
-            venue.venue,
+            Text(_plain(venue.venue)),
             Text(venue.state, style=_STATE_STYLE.get(venue.state, "yellow")),
             _age(venue.last_data_age_s),
             "-" if venue.coverage is None else f"{100 * venue.coverage:.0f} %",
             str(venue.reconnects),
-            Text(venue.detail, style="dim"),
+            Text(_plain(venue.detail), style="dim"),
         )
     return table
 
@@ -120,7 +127,7 @@ def _remarks(row: VelocityMetrics) -> str:
 def metric_line(row: VelocityMetrics) -> str:
     """One instrument as a line of key=value pairs."""
     return (
-        f"{row.symbol} v10={row.velocity_10s:.2f}/s v60={row.velocity_60s:.2f}/s v300={row.velocity_300s:.3f}/s "
+        f"{_plain(row.symbol)} v10={row.velocity_10s:.2f}/s v60={row.velocity_60s:.2f}/s v300={row.velocity_300s:.3f}/s "
         f"a={row.acceleration:+.3f}/s2 usd60={usd(row.usd_velocity_60s * 60)} usd300={usd(row.total_value_usd)} "
         f"level={row.level}" + (" partial" if row.partial else "")
     )
@@ -128,14 +135,14 @@ def metric_line(row: VelocityMetrics) -> str:
 
 def venue_line(venue: VenueHealth) -> str:
     """One venue as a line."""
-    return f"{venue.venue} {venue.state}, last data {_age(venue.last_data_age_s)}" + (
-        f", {venue.detail}" if venue.detail else ""
+    return f"{_plain(venue.venue)} {venue.state}, last data {_age(venue.last_data_age_s)}" + (
+        f", {_plain(venue.detail)}" if venue.detail else ""
     )
 
 
 def alert_line(alert: Alert) -> str:
     """A level change as a line."""
     return (
-        f"{alert.instrument} {alert.previous} -> {alert.level}: {alert.velocity_10s:.2f} liquidations/s, "
+        f"{_plain(alert.instrument)} {alert.previous} -> {alert.level}: {alert.velocity_10s:.2f} liquidations/s, "
         f"{alert.acceleration:+.2f}/s2, {usd(alert.usd_60s)} USD in 60 s"
     )
