@@ -202,6 +202,7 @@ class VelocityMetrics(Struct, frozen=True, gc=False):
     level: Level
     late_total: int
     partial: bool
+    btc_source: str | None = None
 
 
 class Alert(Struct, frozen=True, gc=False):

@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
+from msgspec.structs import replace
+
 from liqtape.embedded import EmbeddedServer
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
@@ -18,6 +20,7 @@ from liqtape.engine.intake import Intake
 from liqtape.engine.threshold import Threshold
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
 from liqtape.events import Alert, Event, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
+from liqtape.feeds.price import PRICE_SOURCES, PriceFeed
 from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
@@ -81,7 +84,7 @@ class Tracker:
         self._ledgers: list[Ledger] = []  # of streams that are not ours (wrapped, replayed)
         self._tasks: list[asyncio.Task[None]] = []
         self._publishing: list[asyncio.Task[None]] = []
-        self._price_venue = self.feeds[0].venue.name if self.feeds else ""
+        self.price_feed = self._price_feed(enabled, ssl_context)
         self._started = self._ended = False
 
     async def __aenter__(self) -> Self:
@@ -120,7 +123,7 @@ class Tracker:
             return
         self._started, self._ended = False, True
         try:
-            await asyncio.gather(*(feed.stop() for feed in self.feeds))
+            await asyncio.gather(self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -151,9 +154,19 @@ class Tracker:
         wall_ms = _wall_ms() if received is None else received
         accepted = self.intake.take(events, ledger, wall_ms)
         if accepted:
-            self._spread(accepted, wall_ms)
-        if isinstance(first, PriceTick) and first.venue == self._price_venue and self.intake.price is not None:
-            self._take_price(self.intake.price)
+            # What a venue repeats at subscribe is counted where it belongs, but is no news.
+            self._spread(accepted, wall_ms, is_news=not (isinstance(first, RawLiquidation) and first.replayed))
+        if isinstance(first, PriceTick):
+            for event in events:
+                if isinstance(event, PriceTick):
+                    self.price_feed.offer(event)
+
+    def admit(self, liquidation: Liquidation, ledger: Ledger) -> None:
+        """Take in a liquidation of a wrapped stream: neither filtered nor compared with earlier ones."""
+        wall_ms = _wall_ms()
+        ledger.events_decoded += 1
+        if self.intake.admit(liquidation, ledger, wall_ms):
+            self._spread([liquidation], wall_ms)
 
     def now_ms(self) -> int:
         """The evaluation time now: event time, not the wall clock (see `EventClock`)."""
@@ -179,7 +192,7 @@ class Tracker:
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
         """(name, ledger) of every connection, past ones summed per venue, and of every stream that is not ours."""
-        own = [pair for feed in self.feeds for pair in feed.ledgers()]
+        own = [pair for feed in self.feeds for pair in feed.ledgers()] + self.price_feed.ledgers()
         return own + [(f"stream {i}", ledger) for i, ledger in enumerate(self._ledgers)]
 
     def new_ledger(self) -> Ledger:
@@ -190,14 +203,14 @@ class Tracker:
     def on_liquidation(self, callback: Callable[[Liquidation], object], name: str = "") -> Tap[Liquidation]:
         """Call `callback` (sync or async) with every accepted liquidation, behind a queue of its own."""
         tap: Tap[Liquidation] = Tap(callback, name)
-        self._add_callback(tap)
+        self.add_callback(tap)
         self.taps.append(tap.offer)
         return tap
 
     def on_alert(self, callback: Callable[[Alert], object], name: str = "") -> Tap[Alert]:
         """Call `callback` with every level change."""
         tap: Tap[Alert] = Tap(callback, name)
-        self._add_callback(tap)
+        self.add_callback(tap)
         self._alert_taps.append(tap.offer)
         return tap
 
@@ -215,7 +228,8 @@ class Tracker:
             subscription.end()
         return subscription
 
-    def _add_callback(self, tap: Tap[Any]) -> None:
+    def add_callback(self, tap: Tap[Any]) -> None:
+        """Start, watch and stop this tap with the tracker; the caller connects its `offer`."""
         self.callbacks.append(tap)
         if self._started:
             tap.start()
@@ -233,11 +247,21 @@ class Tracker:
             ssl_context=ssl_context,
         )
 
+    def _price_feed(self, venues: Collection[str], ssl_context: ssl.SSLContext | None) -> PriceFeed:
+        """The price from the venues that are connected anyway; Binance's spot host stands in where futures fail."""
+        spot_url = self.settings.price.spot_url
+        sources = [
+            replace(source, host=spot_url) if spot_url and source.name == "binance-spot" else source
+            for source in PRICE_SOURCES
+            if source.venue in venues
+        ]
+        return PriceFeed(self._take_price, sources, brought=venues, ssl_context=ssl_context)
+
     def _carry(self, contracts: Iterable[Contract]) -> None:
         for contract in contracts:
             self.engine.carry(contract.venue, contract.instrument)
 
-    def _spread(self, accepted: Sequence[Liquidation], wall_ms: int) -> None:
+    def _spread(self, accepted: Sequence[Liquidation], wall_ms: int, *, is_news: bool = True) -> None:
         for tap in tuple(self.taps):  # a forgotten subscription may leave in between
             for liquidation in accepted:
                 tap(liquidation)
@@ -245,9 +269,10 @@ class Tracker:
         self._active |= instruments
         for publisher in self.publishers:
             publisher.events(accepted)
-        now = self.intake.clock.now_ms(wall_ms)
-        for instrument in instruments:
-            self._check_level(instrument, now)
+        if is_news:
+            now = self.intake.clock.now_ms(wall_ms)
+            for instrument in instruments:
+                self._check_level(instrument, now)
 
     def _check_level(self, instrument: str, now_ms: int) -> None:
         alert = self.levels.check(instrument, now_ms)
@@ -259,7 +284,7 @@ class Tracker:
             tap(alert)
 
     def _take_price(self, tick: PriceTick) -> None:
-        self.engine.btc_price = tick.price
+        self.engine.btc_price, self.engine.btc_source = tick.price, tick.venue
         for publisher in self.publishers:
             publisher.price(tick)
 
@@ -267,6 +292,7 @@ class Tracker:
         """Once a second: what happens by time alone."""
         while True:
             await asyncio.sleep(_TICK_SECONDS)
+            self.price_feed.pulse()
             self.pulse(_wall_ms())
 
     def pulse(self, wall_ms: int) -> None:

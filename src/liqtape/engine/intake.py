@@ -56,7 +56,7 @@ class Intake:
             elif isinstance(event, PriceTick):
                 self.price = event
         first = events[0] if events else None
-        if isinstance(first, RawLiquidation | PriceTick):
+        if isinstance(first, PriceTick) or (isinstance(first, RawLiquidation) and not first.replayed):
             self.clock.observe(first.venue, first.event_ms, wall_ms)
         return accepted
 
@@ -74,11 +74,16 @@ class Intake:
             ledger.events_duplicate += 1
             return
         liquidation = self.instruments.sized(raw, key)
-        if raw.event_ms > self.clock.plausible_ms(wall_ms) + AHEAD_MS:
+        if self.admit(liquidation, ledger, wall_ms):
+            accepted.append(liquidation)
+
+    def admit(self, liquidation: Liquidation, ledger: Ledger, wall_ms: int) -> bool:
+        """Add a liquidation that `ledger` already counts as decoded; False while it is held, or rejected."""
+        if liquidation.event_ms > self.clock.plausible_ms(wall_ms) + AHEAD_MS:
             self._hold(liquidation, ledger, wall_ms)
-            return
+            return False
         self._accept(liquidation, ledger)
-        accepted.append(liquidation)
+        return True
 
     def _is_among(self, wanted: frozenset[str], raw: RawLiquidation) -> bool:
         return raw.symbol in wanted or self.instruments.contract(raw.venue, raw.symbol).instrument in wanted

@@ -55,6 +55,7 @@ class VelocityEngine:
     def __init__(self, throttled: Collection[str] = THROTTLED, threshold: Threshold | None = None) -> None:
         self.threshold = Threshold() if threshold is None else threshold
         self.btc_price: float | None = None
+        self.btc_source: str | None = None
         self.newest_ms = 0
         self.late_total = 0
         self.late_dropped_total = 0
@@ -195,6 +196,7 @@ class VelocityEngine:
             self.threshold.level(velocity_10s, acceleration),
             series.late_total,
             partial,
+            self.btc_source,
         ]
         return VelocityMetrics(*row)
 

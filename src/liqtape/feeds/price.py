@@ -1,0 +1,124 @@
+"""The BTC price: ticks that the venues' own connections bring, and connections of its own where nobody brings any."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from liqtape.engine.price import PriceSelector
+from liqtape.events import Event, PriceTick
+from liqtape.feeds.connection import Connection
+from liqtape.ledger import Ledger
+from liqtape.venues import VENUES
+from liqtape.venues.base import Endpoint, Venue
+
+__all__ = ["PRICE_SOURCES", "PriceFeed", "PriceSource"]
+
+
+class PriceSource(Struct, frozen=True):
+    """Where BTC trades can be had: `symbol` is the one whose trades are the price, `path` and `topic` subscribe it."""
+
+    name: str
+    venue: str
+    symbol: str
+    host: str
+    path: str
+    topic: str
+
+
+PRICE_SOURCES: tuple[PriceSource, ...] = (
+    PriceSource("binance", "binance", "BTCUSDT", "wss://fstream.binance.com", "/market/ws", "btcusdt@aggTrade"),
+    # Serves data only, and also where the futures host refuses a region.
+    PriceSource("binance-spot", "binance", "BTCUSDT", "wss://data-stream.binance.vision", "/ws", "btcusdt@aggTrade"),
+    PriceSource("bybit", "bybit", "BTCUSDT", "wss://stream.bybit.com", "/v5/public/linear", "publicTrade.BTCUSDT"),
+    PriceSource("okx", "okx", "BTC-USDT-SWAP", "wss://ws.okx.com", "/ws/v5/public", "trades:BTC-USDT-SWAP"),
+)
+"""In order of preference. Perpetuals and spot differ by some basis points: the source is always named."""
+
+_SILENCE_LIMIT = 10.0
+
+
+class PriceFeed:
+    """The price of the best source alive, as `PriceTick`s whose `venue` is the source's name.
+
+    `brought` are the sources whose ticks come in by `offer`; for the others connections are opened, one source further
+    for each ten seconds of silence, and closed when a better one is back.
+    """
+
+    def __init__(
+        self,
+        on_price: Callable[[PriceTick], None],
+        sources: Sequence[PriceSource] = PRICE_SOURCES,
+        *,
+        brought: Collection[str] = (),
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.selector = PriceSelector([source.name for source in sources], time.monotonic())
+        self._on_price = on_price
+        self._sources = {source.name: source for source in sources}
+        self._brought = frozenset(brought)
+        self._ssl_context = ssl_context
+        self._connections: dict[str, Connection] = {}
+        self._tasks: dict[Connection, asyncio.Task[None]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._past = Ledger()
+
+    def offer(self, tick: PriceTick) -> None:
+        """A trade that another connection brought; it becomes the price when its source is the current one."""
+        source = self._sources.get(tick.venue)
+        if source is not None and tick.symbol == source.symbol:
+            self._take(tick)
+
+    def pulse(self) -> None:
+        """Open and close connections of our own as needed; call about once a second in a running loop."""
+        needed = [name for name in self.selector.needed(time.monotonic()) if name not in self._brought]
+        for name in needed:
+            if name not in self._connections:
+                self._open(self._sources[name])
+        for name in [name for name in self._connections if name not in needed]:
+            connection = self._connections.pop(name)
+            closing = asyncio.get_running_loop().create_task(self._close(connection), name=f"close {name}")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    async def stop(self) -> None:
+        """Close the connections of our own."""
+        self._connections.clear()
+        await asyncio.gather(*(self._close(connection) for connection in list(self._tasks)))
+
+    def connections(self) -> dict[str, Connection]:
+        """The open connections of our own, by source."""
+        return dict(self._connections)
+
+    def ledgers(self) -> list[tuple[str, Ledger]]:
+        """(name, ledger) of each connection of our own, and of the past ones together."""
+        return [*((f"price {c.endpoint.url}", c.ledger) for c in self._tasks), ("price past", self._past)]
+
+    def _open(self, source: PriceSource) -> None:
+        endpoint = Endpoint(source.host + source.path, (source.topic,), _SILENCE_LIMIT, source.topic)
+
+        def take(events: list[Event]) -> None:
+            for event in events:
+                if isinstance(event, PriceTick):
+                    self.offer(replace(event, venue=source.name))
+
+        venue: Venue = VENUES[source.venue]
+        connection = Connection(venue, endpoint, on_events=take, ssl_context=self._ssl_context)
+        self._connections[source.name] = connection
+        self._tasks[connection] = asyncio.get_running_loop().create_task(connection.run(), name=f"price {source.name}")
+
+    async def _close(self, connection: Connection) -> None:
+        task = self._tasks.get(connection)
+        if task is None:
+            return
+        await connection.stop()
+        await asyncio.gather(task, return_exceptions=True)
+        if self._tasks.pop(connection, None) is not None:
+            self._past += connection.ledger
+
+    def _take(self, tick: PriceTick) -> None:
+        if self.selector.takes(tick.venue, time.monotonic()):
+            self._on_price(tick)
