@@ -127,8 +127,9 @@ def _remarks(row: VelocityMetrics) -> str:
 def metric_line(row: VelocityMetrics) -> str:
     """One instrument as a line of key=value pairs."""
     return (
-        f"{_plain(row.symbol)} v10={row.velocity_10s:.2f}/s v60={row.velocity_60s:.2f}/s v300={row.velocity_300s:.3f}/s "
-        f"a={row.acceleration:+.3f}/s2 usd60={usd(row.usd_velocity_60s * 60)} usd300={usd(row.total_value_usd)} "
+        f"{_plain(row.symbol)} v10={row.velocity_10s:.2f}/s v60={row.velocity_60s:.2f}/s "
+        f"v300={row.velocity_300s:.3f}/s a={row.acceleration:+.3f}/s2 "
+        f"usd60={usd(row.usd_velocity_60s * 60)} usd300={usd(row.total_value_usd)} "
         f"level={row.level}" + (" partial" if row.partial else "")
     )
 
