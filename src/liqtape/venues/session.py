@@ -72,7 +72,10 @@ class Session:
             ledger.frames_undecodable += 1
             self.samples.append((str(error)[:200], payload[:500]))
             return []
-        kind = type(events[0]) if events else PriceTick
+        if not events:  # a topic we do not use is no sign that ours are alive
+            ledger.frames_other_topic += 1
+            return events
+        kind = type(events[0])
         if kind is RawLiquidation or kind is Invalid:
             ledger.frames_liquidation += 1
             self.last_data = now
