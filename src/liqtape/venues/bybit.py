@@ -60,6 +60,7 @@ _SIDE: dict[str, Side] = {"Buy": "long", "Sell": "short"}  # POSITION side
 _INVERSE = re.compile(r"[A-Z0-9]+USD([FGHJKMNQUVXZ]\d\d)?$")
 _QUARTER_CODE = re.compile(r"USD[FGHJKMNQUVXZ]\d\d$")
 _DATED = re.compile(r"([A-Z0-9]+?)(USDT)?-(\d{1,2})([A-Z]{3})(\d\d)$")
+_DELIVERY = re.compile(r"[1-9][0-9]{12}")  # "0" is no date
 _MONTHS = {m: f"{i:02}" for i, m in enumerate("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), start=1)}
 
 
@@ -224,14 +225,14 @@ def decode_instruments(payload: bytes) -> InstrumentPage:
     """`GET /v5/market/instruments-info?category=linear|inverse`, page by page; only trading symbols are kept."""
     try:
         result = _instruments_info.decode(payload).result
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"{name} instruments-info: {error}") from error
     contracts = []
     for row in result.list:
         if row.status != "Trading":
             continue
         contract = spell(row.symbol)
-        if _QUARTER_CODE.search(row.symbol) and row.deliveryTime.isdigit():
+        if _QUARTER_CODE.search(row.symbol) and _DELIVERY.fullmatch(row.deliveryTime):
             instrument = f"{row.symbol[:-3]}_{yymmdd(int(row.deliveryTime))}"
             contract = msgspec.structs.replace(contract, instrument=instrument)
         contracts.append(contract)
