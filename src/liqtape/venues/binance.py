@@ -6,6 +6,7 @@ Since 2026-06-30 the all-market stream carries both families, so only the `fstre
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 
 import msgspec
 from msgspec import Struct
@@ -50,6 +51,7 @@ _CANARY = "btcusdt@aggTrade"
 _SIDE: dict[str, Side] = {"SELL": "long", "BUY": "short"}  # the forced ORDER's side
 _COIN_M = re.compile(r"USD_(PERP|\d{6})$")
 _COIN_M_TYPE = 2
+_WRAPPED = b'{"stream":"'
 
 
 class _Order(Struct, gc=False):
@@ -112,10 +114,11 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     """Events of one frame; price is the average fill, size what was filled in all."""
     try:
-        # The unescaped key and value can stand in a frame only as such, so this picks the decoder without parsing.
-        if b'"e":"forceOrder"' in payload:
-            message = _force_order.decode(payload) if payload.startswith(b'{"e"') else _wrapped.decode(payload).data
-            return [_liquidation(message, receive_ms)]
+        # As every live frame seen; other orders of the keys go the long way.
+        if payload.startswith(b'{"e":"forceOrder"'):
+            return [_liquidation(_force_order.decode(payload), receive_ms)]
+        if payload.startswith(_WRAPPED) and b'"data":{"e":"forceOrder"' in payload:
+            return [_liquidation(_wrapped.decode(payload).data, receive_ms)]
         return _any(payload, receive_ms)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"{name}: {error}") from error
@@ -123,10 +126,10 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 def _any(payload: bytes, receive_ms: int | None) -> list[Event]:
     frame = _frame.decode(payload)
-    kind = frame.e
     if frame.data is not msgspec.UNSET:
         payload = bytes(frame.data)
-        kind = _frame.decode(payload).e
+        frame = _frame.decode(payload)
+    kind = frame.e
     if kind == "forceOrder":
         return [_liquidation(_force_order.decode(payload), receive_ms)]
     if kind == "aggTrade":
@@ -152,7 +155,7 @@ def _answer(frame: _Frame) -> Ack | Rejected:
 
 def _liquidation(message: _ForceOrder, receive_ms: int | None) -> RawLiquidation | Invalid:
     order = message.o
-    price, kind = (order.ap, "fill") if order.ap else (order.p, "bankruptcy")
+    price = order.p if order.ap is None else order.ap
     size = order.q if order.z is None else order.z
     side = _SIDE.get(order.S)
     if message.e != "forceOrder" or price is None or size is None:
@@ -160,14 +163,14 @@ def _liquidation(message: _ForceOrder, receive_ms: int | None) -> RawLiquidation
     reason = fault(price, size, order.T) or ("" if side and order.s else "side" if order.s else "symbol")
     if reason or side is None:
         return invalid_row(name, reason, order)
-    family = order.st if order.st is not None else message.st
-    coin_m = family == _COIN_M_TYPE if family is not None else _COIN_M.search(order.s) is not None
+    # Either sign is enough: contracts taken for coins overstate a liquidation 800-fold.
+    coin_m = order.st == _COIN_M_TYPE or message.st == _COIN_M_TYPE or _COIN_M.search(order.s) is not None
     return RawLiquidation(
         name,
         order.s,
         side,
         price,
-        "fill" if kind == "fill" else "bankruptcy",
+        "bankruptcy" if order.ap is None else "fill",
         size,
         "contracts" if coin_m else "base",
         order.T,
@@ -185,15 +188,13 @@ def spell(symbol: str) -> Contract:
         base, found, expiry = symbol.partition(quote)
         if found and base and (not expiry or expiry.startswith("_")):
             coin, factor = split_multiplier(base)
-            return Contract(name, symbol, f"{coin}{quote}{expiry}", unit_value="1", factor=factor)
-    return Contract(name, symbol, symbol, unit_value="1")
+            return Contract(name, symbol, f"{coin}{quote}{expiry}", factor=factor)
+    return Contract(name, symbol, symbol)
 
 
 class _Listed(Struct):
     symbol: str
     contractSize: float | int | str | None = None
-    contractStatus: str | None = None
-    status: str | None = None
 
 
 class _ExchangeInfo(Struct):
@@ -207,12 +208,21 @@ def decode_instruments(payload: bytes) -> InstrumentPage:
     """`GET /fapi/v1/exchangeInfo` or `/dapi/v1/exchangeInfo`; only COIN-M states a `contractSize` (USD)."""
     try:
         listed = _exchange_info.decode(payload).symbols
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"{name} exchangeInfo: {error}") from error
     contracts = []
     for row in listed:
         contract = spell(row.symbol)
         if row.contractSize is not None and contract.inverse:
-            contract = msgspec.structs.replace(contract, unit_value=str(row.contractSize))
+            contract = msgspec.structs.replace(contract, unit_value=_unit_value(str(row.contractSize)))
         contracts.append(contract)
     return InstrumentPage(contracts)
+
+
+def _unit_value(text: str) -> str | None:
+    """What one contract is worth in USD; None where the text is no sensible number."""
+    try:
+        value = Decimal(text)
+        return format(value, "f") if Decimal("1e-12") <= value <= Decimal("1e12") else None
+    except ArithmeticError:
+        return None
