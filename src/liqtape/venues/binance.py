@@ -164,7 +164,7 @@ def _liquidation(message: _ForceOrder, receive_ms: int | None) -> RawLiquidation
     if reason or side is None:
         return invalid_row(name, reason, order)
     # Either sign is enough: contracts taken for coins overstate a liquidation 800-fold.
-    coin_m = order.st == _COIN_M_TYPE or message.st == _COIN_M_TYPE or _COIN_M.search(order.s) is not None
+    coin_m = _COIN_M_TYPE in (order.st, message.st) or _COIN_M.search(order.s) is not None
     return RawLiquidation(
         name,
         order.s,
