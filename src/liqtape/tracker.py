@@ -73,6 +73,7 @@ class Tracker:
         self.redis_url: str | None = None
         self.crashes: Counter[str] = Counter()
         self.taps: list[Callable[[Liquidation], None]] = []
+        self.price_taps: list[Callable[[PriceTick], None]] = []
         self.publishers: list[Publisher] = []
         self.callbacks: list[Tap[Any]] = []
         self.feeds = [self._feed(venue, own, ssl_context) for venue, own in enabled.items()]
@@ -248,12 +249,16 @@ class Tracker:
         )
 
     def _price_feed(self, venues: Collection[str], ssl_context: ssl.SSLContext | None) -> PriceFeed:
-        """The price from the venues that are connected anyway; Binance's spot host stands in where futures fail."""
-        spot_url = self.settings.price.spot_url
+        """The price from the venues that are connected anyway, Binance's spot host standing in where futures fail.
+
+        Without any such venue all sources are connected as needed.
+        """
+        hosts = {venue: own.ws_url for venue, own in self.settings.venues.items()}
+        hosts["binance-spot"] = self.settings.price.spot_url
         sources = [
-            replace(source, host=spot_url) if spot_url and source.name == "binance-spot" else source
+            replace(source, host=hosts.get(source.name) or source.host)
             for source in PRICE_SOURCES
-            if source.venue in venues
+            if source.venue in venues or not any(other.venue in venues for other in PRICE_SOURCES)
         ]
         return PriceFeed(self._take_price, sources, brought=venues, ssl_context=ssl_context)
 
@@ -285,6 +290,8 @@ class Tracker:
 
     def _take_price(self, tick: PriceTick) -> None:
         self.engine.btc_price, self.engine.btc_source = tick.price, tick.venue
+        for tap in self.price_taps:
+            tap(tick)
         for publisher in self.publishers:
             publisher.price(tick)
 

@@ -89,7 +89,9 @@ class Tap(Generic[T]):
         return len(self._queue)
 
     def start(self) -> None:
-        """Begin calling; needs a running loop."""
+        """Begin calling; needs a running loop. Does nothing the second time."""
+        if self._task is not None or self._thread is not None:
+            return
         self._loop = asyncio.get_running_loop()
         if self._is_async:
             self._task = self._loop.create_task(self._run_async(), name=f"callback {self.name}")
