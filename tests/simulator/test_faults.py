@@ -24,6 +24,7 @@ def test_named_faults_strike_sometimes_and_the_same_with_the_same_seed() -> None
     assert run(1) == (duplicates, delays)
     assert run(2) != (duplicates, delays)
     assert 20 < sum(duplicates) < 90
+    assert Faults(FAULTS, 1).delay_ms() == Faults(("late",), 1).delay_ms()  # the others' faults draw nothing here
     assert all(0 <= delay <= 2_000 for delay in delays)
     assert 50 < sum(delay > 0 for delay in delays) < 150
 
@@ -52,3 +53,39 @@ def test_torn_is_no_json_and_the_others_are(venue: str) -> None:
     for fault in ("unknown_topic", "wrong_types", "nan"):
         assert garbage(venue, fault, 5).fault == fault
         assert 5 in json.loads(garbage(venue, fault, 5).body).values()
+
+
+@pytest.mark.parametrize("venue", ["okx", "hyperliquid"])
+def test_broken_frames_of_the_younger_venues(venue: str) -> None:
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(garbage(venue, "torn", 5).body)
+    for fault in ("unknown_topic", "wrong_types", "nan"):
+        assert garbage(venue, fault, 5).fault == fault
+        assert b"5" in garbage(venue, fault, 5).body
+        json.loads(garbage(venue, fault, 5).body)
+
+
+def test_very_late_ones_are_few_and_minutes_late_and_only_of_okx() -> None:
+    faults = Faults(("very_late",), seed=1).of("okx")
+    delays = [faults.delay_ms() for _ in range(1_000)]
+
+    assert 10 < sum(delay > 0 for delay in delays) < 60
+    assert all(delay == 0 or 60_000 <= delay <= 480_000 for delay in delays)
+    assert not any(Faults(("very_late",), seed=1).of("hyperliquid").delay_ms() for _ in range(1_000))
+
+
+def test_other_markets_have_dice_of_their_own() -> None:
+    faults = Faults(("duplicate",), seed=1)
+    before = [Faults(("duplicate",), seed=1).duplicates() for _ in range(1)]
+    other = faults.of("okx")
+    drawn = [other.duplicates() for _ in range(300)]
+
+    assert [faults.duplicates()] == before
+    assert drawn != [faults.duplicates() for _ in range(300)]
+
+
+def test_first_again_is_of_okx() -> None:
+    faults = Faults(("first_again",), seed=1)
+
+    assert (faults.of("okx").repeats_last, faults.repeats_last) == (True, False)
+    assert not Faults((), seed=1).of("okx").repeats_last

@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 
 from liqtape.simulator.generator import Generator, branching_ratio, size_quantile
-from liqtape.simulator.listings import LISTINGS, listing, on_grid
+from liqtape.simulator.listings import LISTINGS, MARKETS, listing, on_grid
 from liqtape.simulator.scenario import SCENARIOS, scenario
 
 
@@ -106,3 +106,17 @@ def test_unknown_scenario_is_refused_with_the_names_there_are() -> None:
 )
 def test_grid_prints_as_the_venues_do(value: float, grid: str, text: str) -> None:
     assert on_grid(value, grid) == text
+
+
+def test_markets_have_dice_of_their_own_and_one_price() -> None:
+    first = Generator(scenario("cascade"), seed=1)
+    okx = Generator(scenario("cascade"), 1, MARKETS["okx"], "okx")
+
+    assert {event.listing.venue for event in first.until(30_000)} == {"binance", "bybit"}
+    assert {event.listing.venue for event in okx.until(30_000)} == {"okx"}
+    assert first.prices.factor("BTC", 40_000) == okx.prices.factor("BTC", 40_000)
+
+
+@pytest.mark.parametrize("market", ["okx", "hyperliquid"])
+def test_block_is_of_its_venue_only(market: str) -> None:
+    assert len(Generator(scenario("block"), 1, MARKETS[market], market).until(10_000)) < 200

@@ -53,3 +53,37 @@ def test_full_ledger_drops_the_oldest_records_and_says_so() -> None:
 
     assert [record.serial for record in ledger.records] == [3, 4, 5]
     assert (ledger.records_dropped_total, tally.liquidations) == (2, 5)
+
+
+def test_what_a_connection_had_before_is_a_copy_whatever_it_came_with() -> None:
+    ledger = Ledger()
+    first, second = ledger.opened("hyperliquid"), ledger.opened("hyperliquid")
+    for tally in (first, second, first):
+        ledger.delivered(tally, [row(1, "hyperliquid")], copy=False)
+
+    assert [record.copy for record in ledger.records] == [False, False, True]
+
+
+def test_markets_may_use_the_same_serials() -> None:
+    ledger = Ledger()
+    for venue in ("okx", "hyperliquid"):
+        ledger.delivered(ledger.opened(venue), [row(1, venue)], copy=False)
+
+    assert len(ledger.distinct()) == 2
+
+
+def test_snapshots_and_rest_answers_are_marked() -> None:
+    ledger = Ledger()
+    tally = ledger.opened("hyperliquid")
+    ledger.delivered(tally, [row(1, "hyperliquid")], copy=False, snapshot=True)
+    ledger.delivered(tally, [row(2, "hyperliquid")], copy=False)
+    ledger.delivered(ledger.asked("hyperliquid"), [row(2, "hyperliquid")], copy=False, snapshot=True)
+
+    assert [(record.connection, record.snapshot, record.copy) for record in ledger.records] == [
+        (1, True, False),
+        (1, False, False),
+        (0, True, False),
+    ]
+    assert (tally.liquidations, tally.snapshots) == (2, 1)
+    assert ledger.rest["hyperliquid"].liquidations == 1
+    assert [each.connection for each in ledger.connections] == [1]

@@ -7,6 +7,7 @@ import pytest
 from liqtape.simulator.faults import FAULTS, Faults
 from liqtape.simulator.generator import Generator
 from liqtape.simulator.ledger import Tally
+from liqtape.simulator.listings import MARKETS
 from liqtape.simulator.market import Market
 from liqtape.simulator.scenario import scenario
 from liqtape.simulator.wire import Frame, Limits
@@ -135,3 +136,30 @@ def test_price_of_the_trades_falls_in_the_cascade() -> None:
     trades = [frame.body.decode() for _, frame, _ in receiver.frames if frame.kind == "other_topic"]
     first, last = (float(body.split('"p":"')[1].split('"')[0]) for body in (trades[0], trades[-1]))
     assert 0.96 < last / first < 0.98
+
+
+def test_okx_prints_at_most_one_of_a_contract_and_second_and_bundles() -> None:
+    received = run(Receiver("okx")).liquidations()
+
+    rows = [row for _, frame in received for row in frame.rows]
+    true = Generator(scenario("cascade"), 3, MARKETS["okx"], "okx").until(15_000)
+    of_bitcoin = sorted(row.event_ms for row in rows if row.symbol == "BTC-USDT-SWAP")
+    assert min(later - earlier for earlier, later in pairwise(of_bitcoin)) >= 1_000
+    assert {row.serial for row in rows} < {event.serial for event in true}
+    contracts = [len({row.symbol for row in frame.rows}) for _, frame in received]
+    repeated = [len(frame.rows) - count for (_, frame), count in zip(received, contracts, strict=True)]
+    assert max(contracts) > 1
+    assert max(repeated) > 0
+
+
+def test_very_late_events_of_okx_come_minutes_after_they_happened() -> None:
+    receiver = Receiver("okx")
+    market = Market(scenario("cascade"), 3, 1.0, Faults(("very_late",), 3), Limits())
+    market.start(T0)
+    for receiver.now_ms in range(T0, T0 + 600_000, 500):
+        market.advance(receiver.now_ms, [receiver])
+
+    delays = [at_ms - row.event_ms for at_ms, frame in receiver.liquidations() for row in frame.rows]
+    late = [delay for delay in delays if delay > 10_000]
+    assert 3 < len(late) < 0.1 * len(delays)
+    assert all(60_000 <= delay <= 483_000 for delay in late)

@@ -28,6 +28,18 @@ def row(ago_ms: int, side: str = "long", symbol: str = "BTCUSDT", venue: str = "
         ("bybit", "BTCUSD", "BTCUSD", "64318.80", "2485", 2_485_000_000),
         ("bybit", "BTCUSDZ26", "BTCUSD_261225", "84390.50", "5", 5_000_000),
         ("bybit", "BTCUSDT-25DEC26", "BTCUSDT_261225", "84400.00", "0.001", 84_400_000),
+        ("okx", "BTC-USDT-SWAP", "BTCUSDT", "80000", "5", 4_000_000_000),
+        ("okx", "BTC-USDT-SWAP", "BTCUSDT", "82715.3", "2.29", 1_894_180_370),
+        ("okx", "BTC-USDC-SWAP", "BTCUSDC", "83990", "3", 25_197_000),
+        ("okx", "BTC-USD-SWAP", "BTCUSD", "80000", "7", 700_000_000),
+        ("okx", "ETH-USD-SWAP", "ETHUSD", "2849", "7", 70_000_000),
+        ("okx", "BTC-USD-261225", "BTCUSD_261225", "84390", "2", 200_000_000),
+        ("okx", "BTC-USDT-261225", "BTCUSDT_261225", "84400", "0.01", 8_440_000),
+        ("okx", "DOGE-USDT-SWAP", "DOGEUSDT", "0.1283", "0.5", 64_150_000),
+        ("okx", "PEPE-USDT-SWAP", "PEPEUSDT", "0.000005243", "0.1", 5_243_000),
+        ("hyperliquid", "BTC", "BTCUSDC", "83336.0", "0.02001", 1_667_553_360),
+        ("hyperliquid", "kPEPE", "PEPEUSDC", "0.005154", "137064.0", 706_427_856),
+        ("hyperliquid", "xyz:SILVER", "xyz:SILVERUSDC", "80.601", "0.6", 48_360_600),
         ("bybit", "PEPEUSDT", "PEPEUSDT", "0.0000005", "1", 0),
         ("bybit", "PEPEUSDT", "PEPEUSDT", "0.0000015", "1", 2),
         ("bybit", "PEPEUSDT", "PEPEUSDT", "0.0000025", "1", 2),
@@ -42,6 +54,7 @@ def test_every_listing_has_a_name_of_ours() -> None:
     names = {instrument_of(item.venue, item.symbol) for item in LISTINGS}
 
     assert not {name for name in names if "PERP" in name or "1000" in name or "-" in name or "Z26" in name}
+    assert not {name for name in names if "SWAP" in name or name.startswith("k")}
 
 
 def test_window_takes_now_and_leaves_out_its_far_end() -> None:

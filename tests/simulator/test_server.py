@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
 from liqtape.simulator import Limits, Simulator, run_until_stopped
+from liqtape.simulator.hyperliquid_fills import MAKERS, STRATEGIES
 from liqtape.simulator.listings import LISTINGS
 
 BYBIT_TOPICS = [f"allLiquidation.{i.symbol}" for i in LISTINGS if i.venue == "bybit" and i.kind == "linear"]
@@ -73,6 +74,15 @@ async def bybit(simulator: Simulator, *topics: str) -> AsyncIterator[Client]:
         yield one
 
 
+OKX = "/ws/v5/public"
+OKX_SWAPS = {"channel": "liquidation-orders", "instType": "SWAP"}
+OKX_ALL = {"op": "subscribe", "args": [OKX_SWAPS, {"channel": "liquidation-orders", "instType": "FUTURES"}]}
+
+
+def fills_of(user: str) -> dict[str, object]:
+    return {"method": "subscribe", "subscription": {"type": "userFills", "user": user, "aggregateByTime": False}}
+
+
 def orders(one: Client) -> list[Any]:
     found = [json.loads(text) for text in one.texts if '"forceOrder"' in text]
     return [message.get("data", message) for message in found]
@@ -111,7 +121,7 @@ async def test_binance_never_prints_a_symbol_twice_in_a_second() -> None:
 
     pushed: dict[str, list[int]] = {}
     for order in orders(one):
-        pushed.setdefault(order["o"]["s"], []).append(order["E"])
+        pushed.setdefault(order["o"]["s"], []).append(order["o"]["T"])
     assert all(later - earlier >= 1_000 for times in pushed.values() for earlier, later in pairwise(times))
 
 
@@ -271,7 +281,9 @@ async def test_refused_handshake_has_the_status_until_it_is_lifted(status: int) 
             pass
 
 
-@pytest.mark.parametrize("path", ["/binance/nowhere", "/bybit/v5/public/option", "/kraken/ws"])
+@pytest.mark.parametrize(
+    "path", ["/binance/nowhere", "/bybit/v5/public/option", "/okx/ws/v5/private", "/hyperliquid/v1", "/kraken/ws"]
+)
 async def test_unknown_paths_are_not_found(path: str) -> None:
     async with Simulator() as simulator:
         with pytest.raises(InvalidStatus) as refused:
@@ -321,11 +333,193 @@ async def test_binance_hangs_up_on_a_client_that_never_answers_pings() -> None:
         assert socket.close_code == 1001
 
 
+async def test_okx_ledger_is_what_the_client_received() -> None:
+    faults = ("torn", "unknown_topic", "wrong_types", "nan", "late", "very_late")
+    async with Simulator("faults", speed=10, faults=faults) as simulator:
+        async with client(simulator.ws_url("okx") + OKX) as to_be_cut:
+            await to_be_cut.ask(OKX_ALL)
+            async with asyncio.timeout(15):
+                await to_be_cut.ended()
+        async with client(simulator.ws_url("okx") + OKX) as one:
+            await one.ask(OKX_ALL)
+            await one.first('"instId":"', 6)
+            await simulator.stop_generating()
+            async with client(simulator.ws_url("okx") + OKX) as late:
+                await late.ask({"op": "subscribe", "args": [OKX_SWAPS]})
+                (again,) = await late.first('"details"')
+                await simulator.drop_connections()
+
+    first, second, third = simulator.ledger.connections
+    clients = (to_be_cut, one, late)
+    assert [first.frames, second.frames, third.frames] == [len(each.texts) for each in clients]
+    for number, each in enumerate(clients, start=1):
+        recorded = [record for record in simulator.ledger.records if record.connection == number]
+        assert [(r.symbol, r.side, r.price, r.size, str(r.event_ms)) for r in recorded] == [
+            (symbol, "long" if detail["side"] == "sell" else "short", detail["bkPx"], detail["sz"], detail["ts"])
+            for symbol, detail in clean_details(each)
+        ]
+    assert first.garbage > 0
+    assert again in [json.loads(text) for text in one.texts if text.endswith("]}")]
+    assert third.liquidations > 0
+
+
+def clean_details(one: Client) -> list[Any]:
+    whole = [text for text in one.texts if '"details"' in text and text.endswith("]}")]
+    clean = [json.loads(text) for text in whole if '"NaN"' not in text and '"both"' not in text]
+    return [(entry["instId"], detail) for each in clean for entry in each["data"] for detail in entry["details"]]
+
+
+async def test_okx_answers_text_ping_and_hangs_up_on_a_client_that_only_sends_ping_frames() -> None:
+    async with (
+        Simulator(limits=Limits(okx_idle_seconds=0.6)) as simulator,
+        client(simulator.ws_url("okx") + OKX, ping_interval=0.05) as one,
+    ):
+        await one.socket.send("ping")
+        async with asyncio.timeout(10):
+            await one.ended()
+
+        assert one.texts == ["pong"]
+        assert one.socket.close_code == 4004
+
+
+async def test_okx_keeps_a_client_that_says_ping() -> None:
+    limits = Limits(okx_idle_seconds=0.7)
+    async with Simulator("calm", limits=limits) as simulator, client(simulator.ws_url("okx") + OKX) as one:
+        for _ in range(8):
+            await one.socket.send("ping")
+            await asyncio.sleep(0.15)
+
+        assert one.texts == ["pong"] * 8
+
+
+async def test_okx_gives_notice_before_it_closes_and_the_others_do_not() -> None:
+    async with (
+        Simulator() as simulator,
+        client(simulator.ws_url("okx") + OKX) as one,
+        bybit(simulator) as other,
+    ):
+        await simulator.notice("okx", seconds=0.01)
+        await simulator.notice("bybit", seconds=0.01)
+        await one.ended()
+
+        assert json.loads(one.texts[-1])["code"] == "64008"
+        assert one.socket.close_code == 1001
+        assert other.socket.close_code is None
+
+
+async def test_okx_back_fill_is_what_was_sent() -> None:
+    async with Simulator("cascade", speed=10) as simulator, aiohttp.ClientSession() as session:
+        async with client(simulator.ws_url("okx") + OKX) as one:
+            await one.ask({"op": "subscribe", "args": [OKX_SWAPS]})
+            await one.first('"instId":"BTC-USDT-SWAP"', 2)
+            await simulator.stop_generating()
+            await simulator.drop_connections()
+        path = "/api/v5/public/liquidation-orders?instType=SWAP&uly=BTC-USDT&state=filled"
+        async with session.get(simulator.rest_url("okx") + path) as response:
+            answer = await response.json()
+
+    entries = [entry for text in one.texts if '"details"' in text for entry in json.loads(text)["data"]]
+    sent = [detail for entry in entries if entry["instId"] == "BTC-USDT-SWAP" for detail in entry["details"]]
+    (told,) = answer["data"]
+    assert told["details"] == sorted(sent, key=lambda detail: detail["ts"], reverse=True)[:100]
+    assert simulator.ledger.rest["okx"].snapshots == len(told["details"])
+
+
+async def test_hyperliquid_ledger_is_what_the_watcher_received() -> None:
+    users = (*STRATEGIES, *MAKERS)
+    async with (
+        Simulator("cascade", speed=5, faults=("duplicate", "nan", "wrong_types")) as simulator,
+        client(simulator.ws_url("hyperliquid") + "/ws") as one,
+    ):
+        for user in users:
+            await one.ask(fills_of(user))
+        await one.first('"userFills","data":{"user"', 150)
+        await simulator.stop_generating()
+        await simulator.drop_connections()
+
+    texts = [text for text in one.texts if '"fills":[' in text and "NaN" not in text and '"soon"' not in text]
+    received = [
+        (message["data"]["user"], bool(message["data"].get("isSnapshot")), fill)
+        for message in map(json.loads, texts)
+        for fill in message["data"]["fills"]
+        if "liquidation" in fill and fill["dir"] != "Auto-Deleveraging"
+    ]
+    records = list(simulator.ledger.records)
+    assert [(r.symbol, r.side, r.price, r.size, r.event_ms, r.snapshot) for r in records] == [
+        (
+            fill["coin"],
+            "long" if (fill["side"] == "A") == (user == fill["liquidation"]["liquidatedUser"]) else "short",
+            fill["px"],
+            fill["sz"],
+            fill["time"],
+            snapshot,
+        )
+        for user, snapshot, fill in received
+    ]
+    trades = {(fill["time"], fill["coin"], fill["tid"]) for _, _, fill in received}
+    assert len(simulator.ledger.distinct("hyperliquid")) == len(trades)
+    (tally,) = simulator.ledger.connections
+    assert tally.copies == len(received) - len(trades) > 0
+    assert tally.snapshots == sum(snapshot for _, snapshot, _ in received) > 0
+    assert tally.frames == len(one.texts)
+
+
+async def test_hyperliquid_hangs_up_on_a_client_it_had_nothing_to_say_to() -> None:
+    async with (
+        Simulator(limits=Limits(hyperliquid_idle_seconds=0.7)) as simulator,
+        client(simulator.ws_url("hyperliquid") + "/ws", ping_interval=0.05) as quiet,
+        client(simulator.ws_url("hyperliquid") + "/ws") as pinging,
+    ):
+        async with asyncio.timeout(10):
+            while quiet.socket.close_code is None:
+                await pinging.ask({"method": "ping"})
+                await asyncio.sleep(0.1)
+
+        assert quiet.socket.close_code == 1000
+        assert pinging.socket.close_code is None
+
+
+async def test_hyperliquid_forgets_the_users_of_a_closed_connection() -> None:
+    limits = Limits(hyperliquid_users=1)
+    async with Simulator(limits=limits) as simulator:
+        async with client(simulator.ws_url("hyperliquid") + "/ws") as one:
+            await one.ask(fills_of(STRATEGIES[0]))
+            await one.ask(fills_of(STRATEGIES[1]))
+            await one.first('"error"')
+            await simulator.drop_connections()
+        async with client(simulator.ws_url("hyperliquid") + "/ws") as two:
+            await two.ask(fills_of(STRATEGIES[1]))
+            await two.first('"isSnapshot":true')
+            await simulator.drop_connections()
+
+        assert not any('"error"' in text for text in two.texts)
+
+
+async def test_hyperliquid_closes_the_gap_over_rest() -> None:
+    async with Simulator("cascade", speed=5) as simulator, aiohttp.ClientSession() as session:
+        async with client(simulator.ws_url("hyperliquid") + "/ws") as one:
+            await one.ask(fills_of(STRATEGIES[0]))
+            await one.first('"userFills","data":{"user"', 20)
+            await simulator.stop_generating()
+            await simulator.drop_connections()
+        live = [json.loads(text) for text in one.texts if '"userFills","data":{"user"' in text]
+        sent = [fill for message in live for fill in message["data"]["fills"]]
+        question = {"type": "userFillsByTime", "user": STRATEGIES[0], "startTime": min(f["time"] for f in sent)}
+        async with session.post(simulator.rest_url("hyperliquid") + "/info", json=question) as response:
+            told = await response.json()
+        async with session.post(simulator.rest_url("hyperliquid") + "/info", json={"type": "nothing"}) as response:
+            assert response.status == 422
+
+    assert {fill["tid"] for fill in sent} <= {fill["tid"] for fill in told}
+    assert simulator.ledger.rest["hyperliquid"].liquidations > 0
+
+
 async def test_rest_is_served_beside_the_sockets() -> None:
     async with Simulator() as simulator, aiohttp.ClientSession() as session:
         paths = {
             "binance": ("/fapi/v1/exchangeInfo", "/dapi/v1/exchangeInfo"),
             "bybit": ("/v5/market/instruments-info?category=linear",),
+            "okx": ("/api/v5/public/instruments?instType=SWAP", "/api/v5/public/instruments?instType=FUTURES"),
         }
         for venue, addresses in paths.items():
             for address in addresses:

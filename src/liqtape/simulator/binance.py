@@ -1,7 +1,7 @@
 """Binance futures, market streams: paths, control messages, the one-a-second snapshot and the trades.
 
 Facts: the market group lives under `/market`; the unrouted paths still connect and acknowledge but send nothing. Of
-each symbol only the newest liquidation of every 1000 ms window is sent, at the window's end. COIN-M contracts come on
+each symbol only the newest liquidation of every 1000 ms window is sent, a second after it. COIN-M contracts come on
 the same stream, marked `st` 2, and count in contracts. `S` is the side of the order: SELL closed a long.
 """
 
@@ -13,14 +13,15 @@ import msgspec
 from msgspec import Struct
 
 from liqtape.simulator.binance_rest import rest
+from liqtape.simulator.faults import Faults
 from liqtape.simulator.listings import LISTINGS, Listing, listing, on_grid
-from liqtape.simulator.wire import Arrival, Frame, Limits, Reply, Row
+from liqtape.simulator.throttle import Throttle
+from liqtape.simulator.wire import Answer, Arrival, Asked, Conversation, Frame, Limits, Reply, Row
 
 __all__ = ["converse", "name", "publisher", "rest"]
 
 name = "binance"
 
-WINDOW_MS = 1_000
 _ALL = "!forceOrder@arr"
 _TRADES = "btcusdt@aggTrade"
 _SERVED = {_ALL, _TRADES} | {f"{item.symbol.lower()}@forceOrder" for item in LISTINGS if item.venue == name}
@@ -34,13 +35,11 @@ class _Request(Struct):
     id: object = None
 
 
-class _Conversation:
+class _Conversation(Conversation):
     """The subscriptions of one connection. Any stream is acknowledged; only those that exist are sent."""
 
-    idle_seconds: float | None = None
-
     def __init__(self, group: str, streams: list[str], limits: Limits, *, wrapped: bool) -> None:
-        self.ping_seconds: float | None = limits.binance_ping_seconds
+        self.ping_seconds = limits.binance_ping_seconds
         self.pong_seconds = limits.binance_pong_seconds
         self._limits = limits
         self._serves = group == "market"
@@ -119,46 +118,32 @@ def _refusal(code: int, text: str, number: int | None) -> Reply:
     return Reply([_json({"error": {"code": code, "msg": text}, "id": number})])
 
 
-class _Window(Struct):
-    """A symbol's open snapshot window: its end and the newest liquidation in it."""
-
-    ends_ms: int
-    newest: Arrival
-
-
 class _Publisher:
-    """The throttle: a window opens with a symbol's liquidation, and at its end the newest one in it is sent."""
+    """The throttled liquidations and the trades."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, limits: Limits) -> None:
         self._random = random.Random(f"{seed}:binance")
-        self._windows: dict[str, _Window] = {}
-        self._ended: list[_Window] = []
+        self._limits = limits
+        self._throttle = Throttle()
         self._trade_id = 3_478_018_549
         self._fill_id = 8_154_045_700
         self._next_trade_ms = 0
 
     def add(self, arrival: Arrival) -> None:
-        symbol = arrival.liquidation.listing.symbol
-        window = self._windows.get(symbol)
-        if window is not None and window.ends_ms <= arrival.arrived_ms:
-            self._ended.append(window)
-            window = None
-        if window is None:
-            self._windows[symbol] = _Window(arrival.arrived_ms + WINDOW_MS, arrival)
-        elif arrival.event_ms >= window.newest.event_ms:
-            window.newest = arrival
+        self._throttle.add(arrival)
 
     def due(self, now_ms: int) -> list[Frame]:
-        return self._close([symbol for symbol, window in self._windows.items() if window.ends_ms <= now_ms])
+        return [_force_order(printed.arrival, printed.push_ms) for printed in self._throttle.due(now_ms)]
 
     def flush(self) -> list[Frame]:
-        return self._close(list(self._windows))
+        return [_force_order(printed.arrival, printed.push_ms) for printed in self._throttle.flush()]
 
-    def _close(self, symbols: list[str]) -> list[Frame]:
-        ended = self._ended + [self._windows.pop(symbol) for symbol in symbols]
-        self._ended = []
-        ended.sort(key=lambda window: window.ends_ms)
-        return [_force_order(window.newest, window.ends_ms) for window in ended]
+    def converse(self, path: str, query: Mapping[str, str], number: int) -> _Conversation | None:
+        return converse(path, query, number, self._limits)
+
+    def rest(self, asked: Asked, now_ms: int) -> Answer | None:
+        body = rest(asked.path, asked.query, now_ms, self._limits) if asked.method == "GET" else None
+        return None if body is None else Answer(body)
 
     def trades(self, now_ms: int, price: Callable[[Listing], float]) -> list[Frame]:
         if now_ms < self._next_trade_ms:
@@ -179,9 +164,9 @@ class _Publisher:
         return [Frame("other_topic", (_TRADES,), body.encode())]
 
 
-def publisher(seed: int, limits: Limits) -> _Publisher:  # noqa: ARG001
+def publisher(seed: int, limits: Limits, faults: Faults | None = None) -> _Publisher:  # noqa: ARG001
     """The venue's publisher for one run of the market."""
-    return _Publisher(seed)
+    return _Publisher(seed, limits)
 
 
 def _force_order(arrival: Arrival, push_ms: int) -> Frame:

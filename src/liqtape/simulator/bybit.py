@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from liqtape.simulator.bybit_rest import rest
+from liqtape.simulator.faults import Faults
 from liqtape.simulator.listings import LISTINGS, Listing, listing, on_grid
-from liqtape.simulator.wire import Arrival, Frame, Limits, Reply, Row
+from liqtape.simulator.wire import Answer, Arrival, Asked, Conversation, Frame, Limits, Reply, Row
 
 __all__ = ["converse", "name", "publisher", "rest"]
 
@@ -34,14 +35,11 @@ class _Request(Struct):
     req_id: str | None = None
 
 
-class _Conversation:
+class _Conversation(Conversation):
     """The topics of one connection of one category."""
 
-    ping_seconds: float | None = None
-    pong_seconds = 0.0
-
     def __init__(self, category: str, number: int, limits: Limits) -> None:
-        self.idle_seconds: float | None = limits.bybit_idle_seconds
+        self.idle_seconds = limits.bybit_idle_seconds
         self._limits = limits
         self._known = {
             f"{kind}.{item.symbol}"
@@ -118,6 +116,7 @@ class _Publisher:
 
     def __init__(self, seed: int, limits: Limits) -> None:
         self._random = random.Random(f"{seed}:bybit")
+        self._limits = limits
         self._rows_per_frame = limits.bybit_rows
         self._batches: dict[str, _Batch] = {}
         self._ended: list[_Batch] = []
@@ -156,6 +155,13 @@ class _Publisher:
             for rows in frames_of(batch.rows, self._rows_per_frame)
         ]
 
+    def converse(self, path: str, query: Mapping[str, str], number: int) -> _Conversation | None:
+        return converse(path, query, number, self._limits)
+
+    def rest(self, asked: Asked, now_ms: int) -> Answer | None:
+        body = rest(asked.path, asked.query, now_ms, self._limits) if asked.method == "GET" else None
+        return None if body is None else Answer(body)
+
     def trades(self, now_ms: int, price: Callable[[Listing], float]) -> list[Frame]:
         frames: list[Frame] = []
         for symbol, at_ms in self._next_trade_ms.items():
@@ -181,7 +187,7 @@ class _Publisher:
         return Frame("other_topic", (topic,), body.encode())
 
 
-def publisher(seed: int, limits: Limits) -> _Publisher:
+def publisher(seed: int, limits: Limits, faults: Faults | None = None) -> _Publisher:  # noqa: ARG001
     """The venue's publisher for one run of the market."""
     return _Publisher(seed, limits)
 

@@ -32,6 +32,7 @@ class _Outgoing(Struct):
     rows: tuple[Row, ...] = ()
     copy: bool = False
     fault: str = ""
+    snapshot: bool = False
     close_code: int = 0
 
 
@@ -49,13 +50,15 @@ class Connection:
         self._ended = asyncio.Event()
         self._transport: asyncio.Transport | None = None
         self._heard = 0.0
+        self._said = 0.0
+        self._sent = 0.0
         self._ponged = 0.0
 
     async def serve(self, request: web.Request, after_message: "Callable[[Connection], None]") -> web.WebSocketResponse:
         """The connection's whole life; `after_message` runs after each message of the client was answered."""
         self._transport = request.transport
         await self._socket.prepare(request)
-        self._heard = self._ponged = asyncio.get_running_loop().time()
+        self._heard = self._said = self._sent = self._ponged = asyncio.get_running_loop().time()
         after_message(self)
         tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._watch())]
         try:
@@ -64,6 +67,7 @@ class Connection:
                 await asyncio.wait(tasks[:1], timeout=_CLOSE_SECONDS)
         finally:
             self._ended.set()
+            self.conversation.ended()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -75,7 +79,14 @@ class Connection:
             return
         for number, payload in enumerate(self.conversation.payloads(frame)):
             copy = again or number > 0
-            self._enqueue(_Outgoing(payload, frame.kind, frame.rows, copy=copy, fault=frame.fault))
+            self._queue_frame(frame, payload, copy=copy)
+
+    def give_notice(self) -> bool:
+        """Announces the coming end, where the venue does so."""
+        notice = self.conversation.notice()
+        if notice is not None:
+            self._enqueue(_Outgoing(notice, "control"))
+        return notice is not None
 
     async def settle(self) -> None:
         """Returns when all that was queued is sent, or the connection has ended."""
@@ -110,6 +121,9 @@ class Connection:
             self._enqueue(_Outgoing(b"", "control", close_code=code))
             self._closing = True
 
+    def _queue_frame(self, frame: Frame, payload: bytes, *, copy: bool) -> None:
+        self._enqueue(_Outgoing(payload, frame.kind, frame.rows, copy=copy, fault=frame.fault, snapshot=frame.snapshot))
+
     def _enqueue(self, outgoing: _Outgoing) -> None:
         if self._closing or self._ended.is_set():
             return
@@ -129,8 +143,9 @@ class Connection:
             except ConnectionError:  # the client has gone; the reader sees it too
                 self._closing = True
                 return
+            self._sent = asyncio.get_running_loop().time()
             self._ledger.sent(self.tally, outgoing.kind, outgoing.fault)
-            self._ledger.delivered(self.tally, outgoing.rows, copy=outgoing.copy)
+            self._ledger.delivered(self.tally, outgoing.rows, copy=outgoing.copy, snapshot=outgoing.snapshot)
             self._queue.task_done()
 
     async def _read(self, after_message: "Callable[[Connection], None]") -> None:
@@ -152,14 +167,21 @@ class Connection:
                 return
 
     def _answer(self, text: str) -> None:
+        self._said = self._heard
         reply = self.conversation.received(text, wall_ms())
         for payload in reply.frames:
             self._enqueue(_Outgoing(payload, "control"))
+        if not self.silenced:
+            for frame in reply.more:
+                self._queue_frame(frame, frame.body, copy=False)
         if reply.close_code:
             self.hang_up(reply.close_code)
 
+    def _last(self) -> float:
+        return {"heard": self._heard, "said": self._said, "sent": self._sent}[self.conversation.idle_by]
+
     async def _watch(self) -> None:
-        """The venue's heartbeat rules: server pings answered in time, or a client that must not stay quiet."""
+        """The venue's heartbeat rules: server pings answered in time, or a silence that must not last."""
         loop = asyncio.get_running_loop()
         talk = self.conversation
         while True:
@@ -169,10 +191,10 @@ class Connection:
                     await self._socket.ping()
                 overdue = loop.time() - self._ponged > talk.ping_seconds + talk.pong_seconds
             elif talk.idle_seconds is not None:
-                await asyncio.sleep(self._heard + talk.idle_seconds - loop.time())
-                overdue = loop.time() - self._heard >= talk.idle_seconds
+                await asyncio.sleep(self._last() + talk.idle_seconds - loop.time())
+                overdue = loop.time() - self._last() >= talk.idle_seconds
             else:
                 return
             if overdue:
-                self.hang_up(1001)
+                self.hang_up(talk.idle_code)
                 return

@@ -26,11 +26,43 @@ _BYBIT = {
         '"data":[{"T":1791091285156,"s":"BTCUSDT","S":"Buy","v":"NaN","p":"NaN"}]}'
     ),
 }
-_BROKEN = {"binance": ("!forceOrder@arr", _BINANCE), "bybit": ("allLiquidation.BTCUSDT", _BYBIT)}
+_OKX = {
+    "torn": '{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[{"details":[{"bkLoss":"0","ts":"%d',
+    "unknown_topic": '{"arg":{"channel":"something-else","instType":"SWAP"},"data":[{"ts":"%d"}]}',
+    "wrong_types": (
+        '{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[{"details":[{"bkLoss":"0","bkPx":[],'
+        '"ccy":"","posSide":"both","side":7,"sz":{},"ts":%d}],"instFamily":"BTC-USDT","instId":"BTC-USDT-SWAP",'
+        '"instType":"SWAP","uly":"BTC-USDT"}]}'
+    ),
+    "nan": (
+        '{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[{"details":[{"bkLoss":"0","bkPx":"NaN",'
+        '"ccy":"","posSide":"long","side":"sell","sz":"NaN","ts":"%d"}],"instFamily":"BTC-USDT",'
+        '"instId":"BTC-USDT-SWAP","instType":"SWAP","uly":"BTC-USDT"}]}'
+    ),
+}
+_HYPERLIQUID_FILL = (
+    '{"channel":"userFills","data":{"user":"0x31ca8395cf837de08b24da3f660e77761dfb974b","fills":[{"coin":"BTC",'
+    '"px":%s,"sz":%s,"side":"B","time":%%d,"startPosition":"0.0","dir":"Open Long","closedPnl":"0.0",'
+    '"hash":"0x8e8de2718fa08764900704347f47410204dd00572aa3a63632568dc44ea4614f","oid":308800014194,"crossed":false,'
+    '"fee":"0.0","tid":%s,"liquidation":{"liquidatedUser":"0x61fb9e7583dc92cc76eb52f93d88addaa0f02265",'
+    '"markPx":"84000.0","method":"market"},"feeToken":"USDC","twapId":null}]}}'
+)
+_HYPERLIQUID = {
+    "torn": '{"channel":"userFills","data":{"user":"0x31ca8395cf837de08b24da3f660e77761dfb974b","fills":[{"time":%d,',
+    "unknown_topic": '{"channel":"somethingElse","data":{"time":%d}}',
+    "wrong_types": _HYPERLIQUID_FILL % ("[]", "{}", '"soon"'),
+    "nan": _HYPERLIQUID_FILL % ('"NaN"', '"NaN"', "1"),
+}
+_BROKEN = {
+    "binance": ("!forceOrder@arr", _BINANCE),
+    "bybit": ("allLiquidation.BTCUSDT", _BYBIT),
+    "okx": ("liquidation-orders:SWAP", _OKX),
+    "hyperliquid": ("", _HYPERLIQUID),
+}
 
 
 def garbage(venue: str, fault: str, now_ms: int) -> Frame:
     """A frame broken in the named way: torn bytes go to every follower, the others to followers of one topic."""
     topic, broken = _BROKEN[venue]
-    topics = () if fault == "torn" else (topic,)
+    topics = () if fault == "torn" or not topic else (topic,)
     return Frame("garbage", topics, (broken[fault] % now_ms).encode(), fault=fault)

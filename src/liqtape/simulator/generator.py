@@ -14,7 +14,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from liqtape.simulator.listings import LISTINGS, Listing
+from liqtape.simulator.listings import MARKETS, Listing
 from liqtape.simulator.prices import Prices
 from liqtape.simulator.scenario import Scenario
 
@@ -93,11 +93,13 @@ class _Pending(Struct, order=True):
 class Generator:
     """The true liquidations of one scenario; the same seed gives the same ones, however it is asked."""
 
-    def __init__(self, scenario: Scenario, seed: int, listings: Sequence[Listing] = LISTINGS) -> None:
+    def __init__(
+        self, scenario: Scenario, seed: int, listings: Sequence[Listing] = MARKETS[""], market: str = ""
+    ) -> None:
         self.prices = Prices(scenario, seed)
         self._scenario = scenario
         self._listings = tuple(listings)
-        self._random = random.Random(f"{seed}:liquidations")
+        self._random = random.Random(f"{seed}:liquidations:{market}" if market else f"{seed}:liquidations")
         self._heap: list[_Pending] = []
         self._drawn = 0
         self._serial = 0
@@ -107,9 +109,10 @@ class Generator:
         if scenario.shock is not None:
             self._push(scenario.shock.first_ms / 1000, "shock", 0)
         if scenario.block is not None:
-            names = [(item.venue, item.symbol) for item in self._listings]
             block = scenario.block
-            self._push(block.at_ms / 1000, "block", names.index((block.venue, block.symbol)))
+            for stream, item in enumerate(self._listings):
+                if (item.venue, item.symbol) == (block.venue, block.symbol):
+                    self._push(block.at_ms / 1000, "block", stream)
 
     def until(self, at_ms: float) -> list[TrueLiquidation]:
         """The liquidations not handed out before that happen up to this moment of the timeline, in order."""

@@ -10,6 +10,9 @@ from liqtape.simulator.wire import FrameKind, Row
 
 __all__ = ["Delivered", "Ledger", "Tally"]
 
+# Of each connection so many of the newest liquidations are known again.
+_REMEMBERED = 20_000
+
 
 class Delivered(Struct, frozen=True):
     """One liquidation handed to one connection; `price` and `size` are the decimal strings of the wire."""
@@ -25,6 +28,8 @@ class Delivered(Struct, frozen=True):
     connection: int
     copy: bool
     """This connection had it before: a fault sent it again, or the client follows it on two streams."""
+    snapshot: bool = False
+    """Told as something past: in a snapshot on subscribing, or in answer to a REST request (connection 0)."""
 
 
 class Tally(Struct):
@@ -39,6 +44,8 @@ class Tally(Struct):
     liquidations: int = 0
     """Rows in the liquidation frames, copies included."""
     copies: int = 0
+    snapshots: int = 0
+    """Rows among them that were told as something past."""
     garbage_by_name: Counter[str] = msgspec.field(default_factory=Counter)
     torn_off: bool = False
     """Reset by us: what was sent last may not have arrived."""
@@ -55,6 +62,9 @@ class Ledger:
         self.connections: list[Tally] = []
         self.records: deque[Delivered] = deque(maxlen=capacity)
         self.records_dropped_total = 0
+        self.rest: dict[str, Tally] = {}
+        """What REST answers told of, by venue."""
+        self._had: dict[tuple[int, str], dict[int, None]] = {}
 
     def opened(self, venue: str) -> Tally:
         """A new connection; they are numbered from 1 over all venues."""
@@ -67,10 +77,20 @@ class Ledger:
         if kind == "garbage":
             tally.garbage_by_name[fault] += 1
 
-    def delivered(self, tally: Tally, rows: Iterable[Row], *, copy: bool) -> None:
+    def asked(self, venue: str) -> Tally:
+        """The tally of a venue's REST answers."""
+        return self.rest.setdefault(venue, Tally(connection=0, venue=venue))
+
+    def delivered(self, tally: Tally, rows: Iterable[Row], *, copy: bool, snapshot: bool = False) -> None:
+        """Books rows that were sent; those the connection had before are copies, whatever `copy` says."""
+        had = self._had.setdefault((tally.connection, tally.venue), {})
         for row in rows:
             if len(self.records) == self.records.maxlen:
                 self.records_dropped_total += 1
+            again = copy or row.serial in had
+            had[row.serial] = None
+            if len(had) > _REMEMBERED:
+                del had[next(iter(had))]
             self.records.append(
                 Delivered(
                     serial=row.serial,
@@ -81,16 +101,18 @@ class Ledger:
                     size=row.size,
                     event_ms=row.event_ms,
                     connection=tally.connection,
-                    copy=copy,
+                    copy=again,
+                    snapshot=snapshot,
                 )
             )
             tally.liquidations += 1
-            tally.copies += copy
+            tally.copies += again
+            tally.snapshots += snapshot
 
     def distinct(self, venue: str | None = None) -> list[Delivered]:
         """Each delivered liquidation once, whoever got it, in the order of the first delivery."""
-        first: dict[int, Delivered] = {}
+        first: dict[tuple[str, int], Delivered] = {}  # each market counts its own serials
         for record in self.records:
             if venue in (None, record.venue):
-                first.setdefault(record.serial, record)
+                first.setdefault((record.venue, record.serial), record)
         return list(first.values())

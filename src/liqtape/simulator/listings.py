@@ -5,11 +5,11 @@ from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["Kind", "Listing", "LISTINGS", "decimals", "listing", "on_grid"]
+__all__ = ["Kind", "Listing", "LISTINGS", "MARKETS", "decimals", "listing", "on_grid", "trimmed"]
 
 Kind = Literal["linear", "coinm", "inverse"]
 
-DELIVERY_261225 = 1_798_185_600_000  # 25 December 2026, 08:00 UTC: the quarterly delivery of both venues
+DELIVERY_261225 = 1_798_185_600_000  # 25 December 2026, 08:00 UTC: the quarterly delivery of all venues
 
 
 class Listing(Struct, frozen=True):
@@ -30,6 +30,8 @@ class Listing(Struct, frozen=True):
     kind: Kind = "linear"
     contract_usd: int = 0
     """USD value of one contract, COIN-M only."""
+    ct_val: str = ""
+    """Value of one contract in the venue's own words, OKX only: base coin, or USD of an inverse contract."""
     delivery_ms: int = 0
     """0 for perpetuals."""
 
@@ -49,6 +51,8 @@ class Listing(Struct, frozen=True):
         """The size that is worth `usd`, in the unit this contract counts in, never below one step."""
         if self.kind == "coinm":
             return on_grid(usd / self.contract_usd, self.step)
+        if self.ct_val:
+            usd /= float(self.ct_val)
         return on_grid(usd if self.kind == "inverse" else usd / price, self.step)
 
 
@@ -79,6 +83,17 @@ def on_grid(value: float, grid: str) -> str:
     if places == 0:
         return str(whole)
     return f"{whole // 10**places}.{whole % 10**places:0{places}d}"
+
+
+def trimmed(text: str, at_least: int = 0) -> str:
+    """A decimal string without the zeros at its end, but with `at_least` so many decimals.
+
+    >>> trimmed("31.270"), trimmed("64311.0"), trimmed("80639", 1), trimmed("100")
+    ('31.27', '64311', '80639.0', '100')
+    """
+    whole, _, places = text.partition(".")
+    places = places.rstrip("0").ljust(at_least, "0")
+    return f"{whole}.{places}" if places else whole
 
 
 _BINANCE = (
@@ -122,7 +137,51 @@ _BYBIT = (
             delivery_ms=DELIVERY_261225),
 )  # fmt: skip
 
-LISTINGS: tuple[Listing, ...] = _BINANCE + _BYBIT
+_OKX = (
+    Listing("okx", "BTC-USDT-SWAP", "BTC", 84_000, "0.1", "0.01", 4.0, ct_val="0.01"),
+    Listing("okx", "ETH-USDT-SWAP", "ETH", 2_850, "0.01", "0.01", 3.0, ct_val="0.1"),
+    Listing("okx", "SOL-USDT-SWAP", "SOL", 131, "0.01", "0.01", 2.0, ct_val="1"),
+    Listing("okx", "XRP-USDT-SWAP", "XRP", 1.49, "0.0001", "0.01", ct_val="100"),
+    Listing("okx", "DOGE-USDT-SWAP", "DOGE", 0.1283, "0.00001", "0.01", ct_val="1000"),
+    Listing("okx", "ADA-USDT-SWAP", "ADA", 0.2512, "0.0001", "0.1", ct_val="100"),
+    Listing("okx", "AVAX-USDT-SWAP", "AVAX", 12.61, "0.001", "0.1", ct_val="1"),
+    Listing("okx", "LINK-USDT-SWAP", "LINK", 11.94, "0.001", "0.1", ct_val="1"),
+    Listing("okx", "SUI-USDT-SWAP", "SUI", 1.41, "0.0001", "1", ct_val="1"),
+    Listing("okx", "CELO-USDT-SWAP", "CELO", 0.0958, "0.00001", "1", ct_val="1"),
+    Listing("okx", "MINA-USDT-SWAP", "MINA", 0.0986, "0.00001", "1", ct_val="1"),
+    Listing("okx", "CNPY-USDT-SWAP", "CNPY", 0.4162, "0.0001", "1", 0.5, ct_val="10"),
+    Listing("okx", "PEPE-USDT-SWAP", "PEPE", 0.0000052431, "0.000000001", "0.1", ct_val="10000000"),
+    Listing("okx", "BTC-USDC-SWAP", "BTC", 83_990, "0.1", "1", 0.5, quote="USDC", settle="USDC", ct_val="0.0001"),
+    Listing("okx", "BTC-USD-SWAP", "BTC", 83_980, "0.1", "1", quote="USD", settle="BTC", kind="inverse", ct_val="100"),
+    Listing("okx", "ETH-USD-SWAP", "ETH", 2_849, "0.01", "1", 0.5, quote="USD", settle="ETH", kind="inverse",
+            ct_val="10"),
+    Listing("okx", "BTC-USDT-261225", "BTC", 84_400, "0.1", "0.01", 0.5, ct_val="0.01", delivery_ms=DELIVERY_261225),
+    Listing("okx", "BTC-USD-261225", "BTC", 84_390, "0.1", "1", 0.5, quote="USD", settle="BTC", kind="inverse",
+            ct_val="100", delivery_ms=DELIVERY_261225),
+)  # fmt: skip
+
+_HYPERLIQUID = tuple(
+    Listing("hyperliquid", symbol, coin, price, tick, step, share, base=symbol, quote="USD", settle="USDC")
+    for symbol, coin, price, tick, step, share in (
+        ("BTC", "BTC", 84_000, "1", "0.00001", 4.0),
+        ("ETH", "ETH", 2_850, "0.1", "0.0001", 3.0),
+        ("SOL", "SOL", 131, "0.01", "0.01", 2.0),
+        ("XRP", "XRP", 1.49, "0.0001", "1", 1.0),
+        ("DOGE", "DOGE", 0.1283, "0.00001", "1", 1.0),
+        ("SUI", "SUI", 1.41, "0.0001", "0.1", 1.0),
+        ("HYPE", "HYPE", 34.2, "0.001", "0.01", 2.0),
+        ("USUAL", "USUAL", 0.01152, "0.00001", "0.1", 0.5),
+        ("kPEPE", "PEPE", 0.0052431, "0.000001", "1", 1.0),
+        ("kSHIB", "SHIB", 0.006812, "0.000001", "1", 0.5),
+        ("xyz:SILVER", "SILVER", 80.6, "0.001", "0.01", 1.0),
+        ("xyz:CRWV", "CRWV", 116.86, "0.01", "0.01", 0.5),
+    )
+)
+
+MARKETS: dict[str, tuple[Listing, ...]] = {"": _BINANCE + _BYBIT, "okx": _OKX, "hyperliquid": _HYPERLIQUID}
+"""Listings whose liquidations excite one another. Each market has dice of its own: one more changes no other."""
+
+LISTINGS: tuple[Listing, ...] = tuple(item for listed in MARKETS.values() for item in listed)
 
 
 def listing(venue: str, symbol: str) -> Listing:

@@ -9,9 +9,9 @@ from liqtape.simulator.faults import Faults
 from liqtape.simulator.garbage import garbage
 from liqtape.simulator.generator import Generator
 from liqtape.simulator.ledger import Tally
-from liqtape.simulator.listings import Listing
+from liqtape.simulator.listings import MARKETS, Listing
 from liqtape.simulator.scenario import Scenario
-from liqtape.simulator.wire import Arrival, Frame, Limits
+from liqtape.simulator.wire import Arrival, Frame, Limits, Publisher
 
 __all__ = ["Market"]
 
@@ -27,17 +27,30 @@ class Receiver(Protocol):
     def hang_up(self, code: int) -> None: ...
 
 
+class _Part:
+    """Venues whose liquidations come from one generator, and what is late there."""
+
+    def __init__(self, generator: Generator, faults: Faults) -> None:
+        self.generator = generator
+        self.faults = faults
+        self.late: list[tuple[int, int, Arrival]] = []
+
+
 class Market:
     """Turns moments into frames. The timeline begins with `start`; before it there are only trades."""
 
     def __init__(self, scenario: Scenario, seed: int, speed: float, faults: Faults, limits: Limits) -> None:
-        self._generator = Generator(scenario, seed)
-        self._publishers = {name: dialect.publisher(seed, limits) for name, dialect in DIALECTS.items()}
+        self._parts: dict[str, _Part] = {}
+        for market, listings in MARKETS.items():
+            part = _Part(Generator(scenario, seed, listings, market), faults.of(market) if market else faults)
+            self._parts |= dict.fromkeys((item.venue for item in listings), part)
+        self.publishers: dict[str, Publisher] = {
+            name: dialect.publisher(seed, limits, self._parts[name].faults) for name, dialect in DIALECTS.items()
+        }
         self._faults = faults
         self._speed = speed
         self._start_ms: int | None = None
         self._ended = False
-        self._late: list[tuple[int, int, Arrival]] = []
 
     def start(self, now_ms: int) -> None:
         """Begins the timeline, once."""
@@ -51,46 +64,51 @@ class Market:
         if at_ms is not None and not self._ended:
             self._happen(at_ms, now_ms)
             self._strike(at_ms, now_ms, here)
-        for name, publisher in self._publishers.items():
+        for name, publisher in self.publishers.items():
             self._send(publisher.due(now_ms), name, here)
-        for name, publisher in self._publishers.items():
+        for name, publisher in self.publishers.items():
             self._send(publisher.trades(now_ms, self._price_at(at_ms)), name, here)
 
     def finish(self, connections: Iterable[Receiver]) -> None:
         """Ends the liquidations and sends what was late, batched or throttled; trades go on."""
         here = list(connections)
         self._ended = True
-        while self._late:
-            self._add(heapq.heappop(self._late)[2])
-        for name, publisher in self._publishers.items():
+        for part in self._distinct_parts():
+            while part.late:
+                self._add(heapq.heappop(part.late)[2])
+        for name, publisher in self.publishers.items():
             self._send(publisher.flush(), name, here)
 
     def _timeline(self, now_ms: int) -> float | None:
         return None if self._start_ms is None else (now_ms - self._start_ms) * self._speed
 
+    def _distinct_parts(self) -> list[_Part]:
+        return list(dict.fromkeys(self._parts[name] for name in self.publishers))
+
     def _price_at(self, at_ms: float | None) -> Callable[[Listing], float]:
         moment = int(at_ms or 0)
-        return lambda item: item.price * self._generator.prices.factor(item.coin, moment)
+        return lambda item: item.price * self._parts[item.venue].generator.prices.factor(item.coin, moment)
 
     def _happen(self, at_ms: float, now_ms: int) -> None:
         start_ms = self._start_ms or 0
-        for liquidation in self._generator.until(at_ms):
-            event_ms = start_ms + int(liquidation.at_ms / self._speed)
-            delay_ms = self._faults.delay_ms()
-            arrival = Arrival(liquidation, event_ms, event_ms + delay_ms)
-            if delay_ms:
-                heapq.heappush(self._late, (arrival.arrived_ms, liquidation.serial, arrival))
-            else:
-                self._add(arrival)
-        while self._late and self._late[0][0] <= now_ms:
-            self._add(heapq.heappop(self._late)[2])
+        for part in self._distinct_parts():
+            for liquidation in part.generator.until(at_ms):
+                event_ms = start_ms + int(liquidation.at_ms / self._speed)
+                delay_ms = part.faults.delay_ms()
+                arrival = Arrival(liquidation, event_ms, event_ms + delay_ms)
+                if delay_ms:
+                    heapq.heappush(part.late, (arrival.arrived_ms, liquidation.serial, arrival))
+                else:
+                    self._add(arrival)
+            while part.late and part.late[0][0] <= now_ms:
+                self._add(heapq.heappop(part.late)[2])
 
     def _add(self, arrival: Arrival) -> None:
-        self._publishers[arrival.liquidation.listing.venue].add(arrival)
+        self.publishers[arrival.liquidation.listing.venue].add(arrival)
 
     def _send(self, frames: list[Frame], venue: str, connections: list[Receiver]) -> None:
         for frame in frames:
-            again = frame.kind == "liquidation" and self._faults.duplicates()
+            again = frame.kind == "liquidation" and self._parts[venue].faults.duplicates()
             for connection in connections:
                 if connection.tally.venue != venue:
                     continue

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from liqtape.simulator.listings import listing
+
 __all__ = ["Count", "Recount", "WINDOWS", "instrument_of", "micro_usd_of", "recount"]
 
 WINDOWS = (10, 30, 60, 300)
@@ -20,6 +22,7 @@ _MULTIPLIED = {
     "1000SHIBUSDT": "SHIBUSDT",
     "SHIB1000USDT": "SHIBUSDT",
 }
+_THOUSANDS = {"kPEPE": "PEPE", "kSHIB": "SHIB"}
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
 
@@ -64,11 +67,20 @@ def instrument_of(venue: str, symbol: str) -> str:
 
     >>> instrument_of("bybit", "BTCUSDT-25DEC26"), instrument_of("binance", "BTCUSD_PERP")
     ('BTCUSDT_261225', 'BTCUSD')
+    >>> instrument_of("okx", "BTC-USD-251226"), instrument_of("hyperliquid", "kPEPE")
+    ('BTCUSD_251226', 'PEPEUSDC')
     """
-    if symbol in _MULTIPLIED:
-        return _MULTIPLIED[symbol]
+    if venue == "okx":
+        base, quote, kind = symbol.split("-")
+        return base + quote if kind == "SWAP" else f"{base}{quote}_{kind}"
+    if venue == "hyperliquid":
+        return _THOUSANDS.get(symbol, symbol) + "USDC"
     if venue == "binance":
-        return symbol.removesuffix("_PERP")
+        return _MULTIPLIED.get(symbol, symbol).removesuffix("_PERP")
+    return _MULTIPLIED.get(symbol) or _of_bybit(symbol)
+
+
+def _of_bybit(symbol: str) -> str:
     if symbol in _INVERSE:
         return _INVERSE[symbol]
     if symbol.endswith("PERP"):
@@ -92,6 +104,10 @@ def micro_usd_of(venue: str, symbol: str, price: str, size: str) -> int:
             usd = Decimal(size) * _CONTRACT_USD[symbol]
         elif venue == "bybit" and symbol in _INVERSE:
             usd = Decimal(size)
+        elif venue == "okx":
+            item = listing(venue, symbol)
+            worth = Decimal(size) * Decimal(item.ct_val)
+            usd = worth if item.kind == "inverse" else worth * Decimal(price)
         else:
             usd = Decimal(price) * Decimal(size)
         return int((usd * 1_000_000).to_integral_value(ROUND_HALF_EVEN))

@@ -47,7 +47,7 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario("calm"),
         Scenario("cascade", shock=Shock()),
         Scenario("block", block=Block()),
-        Scenario("faults", shock=Shock(), faults=("duplicate", "cut")),
+        Scenario("faults", shock=Shock(), faults=("duplicate", "cut", "first_again")),
     )
 }
 

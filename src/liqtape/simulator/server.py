@@ -15,7 +15,7 @@ from liqtape.simulator.faults import Faults
 from liqtape.simulator.ledger import Ledger
 from liqtape.simulator.market import Market
 from liqtape.simulator.scenario import scenario as scenario_named
-from liqtape.simulator.wire import Dialect, Limits
+from liqtape.simulator.wire import Asked, Limits
 
 __all__ = ["Simulator", "run_until_stopped"]
 
@@ -46,8 +46,8 @@ class Simulator:
             raise ValueError(f"speed must be above 0, not {speed}")
         chosen = scenario_named(scenario)
         self.ledger = Ledger()
-        self._limits = limits or Limits()
-        self._market = Market(chosen, seed, speed, Faults((*chosen.faults, *faults), seed), self._limits)
+        struck = Faults((*chosen.faults, *faults), seed)
+        self._market = Market(chosen, seed, speed, struck, limits or Limits())
         self._host = host
         self._port = port
         self._ssl = ssl_context
@@ -71,6 +71,7 @@ class Simulator:
         """Binds the port; `OSError` when it is taken."""
         app = web.Application()
         app.router.add_get("/{venue}/{path:.*}", self._request)
+        app.router.add_post("/{venue}/{path:.*}", self._request)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
         try:
@@ -111,6 +112,12 @@ class Simulator:
         for connection in self._of(venue):
             connection.abort()
         await asyncio.sleep(0)
+
+    async def notice(self, venue: str, seconds: float = 0.5) -> None:
+        """Announces to the venue's clients that their connections will be closed, and closes them so much later."""
+        told = [connection for connection in self._of(venue) if connection.give_notice()]
+        await asyncio.sleep(seconds)
+        await asyncio.gather(*(connection.close(1001) for connection in told))
 
     def silence(self, venue: str) -> None:
         """From now on connections live and requests are acknowledged, but no data comes."""
@@ -160,23 +167,26 @@ class Simulator:
 
     async def _request(self, request: web.Request) -> web.StreamResponse:
         venue = request.match_info["venue"]
-        dialect = DIALECTS.get(venue)
-        if dialect is None:
+        if venue not in DIALECTS:
             return web.Response(status=404)
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await self._converse(request, dialect)
-        answer = dialect.rest(request.match_info["path"], request.query, wall_ms(), self._limits)
-        return web.Response(status=404) if answer is None else web.json_response(answer)
+            return await self._converse(request, venue)
+        asked = Asked(request.match_info["path"], request.query, request.method, await request.read())
+        answer = self._market.publishers[venue].rest(asked, wall_ms())
+        if answer is None:
+            return web.Response(status=404)
+        self.ledger.delivered(self.ledger.asked(venue), answer.rows, copy=False, snapshot=True)
+        return web.json_response(answer.body, status=answer.status)
 
-    async def _converse(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
-        if dialect.name in self._refused:
-            return web.Response(status=self._refused[dialect.name])
+    async def _converse(self, request: web.Request, venue: str) -> web.StreamResponse:
+        if venue in self._refused:
+            return web.Response(status=self._refused[venue])
         number = len(self.ledger.connections) + 1
-        conversation = dialect.converse(request.match_info["path"], request.query, number, self._limits)
+        conversation = self._market.publishers[venue].converse(request.match_info["path"], request.query, number)
         if conversation is None:
             return web.Response(status=404)
-        connection = Connection(self.ledger.opened(dialect.name), self.ledger, conversation)
-        connection.silenced = dialect.name in self._silent
+        connection = Connection(self.ledger.opened(venue), self.ledger, conversation)
+        connection.silenced = venue in self._silent
         self._connections[connection] = None
         self._somebody.set()
         try:

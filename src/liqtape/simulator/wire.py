@@ -5,10 +5,23 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from liqtape.simulator.faults import Faults
 from liqtape.simulator.generator import TrueLiquidation
 from liqtape.simulator.listings import Listing
 
-__all__ = ["Arrival", "Conversation", "Dialect", "Frame", "FrameKind", "Limits", "Publisher", "Reply", "Row"]
+__all__ = [
+    "Answer",
+    "Arrival",
+    "Asked",
+    "Conversation",
+    "Dialect",
+    "Frame",
+    "FrameKind",
+    "Limits",
+    "Publisher",
+    "Reply",
+    "Row",
+]
 
 FrameKind = Literal["liquidation", "other_topic", "control", "garbage"]
 
@@ -25,6 +38,12 @@ class Limits(Struct, frozen=True):
     bybit_args_characters: int = 21_000
     bybit_rows: int = 100
     bybit_page: int = 1_000
+    okx_idle_seconds: float = 30.0
+    okx_page: int = 100
+    hyperliquid_idle_seconds: float = 60.0
+    hyperliquid_users: int = 10
+    hyperliquid_subscriptions: int = 1_000
+    hyperliquid_page: int = 2_000
 
 
 class Row(Struct, frozen=True):
@@ -56,6 +75,8 @@ class Frame(Struct, frozen=True):
     body: bytes
     rows: tuple[Row, ...] = ()
     fault: str = ""
+    snapshot: bool = False
+    """What had happened before the client subscribed."""
 
 
 class Reply(Struct, frozen=True):
@@ -63,15 +84,37 @@ class Reply(Struct, frozen=True):
 
     frames: Sequence[bytes] = ()
     close_code: int = 0
+    more: Sequence[Frame] = ()
+    """What a subscription brings at once: a snapshot, past trades, the last message again."""
+
+
+class Asked(Struct, frozen=True):
+    """One REST request."""
+
+    path: str
+    query: Mapping[str, str]
+    method: str = "GET"
+    body: bytes = b""
+
+
+class Answer(Struct, frozen=True):
+    """The JSON answer to it, and the liquidations it tells of."""
+
+    body: object
+    status: int = 200
+    rows: tuple[Row, ...] = ()
 
 
 class Conversation(Protocol):
-    """One client's side of a venue: what it subscribed, what it is answered."""
+    """One client's side of a venue: what it subscribed, what it is answered. Venues inherit the rules they lack."""
 
-    idle_seconds: float | None
-    """The venue hangs up on a client that sent nothing for so long."""
-    ping_seconds: float | None
-    pong_seconds: float
+    idle_seconds: float | None = None
+    """The venue hangs up after so long a silence."""
+    idle_by: Literal["heard", "said", "sent"] = "heard"
+    """Whose silence: nothing heard of the client, not even a ping frame; no message of it; nothing sent to it."""
+    idle_code: int = 1001
+    ping_seconds: float | None = None
+    pong_seconds: float = 0.0
 
     @property
     def follows_liquidations(self) -> bool: ...
@@ -82,17 +125,35 @@ class Conversation(Protocol):
         """The messages this client gets for a frame: one for each of its topics it follows."""
         ...
 
+    def notice(self) -> bytes | None:
+        """The announcement that this connection will soon be closed, where the venue has one."""
+        return None
+
+    def ended(self) -> bool:
+        """The connection is over; says whether something was given back."""
+        return False
+
 
 class Publisher(Protocol):
-    """One venue's way of batching and throttling; gives the frames that are due."""
+    """One venue at work: its batches and throttles, the conversations it holds, its REST answers."""
 
     def add(self, arrival: Arrival) -> None: ...
 
-    def due(self, now_ms: int) -> list[Frame]: ...
+    def due(self, now_ms: int) -> list[Frame]:
+        """The frames that are due."""
+        ...
 
     def flush(self) -> list[Frame]: ...
 
     def trades(self, now_ms: int, price: Callable[[Listing], float]) -> list[Frame]: ...
+
+    def converse(self, path: str, query: Mapping[str, str], number: int) -> Conversation | None:
+        """The conversation a WebSocket path opens, or None where the venue has nothing."""
+        ...
+
+    def rest(self, asked: Asked, now_ms: int) -> Answer | None:
+        """The answer to a REST request, or None where the venue has nothing."""
+        ...
 
 
 class Dialect(Protocol):
@@ -101,12 +162,4 @@ class Dialect(Protocol):
     @property
     def name(self) -> str: ...
 
-    def converse(self, path: str, query: Mapping[str, str], number: int, limits: Limits) -> Conversation | None:
-        """The conversation a WebSocket path opens, or None where the venue has nothing."""
-        ...
-
-    def publisher(self, seed: int, limits: Limits) -> Publisher: ...
-
-    def rest(self, path: str, query: Mapping[str, str], now_ms: int, limits: Limits) -> object | None:
-        """The JSON answer of a REST path, or None where the venue has nothing."""
-        ...
+    def publisher(self, seed: int, limits: Limits, faults: Faults) -> Publisher: ...
