@@ -1,0 +1,377 @@
+import json
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from liqtape.engine import VelocityEngine
+from liqtape.engine.intake import HELD_LIMIT, HELD_MS, Intake
+from liqtape.events import WINDOWS, Invalid, Liquidation, PriceTick, RawLiquidation
+from liqtape.instruments import Contract, Instruments
+from liqtape.ledger import Ledger
+from liqtape.money import micro_usd
+from liqtape.venues import VENUES
+from liqtape.venues.session import Session
+
+T = 1_790_000_000_000
+
+
+def spell(venue: str, symbol: str) -> Contract:
+    return VENUES[venue].spell(symbol)
+
+
+def intake(wanted: Iterable[str] = (), **more: Any) -> Intake:
+    return Intake(VelocityEngine(), Instruments(spell), tuple(wanted), **more)
+
+
+def raw(at_ms: int = T, symbol: str = "BTCUSDT", venue: str = "bybit", **known: Any) -> RawLiquidation:
+    values: dict[str, Any] = {"side": "long", "price": 80_000.0, "size": 0.01, "unit": "base", "copy": 1} | known
+    return RawLiquidation(
+        venue,
+        symbol,
+        values["side"],
+        values["price"],
+        "bankruptcy",
+        values["size"],
+        values["unit"],
+        at_ms,
+        copy=values["copy"],
+    )
+
+
+def counts(ledger: Ledger) -> dict[str, int]:
+    """What is above zero, by its short name."""
+    return {name.removeprefix("events_"): count for name, count in ledger.as_dict().items() if count}
+
+
+def synchronised(intake: Intake, skew_ms: int = 0) -> None:
+    """Let the clock know how much later than the venues we are."""
+    tick = PriceTick("binance", "BTCUSDT", 80_000.0, 0.1, T)
+    for _ in range(8):
+        intake.take([tick], Ledger(), T + skew_ms)
+    intake.clock.estimate()
+
+
+def test_accepted_event_is_in_the_engine_and_in_the_ledger() -> None:
+    made, ledger = intake(), Ledger()
+
+    accepted = made.take([raw()], ledger, T + 50)
+
+    assert [liquidation.instrument for liquidation in accepted] == ["BTCUSDT"]
+    assert counts(ledger) == {"decoded": 1, "accepted": 1}
+    metrics = made.engine.metrics("BTCUSDT", T)
+    assert metrics is not None
+    assert (metrics.event_count_10s, metrics.total_value_usd) == (1, 800.0)
+
+
+def test_repeat_is_a_duplicate_whatever_connection_brings_it() -> None:
+    made, first, second = intake(), Ledger(), Ledger()
+    made.take([raw()], first, T)
+
+    assert made.take([raw()], second, T + 900) == []
+    assert counts(first) == {"decoded": 1, "accepted": 1}
+    assert counts(second) == {"decoded": 1, "duplicate": 1}
+
+
+def test_same_event_of_two_venues_is_two_events() -> None:
+    made, ledger = intake(), Ledger()
+
+    made.take([raw(venue="bybit")], ledger, T)
+    made.take([raw(venue="binance")], ledger, T)
+
+    assert counts(ledger) == {"decoded": 2, "accepted": 2}
+
+
+def test_bad_row_is_rejected_and_the_good_rows_stand() -> None:
+    made, ledger = intake(), Ledger()
+
+    accepted = made.take([Invalid("bybit", "price"), raw()], ledger, T)
+
+    assert len(accepted) == 1
+    assert counts(ledger) == {"decoded": 2, "accepted": 1, "rejected_invalid": 1}
+
+
+def test_unsized_event_counts_and_adds_no_usd() -> None:
+    made, ledger = intake(), Ledger()
+
+    accepted = made.take([raw(symbol="NEWUSD_PERP", venue="binance", unit="contracts", size=3.0)], ledger, T)
+
+    assert accepted[0].notional_usd is None
+    assert counts(ledger) == {"decoded": 1, "accepted": 1, "unsized": 1}
+    metrics = made.engine.metrics("NEWUSD", T)
+    assert metrics is not None
+    assert (metrics.event_count_10s, metrics.total_value_usd) == (1, 0.0)
+
+
+@pytest.mark.parametrize("wanted", ["PEPEUSDT", "1000PEPEUSDT"], ids=["ours", "the venue's"])
+def test_symbols_are_filtered_in_either_spelling(wanted: str) -> None:
+    made, ledger = intake([wanted]), Ledger()
+
+    accepted = made.take([raw(symbol="1000PEPEUSDT"), raw(symbol="BTCUSDT")], ledger, T)
+
+    assert [liquidation.instrument for liquidation in accepted] == ["PEPEUSDT"]
+    assert counts(ledger) == {"decoded": 2, "accepted": 1, "rejected_filtered": 1}
+
+
+def test_filtered_event_leaves_no_identity() -> None:
+    made, ledger = intake(["ETHUSDT"]), Ledger()
+
+    for _ in range(2):
+        made.take([raw()], ledger, T)
+
+    assert counts(ledger) == {"decoded": 2, "rejected_filtered": 2}
+
+
+def test_symbols_of_one_venue_replace_those_of_all() -> None:
+    made, ledger = intake(["BTCUSDT"], wanted_of={"bybit": ["ETHUSDT"], "okx": []}), Ledger()
+
+    made.take([raw(symbol=symbol) for symbol in ("BTCUSDT", "ETHUSDT")], ledger, T)
+    made.take([raw(symbol=symbol, venue="binance") for symbol in ("BTCUSDT", "ETHUSDT")], ledger, T)
+
+    assert made.engine.window("ETHUSDT", 10, T, "bybit") is not None
+    assert made.engine.window("BTCUSDT", 10, T, "binance") is not None
+    assert counts(ledger) == {"decoded": 4, "accepted": 2, "rejected_filtered": 2}
+
+
+def test_event_two_seconds_ahead_is_accepted_and_a_millisecond_more_waits() -> None:
+    made, ledger = intake(), Ledger()
+    synchronised(made)
+
+    accepted = made.take([raw(T + 2_001), raw(T + 2_000, size=7.0)], ledger, T)
+
+    assert [liquidation.event_ms for liquidation in accepted] == [T + 2_000]
+    assert counts(ledger) == {"decoded": 2, "accepted": 1, "pending": 1}
+    assert made.future_total == 1
+
+
+def test_accepted_event_moves_the_evaluation_time() -> None:
+    made = intake()
+    synchronised(made)
+
+    made.take([raw(T + 1_500)], Ledger(), T)
+
+    assert made.clock.now_ms(T) == T + 1_500
+
+
+def test_held_event_is_accepted_when_time_reaches_it() -> None:
+    made, ledger = intake(), Ledger()
+    synchronised(made)
+    made.take([raw(T + 9_000), raw(T + 5_000)], ledger, T)
+
+    assert made.release(T + 4_999) == []
+    assert [liquidation.event_ms for liquidation in made.release(T + 5_000)] == [T + 5_000]
+    assert counts(ledger) == {"decoded": 2, "accepted": 1, "pending": 1}
+    assert [liquidation.event_ms for liquidation in made.release(T + 20_000)] == [T + 9_000]
+    assert counts(ledger) == {"decoded": 2, "accepted": 2}
+
+
+def test_held_event_is_not_taken_twice() -> None:
+    made, ledger = intake(), Ledger()
+    synchronised(made)
+
+    made.take([raw(T + 9_000), raw(T + 9_000)], ledger, T)
+    made.release(T + 9_000)
+    made.take([raw(T + 9_000)], ledger, T + 9_000)
+
+    assert counts(ledger) == {"decoded": 3, "accepted": 1, "duplicate": 2}
+
+
+def test_held_too_long_is_rejected_as_future() -> None:
+    made, ledger = intake(), Ledger()
+    synchronised(made)
+    made.take([raw(T + 999_000), raw(T + 1_000_000)], ledger, T)
+
+    assert made.release(T + HELD_MS - 1) == []
+    assert counts(ledger) == {"decoded": 2, "pending": 2}
+    assert made.release(T + HELD_MS) == []
+    assert counts(ledger) == {"decoded": 2, "rejected_future": 2}
+
+
+def test_no_more_than_ten_thousand_are_held() -> None:
+    made, ledger = intake(), Ledger()
+    synchronised(made)
+
+    made.take([raw(T + 5_000 + number) for number in range(HELD_LIMIT + 500)], ledger, T)
+    assert counts(ledger) == {"decoded": 10_500, "pending": 10_000, "rejected_future": 500}
+
+    released = made.release(T + 50_000)
+    assert [liquidation.event_ms for liquidation in released] == [T + 5_000 + number for number in range(HELD_LIMIT)]
+    assert counts(ledger) == {"decoded": 10_500, "accepted": 10_000, "rejected_future": 500}
+
+
+@pytest.mark.parametrize("skew_ms", [-10_000, 10_000], ids=["behind", "ahead"])
+def test_wrong_clock_rejects_nothing(skew_ms: int) -> None:
+    made, ledger = intake(), Ledger()
+
+    for number in range(40):
+        made.take([raw(T + 100 * number)], ledger, T + 100 * number + skew_ms)
+        if number % 10 == 9:
+            made.clock.estimate()
+            made.release(T + 100 * number + skew_ms)
+
+    assert counts(ledger) == {"decoded": 40, "accepted": 40}
+    now = made.clock.now_ms(T + 4_000 + skew_ms)
+    assert now == T + 4_000
+    metrics = made.engine.metrics("BTCUSDT", now)
+    assert metrics is not None
+    assert metrics.event_count_10s == 40
+
+
+def test_one_event_every_few_seconds_is_never_held() -> None:
+    made, ledger = intake(), Ledger()
+
+    for number in range(4):
+        made.take([raw(T + 3_000 * number)], ledger, T + 3_000 * number + 40)
+
+    assert counts(ledger) == {"decoded": 4, "accepted": 4}
+
+
+def test_newest_price_is_kept_and_not_counted_as_an_event() -> None:
+    made, ledger = intake(), Ledger()
+
+    made.take([PriceTick("binance", "BTCUSDT", 1.0, 1.0, T), PriceTick("binance", "BTCUSDT", 2.0, 1.0, T)], ledger, T)
+
+    assert made.price is not None
+    assert made.price.price == 2.0
+    assert counts(ledger) == {}
+
+
+_symbols = st.sampled_from(
+    ["BTCUSDT", "1000PEPEUSDT", "SHIB1000USDT", "BTCUSD", "牛来USDT", "BTCUSD_PERP", "NEWUSD_PERP"]
+)
+_sizes = st.sampled_from(["0.01", "0.003", "12", "7.5", "0", "-1", "nan", "x"])
+_offsets = st.one_of(st.integers(-5_000, 3_000), st.integers(-320_000, 90_000))
+
+
+def _bybit(now_ms: int, rows: list[tuple[int, str, str, str]]) -> bytes:
+    data = [{"T": now_ms + at, "s": s, "S": side, "v": v, "p": "80000.5"} for at, s, side, v in rows]
+    return json.dumps({"topic": "allLiquidation.BTCUSDT", "type": "snapshot", "ts": now_ms, "data": data}).encode()
+
+
+def _binance(now_ms: int, rows: list[tuple[int, str, str, str]]) -> bytes:
+    at, symbol, side, size = rows[0]
+    order = {
+        "s": symbol,
+        "S": side.upper(),
+        "q": size,
+        "z": size,
+        "p": "81",
+        "ap": "80.5",
+        "T": now_ms + at,
+        "X": "FILLED",
+    }
+    return json.dumps({"e": "forceOrder", "E": now_ms, "o": order}).encode()
+
+
+_rows = st.lists(
+    st.tuples(_offsets, _symbols, st.sampled_from(["Buy", "Sell", "Both"]), _sizes), min_size=1, max_size=6
+)
+_steps = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["bybit", "binance", "twice"]), _rows),
+        st.tuples(st.just("garbage"), st.binary(max_size=40)),
+        st.tuples(st.just("pass"), st.integers(0, 70_000)),
+    ),
+    max_size=30,
+)
+
+
+class _Run:
+    """Frames through the sessions of two venues into one intake, everything accepted kept in a list."""
+
+    def __init__(self, wanted: list[str], skew_ms: int) -> None:
+        self.intake = intake(wanted)
+        self.skew_ms = skew_ms
+        self.now_ms = T
+        self.accepted: list[Liquidation] = []
+        self.sessions = {
+            n: Session(VENUES[n], VENUES[n].endpoints(["BTCUSDT"])[0], Ledger()) for n in ("bybit", "binance")
+        }
+
+    @property
+    def wall_ms(self) -> int:
+        return self.now_ms + self.skew_ms
+
+    def frame(self, venue: str, payload: bytes) -> None:
+        session = self.sessions[venue]
+        events = session.received(payload, self.wall_ms, 0.0)
+        self.accepted += self.intake.take(events, session.ledger, self.wall_ms)
+
+    def passes(self, ms: int) -> None:
+        self.now_ms += ms
+        self.intake.clock.estimate()
+        self.accepted += self.intake.release(self.wall_ms)
+
+    def check(self) -> None:
+        ledgers = [session.ledger for session in self.sessions.values()]
+        total = sum(ledgers, Ledger())
+        assert total.balanced()
+        assert all(ledger.balanced() for ledger in ledgers)
+        assert total.events_accepted == len(self.accepted) == len({(e.venue, e.id) for e in self.accepted})
+        assert total.events_unsized == sum(event.notional_usd is None for event in self.accepted)
+        assert total.events_pending == len(self.intake._held)
+
+
+def _count(events: Iterable[Liquidation], instrument: str, now_ms: int, seconds: int) -> tuple[int, int, int]:
+    inside = [e for e in events if e.instrument == instrument and now_ms - 1000 * seconds < e.event_ms <= now_ms]
+    usd = sum(0 if e.notional_usd is None else micro_usd(e.notional_usd) for e in inside)
+    return len(inside), sum(e.side == "long" for e in inside), usd
+
+
+@settings(max_examples=120)
+@given(
+    _steps,
+    st.sampled_from([[], ["PEPEUSDT", "BTCUSDT"], ["1000PEPEUSDT", "BTCUSD_PERP"]]),
+    st.sampled_from([0, -9_000, 9_000]),
+)
+def test_ledger_balances_and_windows_are_a_recount_after_any_sequence(
+    steps: list[tuple[str, Any]], wanted: list[str], skew_ms: int
+) -> None:
+    run = _Run(wanted, skew_ms)
+    for what, value in steps:
+        if what == "pass":
+            run.passes(value)
+        elif what == "garbage":
+            run.frame("bybit", value)
+            run.frame("binance", value)
+        else:
+            venue = "binance" if what == "binance" else "bybit"
+            payload = (_binance if venue == "binance" else _bybit)(run.now_ms, value)
+            for _ in range(2 if what == "twice" else 1):
+                run.frame(venue, payload)
+        run.check()
+    now = run.intake.clock.now_ms(run.wall_ms)
+    for instrument in {event.instrument for event in run.accepted}:
+        metrics = run.intake.engine.metrics(instrument, now)
+        if metrics is None:
+            assert all(
+                e.event_ms <= run.intake.engine.newest_ms - 302_000 for e in run.accepted if e.instrument == instrument
+            )
+            continue
+        for seconds in WINDOWS:
+            count, longs, usd = _count(run.accepted, instrument, now, seconds)
+            assert getattr(metrics, f"event_count_{seconds}s") == count
+            assert getattr(metrics, f"long_count_{seconds}s") == longs
+            assert getattr(metrics, f"usd_velocity_{seconds}s") == float(Fraction(usd, 1_000_000 * seconds))
+
+
+@pytest.mark.parametrize("name", ["bybit/all_liquidation.jsonl", "binance-usdm/force_order.jsonl"])
+def test_real_frames_twice_and_cut_are_all_in_the_ledger(name: str, wire_file: Callable[[str], Path]) -> None:
+    venue = name.partition("/")[0].removesuffix("-usdm")
+    frames = wire_file(name).read_bytes().splitlines()[:400]
+    run = _Run([], 0)
+    for frame in frames:
+        for payload in (frame, frame, frame[: len(frame) // 2]):
+            run.frame(venue, payload)
+            run.check()
+
+    ledger = run.sessions[venue].ledger
+    assert ledger.frames_received == 3 * len(frames)
+    assert ledger.frames_undecodable >= len(frames)
+    assert ledger.events_accepted > 0
+    assert ledger.events_decoded == 2 * (ledger.events_decoded // 2)
+    assert ledger.events_duplicate >= ledger.events_accepted
