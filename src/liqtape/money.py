@@ -1,16 +1,20 @@
 """USD as integers: one rounding per event, then exact sums."""
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 __all__ = ["MICRO", "micro_usd"]
 
 MICRO = 1_000_000
 """Micro-USD in one USD: the unit of every sum."""
 
-# A float product of three factors is off by at most 4 units in the last place; up to this many micro-USD that error
-# stays below 0.005, so outside the band around a half the nearest integer is certain.
+# A float product of three factors is off by at most 6 x 2^-53 of itself; up to this many micro-USD that error stays
+# below 0.007, so outside the band around a half the nearest integer is certain.
 _FLOAT_IS_ENOUGH = 1e13
 _SURE = 0.49
+
+# A float prints with 17 digits at most, so products of five are exact here; in the context of the calling thread (28
+# digits, or what the user's program chose) three would be rounded twice.
+_EXACT = Context(prec=100)
 
 
 def micro_usd(*factors: float) -> int:
@@ -31,5 +35,5 @@ def micro_usd(*factors: float) -> int:
             return nearest
     exact = Decimal(MICRO)
     for factor in factors:
-        exact *= Decimal(repr(factor))
+        exact = _EXACT.multiply(exact, Decimal(repr(factor)))
     return int(exact.to_integral_value(ROUND_HALF_EVEN))
