@@ -1,6 +1,10 @@
 """When a venue's feed was live: the intervals coverage is computed from."""
 
+from liqtape.engine.lane import RETAIN_MS
+
 __all__ = ["Feed"]
+
+_KEPT_MS = 2 * RETAIN_MS  # the feed's clock and the evaluation's need not be the same
 
 
 class Feed:
@@ -17,6 +21,11 @@ class Feed:
         self.since: int | None = None
         self.ended: list[tuple[int, int]] = []  # (up, down)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the feed was ever live; before, its coverage is unknown."""
+        return self.since is not None or bool(self.ended)
+
     def up(self, at_ms: int) -> None:
         """The feed is live from `at_ms`; a second `up` changes nothing."""
         if self.since is None:
@@ -28,6 +37,7 @@ class Feed:
         if self.since is not None:
             self.ended.append((self.since, max(at_ms, self.since)))
             self.since = None
+            self.forget(at_ms - _KEPT_MS)
 
     def exposure_ms(self, from_ms: int, until_ms: int) -> int:
         """Milliseconds of (from, until] in which the feed was live."""

@@ -6,6 +6,7 @@ of its rings.
 """
 
 from collections.abc import Collection
+from math import fsum
 from typing import Any
 
 from liqtape.engine.acceleration import slope, slope_error
@@ -34,9 +35,9 @@ class _Series:
 
     __slots__ = ("evaluated_ms", "late_total", "rings", "venues")
 
-    def __init__(self) -> None:
+    def __init__(self, venues: set[str]) -> None:
         self.rings: dict[str, Ring] = {}
-        self.venues: set[str] = set()
+        self.venues = venues
         self.evaluated_ms = -1
         self.late_total = 0
 
@@ -61,6 +62,7 @@ class VelocityEngine:
         self.late_dropped_total = 0
         self._throttled = frozenset(throttled)
         self._series: dict[str, _Series] = {}
+        self._venues: dict[str, set[str]] = {}  # of each instrument: that carry it, or have had an event of it
         self._feeds: dict[str, Feed] = {}
 
     def instruments(self) -> list[str]:
@@ -76,11 +78,12 @@ class VelocityEngine:
         self._feeds.setdefault(venue, Feed()).down(at_ms)
 
     def carry(self, venue: str, instrument: str) -> None:
-        """The venue offers the instrument, so its outages make the instrument's windows partial."""
-        series = self._series.get(instrument)
-        if series is None:
-            series = self._series[instrument] = _Series()
-        series.venues.add(venue)
+        """The venue offers the instrument, so its outages make the instrument's windows partial.
+
+        So does its absence: where another feed of the instrument was live, one that never was covers nothing.
+        """
+        self._venues.setdefault(instrument, set()).add(venue)
+        self._feeds.setdefault(venue, Feed())
 
     def coverage(self, venue: str, now_ms: int) -> float | None:
         """Share of the largest window in which the venue's feed was live; None before its first `feed_up`."""
@@ -91,8 +94,10 @@ class VelocityEngine:
         """Add one liquidation, in any order. O(1) in order, O(k) in its own ring when k events are newer.
 
         Returns False when it is too old for any window (`late_dropped_total`). An event without a notional counts in
-        the counts and adds no USD.
+        the counts and adds no USD; a notional that is no finite number raises, and nothing is changed.
         """
+        usd = liquidation.notional_usd
+        micro = 0 if usd is None else micro_usd(usd)
         event_ms = liquidation.event_ms
         if event_ms > self.newest_ms:
             self.newest_ms = event_ms
@@ -102,7 +107,8 @@ class VelocityEngine:
         venue = liquidation.venue
         series = self._series.get(liquidation.instrument)
         if series is None:
-            series = self._series[liquidation.instrument] = _Series()
+            venues = self._venues.setdefault(liquidation.instrument, set())
+            series = self._series[liquidation.instrument] = _Series(venues)
         ring = series.rings.get(venue)
         if ring is None:
             ring = series.rings[venue] = SlotRing() if venue in self._throttled else Ring()
@@ -110,8 +116,6 @@ class VelocityEngine:
         if event_ms <= series.evaluated_ms:
             series.late_total += 1
             self.late_total += 1
-        usd = liquidation.notional_usd
-        micro = 0 if usd is None else micro_usd(usd)
         ring.add(liquidation.side, event_ms, micro, self.newest_ms - RETAIN_MS)
         return True
 
@@ -213,20 +217,26 @@ class VelocityEngine:
 
     def _estimates(self, series: _Series, now_ms: int) -> tuple[list[float], bool]:
         """Velocities with the throttled venues corrected, and whether any of them was saturated."""
-        rates = [0.0] * len(WINDOWS)
+        rates: list[float] = []
         saturated = False
-        for ring in series.rings.values():
-            for k, seconds in _CURSORS:
+        for k, seconds in _CURSORS:
+            plain = 0
+            corrected: list[float] = []
+            for ring in series.rings.values():
                 if isinstance(ring, SlotRing):
-                    corrected = corrected_rate(seconds, ring.taken(k, 1000 * seconds, now_ms))
-                    rates[k - 1] += corrected.rate
-                    saturated |= corrected.saturated
+                    slots = corrected_rate(seconds, ring.taken(k, 1000 * seconds, now_ms))
+                    corrected.append(slots.rate)
+                    saturated |= slots.saturated
                 else:
-                    rates[k - 1] += sum(lane.count(k) for lane in ring.lanes) / seconds
+                    plain += sum(lane.count(k) for lane in ring.lanes)
+            # One rounding: the order in which the venues were first seen must not show.
+            rates.append(fsum([plain / seconds, *corrected]))
         return rates, saturated
 
     def _exposures_ms(self, venues: Collection[str], seconds: int, now_ms: int) -> list[int]:
         feeds = [self._feeds[venue] for venue in venues if venue in self._feeds]
+        if not any(feed.is_known for feed in feeds):
+            return []
         return [feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds]
 
     def _coverage(self, series: _Series, now_ms: int) -> tuple[list[float | None], bool]:
