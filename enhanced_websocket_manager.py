@@ -1,4 +1,4 @@
-"""The founding document's module: its classes, and the alert thresholds, which are read from here at each evaluation."""
+"""The founding document's module. The alert thresholds are read from here at each evaluation."""
 
 from liqtape.compat.manager import ACCELERATION_ALERT_THRESHOLD, VELOCITY_ALERT_THRESHOLD, EnhancedWebSocketManager
 from liqtape.compat.price import BTCPriceFeed, BTCPriceUpdate

@@ -17,7 +17,7 @@ __all__ = ["AlertSettings", "PriceSettings", "RedisSettings", "Settings", "Venue
 
 _PREFIX = "LIQTAPE_"
 _NOT_SETTINGS = frozenset({"LIQTAPE_CONFIG", "LIQTAPE_REQUIRE_SERVERS"})
-_FOUNDING = ("binance", "bybit")
+_FOUNDING = ("binance", "bybit", "okx", "hyperliquid")
 _SECRET = re.compile(r"([?&](?:username|password)=)[^&#]*")
 
 _SPOKEN = (
