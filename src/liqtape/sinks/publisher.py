@@ -200,7 +200,7 @@ class Publisher:
     def _surprised(self, error: Exception) -> None:
         self.failures_total += 1
         self._resync = True
-        self._count("publish", error)
+        self._count("write", error)
         self.state = "failing"
 
     def _count(self, what: str, error: Exception) -> None:

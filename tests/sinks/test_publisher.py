@@ -1,0 +1,407 @@
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from liqtape.errors import SinkError, SinkUnavailable
+from liqtape.events import Alert, Liquidation, PriceTick, VelocityMetrics, VenueHealth
+from liqtape.sinks import publisher as publisher_module
+from liqtape.sinks.base import Batch
+from liqtape.sinks.publisher import RECENT_EVENTS, Publisher
+
+BOUND_SECONDS = 10.0
+T = 1_790_000_000_000
+TICK = PriceTick("binance", "BTCUSDT", 80_000.0, 0.1, T)
+HEALTH = VenueHealth("bybit", "live", T, 0.1, 0, 1.0)
+
+
+class MemorySink:
+    """Keeps what it got; `trouble` is raised by the next calls, a call each; `gate` closed makes it hang."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.calls: list[str] = []
+        self.trouble: list[Exception | None] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.busy = False
+
+    async def open(self) -> None:
+        self.calls.append("open")
+
+    async def publish(self, batch: Batch) -> None:
+        assert not self.busy, "publish was called again before it returned"
+        self.busy = True
+        self.calls.append("publish")
+        try:
+            await self.gate.wait()
+            if self.trouble and (error := self.trouble.pop(0)):
+                raise error
+            self.batches.append(batch)
+        finally:
+            self.busy = False
+
+    async def close(self) -> None:
+        self.calls.append("close")
+
+    @property
+    def events(self) -> list[Liquidation]:
+        """What the list of a sink that obeys `resync` would hold."""
+        held: list[Liquidation] = []
+        for batch in self.batches:
+            held = [*([] if batch.resync else held), *batch.events][-RECENT_EVENTS:]
+        return held
+
+    @property
+    def alerts(self) -> list[int]:
+        return [alert.at_ms for batch in self.batches for alert in batch.alerts]
+
+
+def row(symbol: str) -> VelocityMetrics:
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(VelocityMetrics):
+        values[field.name] = 3 if field.type is int else False if field.type is bool else 1.5
+    return VelocityMetrics(**(values | {"symbol": symbol, "level": "NONE"}))
+
+
+def rows(symbols: Iterable[str]) -> list[VelocityMetrics]:
+    return [row(symbol) for symbol in symbols]
+
+
+def liquidation(number: int, instrument: str = "BTCUSDT") -> Liquidation:
+    return Liquidation("bybit", instrument, instrument, "long", 8.0, "fill", 1.0, 8.0, T + number, T, str(number))
+
+
+def alert(number: int) -> Alert:
+    return Alert("BTCUSDT", "ALERT", "NONE", number, 6.5, 2.5, 90, 1e6, "threshold")
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(BOUND_SECONDS):
+        while not true():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def running(publisher: Publisher) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(publisher.run())
+    try:
+        yield task
+    finally:
+        publisher.stop()
+        await asyncio.wait([task], timeout=BOUND_SECONDS)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher_module, "_FIRST_RETRY", 0.001)
+    monkeypatch.setattr(publisher_module, "_LAST_RETRY", 0.004)
+
+
+@pytest.fixture
+def sink() -> MemorySink:
+    return MemorySink()
+
+
+@pytest.fixture
+def publisher(sink: MemorySink) -> Publisher:
+    return Publisher(sink, rows, list)
+
+
+async def test_writes_what_was_marked_and_everything_else_new(sink: MemorySink, publisher: Publisher) -> None:
+    publisher.mark(["ETHUSDT", "BTCUSDT"])
+    publisher.events([liquidation(1)])
+    publisher.alert(alert(1))
+    publisher.price(TICK)
+    publisher.health([HEALTH])
+
+    async with running(publisher):
+        await until(lambda: bool(sink.batches))
+
+    first = sink.batches[0]
+    assert [metrics.symbol for metrics in first.metrics] == ["BTCUSDT", "ETHUSDT"]
+    assert (list(first.events), list(first.alerts)) == ([liquidation(1)], [alert(1)])
+    assert (first.price, list(first.health)) == (TICK, [HEALTH])
+    assert sink.calls[0] == "open"
+    assert sink.calls[-1] == "close"
+    assert publisher.state == "closed"
+
+
+async def test_flood_while_the_sink_hangs_is_a_backlog_of_instruments(sink: MemorySink, publisher: Publisher) -> None:
+    sink.gate.clear()
+    publisher.mark(["S0"])
+    async with running(publisher):
+        await until(lambda: sink.busy)
+        for number in range(100_000):
+            publisher.events([liquidation(number, f"S{number % 40}")])
+        assert len(publisher._dirty) == 40
+        assert len(publisher._events) == len(publisher._recent) == RECENT_EVENTS
+
+        sink.gate.set()
+        await until(lambda: len(sink.batches) == 2)
+
+    assert len(sink.batches[1].metrics) == 40
+    assert [event.id for event in sink.batches[1].events] == [str(number) for number in range(99_000, 100_000)]
+    assert sink.batches[1].events_dropped == publisher.events_dropped_total == 99_000
+    assert sink.calls.count("publish") == 2
+
+
+async def test_events_come_once_and_in_order(sink: MemorySink, publisher: Publisher) -> None:
+    async with running(publisher):
+        for number in range(300):
+            publisher.events([liquidation(2 * number), liquidation(2 * number + 1)])
+            if number % 7 == 0:
+                await asyncio.sleep(0)
+        await until(lambda: len(sink.events) == 600)
+
+    assert [event.id for event in sink.events] == [str(number) for number in range(600)]
+
+
+async def test_first_batch_replaces_what_an_earlier_run_left(sink: MemorySink, publisher: Publisher) -> None:
+    async with running(publisher):
+        publisher.mark(["BTCUSDT"])
+        await until(lambda: len(sink.batches) == 1)
+        publisher.events([liquidation(1)])
+        await until(lambda: len(sink.batches) == 2)
+
+    assert [batch.resync for batch in sink.batches] == [True, False]
+    assert list(sink.batches[0].events) == []
+
+
+@pytest.mark.parametrize("error", [SinkUnavailable("gone"), SinkError("refused"), KeyError("unforeseen")], ids=repr)
+async def test_failed_batch_comes_again_with_all_recent_events(
+    sink: MemorySink, publisher: Publisher, error: Exception
+) -> None:
+    async with running(publisher):
+        publisher.events([liquidation(1)])
+        await until(lambda: len(sink.batches) == 1)
+        sink.trouble = [error]
+        publisher.events([liquidation(2, "ETHUSDT")])
+        publisher.price(TICK)
+        publisher.health([HEALTH])
+        await until(lambda: len(sink.batches) == 2)
+
+    second = sink.batches[1]
+    assert second.resync
+    assert [event.id for event in second.events] == ["1", "2"]
+    assert [metrics.symbol for metrics in second.metrics] == ["ETHUSDT"]
+    assert (second.price, list(second.health)) == (TICK, [HEALTH])
+    assert publisher.failures_total == 1
+
+
+async def test_newer_state_wins_over_what_comes_back(sink: MemorySink, publisher: Publisher) -> None:
+    newer = PriceTick("binance", "BTCUSDT", 81_000.0, 0.1, T + 1)
+    async with running(publisher):
+        publisher.price(TICK)
+        sink.gate.clear()
+        await until(lambda: sink.busy)
+        publisher.price(newer)
+        sink.trouble = [SinkUnavailable("gone")]
+        sink.gate.set()
+        await until(lambda: bool(sink.batches))
+
+    assert sink.batches[0].price == newer
+
+
+async def test_sink_that_was_away_gets_every_live_instrument(sink: MemorySink) -> None:
+    publisher = Publisher(sink, rows, lambda: ["AAA", "BBB"])
+    async with running(publisher):
+        await until(lambda: len(sink.batches) == 1)
+        sink.trouble = [SinkUnavailable("gone")]
+        publisher.mark(["CCC"])
+        await until(lambda: len(sink.batches) == 2)
+
+    assert sink.calls[:5] == ["open", "publish", "publish", "open", "publish"]
+    assert [metrics.symbol for metrics in sink.batches[1].metrics] == ["AAA", "BBB", "CCC"]
+
+
+async def test_refused_command_does_not_reopen_and_repeats_no_alert(sink: MemorySink, publisher: Publisher) -> None:
+    sink.trouble = [SinkError("WRONGTYPE"), SinkError("WRONGTYPE")]
+    async with running(publisher):
+        publisher.alert(alert(1))
+        publisher.mark(["BTCUSDT"])
+        await until(lambda: len(sink.batches) == 1)
+
+    assert sink.calls.count("open") == 1
+    assert sink.alerts == []  # the first try announced it
+    assert [metrics.symbol for metrics in sink.batches[0].metrics] == ["BTCUSDT"]
+
+
+async def test_alerts_all_arrive_in_order_across_an_outage(sink: MemorySink, publisher: Publisher) -> None:
+    sink.trouble = [None, SinkUnavailable("gone"), SinkUnavailable("gone"), None, SinkUnavailable("gone")]
+    async with running(publisher):
+        for number in range(200):
+            publisher.alert(alert(number))
+            if number % 20 == 0:
+                await asyncio.sleep(0.002)
+        await until(lambda: len(sink.alerts) == 200)
+
+    assert sink.alerts == list(range(200))
+    assert publisher.alerts_dropped_total == 0
+
+
+async def test_alerts_have_a_bound_that_drops_the_oldest_and_counts(sink: MemorySink, publisher: Publisher) -> None:
+    sink.gate.clear()
+    publisher.alert(alert(0))
+    async with running(publisher):
+        await until(lambda: sink.busy)
+        for number in range(1, RECENT_EVENTS + 50):
+            publisher.alert(alert(number))
+        sink.trouble = [SinkUnavailable("gone")]
+        sink.gate.set()
+        await until(lambda: bool(sink.batches))
+
+    assert sink.alerts == list(range(50, RECENT_EVENTS + 50))
+    assert publisher.alerts_dropped_total == 50
+
+
+async def test_outage_is_one_warning_and_one_line_at_its_end(
+    sink: MemorySink, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "liqtape")
+    sink.trouble = [SinkUnavailable("gone")] * 5
+    async with running(publisher):
+        publisher.mark(["BTCUSDT"])
+        await until(lambda: len(sink.batches) == 1)
+        publisher.mark(["BTCUSDT"])
+        await until(lambda: len(sink.batches) == 2)
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "memory: gone; feeds and callbacks go on, retrying"),
+        ("INFO", "memory: back, caught up"),
+    ]
+
+
+async def test_back_off_grows_to_its_cap_and_starts_afresh(
+    sink: MemorySink, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        waits.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(publisher, "_pause", pause)
+    sink.trouble = [*[SinkUnavailable("gone")] * 4, None, SinkUnavailable("gone")]
+    async with running(publisher):
+        for count in (1, 2):
+            publisher.mark(["BTCUSDT"])
+            await until(lambda: len(sink.batches) >= count)  # noqa: B023 - waited for at once
+
+    assert waits == [0.001, 0.002, 0.004, 0.004, 0.001]
+
+
+async def test_unforeseen_error_is_logged_once_counted_and_the_sink_made_anew(
+    sink: MemorySink, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink.trouble = [ZeroDivisionError("oops")] * 3
+    async with running(publisher) as task:
+        publisher.mark(["BTCUSDT"])
+        publisher.alert(alert(7))
+        await until(lambda: len(sink.batches) == 1)
+        assert not task.done()
+
+    assert publisher.errors == {"write: ZeroDivisionError": 3}
+    assert publisher.failures_total == 3
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert caplog.records[0].exc_info is not None
+    assert sink.calls[:8] == ["open", "publish", "close", "open", "publish", "close", "open", "publish"]
+    assert sink.alerts == [7]
+
+
+async def test_snapshot_that_fails_loses_nothing(sink: MemorySink) -> None:
+    fails = [True, False]
+
+    def snapshot(symbols: Iterable[str]) -> list[VelocityMetrics]:
+        if fails.pop(0) if fails else False:
+            raise ValueError("evaluation too far back")
+        return rows(symbols)
+
+    publisher = Publisher(sink, snapshot, list)
+    async with running(publisher):
+        publisher.events([liquidation(1)])
+        publisher.alert(alert(1))
+        await until(lambda: len(sink.batches) == 1)
+
+    assert [event.id for event in sink.batches[0].events] == ["1"]
+    assert [metrics.symbol for metrics in sink.batches[0].metrics] == ["BTCUSDT"]
+    assert sink.alerts == [1]
+
+
+async def test_sink_that_never_opens_is_tried_again_and_again(publisher: Publisher, sink: MemorySink) -> None:
+    attempts: list[int] = []
+
+    async def open_() -> None:
+        attempts.append(1)
+        if len(attempts) < 4:
+            raise SinkUnavailable("nobody listens")
+
+    sink.open = open_  # type: ignore[method-assign]
+    async with running(publisher):
+        publisher.mark(["BTCUSDT"])
+        await until(lambda: len(sink.batches) == 1)
+
+    assert len(attempts) == 4
+
+
+async def test_stop_flushes_what_is_pending(sink: MemorySink, publisher: Publisher) -> None:
+    async with running(publisher) as task:
+        await until(lambda: "open" in sink.calls)
+        publisher.mark(["BTCUSDT"])
+        publisher.events([liquidation(1)])
+        publisher.stop()
+        await asyncio.wait_for(task, BOUND_SECONDS)
+
+    assert [event.id for event in sink.events] == ["1"]
+
+
+async def test_stop_of_a_dead_sink_ends_without_waiting_for_the_back_off(
+    sink: MemorySink, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "_FIRST_RETRY", 3_600.0)
+    monkeypatch.setattr(publisher_module, "_LAST_RETRY", 3_600.0)
+    sink.trouble = [SinkUnavailable("gone")] * 100
+    async with running(publisher) as task:
+        publisher.mark(["BTCUSDT"])
+        await until(lambda: publisher.failures_total == 1)
+        publisher.stop()
+        await asyncio.wait_for(task, BOUND_SECONDS)
+
+    assert publisher.failures_total == 2  # one last attempt
+    assert sink.calls[-1] == "close"
+
+
+async def test_sink_that_hangs_or_fails_when_closed_does_not_keep_the_publisher(
+    sink: MemorySink, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def close() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(publisher_module, "_CLOSE_SECONDS", 0.01)
+    sink.close = close  # type: ignore[method-assign]
+    async with running(publisher) as task:
+        publisher.stop()
+        await asyncio.wait_for(task, BOUND_SECONDS)
+
+    assert publisher.errors == {"close: TimeoutError": 1}
+    assert len(caplog.records) == 1
+
+
+async def test_cancelled_run_closes_the_sink(sink: MemorySink, publisher: Publisher) -> None:
+    sink.gate.clear()
+    publisher.mark(["BTCUSDT"])
+    async with running(publisher) as task:
+        await until(lambda: sink.busy)
+        task.cancel()
+        await asyncio.wait([task])
+
+    assert task.cancelled()
+    assert sink.calls == ["open", "publish", "close"]
