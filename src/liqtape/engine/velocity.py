@@ -98,17 +98,16 @@ class VelocityEngine:
         """
         usd = liquidation.notional_usd
         micro = 0 if usd is None else micro_usd(usd)
-        event_ms = liquidation.event_ms
+        event_ms, venue = liquidation.event_ms, liquidation.venue
+        series = self._series.get(liquidation.instrument)
+        if series is None:
+            venues = self._venues.setdefault(liquidation.instrument, set())
+            series = self._series[liquidation.instrument] = _Series(venues)
         if event_ms > self.newest_ms:
             self.newest_ms = event_ms
         elif event_ms <= self.newest_ms - RETAIN_MS:
             self.late_dropped_total += 1
             return False
-        venue = liquidation.venue
-        series = self._series.get(liquidation.instrument)
-        if series is None:
-            venues = self._venues.setdefault(liquidation.instrument, set())
-            series = self._series[liquidation.instrument] = _Series(venues)
         ring = series.rings.get(venue)
         if ring is None:
             ring = series.rings[venue] = SlotRing() if venue in self._throttled else Ring()
