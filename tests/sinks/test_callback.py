@@ -1,0 +1,429 @@
+# ruff: noqa: ASYNC251 - callbacks that block are what is proved here
+import asyncio
+import gc
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from liqtape.sinks import callback as callback_module
+from liqtape.sinks.callback import QUEUE_LIMIT, Tap
+
+BOUND_SECONDS = 10.0
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(BOUND_SECONDS):
+        while not true():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def started(callback: Callable[[int], object], **options: Any) -> AsyncIterator[Tap[int]]:
+    tap: Tap[int] = Tap(callback, **options)
+    tap.start()
+    try:
+        yield tap
+    finally:
+        await tap.stop()
+
+
+class Recorder:
+    """Every way a callback may be written, all of them writing down what they got."""
+
+    def __init__(self) -> None:
+        self.got: list[int] = []
+        self.threads: set[str] = set()
+
+    def _note(self, item: int) -> None:
+        self.got.append(item)
+        self.threads.add(threading.current_thread().name)
+
+    def sync_method(self, item: int) -> None:
+        self._note(item)
+
+    async def async_method(self, item: int) -> None:
+        await asyncio.sleep(0)
+        self._note(item)
+
+    async def with_prefix(self, _prefix: str, item: int) -> None:
+        self._note(item)
+
+    def sync_returning_a_coroutine(self, item: int) -> Awaitable[None]:
+        return self.async_method(item)
+
+    def sync_returning_a_plain_awaitable(self, item: int) -> Awaitable[None]:
+        recorder = self
+
+        class Plain:
+            def __await__(self) -> Iterator[None]:
+                recorder._note(item)
+                return iter([None])
+
+        return Plain()  # type: ignore[return-value]
+
+
+class AsyncObject:
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    async def __call__(self, item: int) -> None:
+        await self.recorder.async_method(item)
+
+
+class SyncObject:
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def __call__(self, item: int) -> None:
+        self.recorder.sync_method(item)
+
+
+KINDS: dict[str, Callable[[Recorder], Callable[[int], object]]] = {
+    "bound method": lambda r: r.sync_method,
+    "async bound method": lambda r: r.async_method,
+    "partial of async": lambda r: partial(r.with_prefix, "p"),
+    "object": SyncObject,
+    "async object": AsyncObject,
+    "partial of async object": lambda r: partial(AsyncObject(r)),
+    "sync returning a coroutine": lambda r: r.sync_returning_a_coroutine,
+    "lambda returning a coroutine": lambda r: lambda item: r.with_prefix("p", item),
+    "sync returning a plain awaitable": lambda r: r.sync_returning_a_plain_awaitable,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_kind_of_callable_gets_every_item_in_order(kind: str) -> None:
+    recorder = Recorder()
+    async with started(KINDS[kind](recorder)) as tap:
+        for item in range(500):
+            tap.offer(item)
+        await until(lambda: len(recorder.got) == 500)
+
+    assert recorder.got == list(range(500))
+    assert tap.called_total == 500
+    assert (tap.dropped_total, sum(tap.errors.values())) == (0, 0)
+    gc.collect()  # a coroutine never awaited would warn here
+
+
+async def test_async_callback_runs_on_the_loop_and_a_sync_one_in_one_thread_of_its_own() -> None:
+    on_loop, in_thread = Recorder(), Recorder()
+    async with started(on_loop.async_method) as first, started(in_thread.sync_method, name="mine") as second:
+        for item in range(20):
+            first.offer(item)
+            second.offer(item)
+        await until(lambda: len(on_loop.got) == len(in_thread.got) == 20)
+
+    assert on_loop.threads == {threading.current_thread().name}
+    assert in_thread.threads == {"callback mine"}
+
+
+async def test_items_offered_before_the_start_are_delivered() -> None:
+    recorder = Recorder()
+    tap: Tap[int] = Tap(recorder.sync_method)
+    tap.offer(1)
+    tap.start()
+    await until(lambda: recorder.got == [1])
+    await tap.stop()
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_exception_is_logged_once_a_cause_counted_and_the_next_item_called(
+    is_async: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    got: list[int] = []
+
+    def fail(item: int) -> None:
+        got.append(item)
+        if item % 3 == 0:
+            raise KeyError(item)
+        if item % 3 == 1:
+            raise ValueError(f"bad item {item}")
+
+    async def fail_later(item: int) -> None:
+        fail(item)
+
+    async with started(fail_later if is_async else fail, name="mine") as tap:
+        for item in range(300):
+            tap.offer(item)
+        await until(lambda: len(got) == 300)
+        await until(lambda: sum(tap.errors.values()) == 200)
+
+    assert sorted(cause.partition(" at test_callback.py:")[0] for cause in tap.errors) == ["KeyError", "ValueError"]
+    assert sorted(tap.errors.values()) == [100, 100]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert all("callback mine" in record.getMessage() and record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_causes_without_end_are_remembered_within_a_bound(is_async: bool) -> None:
+    errors = [type(f"Error{number}", (Exception,), {}) for number in range(150)]
+
+    def fail(item: int) -> None:
+        raise errors[item](item)
+
+    async def fail_later(item: int) -> None:
+        fail(item)
+
+    async with started(fail_later if is_async else fail) as tap:
+        for item in range(150):
+            tap.offer(item)
+        await until(lambda: sum(tap.errors.values()) == 150)
+
+    assert sum(" at " in cause for cause in tap.errors) == 100
+
+
+async def test_cancelled_error_of_the_callbacks_own_making_does_not_end_it() -> None:
+    got: list[int] = []
+
+    async def waits_for_something_cancelled(item: int) -> None:
+        got.append(item)
+        inner = asyncio.get_running_loop().create_future()
+        inner.cancel()
+        await inner
+
+    async with started(waits_for_something_cancelled) as tap:
+        for item in range(3):
+            tap.offer(item)
+        await until(lambda: len(got) == 3)
+
+    assert sum(tap.errors.values()) == 3
+
+
+async def test_sys_exit_in_a_sync_callback_does_not_end_its_thread() -> None:
+    def leave(_item: int) -> None:
+        raise SystemExit(3)
+
+    async with started(leave) as tap:
+        tap.offer(1)
+        tap.offer(2)
+        await until(lambda: tap.called_total == 2)
+
+    assert sum(tap.errors.values()) == 2
+
+
+async def test_hanging_sync_callback_delays_nobody_and_drops_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    release = threading.Event()
+
+    def hang(_item: int) -> None:
+        release.wait(BOUND_SECONDS)
+
+    recorder = Recorder()
+    hanging: Tap[int] = Tap(hang, name="hanging")
+    hanging.start()
+    async with started(recorder.sync_method) as quick:
+        hanging.offer(-1)
+        await until(lambda: hanging.called_total == 1)
+        for item in range(QUEUE_LIMIT + 500):
+            hanging.offer(item)
+            quick.offer(item)
+            if item % 1_000 == 0:
+                await asyncio.sleep(0.001)
+        await until(lambda: len(recorder.got) == QUEUE_LIMIT + 500)
+
+    assert len(hanging) == QUEUE_LIMIT
+    assert hanging.dropped_total == 500
+    assert [record.getMessage() for record in caplog.records] == [
+        "callback hanging is too slow: its queue of 10000 is full"
+    ]
+    await hanging.stop(patience=0.01)
+    assert hanging.dropped_total == QUEUE_LIMIT + 500
+    release.set()
+    assert hanging._thread is not None
+    await asyncio.to_thread(hanging._thread.join, BOUND_SECONDS)
+    assert hanging.called_total == 1
+
+
+async def test_stop_lets_the_queue_drain() -> None:
+    first, second = Recorder(), Recorder()
+    taps: list[Tap[int]] = [Tap(first.async_method), Tap(second.sync_method)]
+    for tap in taps:
+        tap.start()
+        for item in range(200):
+            tap.offer(item)
+    for tap in taps:
+        await tap.stop()
+
+    assert first.got == second.got == list(range(200))
+    assert [tap.dropped_total for tap in taps] == [0, 0]
+
+
+async def test_stop_cancels_a_waiting_async_callback() -> None:
+    cancelled: list[int] = []
+
+    async def wait(item: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(item)
+
+    tap: Tap[int] = Tap(wait)
+    tap.start()
+    tap.offer(1)
+    tap.offer(2)
+    await until(lambda: tap.called_total == 1)
+    await tap.stop(patience=0.01)
+
+    assert cancelled == [1]
+    assert tap.dropped_total == 1
+
+
+async def test_stop_leaves_a_callback_that_swallows_its_cancellation(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(callback_module, "_CANCEL_SECONDS", 0.01)
+    release = asyncio.Event()
+
+    async def stubborn(_item: int) -> None:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    tap: Tap[int] = Tap(stubborn, name="stubborn")
+    tap.start()
+    tap.offer(1)
+    await until(lambda: tap.called_total == 1)
+    await tap.stop(patience=0.01)
+
+    assert "callback stubborn does not end when cancelled" in caplog.text
+    release.set()
+    assert tap._task is not None
+    await asyncio.wait([tap._task], timeout=BOUND_SECONDS)
+
+
+async def test_stop_ends_what_a_sync_callback_gave_to_be_awaited() -> None:
+    ended: list[int] = []
+
+    async def wait(_prefix: str, item: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(item)
+
+    tap: Tap[int] = Tap(lambda item: wait("p", item))
+    tap.start()
+    tap.offer(1)
+    await until(lambda: tap._handed is not None)
+    await tap.stop(patience=0.01)
+
+    assert ended == [1]
+    assert tap._thread is not None
+    await asyncio.to_thread(tap._thread.join, BOUND_SECONDS)
+    assert not tap._thread.is_alive()
+
+
+async def test_what_is_returned_after_the_stop_is_not_run_and_not_forgotten() -> None:
+    release = threading.Event()
+    ran: list[int] = []
+
+    async def late(item: int) -> None:
+        ran.append(item)
+
+    def slow(item: int) -> Awaitable[None]:
+        release.wait(BOUND_SECONDS)
+        return late(item)
+
+    tap: Tap[int] = Tap(slow)
+    tap.start()
+    tap.offer(1)
+    await until(lambda: tap.called_total == 1)
+    await tap.stop(patience=0.01)
+    release.set()
+    assert tap._thread is not None
+    await asyncio.to_thread(tap._thread.join, BOUND_SECONDS)
+    gc.collect()  # a coroutine never awaited would warn here
+
+    assert ran == []
+    assert sum(tap.errors.values()) == 1
+
+
+async def test_async_callback_that_blocks_the_loop_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    async def block(_item: int) -> None:
+        await asyncio.sleep(0)
+        time.sleep(0.12)
+        await asyncio.sleep(0)
+
+    async with started(block, name="mine") as tap:
+        tap.offer(1)
+        tap.offer(2)
+        await until(lambda: tap.blocked_total == 2)
+
+    assert tap.longest_block_seconds >= 0.12
+    assert len(caplog.records) == 1
+    assert caplog.records[0].getMessage().startswith("async callback mine blocked the event loop for ")
+
+
+async def test_async_callback_that_waits_long_blocks_nothing() -> None:
+    async def wait(_item: int) -> None:
+        await asyncio.sleep(0.11)
+
+    async with started(wait) as tap:
+        tap.offer(1)
+        await until(lambda: tap.called_total == 1)
+
+    assert tap.blocked_total == 0
+
+
+async def test_exceptions_thrown_into_the_awaited_reach_it() -> None:
+    seen: list[str] = []
+
+    async def callback(_item: int) -> None:
+        try:
+            async with asyncio.timeout(0.001):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            seen.append("timeout")
+
+    async with started(callback) as tap:
+        tap.offer(1)
+        await until(lambda: seen == ["timeout"])
+
+    assert sum(tap.errors.values()) == 0
+
+
+async def test_plain_iterator_is_left_when_cancelled() -> None:
+    class Forever:
+        def __await__(self) -> Generator[None, None, None]:
+            return iter(lambda: None, 1)  # type: ignore[return-value]
+
+    async def callback(_item: int) -> None:
+        await Forever()
+
+    tap: Tap[int] = Tap(callback)
+    tap.start()
+    tap.offer(1)
+    await until(lambda: tap.called_total == 1)
+    await tap.stop(patience=0.01)
+
+    assert tap._task is not None
+    assert tap._task.cancelled()
+
+
+@pytest.mark.parametrize(
+    ("callback", "name"),
+    [
+        (Recorder().sync_method, "Recorder.sync_method"),
+        (partial(Recorder().with_prefix, "p"), "Recorder.with_prefix"),
+        (AsyncObject(Recorder()), "AsyncObject"),
+    ],
+    ids=["method", "partial", "object"],
+)
+async def test_callback_is_named_after_its_code(callback: Callable[[int], object], name: str) -> None:
+    assert Tap(callback).name == name
+
+
+async def test_nothing_is_logged_when_all_is_well(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "liqtape")
+    recorder = Recorder()
+    async with started(recorder.sync_method) as tap:
+        tap.offer(1)
+        await until(lambda: recorder.got == [1])
+
+    assert caplog.records == []
