@@ -1,0 +1,254 @@
+import io
+import typing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from liqtape.errors import ConfigurationError
+from liqtape.settings import AlertSettings, RedisSettings, Settings, VenueSettings, load_settings
+
+VENUES = frozenset({"binance", "bybit", "okx", "hyperliquid"})
+SECRET = "s3cret-pa55"
+
+# key -> (text of the environment, what it means)
+VALUES: dict[str, tuple[str, object]] = {
+    "symbols": ("BTCUSDT, 牛来USDT ,", ("BTCUSDT", "牛来USDT")),
+    "enabled": ("false", False),
+    "ws_url": ("wss://127.0.0.1:1/x", "wss://127.0.0.1:1/x"),
+    "rest_url": ("http://127.0.0.1:1", "http://127.0.0.1:1"),
+    "redundancy": ("3", 3),
+    "spot_url": ("wss://127.0.0.1:1/spot", "wss://127.0.0.1:1/spot"),
+    "url": ("redis://127.0.0.1:7000/2", "redis://127.0.0.1:7000/2"),
+    "prefix": ("mine:", "mine:"),
+    "persist": ("true", True),
+    "velocity_10s": ("7.5", 7.5),
+    "acceleration": ("0.5", 0.5),
+}
+
+
+def load(
+    tmp_path: Path, toml: str | bytes | None = None, environ: dict[str, str] | None = None, options: Any = None
+) -> Settings:
+    path = None
+    if toml is not None:
+        path = tmp_path / "liqtape.toml"
+        path.write_bytes(toml.encode() if isinstance(toml, str) else toml)
+    return load_settings(path, environ or {}, options, VENUES)
+
+
+def refusal(tmp_path: Path, *args: Any, **known: Any) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, *args, **known)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def every_key() -> list[tuple[str, ...]]:
+    """The path of every setting there is; a new one fails here until its value is listed above."""
+    paths: list[tuple[str, ...]] = [("venues", "bybit", key) for key in VenueSettings.__struct_fields__]
+    for name, kind in typing.get_type_hints(Settings).items():
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            paths += [(name, key) for key in kind.__struct_fields__]
+        elif name != "venues":
+            paths.append((name,))
+    return paths
+
+
+def value_at(settings: Settings, path: tuple[str, ...]) -> object:
+    value: Any = settings
+    for part in path:
+        value = value[part] if isinstance(value, dict) else getattr(value, part)
+    return value
+
+
+def nested(path: tuple[str, ...], value: object) -> dict[str, Any]:
+    for part in reversed(path):
+        value = {part: value}
+    return typing.cast("dict[str, Any]", value)
+
+
+def test_nothing_given_is_the_default(tmp_path: Path) -> None:
+    assert load(tmp_path) == Settings()
+    assert load(tmp_path, "") == Settings()
+
+
+@pytest.mark.parametrize("path", every_key(), ids=".".join)
+def test_every_key_by_environment(tmp_path: Path, path: tuple[str, ...]) -> None:
+    text, meaning = VALUES[path[-1]]
+
+    settings = load(tmp_path, environ={"LIQTAPE_" + "_".join(path).upper(): text, "HOME": "/"})
+
+    assert value_at(settings, path) == meaning
+    assert value_at(Settings(), path) != meaning
+
+
+@pytest.mark.parametrize("path", every_key(), ids=".".join)
+def test_option_over_environment_over_file_over_default(tmp_path: Path, path: tuple[str, ...]) -> None:
+    text, meaning = VALUES[path[-1]]
+    variable = {"LIQTAPE_" + "_".join(path).upper(): text}
+    listed = list(meaning) if isinstance(meaning, tuple) else meaning
+    others: dict[str, Any] = {
+        "redundancy": 2,
+        "velocity_10s": 1,
+        "acceleration": 3.0,
+        "enabled": True,
+        "persist": False,
+    }
+    other = others.get(
+        path[-1], ["ETHUSDT"] if path[-1] == "symbols" else "http://o" if "rest" in path[-1] else "ws://o"
+    )
+    if path[-1] == "url":
+        other = "off"
+    shown = (
+        f'"{other}"' if isinstance(other, str) else str(other).replace("'", '"').lower().replace("ethusdt", "ETHUSDT")
+    )
+    toml = "\n".join([f"[{'.'.join(path[:-1])}]" if path[:-1] else "", f"{path[-1]} = {shown}"])
+    expected = tuple(other) if isinstance(other, list) else other
+
+    assert value_at(load(tmp_path, toml), path) == expected
+    assert value_at(load(tmp_path, toml, variable), path) == meaning
+    assert value_at(load(tmp_path, toml, variable, nested(path, other)), path) == expected
+    assert value_at(load(tmp_path, toml, options=nested(path, listed)), path) == meaning
+
+
+def test_keys_of_one_section_may_come_from_everywhere(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        '[redis]\nprefix = "f:"\n[venues.bybit]\nredundancy = 2\n[venues.okx]\nenabled = false',
+        {"LIQTAPE_REDIS_PERSIST": "1", "LIQTAPE_VENUES_BYBIT_SYMBOLS": "BTCUSDT"},
+        {"redis": {"url": "off"}, "venues": {"bybit": {"enabled": True}}},
+    )
+
+    assert settings.redis == RedisSettings("off", "f:", persist=True)
+    assert settings.venues["bybit"] == VenueSettings(symbols=("BTCUSDT",), redundancy=2)
+    assert settings.venues["okx"] == VenueSettings(enabled=False)
+    assert settings.venues["binance"] == VenueSettings()
+
+
+def test_merging_leaves_the_options_as_they_were(tmp_path: Path) -> None:
+    options = {"venues": {"bybit": {"redundancy": 2}}}
+
+    load(tmp_path, "[venues.bybit]\nenabled = true", {"LIQTAPE_VENUES_BYBIT_SYMBOLS": "BTCUSDT"}, options)
+
+    assert options == {"venues": {"bybit": {"redundancy": 2}}}
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("sybols = []", ["unknown key sybols", "allowed: symbols, venues, redis"]),
+        ("[redis]\nurk = 1", ["redis", "unknown key urk", "allowed: url, prefix, persist"]),
+        ("[venues.bybit]\nfoo = 1", ["venues.bybit", "unknown key foo", "allowed: enabled, ws_url"]),
+        ("[venues.bibit]", ["unknown venue 'bibit'", "known: binance, bybit, hyperliquid, okx"]),
+        ("venues = 3", ["venues", "expected a section"]),
+        ('redis = "off"', ["redis: expected a section"]),
+        ('symbols = "BTCUSDT"', ["symbols: expected a list"]),
+        ("symbols = [1]", ["symbols[0]: expected text"]),
+        ('symbols = [""]', ["symbols must not contain an empty name"]),
+        ("[redis]\nurl = 5", ["redis.url: expected text"]),
+        ("[redis]\npersist = 1", ["redis.persist: expected true or false"]),
+        ('[redis]\npersist = "true"', ["redis.persist: expected true or false"]),
+        ('[redis]\nurl = "http://x"', ["redis: url must be embedded, off, or begin with redis://"]),
+        ('[venues.bybit]\nredundancy = "2"', ["venues.bybit: redundancy: expected a whole number"]),
+        ("[venues.bybit]\nredundancy = 2.0", ["venues.bybit: redundancy: expected a whole number"]),
+        ("[venues.bybit]\nredundancy = 5", ["venues.bybit: redundancy must be 1 to 4"]),
+        ("[venues.bybit]\nredundancy = 0", ["venues.bybit: redundancy must be 1 to 4"]),
+        ('[venues.bybit]\nws_url = "http://x"', ["venues.bybit: ws_url must begin with ws:// or wss://"]),
+        ('[venues.bybit]\nrest_url = "ws://x"', ["venues.bybit: rest_url must begin with http:// or https://"]),
+        ("[alerts]\nvelocity_10s = 0", ["alerts: velocity_10s and acceleration must be above 0"]),
+        ("[alerts]\nacceleration = nan", ["alerts: velocity_10s and acceleration must be above 0"]),
+        ('[alerts]\nacceleration = "2"', ["alerts.acceleration: expected a number"]),
+    ],
+)
+def test_bad_file_is_refused_with_place_key_and_what_is_allowed(tmp_path: Path, toml: str, said: list[str]) -> None:
+    text = refusal(tmp_path, toml)
+
+    assert text.startswith(f"file {tmp_path / 'liqtape.toml'}: ")
+    for words in said:
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "said"),
+    [
+        ("LIQTAPE_FOO", "1", "environment: LIQTAPE_FOO is not a setting; there are LIQTAPE_SYMBOLS, LIQTAPE_VENUES_"),
+        ("LIQTAPE_VENUES_BYBIT", "1", "environment: LIQTAPE_VENUES_BYBIT is not a setting"),
+        ("LIQTAPE_VENUES", "1", "environment: LIQTAPE_VENUES is not a setting"),
+        ("LIQTAPE_REDIS", "off", "environment: LIQTAPE_REDIS is not a setting"),
+        ("LIQTAPE_VENUES_BYBIT_ENABLED", "perhaps", "LIQTAPE_VENUES_BYBIT_ENABLED: expected true or false"),
+        ("LIQTAPE_VENUES_BYBIT_REDUNDANCY", "two", "LIQTAPE_VENUES_BYBIT_REDUNDANCY: expected a whole number"),
+        ("LIQTAPE_VENUES_BYBIT_REDUNDANCY", "7", "environment: venues.bybit: redundancy must be 1 to 4"),
+        ("LIQTAPE_VENUES_FOO_ENABLED", "1", "environment: venues: unknown venue 'foo'; known: binance"),
+        ("LIQTAPE_ALERTS_VELOCITY_10S", "nan", "environment: alerts: velocity_10s and acceleration must be above 0"),
+        ("LIQTAPE_REDIS_URL", "", "environment: redis: url must be embedded"),
+    ],
+)
+def test_bad_variable_is_refused_with_what_is_wrong(tmp_path: Path, variable: str, text: str, said: str) -> None:
+    assert said in refusal(tmp_path, environ={variable: text})
+
+
+def test_variables_that_are_no_settings_are_left_alone(tmp_path: Path) -> None:
+    environ = {"LIQTAPE_CONFIG": "x.toml", "LIQTAPE_REQUIRE_SERVERS": "1", "PATH": "/bin"}
+
+    assert load(tmp_path, environ=environ) == Settings()
+
+
+def test_bad_option_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path, options={"redis": {"url": None}}).startswith("options: redis.url: expected text")
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        (b"a = 1\nb = \n", "line 2"),
+        (b'a = 1\n\nb = "\xff"\n', "not UTF-8 (at line 3)"),
+        (b"a = 1\na = 2\nb = 3\n", "line 2"),
+    ],
+    ids=["no value", "not UTF-8", "twice"],
+)
+def test_what_is_not_toml_is_refused_with_its_line(tmp_path: Path, toml: bytes, said: str) -> None:
+    text = refusal(tmp_path, toml)
+
+    assert str(tmp_path / "liqtape.toml") in text
+    assert said in text
+
+
+def test_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot read .*absent\.toml: No such file"):
+        load_settings(tmp_path / "absent.toml", {})
+    with pytest.raises(ConfigurationError, match="cannot read"):
+        load_settings(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://:{SECRET}@db.example:6379/1",
+        f"rediss://user:{SECRET}@db.example/1",
+        f"redis://user:x@{SECRET}@db.example/1",
+        f"redis://db.example/1?db=2&password={SECRET}",
+        f"unix://user:{SECRET}@/run/redis.sock?password={SECRET}",
+    ],
+)
+def test_password_is_never_shown(tmp_path: Path, url: str) -> None:
+    settings = load(tmp_path, environ={"LIQTAPE_REDIS_URL": url})
+    out = io.StringIO()
+    Console(file=out, width=200).print(settings, settings.redis)
+
+    assert settings.redis.url == url
+    for text in (repr(settings), str(settings), f"{settings.redis}", out.getvalue()):
+        assert SECRET not in text
+        assert "***" in text
+    assert SECRET not in refusal(tmp_path, environ={"LIQTAPE_REDIS_URL": "http" + url})
+    assert SECRET not in refusal(tmp_path, f'[redis]\nurl = "{url}"\nfoo = 1')
+
+
+def test_symbols_given_as_one_text_are_refused() -> None:
+    with pytest.raises(TypeError, match="list of names"):
+        Settings(symbols="BTCUSDT")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="above 0"):
+        AlertSettings(velocity_10s=float("nan"))
