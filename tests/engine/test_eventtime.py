@@ -130,6 +130,14 @@ def test_few_samples_for_five_seconds_leave_the_wall_clock() -> None:
     assert clock.now_ms(T + 5_100) == T + 5_100
 
 
+def test_events_that_are_no_samples_leave_the_wall_clock_after_five_seconds() -> None:
+    clock = EventClock()
+    clock.reached(T)
+
+    assert clock.now_ms(T + 100) == T
+    assert clock.now_ms(T + 5_100) == T + 5_100
+
+
 def test_event_is_measured_by_the_later_of_event_time_and_our_clock_at_first() -> None:
     clock = EventClock()
     clock.reached(T)

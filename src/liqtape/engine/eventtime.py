@@ -63,7 +63,10 @@ class EventClock:
 
     def now_ms(self, wall_ms: int) -> int:
         """The evaluation time at wall clock `wall_ms`."""
-        if self._skew_ms is None and (self._first_ms is None or wall_ms - self._first_ms < _PATIENCE_MS):
-            return self._latest_ms or wall_ms
+        if self._skew_ms is None:
+            if self._first_ms is None and self._latest_ms:  # accepted without ever being a sample, as wrapped events
+                self._first_ms = wall_ms
+            if self._first_ms is None or wall_ms - self._first_ms < _PATIENCE_MS:
+                return self._latest_ms or wall_ms
         self._latest_ms = max(self._latest_ms, self.at_ms(wall_ms))
         return self._latest_ms
