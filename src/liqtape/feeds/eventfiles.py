@@ -108,7 +108,7 @@ def _read_parquet(file: Path, tape: Tape) -> None:
                 held: dict[str, list[Any]] = batch.to_pydict()
                 for row in zip(*(held.get(name, repeat(None)) for name in schema.columns), strict=False):
                     tape.take(Row(*row))
-    except ArrowException as error:
+    except (ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
         raise ConfigurationError(f"{file}: not a readable Parquet file: {_one_line(error)}") from error
 
 

@@ -44,6 +44,22 @@ class Normalizer:
         """Identities forgotten because there were too many: repeats of those were not noticed."""
         return self._identities.forgotten_total
 
+    def summary(self) -> dict[str, int | dict[str, int]]:
+        """Where the frames and events went, by name."""
+        counts = self.ledger
+        return {
+            "frames": {
+                "liquidation": counts.frames_liquidation,
+                "other_topic": counts.frames_other_topic,
+                "control": counts.frames_control,
+                "undecodable": counts.frames_undecodable,
+            },
+            "events": counts.events_accepted,
+            "duplicates": counts.events_duplicate,
+            "invalid": counts.events_rejected_invalid,
+            "unsized": counts.events_unsized,
+        }
+
     def take(self, frame: bytes) -> list[Liquidation]:
         """The new liquidations of one frame, in its order."""
         accepted: list[Liquidation] = []

@@ -59,6 +59,7 @@ class _NdjsonRows:
     def write(self, rows: Sequence[VelocityMetrics]) -> None:
         self.rows += len(rows)
         self._file.write(self._encode(rows))
+        self._file.flush()  # a slow replay may be followed
 
 
 class _ParquetRows:

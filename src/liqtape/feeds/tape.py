@@ -89,6 +89,16 @@ class Tape:
     def __len__(self) -> int:
         return len(self.times_ms)
 
+    def summary(self) -> dict[str, int | dict[str, int]]:
+        """Where the rows went, by name."""
+        return {
+            "rows": self.rows,
+            "events": len(self),
+            "duplicates": self.duplicates,
+            "unsized": self.unsized,
+            "rejected": dict(sorted(self.rejected.items())),
+        }
+
     def take(self, row: Row) -> None:
         """Add a row as an event, or count why not."""
         self.rows += 1
