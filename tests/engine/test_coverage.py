@@ -1,0 +1,87 @@
+"""The live intervals of one feed."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from liqtape.engine.coverage import Feed
+from liqtape.engine.lane import RETAIN_MS
+
+_CHANGES = st.lists(st.tuples(st.booleans(), st.integers(0, 400_000)), max_size=30)
+
+
+def _feed(changes: list[tuple[bool, int]]) -> Feed:
+    feed = Feed()
+    for up, at in changes:
+        (feed.up if up else feed.down)(at)
+    return feed
+
+
+def _live_ms(changes: list[tuple[bool, int]], start: int, end: int) -> int:
+    """By looking at each stretch between two changes in time order."""
+    edges = sorted({start, end, *(at for _, at in changes if start < at < end)})
+    live = 0
+    for a, b in pairwise(edges):
+        last = [up for up, at in changes if at <= a]
+        live += (b - a) * (bool(last) and last[-1])
+    return live
+
+
+@given(_CHANGES, st.integers(0, 450_000), st.integers(1, 300_000))
+@settings(max_examples=300)
+def test_exposure_is_the_live_part_of_the_window(changes: list[tuple[bool, int]], now: int, width: int) -> None:
+    in_order = sorted(changes, key=lambda change: change[1])
+
+    assert _feed(in_order).exposure_ms(now - width, now) == _live_ms(in_order, now - width, now)
+
+
+@given(_CHANGES, st.integers(0, 450_000), st.integers(1, 300_000))
+@settings(max_examples=300)
+def test_a_clock_that_jumps_never_gives_more_than_the_window(
+    changes: list[tuple[bool, int]], now: int, width: int
+) -> None:
+    feed = _feed(changes)
+
+    assert 0 <= feed.exposure_ms(now - width, now) <= width
+    ended = [moment for interval in feed.ended for moment in interval]
+    assert ended == sorted(ended)
+
+
+def test_repeated_news_changes_nothing() -> None:
+    feed = _feed([(True, 1_000), (True, 5_000), (False, 8_000), (False, 9_000)])
+
+    assert feed.exposure_ms(0, 10_000) == 7_000
+
+
+def test_down_before_any_up_is_not_known() -> None:
+    feed = _feed([(False, 1_000)])
+
+    assert not feed.is_known
+    assert feed.exposure_ms(0, 10_000) == 0
+
+
+@pytest.mark.parametrize("changes", [[(True, 1)], [(True, 1), (False, 2)]], ids=["live", "was live"])
+def test_known_once_up(changes: list[tuple[bool, int]]) -> None:
+    assert _feed(changes).is_known
+
+
+def test_a_feed_that_flaps_for_a_day_stays_small_and_right() -> None:
+    feed = Feed()
+    for second in range(0, 86_400, 2):
+        feed.up(1000 * second)
+        feed.down(1000 * second + 1000)
+
+    assert len(feed.ended) <= 2 * RETAIN_MS // 2_000 + 2
+    for back in (0, 2_000, RETAIN_MS):
+        now = 86_400_000 - back
+        assert feed.exposure_ms(now - 300_000, now) == 150_000
+
+
+def test_forget_keeps_the_newest() -> None:
+    feed = _feed([(True, 0), (False, 1), (True, 2), (False, 3)])
+
+    feed.forget(1_000)
+
+    assert feed.ended == [(2, 3)]

@@ -1,0 +1,108 @@
+"""The rings of one (instrument, venue): sides apart, and the clock seconds a throttled venue printed in."""
+
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from liqtape.engine.lane import HEAD, RETAIN_MS
+from liqtape.engine.ring import Ring, SlotRing
+from liqtape.events import WINDOWS, Side
+
+_T = 1_790_000_000_000
+_SIDES: list[Side | None] = ["long", "short", None]
+
+
+@pytest.mark.parametrize("kind", [Ring, SlotRing])
+def test_each_side_has_its_lane(kind: type[Ring]) -> None:
+    ring = kind()
+    for n, side in enumerate(_SIDES, start=1):
+        for _ in range(n):
+            ring.add(side, _T, 10**n, _T - RETAIN_MS)
+
+    ring.advance(_T, _T - RETAIN_MS)
+
+    assert [(lane.count(1), lane.micro(1)) for lane in (ring.long, ring.short, ring.unsided)] == [
+        (1, 10),
+        (2, 200),
+        (3, 3_000),
+    ]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(_SIDES), st.integers(0, 302_000) | st.integers(0, 3_000)), max_size=80),
+    st.integers(0, 2_000),
+    st.integers(0, 999),
+)
+@settings(max_examples=300)
+def test_taken_seconds_are_the_distinct_ones_of_the_window(
+    prints: list[tuple[Side | None, int]], back: int, phase: int
+) -> None:
+    # Any order, several prints a second (which the venue promised not to send), prints newer than the evaluation.
+    ring, newest = SlotRing(), _T + phase
+    for side, age in prints:
+        if age < RETAIN_MS:
+            ring.add(side, newest - age, 1, newest - RETAIN_MS)
+    now = newest - back
+
+    ring.advance(now, newest - RETAIN_MS)
+
+    for k, seconds in enumerate(WINDOWS, start=1):
+        inside = {
+            (newest - age) // 1000
+            for _, age in prints
+            if age < RETAIN_MS and now - 1000 * seconds < newest - age <= now
+        }
+        assert ring.taken(k, 1000 * seconds, now) == len(inside)
+
+
+def test_taken_seconds_stay_right_over_an_hour_of_prints() -> None:
+    ring = SlotRing()
+    times = [_T + 700 * i for i in range(5_000)]
+    for at in times:
+        ring.add("long", at, 1, at - RETAIN_MS)
+        ring.advance(at, at - RETAIN_MS)
+        assert len(ring.seconds) <= 2 * RETAIN_MS // 1000
+        if at % 7 == 0:
+            expected = {t // 1000 for t in times if at - 300_000 < t <= at}
+            assert ring.taken(4, 300_000, at) == len(expected)
+
+
+def test_late_prints_do_not_pile_up_seconds() -> None:
+    ring = SlotRing()
+    for minute in range(60):
+        newest = _T + 60_000 * minute
+        ring.add("long", newest, 1, newest - RETAIN_MS)
+        for late in range(1, 302):
+            ring.add("short", newest - 1000 * late, 1, newest - RETAIN_MS)
+
+    assert list(ring.seconds) == sorted(set(ring.seconds))
+    assert len(ring.seconds) <= 3 * RETAIN_MS // 1000
+
+
+@pytest.mark.parametrize("kind", [Ring, SlotRing])
+def test_memory_returns_by_evaluation_alone(kind: type[Ring]) -> None:
+    ring = kind()
+    for _ in range(20_000):
+        ring.add("long", _T, 1, _T - RETAIN_MS)
+    ring.advance(_T, _T - RETAIN_MS)
+    assert ring.long.count(1) == 20_000
+
+    ring.advance(_T + RETAIN_MS, _T)
+
+    assert len(ring.long) == 0
+    assert sys.getsizeof(ring.long.times) + sys.getsizeof(ring.long.micro_sums) < 1_000
+    assert ring.long.at[HEAD] == 0
+
+
+def test_an_evaluation_ahead_of_the_horizon_forgets_nothing_that_may_be_asked_again() -> None:
+    ring = Ring()
+    for i in range(1_000):
+        ring.add("long", _T + i, 1, _T + i - RETAIN_MS)
+
+    ring.advance(_T + 10 * 365 * 86_400_000, _T + 999 - RETAIN_MS)  # ten years of silence
+    assert ring.long.count(4) == 0
+
+    ring.advance(_T + 999, _T + 999 - RETAIN_MS)
+    assert (ring.long.count(1), ring.long.micro(4), ring.long.moment) == (1_000, 1_000, sum(range(_T, _T + 1_000)))
