@@ -55,7 +55,8 @@ instrument_sources = (
 )
 
 _TOPIC = "allLiquidation."
-_LENGTH_LIMIT = 21_000  # characters of all topics of one connection
+_LENGTH_LIMIT = 21_000  # characters of all topics of one connection, counted here as the JSON list they are sent in
+_PUNCTUATION = 3
 _SIDE: dict[str, Side] = {"Buy": "long", "Sell": "short"}  # POSITION side
 _INVERSE = re.compile(r"[A-Z0-9]+USD([FGHJKMNQUVXZ]\d\d)?$")
 _QUARTER_CODE = re.compile(r"USD[FGHJKMNQUVXZ]\d\d$")
@@ -112,13 +113,13 @@ def endpoints(symbols: Sequence[str]) -> list[Endpoint]:
 def _connections(category: str, symbols: Sequence[str], canary: str, silence_limit: float) -> list[Endpoint]:
     runs: list[list[str]] = []
     length = _LENGTH_LIMIT
-    for symbol in symbols:
+    for symbol in dict.fromkeys(symbols):
         topic = _TOPIC + symbol
-        if length + len(topic) > _LENGTH_LIMIT:
+        if length + len(topic) + _PUNCTUATION > _LENGTH_LIMIT:
             runs.append([canary])
-            length = len(canary)
+            length = len(canary) + 2 * _PUNCTUATION
         runs[-1].append(topic)
-        length += len(topic)
+        length += len(topic) + _PUNCTUATION
     return [Endpoint(f"{ws_url}/v5/public/{category}", tuple(run), silence_limit, canary) for run in runs]
 
 
