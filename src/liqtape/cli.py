@@ -17,6 +17,7 @@ import typer
 
 from liqtape import __version__
 from liqtape.errors import ConfigurationError, DecodeError, LiqtapeError
+from liqtape.live import demo, run
 from liqtape.venues import VENUES
 from liqtape.venues.base import Venue
 
@@ -375,3 +376,7 @@ def _sent(simulator: "Simulator") -> dict[str, Any]:
     return {
         venue: dict(counts) | {"distinct_liquidations": len(ledger.distinct(venue))} for venue, counts in sent.items()
     }
+
+
+app.command()(run)
+app.command()(demo)

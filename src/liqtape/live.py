@@ -5,18 +5,17 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import msgspec
 import typer
 
-from liqtape.demo import DemoSummary
-from liqtape.demo import demo as run_demo
 from liqtape.errors import ConfigurationError
-from liqtape.service import StopSignals, watch
 from liqtape.settings import Settings, load_settings
-from liqtape.tracker import Tracker
 from liqtape.venues import VENUES
+
+if TYPE_CHECKING:  # the service is imported by the commands that run it
+    from liqtape.demo import DemoSummary
 
 __all__ = ["demo", "run"]
 
@@ -65,6 +64,9 @@ def _options(venue: Sequence[str] | None, symbol: Sequence[str] | None, redis: s
 
 
 async def _run(settings: Settings, out: TextIO) -> int:
+    from liqtape.service import StopSignals, watch
+    from liqtape.tracker import Tracker
+
     with StopSignals().installed() as stop:
         async with Tracker(settings) as tracker:
             await watch(tracker, stop, None, out=out)
@@ -79,6 +81,8 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,  # noqa: FBT002 - an option
 ) -> int:
     """The same system against the built-in venues: no network, nothing kept; checks itself at the end."""
+    from liqtape.demo import demo as run_demo
+
     try:
         summary, signalled = asyncio.run(
             run_demo(scenario, seconds, seed, speed, sys.stderr if as_json else sys.stdout)
@@ -94,7 +98,7 @@ def demo(
     return 1 if summary.differences else 0
 
 
-def _spoken(summary: DemoSummary) -> list[str]:
+def _spoken(summary: "DemoSummary") -> list[str]:
     ledger = summary.ledger
     sent = ", ".join(f"{venue} {count:,}" for venue, count in summary.venues.items())
     rejected = sum(count for name, count in ledger.items() if name.startswith("events_rejected"))

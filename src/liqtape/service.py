@@ -102,7 +102,7 @@ async def _lines(
 
     def say(lines: Sequence[str]) -> None:
         if lines:
-            print("\n".join(lines), file=out, flush=True)  # noqa: T201 - the result of the command
+            print("\n".join(lines), file=out, flush=True)
 
     def say_alert(alert: Alert) -> None:
         say([f"alert {alert_line(alert)}"])
