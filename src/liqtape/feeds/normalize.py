@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from liqtape.events import SCHEMA, Event, Invalid, Liquidation, RawLiquidation
+from liqtape.events import SCHEMA, Invalid, Liquidation, RawLiquidation
 from liqtape.identity import Identities, identity
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
@@ -64,7 +64,7 @@ class Normalizer:
         """The new liquidations of one frame, in its order."""
         accepted: list[Liquidation] = []
         ledger = self.ledger
-        for event in self._received(frame):
+        for event in self._session.received(frame, None, 0.0):
             if isinstance(event, RawLiquidation):
                 ledger.events_decoded += 1
                 key = identity(event)
@@ -82,18 +82,8 @@ class Normalizer:
             elif isinstance(event, Invalid):
                 ledger.events_decoded += 1
                 ledger.events_rejected_invalid += 1
+        self._session.take_outgoing()
         return accepted
-
-    def _received(self, frame: bytes) -> list[Event]:
-        session = self._session
-        try:
-            return session.received(frame, None, 0.0)
-        except (UnicodeDecodeError, RecursionError) as error:  # msgspec raises these beside its own error
-            session.ledger.frames_undecodable += 1
-            session.samples.append((f"{session.venue.name}: {error}", frame[:500]))
-            return []
-        finally:
-            session.take_outgoing()
 
     def lines(self, source: Iterable[bytes]) -> Iterator[bytes]:
         """The new liquidations of all frames as NDJSON lines; the first undecodable frames are named in the log."""
