@@ -1,0 +1,433 @@
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from liqtape.engine import VelocityEngine
+from liqtape.errors import ListingError
+from liqtape.events import Event, VenueHealth
+from liqtape.feeds import venuefeed
+from liqtape.feeds.connection import State, Status
+from liqtape.feeds.listing import PartialListing
+from liqtape.feeds.venuefeed import VenueFeed
+from liqtape.instruments import Contract, Instruments
+from liqtape.ledger import Ledger
+from liqtape.settings import VenueSettings
+from liqtape.venues import bybit
+from liqtape.venues.base import Endpoint
+
+BOUND_SECONDS = 10.0
+T = 1_790_000_000_000
+
+
+class FakeConnection:
+    """A connection whose life the test tells."""
+
+    def __init__(self, venue: Any, endpoint: Endpoint, **known: Any) -> None:
+        self.venue = venue
+        self.endpoint = endpoint
+        self.ledger: Ledger = known["ledger"]
+        self.reconnects = 0
+        self.last_data_age: float | None = None
+        self.session = SimpleNamespace(refused={})
+        self.status = Status("connecting", T)
+        self.stops = 0
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+        self._on_events: Callable[[list[Event]], None] = known["on_events"]
+        self._on_state: Callable[[Any, Status], None] = known["on_state"]
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        self.tell("connecting")
+        await self._ended.wait()
+        self.tell("stopped", down_ms=T + 900 if self.status.state == "live" else None)
+
+    async def stop(self) -> None:
+        self.stops += 1
+        await self.may_end.wait()
+        self._ended.set()
+
+    def tell(self, state: State, at_ms: int = T, **known: Any) -> None:
+        self.status = Status(state, at_ms, **known)
+        self._on_state(self, self.status)
+
+    def receive(self, events: list[Event]) -> None:
+        self._on_events(events)
+
+
+class Listings:
+    """What the REST interface answers, call by call; the last answer stays."""
+
+    def __init__(self, *answers: Sequence[str] | Exception) -> None:
+        self.answers = list(answers)
+        self.calls = 0
+
+    async def __call__(self, venue: Any, _url: str | None, _session: aiohttp.ClientSession) -> list[Contract]:
+        self.calls += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return [contract(symbol, venue.name) for symbol in answer]
+
+
+class Told(list[tuple[str, int]]):
+    """What the feed said of its ups and downs."""
+
+    def up(self, venue: str, at_ms: int) -> None:
+        assert venue == "toy"
+        self.append(("up", at_ms))
+
+    def down(self, venue: str, at_ms: int) -> None:
+        assert venue == "toy"
+        self.append(("down", at_ms))
+
+
+def contract(symbol: str, venue: str = "toy") -> Contract:
+    return Contract(venue, symbol, symbol.replace("-", ""))
+
+
+def toy(**known: Any) -> Any:
+    """A venue with one endpoint for each symbol."""
+
+    def endpoints(symbols: Sequence[str]) -> list[Endpoint]:
+        return [Endpoint(f"wss://toy.example/{symbol}", (symbol,), 10.0) for symbol in symbols]
+
+    facts = {"name": "toy", "ws_url": "wss://toy.example", "listing_needed": True, "bundled_symbols": ("A-X",)}
+    return SimpleNamespace(**(facts | {"endpoints": endpoints} | known))
+
+
+class Rig:
+    def __init__(self, venue: Any = None, wanted: Iterable[str] = (), **settings: Any) -> None:
+        self.told = Told()
+        self.events: list[tuple[list[Event], Ledger]] = []
+        self.listed: list[str] = []
+        self.feed = VenueFeed(
+            toy() if venue is None else venue,
+            VenueSettings(**settings),
+            Instruments(lambda venue, symbol: contract(symbol, venue)),
+            wanted=tuple(wanted),
+            on_events=lambda events, ledger: self.events.append((events, ledger)),
+            on_up=self.told.up,
+            on_down=self.told.down,
+            on_listed=lambda contracts: self.listed.extend(c.symbol for c in contracts),
+        )
+
+    def connection(self, symbol: str, number: int = 0) -> Any:
+        return [c for c in self.feed.connections if c.endpoint.topics == (symbol,)][number]
+
+    @property
+    def health(self) -> VenueHealth:
+        return self.feed.health(VelocityEngine(), T)
+
+    @property
+    def total(self) -> Ledger:
+        return sum((ledger for _, ledger in self.feed.ledgers()), Ledger())
+
+
+@asynccontextmanager
+async def running(rig: Rig) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(rig.feed.run())
+    try:
+        yield task
+    finally:
+        await rig.feed.stop()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(BOUND_SECONDS):
+        while not true():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def listings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Listings]:
+    monkeypatch.setattr(venuefeed, "Connection", FakeConnection)
+
+    def use(*answers: Sequence[str] | Exception, retry: float = 60.0, reload: float = 60.0) -> Listings:
+        made = Listings(*answers)
+        monkeypatch.setattr(venuefeed, "fetch_contracts", made)
+        monkeypatch.setattr(venuefeed, "_RETRY_SECONDS", retry)
+        monkeypatch.setattr(venuefeed, "_RELOAD_SECONDS", reload)
+        return made
+
+    return use
+
+
+Use = Callable[..., Listings]
+
+
+def topics(rig: Rig) -> list[str]:
+    return sorted(topic for connection in rig.feed.connections for topic in connection.endpoint.topics)
+
+
+async def test_connects_what_the_venue_lists_and_says_what_it_lists(listings: Use) -> None:
+    listings(["A-X", "B-X"])
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: bool(rig.feed.connections))
+
+    assert topics(rig) == ["A-X", "B-X"]
+    assert rig.listed == ["A-X", "B-X"]
+
+
+@pytest.mark.parametrize("wanted", ["BX", "B-X"], ids=["ours", "the venue's"])
+async def test_only_wanted_symbols_are_subscribed_in_either_spelling(listings: Use, wanted: str) -> None:
+    listings(["A-X", "B-X"])
+    rig = Rig(wanted=[wanted])
+    async with running(rig):
+        await until(lambda: bool(rig.feed.connections))
+
+    assert topics(rig) == ["B-X"]
+    assert rig.listed == ["B-X"]
+
+
+async def test_venue_without_need_of_a_list_connects_at_once(listings: Use) -> None:
+    listings(ListingError("toy: no answer"))
+    rig = Rig(toy(listing_needed=False))
+    rig.feed._load = lambda _: asyncio.sleep(3_600)  # type: ignore[assignment,method-assign]
+    async with running(rig):
+        await until(lambda: bool(rig.feed.connections))
+
+
+async def test_nothing_wanted_here_is_idle_and_said_so(listings: Use) -> None:
+    listings(["A-X"])
+    rig = Rig(wanted=["NOWHERE"])
+    assert rig.health.state == "starting"
+    async with running(rig):
+        await until(lambda: rig.health.state == "idle")
+
+    assert rig.health.detail == "no symbol of the settings is listed here"
+    assert rig.told == []
+
+
+async def test_without_a_list_the_bundled_symbols_are_used_said_and_extended_later(
+    listings: Use, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "liqtape.feeds.venuefeed")
+    gone = ListingError("toy: HTTP 403")
+    made = listings(gone, gone, ["A-X", "B-X"], retry=0.01)
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: bool(rig.feed.connections))
+        assert topics(rig) == ["A-X"]
+        assert rig.health.detail == "list of instruments not loaded, the bundled one is used"
+        first = rig.connection("A-X")
+
+        await until(lambda: len(rig.feed.connections) == 2)
+        assert topics(rig) == ["A-X", "B-X"]
+        assert rig.connection("A-X") is first
+        assert rig.health.detail == ""
+
+    assert made.calls == 3
+    assert [(record.levelname, record.getMessage()[:50]) for record in caplog.records] == [
+        ("WARNING", "toy: HTTP 403: going on with the bundled table; ne"),
+        ("INFO", "toy: list of instruments loaded at last, 2 contrac"),
+    ]
+
+
+async def test_half_a_list_does_not_hide_the_bundled_other_half(listings: Use) -> None:
+    listings(PartialListing("toy: inverse: HTTP 500", [contract("B-X")]))
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: bool(rig.feed.connections))
+
+    assert topics(rig) == ["A-X", "B-X"]
+    assert rig.feed.listing_error == "toy: inverse: HTTP 500"
+
+
+async def test_failing_reload_changes_no_subscription(listings: Use) -> None:
+    made = listings(["B-X"], ListingError("toy: HTTP 500"), retry=0.001, reload=0.001)
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: made.calls > 3)
+        assert topics(rig) == ["B-X"]
+        assert rig.connection("B-X").stops == 0
+
+
+async def test_redundant_connections_are_made(listings: Use) -> None:
+    listings(["A-X"])
+    rig = Rig(redundancy=3)
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 3)
+
+    assert topics(rig) == ["A-X"] * 3
+
+
+async def test_configured_address_replaces_the_venues(listings: Use) -> None:
+    listings(["A-X"])
+    rig = Rig(ws_url="ws://127.0.0.1:1/toy/")
+    async with running(rig):
+        await until(lambda: bool(rig.feed.connections))
+
+    assert rig.feed.connections[0].endpoint.url == "ws://127.0.0.1:1/toy/A-X"
+
+
+async def test_venue_is_up_when_its_last_endpoint_is_and_down_from_the_last_data(listings: Use) -> None:
+    listings(["A-X", "B-X"])
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 2)
+        a, b = rig.connection("A-X"), rig.connection("B-X")
+        a.tell("live", T + 10, up_ms=T + 5)
+        assert rig.told == []
+        b.tell("live", T + 30, up_ms=T + 20)
+        assert rig.told == [("up", T + 20)]
+
+        a.tell("stalled", T + 90, down_ms=T + 60)
+        a.tell("waiting", T + 90)
+        b.tell("waiting", T + 95, down_ms=T + 80)
+        assert rig.told == [("up", T + 20), ("down", T + 60)]
+
+        a.tell("live", T + 120, up_ms=T + 110)
+        b.tell("live", T + 140, up_ms=T + 130)
+        assert rig.told[2:] == [("up", T + 130)]
+
+
+async def test_redundant_connection_carries_the_venue_while_the_other_is_away(listings: Use) -> None:
+    listings(["A-X"])
+    rig = Rig(redundancy=2)
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 2)
+        first, second = rig.connection("A-X", 0), rig.connection("A-X", 1)
+        first.tell("live", T, up_ms=T)
+        second.tell("live", T + 10, up_ms=T + 10)
+        first.tell("waiting", T + 50, down_ms=T + 40)
+        assert rig.told == [("up", T)]
+
+        second.tell("waiting", T + 60, down_ms=T + 55)
+        assert rig.told == [("up", T), ("down", T + 55)]
+
+
+async def test_new_endpoint_that_is_not_live_yet_is_a_gap(listings: Use) -> None:
+    listings(["A-X"], ["A-X", "B-X"], reload=0.02)
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 1)
+        rig.connection("A-X").tell("live", T, up_ms=T)
+        await until(lambda: len(rig.told) == 2)
+        rig.connection("B-X").tell("live", T + 70, up_ms=T + 60)
+
+        assert rig.told == [("up", T), ("down", T), ("up", T + 60)]
+
+
+async def test_worst_connection_is_the_state_of_the_venue(listings: Use) -> None:
+    listings(["A-X", "B-X"])
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 2)
+        a, b = rig.connection("A-X"), rig.connection("B-X")
+        a.last_data_age, b.last_data_age = 3.0, 0.5
+        a.reconnects, b.reconnects = 1, 4
+        b.session.refused = {"B-X": "unknown"}
+        a.tell("live", T, up_ms=T)
+        b.tell("stalled", T, cause="stalled", reason="no data for 10 s")
+
+        health = rig.health
+        assert (health.state, health.last_data_age_s, health.reconnects) == ("stalled", 0.5, 5)
+        assert health.detail == "no data for 10 s; 1 topics refused"
+
+
+async def test_events_come_with_the_ledger_of_their_connection(listings: Use) -> None:
+    listings(["A-X", "B-X"])
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 2)
+        for symbol in ("A-X", "B-X"):
+            rig.connection(symbol).receive([])
+
+    assert [ledger for _, ledger in rig.events] == [rig.connection(s).ledger for s in ("A-X", "B-X")]
+    assert rig.events[0][1] is not rig.events[1][1]
+
+
+async def test_ledger_of_a_retired_connection_is_counted_once_at_every_moment(
+    listings: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listings(["A-X", "B-X"], ["B-X"], reload=0.02)
+    venue = toy(bundled_symbols=())
+    rig = Rig(venue)
+    listed = ["A-X", "B-X"]
+    monkeypatch.setattr(rig.feed._instruments, "listed", lambda _: listed)
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 2)
+        retired = rig.connection("A-X")
+        retired.reconnects = 7
+        retired.ledger.frames_received = retired.ledger.frames_control = 5
+        retired.ledger.events_decoded = 3
+        retired.ledger.events_accepted, retired.ledger.events_pending = 2, 1
+        retired.may_end.clear()
+        listed = ["B-X"]
+
+        await until(lambda: retired.stops == 1)
+        assert (rig.total.frames_received, rig.total.events_decoded) == (5, 3)
+        assert any(name.startswith("toy /A-X") for name, _ in rig.feed.ledgers())
+
+        retired.may_end.set()
+        await until(lambda: not rig.feed._leaving)
+        assert (rig.total.frames_received, rig.total.events_decoded) == (5, 3)
+        assert not any(name.startswith("toy /A-X") for name, _ in rig.feed.ledgers())
+        assert rig.health.reconnects == 7
+
+        retired.ledger.events_pending -= 1  # time reached the held event long after its connection
+        retired.ledger.events_accepted += 1
+        assert (rig.total.events_accepted, rig.total.events_pending) == (3, 0)
+        assert rig.total.balanced()
+
+        late = rig.connection("B-X")
+        late.ledger.frames_received = late.ledger.frames_control = 2
+        listed = []
+        await until(lambda: not rig.feed.connections and not rig.feed._leaving)
+        assert (rig.total.frames_received, rig.total.events_accepted) == (7, 3)
+        assert rig.feed._unsettled == []
+
+
+async def test_stop_closes_everything_and_nothing_begins_afterwards(listings: Use) -> None:
+    made = listings(["A-X"], ["A-X", "B-X"])
+    rig = Rig()
+    async with running(rig) as task:
+        await until(lambda: len(rig.feed.connections) == 1)
+        await rig.feed.stop()
+        rig.feed._connect()
+        await rig.feed.stop()
+
+        assert topics(rig) == ["A-X"]
+        assert rig.connection("A-X").status.state == "stopped"
+        assert not task.done()
+    assert made.calls == 1
+    assert [t for t in asyncio.all_tasks() if t is not asyncio.current_task()] == []
+
+
+async def test_list_is_fetched_over_tls_with_the_given_trust(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        inverse = request.query["category"] == "inverse"
+        listed = {"symbol": "BTCUSD" if inverse else "XUSDT", "status": "Trading", "deliveryTime": "0"}
+        listed["contractType"] = "InversePerpetual" if inverse else "LinearPerpetual"
+        return web.json_response({"retCode": 0, "result": {"list": [listed], "nextPageCursor": ""}})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_tls)
+    await site.start()
+    rig = Rig(bybit, rest_url=f"https://127.0.0.1:{runner.addresses[0][1]}", ws_url="ws://127.0.0.1:9")
+    rig.feed._ssl_context = client_tls
+    rig.feed._on_down = rig.feed._on_up = lambda _venue, _ms: None
+    try:
+        async with running(rig):
+            await until(lambda: bool(rig.feed.connections))
+            assert rig.feed.listing_error is None
+    finally:
+        await runner.cleanup()
+    assert sorted(rig.listed) == ["BTCUSD", "XUSDT"]
