@@ -138,6 +138,8 @@ async def running(rig: Rig) -> AsyncIterator[asyncio.Task[None]]:
     try:
         yield task
     finally:
+        for connection in rig.feed._leaving:
+            connection.may_end.set()  # type: ignore[attr-defined]
         await rig.feed.stop()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
