@@ -97,7 +97,7 @@ class VenueFeed:
             self.venue.name,
             state,
             self._since_ms,
-            min((age for age in ages if age is not None), default=None),
+            min((round(age, 3) for age in ages if age is not None), default=None),
             self._past_reconnects + sum(connection.reconnects for connection in self.connections),
             engine.coverage(self.venue.name, now_ms),
             self._detail(),
