@@ -13,14 +13,14 @@ from benchmarks.frames import FRAMES, bybit_batch
 from benchmarks.measure import Case, Figure, Scale, cpu_rounds, figure, ratio
 from liqtape.events import RawLiquidation
 from liqtape.identity import Identities, identity
-from liqtape.instruments import Contract, Instruments
+from liqtape.instruments import Instruments
 from liqtape.venues import VENUES
 from liqtape.venues.base import Venue
 
 _FRAMES = 2_000
 _BATCH = 20
 _EVENT_MS = 1_790_000_000_000
-_ALL = "+ identity"
+_SIZED = "+ size and USD"
 
 
 def run(scale: Scale) -> list[Figure]:
@@ -36,6 +36,7 @@ def run(scale: Scale) -> list[Figure]:
 
 
 def _figures(label: str, venue: Venue, frames: Sequence[bytes], at_least: float, rounds: int) -> list[Figure]:
+    _check(venue, frames[0])
     texts = [frame.decode() for frame in frames]
     cases = {step: Case(work, lambda: frames, len(frames)) for step, work in _steps(venue).items()}
     cases["json.loads"] = Case(_loads, lambda: texts, len(frames))
@@ -45,7 +46,7 @@ def _figures(label: str, venue: Venue, frames: Sequence[bytes], at_least: float,
     for step, took in spent.items():
         values = ratio(alone, took)
         measured = f"{median(took):.0f} ns a frame of {len(frames[0])} bytes, json.loads {median(alone):.0f} ns"
-        target = at_least if step == _ALL else None
+        target = at_least if step == _SIZED else None
         figures.append(figure(f"{label}: {step}", values, "x faster", measured, at_least=target))
     return figures
 
@@ -81,15 +82,17 @@ def _identified(venue: Venue, table: Instruments, frames: Sequence[bytes]) -> No
 
 
 def _steps(venue: Venue) -> dict[str, Callable[[Sequence[bytes]], None]]:
-    table = Instruments(lambda _, symbol: _known(venue.spell(symbol)))
+    table = Instruments(lambda _, symbol: venue.spell(symbol))
     return {
         "decode": partial(_decoded, venue),
-        "+ size and USD": partial(_sized, venue, table),
-        _ALL: partial(_identified, venue, table),
+        _SIZED: partial(_sized, venue, table),
+        "+ identity": partial(_identified, venue, table),
     }
 
 
-def _known(contract: Contract) -> Contract:
-    if contract.unit_value is None:
-        raise ValueError(f"{contract.symbol}: without a size the sizing would not be measured")
-    return contract
+def _check(venue: Venue, frame: bytes) -> None:
+    """An event without its size would make the sizing look cheap."""
+    table = Instruments(lambda _, symbol: venue.spell(symbol))
+    for event in venue.decode(frame, _EVENT_MS):
+        if not isinstance(event, RawLiquidation) or table.sized(event, "").notional_usd is None:
+            raise RuntimeError(f"{venue.name}: not the whole way is measured: {event}")
