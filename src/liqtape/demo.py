@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from liqtape.events import WINDOWS, VelocityMetrics
 from liqtape.service import StopSignals, watch
-from liqtape.settings import Settings, VenueSettings
+from liqtape.settings import PriceSettings, Settings, VenueSettings
 from liqtape.simulator import Recount, Simulator, recount
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.tracker import Tracker
@@ -69,7 +69,8 @@ def _settings(simulator: Simulator) -> Settings:
     venues = {
         name: VenueSettings(ws_url=simulator.ws_url(name), rest_url=simulator.rest_url(name)) for name in DIALECTS
     }
-    return Settings(venues=venues)
+    # Without an address of its own the price would look for its spot host on the network.
+    return Settings(venues=venues, price=PriceSettings(spot_url=simulator.ws_url("binance")))
 
 
 def _note(scenario: str) -> str:

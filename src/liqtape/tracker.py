@@ -124,10 +124,10 @@ class Tracker:
             return
         self._started, self._ended = False, True
         try:
-            await asyncio.gather(self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
-            for task in self._tasks:
+            for task in self._tasks:  # first, so that nothing is connected again
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
             await asyncio.gather(self._flush(), *(tap.stop() for tap in self.callbacks))
         finally:
             for task in (*self._tasks, *self._publishing):
