@@ -4,6 +4,7 @@ A venue states what one unit of its size is worth; where it has not (yet), the e
 `notional_usd` are None and nothing is guessed.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from fractions import Fraction
@@ -96,7 +97,10 @@ class Instruments:
         return contract
 
     def sized(self, raw: RawLiquidation, identity: str) -> Liquidation:
-        """The event in base coins and USD; both None when it counts contracts of unknown size."""
+        """The event in base coins and USD; both None when it counts contracts of unknown size.
+
+        Raises ArithmeticError or ValueError where price and size, against all venues' rules, give no finite number.
+        """
         contract = self.contract(raw.venue, raw.symbol)
         price, size = raw.price, raw.size
         quantity: float | None
@@ -111,6 +115,8 @@ class Instruments:
             # Decimals here, so that 0.0123456 / 1000 prints as a person would write it.
             price = float(Decimal(repr(price)) / contract.factor)
             quantity = None if quantity is None else float(Decimal(repr(quantity)) * contract.factor)
+        if quantity is not None and not 0 < quantity < math.inf:
+            raise OverflowError(f"{raw.venue} {raw.symbol}: no finite quantity of {raw.size!r} at {raw.price!r}")
         return Liquidation(
             raw.venue,
             contract.instrument,

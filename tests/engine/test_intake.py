@@ -95,6 +95,28 @@ def test_bad_row_is_rejected_and_the_good_rows_stand() -> None:
     assert counts(ledger) == {"decoded": 2, "accepted": 1, "rejected_invalid": 1}
 
 
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"price": 1e200, "size": 1e200},
+        {"price": 1e-200, "size": 1e200, "unit": "usd"},
+        {"price": 1e-200, "size": 1e200, "unit": "contracts", "symbol": "BTCUSD_PERP", "venue": "binance"},
+        {"price": 1.0, "size": 1e308, "symbol": "1000000MOGUSDT"},
+        {"price": float("nan"), "size": 1.0},
+        {"price": 1e300, "size": 1e-300, "unit": "usd"},
+    ],
+    ids=["USD", "quantity", "of contracts", "of a multiplier", "NaN", "quantity of zero"],
+)
+def test_event_without_a_finite_size_is_rejected_and_the_next_stands(known: dict[str, Any]) -> None:
+    made, ledger = intake(), Ledger()
+
+    accepted = made.take([raw(**known), raw()], ledger, T)
+
+    assert counts(ledger) == {"decoded": 2, "accepted": 1, "rejected_invalid": 1}
+    assert [event.notional_usd for event in accepted] == [800.0]
+    assert ledger.balanced()
+
+
 def test_unsized_event_counts_and_adds_no_usd() -> None:
     made, ledger = intake(), Ledger()
 

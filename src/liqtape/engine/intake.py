@@ -73,7 +73,11 @@ class Intake:
         if not identities.is_new(key, raw.event_ms):
             ledger.events_duplicate += 1
             return
-        liquidation = self.instruments.sized(raw, key)
+        try:
+            liquidation = self.instruments.sized(raw, key)
+        except (ArithmeticError, ValueError):  # no venue's decoder lets it through, but events come from others, too
+            ledger.events_rejected_invalid += 1
+            return
         if self.admit(liquidation, ledger, wall_ms):
             accepted.append(liquidation)
 

@@ -71,11 +71,7 @@ class Normalizer:
                 if not self._identities.is_new(key, event.event_ms):
                     ledger.events_duplicate += 1
                     continue
-                try:
-                    liquidation = self._instruments.sized(event, key)
-                except OverflowError:  # price and size are finite, their product is not
-                    ledger.events_rejected_invalid += 1
-                    continue
+                liquidation = self._instruments.sized(event, key)
                 ledger.events_accepted += 1
                 ledger.events_unsized += liquidation.notional_usd is None
                 accepted.append(liquidation)
