@@ -30,7 +30,12 @@ _raws = msgspec.json.Decoder(list[msgspec.Raw])
     ("price", "size", "event_ms", "reason"),
     [
         (1.0, 2.0, _MS, ""),
-        (5e-324, 1.7e308, _MS, ""),
+        (1.1e-18, 9e17, _MS, ""),
+        (9e17, 1.1e-18, _MS, ""),
+        (1e-18, 2.0, _MS, "price"),
+        (1e18, 2.0, _MS, "price"),
+        (1.0, 1e-18, _MS, "size"),
+        (1.0, 1e18, _MS, "size"),
         (0.0, 2.0, _MS, "price"),
         (-0.0, 2.0, _MS, "price"),
         (-1.0, 2.0, _MS, "price"),

@@ -1,6 +1,5 @@
 """What a venue is: constants and pure functions. Bytes in, events out; nothing opens, waits or looks at a clock."""
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -28,6 +27,9 @@ __all__ = [
 
 EARLIEST_MS = 1_262_304_000_000  # 2010: seconds instead of milliseconds are far below
 LATEST_MS = 4_102_444_800_000  # 2100: microseconds are far above
+
+# No price or size of any market is beyond these; their products and quotients are finite.
+_LEAST, _MOST = 1e-18, 1e18
 
 Row_co = TypeVar("Row_co", covariant=True)
 
@@ -147,9 +149,9 @@ def fault(price: float, size: float, event_ms: int) -> str:
     >>> fault(1.0, 2.0, 1_790_000_000_000), fault(1.0, 2.0, 1_790_000_000)
     ('', 'event time')
     """
-    if not 0 < price < math.inf:
+    if not _LEAST < price < _MOST:
         return "price"
-    if not 0 < size < math.inf:
+    if not _LEAST < size < _MOST:
         return "size"
     return "" if EARLIEST_MS <= event_ms < LATEST_MS else "event time"
 
