@@ -6,7 +6,7 @@ A venue states what one unit of its size is worth; where it has not (yet), the e
 
 import math
 from collections.abc import Callable, Iterable
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 
 from msgspec import Struct
@@ -15,6 +15,9 @@ from liqtape.events import Liquidation, RawLiquidation
 from liqtape.money import MICRO, micro_usd
 
 __all__ = ["Contract", "Instruments", "split_multiplier"]
+
+# Our own: what the calling thread's context rounds to is the user's business.
+_DECIMALS = Context(prec=40)
 
 # Coins whose contracts count lots of several coins: an explicit list, because a coin's name may begin with digits
 # (1INCH). Names: fee-group and instrument pages of the venues, as of 2026-11.
@@ -113,8 +116,9 @@ class Instruments:
             quantity, micro = _of_contracts(contract, price, size)
         if contract.factor != 1:
             # Decimals here, so that 0.0123456 / 1000 prints as a person would write it.
-            price = float(Decimal(repr(price)) / contract.factor)
-            quantity = None if quantity is None else float(Decimal(repr(quantity)) * contract.factor)
+            factor = Decimal(contract.factor)
+            price = float(_DECIMALS.divide(Decimal(repr(price)), factor))
+            quantity = None if quantity is None else float(_DECIMALS.multiply(Decimal(repr(quantity)), factor))
         if quantity is not None and not 0 < quantity < math.inf:
             raise OverflowError(f"{raw.venue} {raw.symbol}: no finite quantity of {raw.size!r} at {raw.price!r}")
         return Liquidation(
