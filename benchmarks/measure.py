@@ -39,7 +39,7 @@ class Scale(Struct, frozen=True):
 
 
 FULL = Scale(rounds=7, events=1.0, seconds=1.5)
-QUICK = Scale(rounds=3, events=0.2, seconds=0.3)
+QUICK = Scale(rounds=2, events=0.1, seconds=0.2)
 TINY = Scale(rounds=2, events=0.002, seconds=0.15)
 
 
