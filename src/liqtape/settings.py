@@ -4,7 +4,7 @@ import os
 import re
 import tomllib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,11 +13,21 @@ from msgspec import Struct
 
 from liqtape.errors import ConfigurationError
 
-__all__ = ["AlertSettings", "PriceSettings", "RedisSettings", "Settings", "VenueSettings", "load_settings"]
+__all__ = [
+    "AlertSettings",
+    "PriceSettings",
+    "RedisSettings",
+    "Settings",
+    "VenueSettings",
+    "load_settings",
+    "settings_file",
+    "variables_in",
+]
 
 _PREFIX = "LIQTAPE_"
 _NOT_SETTINGS = frozenset({"LIQTAPE_CONFIG", "LIQTAPE_REQUIRE_SERVERS"})
 _FOUNDING = ("binance", "bybit", "okx", "hyperliquid")
+_LISTS = frozenset({"symbols", "accounts"})  # in the environment separated by commas
 _SECRET = re.compile(r"([?&](?:username|password)=)[^&#]*")
 
 _SPOKEN = (
@@ -34,16 +44,21 @@ Section = TypeVar("Section", bound=Struct)
 
 
 class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """One venue. `ws_url` and `rest_url` replace scheme and host; `symbols` (either spelling) empty means all."""
+    """One venue. `ws_url` and `rest_url` replace scheme and host; `symbols` (either spelling) empty means all.
+
+    `accounts` are those whose fills are watched at a venue without a public channel; empty means its usual ones.
+    """
 
     enabled: bool = True
     ws_url: str | None = None
     rest_url: str | None = None
     symbols: tuple[str, ...] = ()
     redundancy: int = 1
+    accounts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_symbols(self.symbols)
+        _check_names("symbols", self.symbols, "BTCUSDT")
+        _check_names("accounts", self.accounts, "0x...")
         if not 1 <= self.redundancy <= 4:
             raise ValueError("redundancy must be 1 to 4")
         for key, schemes in (("ws_url", ("ws://", "wss://")), ("rest_url", ("http://", "https://"))):
@@ -82,9 +97,13 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """`spot_url` replaces scheme and host of Binance's spot data stream, the first stand-in for the futures price."""
+    """`spot_url` replaces scheme and host of Binance's spot data stream, the first stand-in for the futures price.
+
+    `always` connects for the price also where no enabled venue brings it.
+    """
 
     spot_url: str | None = None
+    always: bool = False
 
     def __post_init__(self) -> None:
         if self.spot_url is not None and not self.spot_url.startswith(("ws://", "wss://")):
@@ -107,14 +126,30 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     price: PriceSettings = PriceSettings()
 
     def __post_init__(self) -> None:
-        _check_symbols(self.symbols)
+        _check_names("symbols", self.symbols, "BTCUSDT")
 
 
-def _check_symbols(symbols: Sequence[str]) -> None:
-    if isinstance(symbols, str):
-        raise TypeError(f"symbols must be a list of names, as in ['{symbols}']")
-    if not all(symbols):
-        raise ValueError("symbols must not contain an empty name")
+def _check_names(what: str, names: Sequence[str], example: str) -> None:
+    if isinstance(names, str):
+        raise TypeError(f"{what} must be a list of names, as in ['{names or example}']")
+    if not all(names):
+        raise ValueError(f"{what} must not contain an empty name")
+
+
+def settings_file(named: Path | None, environ: Mapping[str, str] | None = None) -> Path | None:
+    """The named file, else that of LIQTAPE_CONFIG, else `liqtape.toml` in this folder if there is one."""
+    if named is not None:
+        return named
+    if variable := (os.environ if environ is None else environ).get("LIQTAPE_CONFIG"):
+        return Path(variable)
+    usual = Path("liqtape.toml")
+    return usual if usual.exists() else None
+
+
+def variables_in(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Names, never values, of the environment's variables that are settings."""
+    names = os.environ if environ is None else environ
+    return sorted(name for name in names if name.startswith(_PREFIX) and name not in _NOT_SETTINGS)
 
 
 def load_settings(
@@ -122,17 +157,31 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
     known_venues: frozenset[str] | None = None,
+    watch: Callable[[str, Sequence[str]], object] | None = None,
 ) -> Settings:
     """Settings of a file, the environment (`LIQTAPE_REDIS_URL`, `LIQTAPE_VENUES_BYBIT_ENABLED`) and options.
 
-    `options` has the nesting of the file. Raises ConfigurationError naming place, key and what is allowed.
+    `options` has the nesting of the file. `watch` is called with a venue and its configured accounts, and raises where
+    it cannot watch them. Raises ConfigurationError naming place, key and what is allowed.
     """
     tree: dict[str, Any] = {}
-    if path is not None:
-        _merge(tree, _checked(_read(path), f"file {path}", known_venues))
-    _merge(tree, _checked(_of_environment(os.environ if environ is None else environ), "environment", known_venues))
-    _merge(tree, _checked(options or {}, "options", known_venues))
+    given: list[tuple[str, Mapping[str, Any]]] = [] if path is None else [(f"file {path}", _read(path))]
+    given.append(("environment", _of_environment(os.environ if environ is None else environ)))
+    given.append(("options", options or {}))
+    for place, own in given:
+        # Each by itself first, so that an error names its place.
+        _check_accounts(_settings(own, place, known_venues), place, watch)
+        _merge(tree, own)
     return _settings(tree, "settings", known_venues)
+
+
+def _check_accounts(settings: Settings, place: str, watch: Callable[[str, Sequence[str]], object] | None) -> None:
+    for venue, own in settings.venues.items():
+        if own.accounts and watch is not None:
+            try:
+                watch(venue, own.accounts)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{place}: venues.{venue}: accounts: {error}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -147,12 +196,6 @@ def _read(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(f"{path} is not valid TOML: not UTF-8 (at line {line})") from error
-
-
-def _checked(tree: Mapping[str, Any], place: str, known_venues: frozenset[str] | None) -> Mapping[str, Any]:
-    """The tree itself, after a trial that names `place` in its error."""
-    _settings(tree, place, known_venues)
-    return tree
 
 
 def _settings(tree: Mapping[str, Any], place: str, known_venues: frozenset[str] | None) -> Settings:
@@ -218,7 +261,7 @@ def _of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _value(variable: str, path: Sequence[str], text: str) -> Any:
-    if path[-1] == "symbols":
+    if path[-1] in _LISTS:
         return [part.strip() for part in text.split(",") if part.strip()]
     kind = VenueSettings if path[0] == "venues" else _section(path[0])
     wanted = typing.get_type_hints(kind)[path[-1]]

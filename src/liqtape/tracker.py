@@ -5,7 +5,7 @@ import logging
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -30,7 +30,8 @@ from liqtape.sinks.callback import Tap
 from liqtape.sinks.publisher import Publisher
 from liqtape.sinks.redis import RedisSink
 from liqtape.sinks.stream import Subscription
-from liqtape.venues import VENUES
+from liqtape.venues import VENUES, watched
+from liqtape.venues.base import is_partial
 
 __all__ = ["Tracker"]
 
@@ -62,10 +63,13 @@ class Tracker:
         enabled = {venue: own for venue, own in self.settings.venues.items() if own.enabled}
         if unknown := sorted(set(enabled) - set(VENUES)):
             raise ConfigurationError(f"venues: unknown venue '{unknown[0]}'; known: {', '.join(VENUES)}")
+        _check_accounts(enabled)
         wanted = self.settings.symbols
         self._wanted = {venue: _spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
         throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
-        self.engine = VelocityEngine(throttled, Threshold(alerts.velocity_10s, alerts.acceleration))
+        partly = [name for name, venue in VENUES.items() if is_partial(venue)]
+        threshold = Threshold(alerts.velocity_10s, alerts.acceleration)
+        self.engine = VelocityEngine(throttled, threshold, partial_venues=partly)
         self.instruments = Instruments(_spell)
         self.intake = Intake(self.engine, self.instruments, _spelled(wanted, enabled), self._wanted)
         self.levels = Levels(self.engine)
@@ -251,14 +255,15 @@ class Tracker:
     def _price_feed(self, venues: Collection[str], ssl_context: ssl.SSLContext | None) -> PriceFeed:
         """The price from the venues that are connected anyway, Binance's spot host standing in where futures fail.
 
-        Without any such venue all sources are connected as needed.
+        Without any such venue all sources are connected as needed, if the settings want that.
         """
+        none = self.settings.price.always and not any(source.venue in venues for source in PRICE_SOURCES)
         hosts = {venue: own.ws_url for venue, own in self.settings.venues.items()}
         hosts["binance-spot"] = self.settings.price.spot_url
         sources = [
             replace(source, host=hosts.get(source.name) or source.host)
             for source in PRICE_SOURCES
-            if source.venue in venues or not any(other.venue in venues for other in PRICE_SOURCES)
+            if none or source.venue in venues
         ]
         return PriceFeed(self._take_price, sources, brought=venues, ssl_context=ssl_context)
 
@@ -274,10 +279,19 @@ class Tracker:
         self._active |= instruments
         for publisher in self.publishers:
             publisher.events(accepted)
+        for liquidation in accepted:
+            if liquidation.notional_usd is None:
+                self._resize(liquidation)
         if is_news:
             now = self.intake.clock.now_ms(wall_ms)
             for instrument in instruments:
                 self._check_level(instrument, now)
+
+    def _resize(self, liquidation: Liquidation) -> None:
+        """Let its venue's list of instruments be fetched again, so that later events of the symbol have a size."""
+        for feed in self.feeds:
+            if feed.venue.name == liquidation.venue:
+                feed.unsized(liquidation.symbol)
 
     def _check_level(self, instrument: str, now_ms: int) -> None:
         alert = self.levels.check(instrument, now_ms)
@@ -352,6 +366,15 @@ class Tracker:
                 await asyncio.sleep(_RESTART_SECONDS)
             else:
                 return
+
+
+def _check_accounts(venues: Mapping[str, VenueSettings]) -> None:
+    for venue, own in venues.items():
+        if own.accounts:
+            try:
+                watched(venue, own.accounts)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"venues.{venue}: accounts: {error}") from error
 
 
 def _spelled(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:

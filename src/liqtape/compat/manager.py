@@ -5,51 +5,40 @@ event objects reach the callback, and what they say of symbol, time and USD reac
 """
 
 import asyncio
-import inspect
 import logging
-import sys
+import threading
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
 from msgspec.structs import replace
 
+from liqtape.compat import attach
+from liqtape.compat.alerts import ACCELERATION_ALERT_THRESHOLD, ROOT, VELOCITY_ALERT_THRESHOLD, Crossings
 from liqtape.compat.events import LiquidationEvent, native_event
+from liqtape.compat.outlet import Outlet
 from liqtape.compat.own import OWN, own_class, told
 from liqtape.compat.price import BTCPriceFeed
-from liqtape.compat.streams import (
-    BinanceLiquidationStream,
-    BybitLiquidationStream,
-    HyperliquidLiquidationProvider,
-    OKXLiquidationStream,
-    Stream,
-    coins,
-    configured,
-)
+from liqtape.compat.streams import STREAMS, Stream, coins, configured
 from liqtape.compat.velocity import VelocityMetrics, VelocityTracker
 from liqtape.compat.wrapped import liquidation_of
-from liqtape.events import Liquidation
+from liqtape.events import Liquidation, PriceTick
 from liqtape.ledger import Ledger
 from liqtape.settings import RedisSettings, Settings
-from liqtape.sinks.callback import Tap
 from liqtape.tracker import Tracker
 
 __all__ = ["ACCELERATION_ALERT_THRESHOLD", "VELOCITY_ALERT_THRESHOLD", "EnhancedWebSocketManager"]
 
-VELOCITY_ALERT_THRESHOLD = 5
-ACCELERATION_ALERT_THRESHOLD = 2.0
-
-_ROOT = "enhanced_websocket_manager"
-_STOP_SECONDS = 2.0
 _OVERRIDE_QUEUE = 1_000_000
+_AHEAD_MS = 60_000  # an event further in the future would empty every window of its symbol
+_CAUSES_SAID = 100
+_CANCEL_SECONDS = 0.5
+_TRACKER_SECONDS = 3.4  # with what streams may take, below five in all
 
-_log = logging.getLogger(_ROOT)
-_STREAMS: dict[str, type[Stream]] = {
-    "binance": BinanceLiquidationStream,
-    "bybit": BybitLiquidationStream,
-    "okx": OKXLiquidationStream,
-    "hyperliquid": HyperliquidLiquidationProvider,
-}
+_log = logging.getLogger(ROOT)
+AlertHandler = Callable[[VelocityMetrics], Any]
 
 
 class EnhancedWebSocketManager:
@@ -77,41 +66,41 @@ class EnhancedWebSocketManager:
         self.velocity_alerts = 0
         self.stream_errors: Counter[str] = Counter()
         self.tracker: Tracker | None = None
-        self._dex_symbols: list[str] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self._taps: list[Tap[Any]] = []
-        self._user_tap: Tap[Any] | None = None
-        self._alert_tap: Tap[VelocityMetrics] | None = None
-        self._handled: Tap[Any] | None = None
-        self._alerting: set[str] = set()
+        self._ours: list[Stream] = []  # made here: the tracker serves those that are there when it starts
+        self._served: list[Stream] = []
+        self._running: list[tuple[Any, asyncio.Task[None]]] = []
+        self._crossings = Crossings()
         self._wrapped_ledger = Ledger()
+        self._user = Outlet("user_callback")
+        self._alerted = Outlet("on_velocity_alert")
+        self._overridden = Outlet("_handle_liquidation_event", _OVERRIDE_QUEUE)
+        self._loop: tuple[asyncio.AbstractEventLoop | None, int] = (None, 0)  # and its thread
+        self._is_running = False
         self._stopped = asyncio.Event()
-        self._user_callback: Callable[[Any], Any] | None = None
-        self._alert_handler: Callable[[VelocityMetrics], Any] | None = None
+        self._stopping: asyncio.Task[None] | None = None
 
     @property
     def user_callback(self) -> Callable[[Any], Any] | None:
         """Called with every event, native or the user's own object; None for nobody."""
-        return self._user_callback
+        return self._user.function
 
     @user_callback.setter
     def user_callback(self, callback: Callable[[Any], Any] | None) -> None:
-        self._user_callback = callback
-        self._user_tap = None if callback is None else self._tapped(Tap(callback, "user_callback"))
+        self._user.function = callback
 
     @property
-    def on_velocity_alert(self) -> Callable[[Callable[[VelocityMetrics], Any]], Callable[[VelocityMetrics], Any]]:
+    def on_velocity_alert(self) -> Callable[[AlertHandler], AlertHandler]:
         """Takes a handler of velocity alerts: `manager.on_velocity_alert(handler)`, or assigned, or as a decorator."""
-        return self._take_alert_handler
+
+        def take(handler: AlertHandler) -> AlertHandler:
+            self._alerted.function = handler
+            return handler
+
+        return take
 
     @on_velocity_alert.setter
-    def on_velocity_alert(self, handler: Callable[[VelocityMetrics], Any]) -> None:
-        self._take_alert_handler(handler)
-
-    def _take_alert_handler(self, handler: Callable[[VelocityMetrics], Any]) -> Callable[[VelocityMetrics], Any]:
-        self._alert_handler = handler
-        self._alert_tap = self._tapped(Tap(handler, "on_velocity_alert"))
-        return handler
+    def on_velocity_alert(self, handler: AlertHandler | None) -> None:
+        self._alerted.function = handler
 
     def add_cex_exchange(self, exchange: str, stream: Any = None) -> None:
         """Add a venue: the given stream (class or object), else the user's own class, else ours.
@@ -121,51 +110,37 @@ class EnhancedWebSocketManager:
         name = exchange.lower()
         if stream is None and name not in OWN:
             raise ValueError(f"unknown exchange {exchange!r}: known are {', '.join(OWN)}; others need stream=")
-        self.cex_streams[name] = self._stream(name, stream)
+        self.cex_streams[name] = self._stream(name, stream, self.symbols)
 
     def add_dex_hyperliquid(self, symbols: Sequence[str] | None = None) -> None:
         """Add Hyperliquid, by coins (`["BTC", "ETH"]`; default: those of the manager's symbols)."""
-        self._dex_symbols = list(symbols) if symbols else coins(self.symbols)
-        own = own_class("hyperliquid")
-        found: type = HyperliquidLiquidationProvider if own is None else own
-        told("hyperliquid", found)
-        self.dex_streams.append(found(self._dex_symbols))
+        self.dex_streams.append(self._stream("hyperliquid", None, list(symbols or coins(self.symbols))))
 
-    def _stream(self, name: str, given: Any) -> Any:
-        found = given if given is not None else own_class(name) or _STREAMS[name]
-        if not isinstance(found, type):
-            told(name, type(found))
-            return _hooked(found, self._hook)
-        told(name, found)
-        return found(self._hook)
-
-    def _hook(self, event: Any) -> Awaitable[None]:
-        """What wrapped streams call, whether they await it or not: the work is done when it returns."""
-        self._dispatch(event)
-        return _DONE
-
-    def _dispatch(self, event: Any) -> None:
-        """To `_handle_liquidation_event`: directly, or, overridden or replaced, as a coroutine behind a queue."""
-        handler = self._handle_liquidation_event
-        if getattr(handler, "__func__", None) is EnhancedWebSocketManager._handle_liquidation_event:
-            self._process(event)
-            return
-        if self._handled is None:
-            self._handled = self._tapped(Tap(self._handle_as_overridden, "_handle_liquidation_event", _OVERRIDE_QUEUE))
-        self._offer(self._handled, event)
-
-    async def _handle_as_overridden(self, event: Any) -> None:
-        await self._handle_liquidation_event(event)
+    def _stream(self, name: str, given: Any, symbols: list[str]) -> Any:
+        found = given if given is not None else own_class(name) or STREAMS[name]
+        told(name, found if isinstance(found, type) else type(found))
+        stream: Any
+        if isinstance(found, type) and found in STREAMS.values():
+            wanted = coins(symbols) if name == "hyperliquid" else symbols
+            stream = found(symbols=wanted, callback=self._hook)
+            self._ours.append(stream)
+        else:
+            stream = attach.build(found, self._hook, symbols, is_provider=name == "hyperliquid" and given is None)
+        if self._is_running:
+            self._run(stream)
+        return stream
 
     async def initialize(self) -> None:
-        """Make ready: sinks and callbacks; `start_all` does it by itself."""
+        """Make ready: Redis, callbacks, the venues added so far; `start_all` does it by itself."""
         if self.tracker is not None:
             return
-        self._stopped.clear()
+        loop = asyncio.get_running_loop()
+        self._loop, self._stopped = (loop, threading.get_ident()), asyncio.Event()
         self.tracker = tracker = Tracker(self._settings())
+        self._served = list(self._ours)
         self._wrapped_ledger = tracker.new_ledger()
-        for tap in self._taps:
-            tracker.add_callback(tap)
+        for outlet in self._outlets():
+            outlet.join(tracker)
         tracker.taps.append(self._native)
         tracker.price_taps.append(self._price)
         await tracker.start()
@@ -174,129 +149,156 @@ class EnhancedWebSocketManager:
         """The natively served venues as configured, at the manager's Redis."""
         base = configured()
         venues = {name: replace(own, enabled=False) for name, own in base.venues.items()}
-        for stream in (*self.cex_streams.values(), *self.dex_streams):
-            if isinstance(stream, Stream):
-                venues[stream.venue] = stream.settings()
-        if "hyperliquid" in venues and self._dex_symbols:
-            venues["hyperliquid"] = replace(venues["hyperliquid"], symbols=tuple(self._dex_symbols))
+        for stream in self._ours:
+            own = stream.settings()
+            earlier = venues[stream.venue].symbols if venues[stream.venue].enabled else ()
+            venues[stream.venue] = replace(own, symbols=tuple(dict.fromkeys((*earlier, *stream.symbols))))
         redis = self.redis_config
-        url = f"redis://{redis['host']}:{redis['port']}/{redis['db']}"
-        return replace(base, symbols=tuple(self.symbols), venues=venues, redis=RedisSettings(url, base.redis.prefix))
+        host = f"[{redis['host']}]" if ":" in str(redis["host"]) else redis["host"]
+        url = f"redis://{host}:{redis['port']}/{redis['db']}"
+        return replace(
+            base,
+            symbols=tuple(self.symbols),
+            venues=venues,
+            redis=RedisSettings(url, base.redis.prefix),
+            price=replace(base.price, always=True),
+        )
 
     async def start_all(self) -> None:
-        """Start everything and stay until `stop_all`."""
-        await self.initialize()
-        for stream in self._wrapped():
-            self._tasks.append(asyncio.create_task(self._guarded(stream), name=f"stream {type(stream).__name__}"))
-        await self._stopped.wait()
+        """Start everything and stay until `stop_all`; when cancelled, stop."""
+        try:
+            await self.initialize()
+            if not self._is_running:
+                self._is_running = True
+                for stream in (*self.cex_streams.values(), *self.dex_streams):
+                    if not any(stream is served for served in self._served):
+                        self._run(stream)
+            await self._stopped.wait()
+        except asyncio.CancelledError:
+            await self.stop_all()
+            raise
 
     async def stop_all(self) -> None:
-        """Stop streams, flush sinks and callbacks; about five seconds at most, whatever a stream or callback does."""
-        await asyncio.gather(*(self._end(stream) for stream in self._wrapped()))
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_STOP_SECONDS)
-        self._tasks.clear()
-        tracker, self.tracker = self.tracker, None
-        if tracker is not None:
-            await tracker.stop()
-        self._stopped.set()
+        """Stop streams, flush sinks and callbacks: five seconds at most, whatever a stream or callback does.
 
-    def _wrapped(self) -> list[Any]:
-        return [stream for stream in (*self.cex_streams.values(), *self.dex_streams) if not isinstance(stream, Stream)]
+        May be called from a callback: the work is a task of its own, which outlives the callback's.
+        """
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(), name="stop manager")
+        await asyncio.shield(self._stopping)
 
-    async def _guarded(self, stream: Any) -> None:
+    async def _stop(self) -> None:
+        running, self._running, self._is_running = self._running, [], False
+        try:
+            await asyncio.gather(*(self._end(stream) for stream, _ in running))
+            tasks = [task for _, task in running]
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+            if self.tracker is None:
+                await asyncio.gather(*(outlet.stop() for outlet in self._outlets()))
+            else:
+                await asyncio.wait([asyncio.create_task(self.tracker.stop())], timeout=_TRACKER_SECONDS)
+        finally:
+            self.tracker, self._served, self._stopping = None, [], None
+            for outlet in self._outlets():
+                outlet.retire()
+            self._stopped.set()
+
+    def _outlets(self) -> tuple[Outlet, ...]:
+        return self._user, self._alerted, self._overridden
+
+    def _run(self, stream: Any) -> None:
+        work = stream.start() if isinstance(stream, Stream) else attach.run(stream, self._hook)
+        task = asyncio.create_task(self._supervised(stream, work), name=f"stream {type(stream).__name__}")
+        self._running.append((stream, task))
+
+    async def _supervised(self, stream: Any, work: Coroutine[Any, Any, None]) -> None:
         """A wrapped stream's life; its error ends it alone, and is said."""
         try:
-            if hasattr(stream, "start_monitoring"):
-                async for event in stream.start_monitoring():
-                    self._dispatch(event)
-            else:
-                await _awaited(stream.start())
+            await work
         except Exception as error:  # noqa: BLE001 - the task supervisor of streams that are not ours
-            self.stream_errors[f"{type(stream).__name__}: {type(error).__name__}: {error}"] += 1
-            _log.exception("the stream %s ended with an error", type(stream).__name__)
+            self._note(f"{type(stream).__name__}: {type(error).__name__}: {error}", error)
 
     async def _end(self, stream: Any) -> None:
-        stop = getattr(stream, "stop_monitoring", None) or getattr(stream, "stop", None)
-        if stop is None:
-            return
         try:
-            await asyncio.wait_for(_awaited(stop()), _STOP_SECONDS)
+            await attach.end(stream)
         except Exception as error:  # noqa: BLE001 - as above
-            self.stream_errors[f"{type(stream).__name__}: stop: {type(error).__name__}: {error}"] += 1
+            self._note(f"{type(stream).__name__}: stop: {type(error).__name__}: {error}", error)
 
-    def _price(self, tick: Any) -> None:
-        self.btc_price_feed.take(tick)
-        self.velocity_tracker.update_btc_price(tick.price)
+    def _note(self, cause: str, error: Exception | None = None) -> None:
+        """Count what a stream or event of somebody else's got wrong; the first of each cause is said."""
+        if not self.stream_errors[cause] and len(self.stream_errors) <= _CAUSES_SAID:
+            _log.warning("%s", cause, exc_info=error)
+        self.stream_errors[cause] += 1
+
+    def _hook(self, event: Any) -> Any:
+        """What wrapped streams call, from any thread, whether they await it or not: all is done when it returns."""
+        loop, thread = self._loop
+        if loop is None or threading.get_ident() == thread:
+            self._dispatch(event)
+        else:
+            with suppress(RuntimeError):  # the loop may be gone before the stream's thread
+                loop.call_soon_threadsafe(self._dispatch, event)
+        return attach.DONE
 
     def _native(self, liquidation: Liquidation) -> None:
         """A liquidation that the tracker took in: already in the engine and on its way to Redis."""
-        self._dispatch(native_event(liquidation))
+        if liquidation.id:  # wrapped ones bear none, and have been passed on as the object they were
+            self._dispatch(native_event(liquidation, self.tracker))
+
+    def _price(self, tick: PriceTick) -> None:
+        self.btc_price_feed.take(tick)
+        if self.velocity_tracker:
+            self.velocity_tracker.update_btc_price(tick.price)
+
+    def _dispatch(self, event: Any) -> None:
+        """To `_handle_liquidation_event`: directly, or, overridden or replaced, as a coroutine behind a queue."""
+        handler = self._handle_liquidation_event
+        if getattr(handler, "__func__", None) is EnhancedWebSocketManager._handle_liquidation_event:
+            self._process(event)
+            return
+        if self._overridden.function is None:
+            self._overridden.function = self._handle_as_overridden
+        self._overridden.offer(event, self.tracker)
+
+    async def _handle_as_overridden(self, event: Any) -> None:
+        await self._handle_liquidation_event(event)
 
     async def _handle_liquidation_event(self, event: Any) -> None:
         """Count one event, alert, and pass it on. May be overridden; call `super()` to keep what it does."""
         self._process(event)
 
     def _process(self, event: Any) -> None:
-        try:
-            liquidation = liquidation_of(event, "wrapped")
-        except ValueError as error:
-            if not self.stream_errors[str(error)]:
-                _log.warning("%s: passed on, not counted", error)
-            self.stream_errors[str(error)] += 1
-        else:
-            self._count(event, liquidation)
         self.events_processed += 1
-        if self._user_tap is not None:
-            self._offer(self._user_tap, event)
-
-    def _offer(self, tap: Tap[Any], item: Any) -> None:
-        if self.tracker is None:  # fed by hand, without streams: nobody else starts it
-            tap.start()
-        tap.offer(item)
+        try:
+            self._count(event, liquidation_of(event, "wrapped"))
+        except Exception as error:  # noqa: BLE001 - events are anybody's: what cannot be read must not hurt its stream
+            self._note(f"an event of type {type(event).__name__} is passed on uncounted: {error}")
+        self._user.offer(event, self.tracker)
 
     def _count(self, event: Any, liquidation: Liquidation) -> None:
-        is_native = isinstance(event, LiquidationEvent) and event.liquidation is not None
-        if self.tracker is not None and not is_native:
-            self.tracker.admit(liquidation, self._wrapped_ledger)
-        if not self.velocity_tracker:
-            return
-        symbol, usd = liquidation.instrument, liquidation.notional_usd
-        self.velocity_tracker.add_event(symbol, float("nan") if usd is None else usd, liquidation.event_ms / 1000)
-        self._check_alert(symbol)
+        if liquidation.event_ms > time.time() * 1000 + _AHEAD_MS:
+            raise ValueError("its time is more than a minute in the future")
+        tracker = self.tracker
+        if tracker is not None and not (isinstance(event, LiquidationEvent) and event.taken_in_by is tracker):
+            tracker.admit(replace(liquidation, id=""), self._wrapped_ledger)
+        if self.velocity_tracker:
+            self._track(liquidation)
 
-    def _check_alert(self, symbol: str) -> None:
-        """Once per crossing of a threshold, re-armed below; the thresholds are those of the root module now."""
-        root = sys.modules.get(_ROOT)
-        velocity_threshold = getattr(root, "VELOCITY_ALERT_THRESHOLD", VELOCITY_ALERT_THRESHOLD)
-        acceleration_threshold = getattr(root, "ACCELERATION_ALERT_THRESHOLD", ACCELERATION_ALERT_THRESHOLD)
-        heat = getattr(self.velocity_tracker, "heat", None)
-        if heat is None:  # a tracker of the user's own
-            metrics = self.velocity_tracker.calculate_velocity(symbol)
-            velocity, acceleration = (metrics.velocity_10s, metrics.acceleration) if metrics else (0.0, 0.0)
-        else:
-            velocity, acceleration = heat(symbol)
-        if velocity < velocity_threshold and acceleration < acceleration_threshold:
-            self._alerting.discard(symbol)
-            return
-        if symbol in self._alerting:
-            return
-        self._alerting.add(symbol)
-        self.velocity_alerts += 1
-        _log.warning(f"⚡ VELOCITY ALERT: {symbol} {velocity:.2f} events/s (accel: {acceleration:.1f})")
-        if self._alert_tap is not None:
-            metrics = self.velocity_tracker.calculate_velocity(symbol)
-            if metrics is not None:
-                self._offer(self._alert_tap, metrics)
+    def _track(self, liquidation: Liquidation) -> None:
+        symbol, usd, velocity = liquidation.instrument, liquidation.notional_usd, self.velocity_tracker
+        if symbol in self._crossings:  # it may have been calm since its last event
+            self._look(symbol)
+        velocity.add_event(symbol, float("nan") if usd is None else usd, liquidation.event_ms / 1000)
+        self._look(symbol)
 
-    def _tapped(self, tap: Tap[Any]) -> Tap[Any]:
-        """Started with the tracker; at once when events come from the user's own calls in a running loop."""
-        self._taps.append(tap)
-        if self.tracker is not None:
-            self.tracker.add_callback(tap)
-        return tap
+    def _look(self, symbol: str) -> None:
+        metrics = self.velocity_tracker.calculate_velocity(symbol)
+        if metrics is not None and self._crossings.crosses(metrics):
+            self.velocity_alerts += 1
+            self._alerted.offer(metrics, self.tracker)
 
     def get_stats(self) -> dict[str, Any]:
         """What happened so far, by part."""
@@ -306,7 +308,7 @@ class EnhancedWebSocketManager:
             "cex_streams": list(self.cex_streams),
             "dex_streams": len(self.dex_streams),
             "stream_errors": dict(self.stream_errors),
-            "callbacks": {tap.name: _tap_stats(tap) for tap in self._taps},
+            "callbacks": {outlet.name: outlet.stats() for outlet in self._outlets() if outlet.function is not None},
         }
         if self.velocity_tracker:
             stats["velocity_tracker"] = self.velocity_tracker.get_stats()
@@ -316,40 +318,3 @@ class EnhancedWebSocketManager:
             stats["health"] = {health.venue: health.state for health in self.tracker.health()}
             stats["redis"] = {publisher.sink.name: publisher.state for publisher in self.tracker.publishers}
         return stats
-
-
-def _tap_stats(tap: Tap[Any]) -> dict[str, Any]:
-    return {
-        "called": tap.called_total,
-        "waiting": len(tap),
-        "dropped": tap.dropped_total,
-        "errors": dict(tap.errors),
-        "blocked_loop": tap.blocked_total,
-    }
-
-
-def _hooked(stream: Any, hook: Callable[[Any], Awaitable[None]]) -> Any:
-    """An object that has its callback already: it keeps it, ours is called first."""
-    theirs = getattr(stream, "callback", None)
-
-    def both(event: Any) -> Any:
-        done = hook(event)
-        return done if theirs is None else theirs(event)
-
-    if not hasattr(stream, "start_monitoring"):
-        stream.callback = both
-    return stream
-
-
-class _Done:
-    """Awaitable at no cost, and harmless when nobody awaits it."""
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        yield from ()
-
-
-_DONE = _Done()
-
-
-async def _awaited(result: Any) -> Any:
-    return await result if inspect.isawaitable(result) else result
