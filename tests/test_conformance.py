@@ -1,0 +1,361 @@
+"""What every venue must keep, whichever modules the package holds: adding a venue adds it here."""
+
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import liqtape.venues
+from liqtape.engine.velocity import THROTTLED
+from liqtape.errors import DecodeError
+from liqtape.events import Event, Liquidation, RawLiquidation
+from liqtape.identity import identity
+from liqtape.instruments import Contract, Instruments
+from liqtape.venues import VENUES
+from liqtape.venues.base import InstrumentPage, Venue, fault
+from liqtape.venues.session import Session
+
+
+def _found() -> list[Venue]:
+    names = [module.name for module in pkgutil.iter_modules(liqtape.venues.__path__)]
+    modules = [importlib.import_module(f"liqtape.venues.{name}") for name in names]
+    return [cast("Venue", module) for module in modules if hasattr(module, "decode")]
+
+
+_VENUES = _found()
+_FIXTURES = Path(__file__).parent / "fixtures"
+# Seconds of nothing from us after which the venue closes; the servers of those not named here ping by themselves.
+_IDLE_LIMITS = {"bybit": 600, "okx": 30, "hyperliquid": 60}
+# Constructed to be refused, see the SOURCE.md beside them.
+_UNDECODABLE = {("okx", "constructed.jsonl"): 1, ("hyperliquid", "constructed.jsonl"): 1}
+
+every_venue = pytest.mark.parametrize("venue", _VENUES, ids=lambda venue: venue.name)
+
+
+def _files(venue: Venue, pattern: str) -> list[Path]:
+    return sorted((_FIXTURES / venue.name).glob(pattern))
+
+
+def _frames(venue: Venue) -> list[bytes]:
+    return [line for path in _files(venue, "*.jsonl") for line in path.read_bytes().splitlines()]
+
+
+def test_the_founding_venues_are_found_and_each_registered_one_is_a_module() -> None:
+    found = {venue.name: venue for venue in _VENUES}
+
+    assert {"binance", "bybit", "okx", "hyperliquid"} <= set(found)
+    assert {name: found[name] for name in VENUES} == VENUES
+
+
+def test_the_engine_corrects_for_the_throttled_venues_and_no_others() -> None:
+    assert {venue.name for venue in _VENUES if venue.slot_seconds is not None} == THROTTLED
+
+
+@every_venue
+def test_fixtures_decode(venue: Venue) -> None:
+    for path in _files(venue, "*.jsonl"):
+        session = Session(venue, venue.endpoints(["BTCUSDT"])[0])
+        lines = path.read_bytes().splitlines()
+        for line in lines:
+            session.received(line, 1_790_000_000_000, 0.0)
+        assert lines
+        assert session.ledger.frames_undecodable == _UNDECODABLE.get((venue.name, path.name), 0), list(session.samples)
+        assert session.ledger.balanced()
+
+
+@every_venue
+def test_fixtures_have_their_origin_and_events_worked_by_hand(venue: Venue) -> None:
+    source = (_FIXTURES / venue.name / "SOURCE.md").read_text(encoding="utf-8")
+    names = {path.name for path in _files(venue, "*.*")} - {"SOURCE.md"}
+
+    worked = {name for name in names if name.endswith(".expected.ndjson")}
+    assert worked
+    assert {name.replace(".expected.ndjson", ".jsonl") for name in worked} <= names
+    for name in names - worked:
+        assert f"`{name}`" in source
+
+
+@every_venue
+def test_events_worked_by_hand_are_sound(venue: Venue) -> None:
+    fields = ["schema", *Liquidation.__struct_fields__]
+    for path in _files(venue, "*.expected.ndjson"):
+        seen: set[str] = set()
+        for line in path.read_bytes().splitlines():
+            row = json.loads(line)
+            assert list(row) == fields
+            assert row.pop("schema") == 1
+            event = msgspec.convert(row, Liquidation)
+            assert (event.venue, event.receive_ms) == (venue.name, None)
+            assert event.id not in seen
+            seen.add(event.id)
+            assert (event.quantity is None) == (event.notional_usd is None)
+            if event.quantity is not None:
+                assert event.notional_usd == pytest.approx(event.price * event.quantity, abs=1e-6)
+
+
+@every_venue
+def test_frames_to_send_are_json_or_the_documented_text(venue: Venue) -> None:
+    for endpoint in venue.endpoints(["BTCUSDT", "BTCUSD"]):
+        for count in {1, min(venue.topics_per_request, len(endpoint.topics))}:
+            frame = venue.subscribe("1", endpoint.topics[:count])
+            assert isinstance(json.loads(frame), dict)
+    if venue.heartbeat and venue.heartbeat.frame != b"ping":
+        assert isinstance(json.loads(venue.heartbeat.frame), dict)
+
+
+@every_venue
+def test_the_heartbeat_is_below_the_venues_idle_limit(venue: Venue) -> None:
+    limit = _IDLE_LIMITS.get(venue.name)
+
+    assert (venue.heartbeat is None) == (limit is None)
+    if venue.heartbeat and limit:
+        assert 0 < venue.heartbeat.every <= limit - 5
+
+
+@every_venue
+def test_endpoints_have_topics_a_canary_among_them_and_a_limit_of_silence(venue: Venue) -> None:
+    symbols = [f"C{i}USDT" for i in range(1_000)]
+    endpoints = venue.endpoints(symbols)
+
+    assert endpoints
+    for endpoint in endpoints:
+        assert endpoint.url.startswith(venue.ws_url + "/")
+        assert endpoint.canary in endpoint.topics
+        assert len(endpoint.topics) > 1
+        assert len(set(endpoint.topics)) == len(endpoint.topics)
+        assert 0 < endpoint.silence_limit <= 120
+    if venue.listing_needed:
+        topics = [topic for endpoint in endpoints for topic in endpoint.topics]
+        assert all(sum(topic.endswith(f".{symbol}") for topic in topics) == 1 for symbol in symbols[::97])
+        assert len(topics) == len(symbols) + len(endpoints)
+
+
+@every_venue
+def test_a_venue_that_needs_its_list_bundles_symbols_for_the_while(venue: Venue) -> None:
+    assert bool(venue.bundled_symbols) == venue.listing_needed
+    assert venue.topics_per_request >= 1
+    assert venue.instrument_sources
+    for source in venue.instrument_sources:
+        assert source.host.startswith("https://")
+        assert source.path.startswith("/")
+
+
+# Any bytes are events or a DecodeError, and what is an event can be sized, identified and written.
+
+
+def _check(venue: Venue, payload: bytes) -> None:
+    session = Session(venue, venue.endpoints(["BTCUSDT"])[0])
+    try:
+        events = venue.decode(payload, 1_790_000_000_000)
+    except DecodeError:
+        return
+    assert isinstance(events, list)
+    assert {type(event) for event in events} <= set(get_args(Event))
+    session.received(payload, None, 0.0)
+    assert session.ledger.balanced()
+    table = Instruments(lambda _, symbol: venue.spell(symbol))
+    for event in events:
+        msgspec.json.encode(event)
+        if isinstance(event, RawLiquidation):
+            assert (event.venue, fault(event.price, event.size, event.event_ms)) == (venue.name, "")
+            assert event.side in {"long", "short"}
+            assert event.symbol
+            msgspec.json.encode(table.sized(event, identity(event)))
+
+
+_NASTY = [
+    *("NaN", "Infinity", "-Infinity", "true", "false", "null", "[]", "{}", "[[]]", "1e999", "-1", "0", "-0", "1.5"),
+    *("9223372036854775808", "-9223372036854775809", "18446744073709551616", "1790000000", "1790000000000000"),
+    *(
+        '"NaN"',
+        '"inf"',
+        '"-Infinity"',
+        '""',
+        '"0"',
+        '"1e308"',
+        '"1e-400"',
+        '"1e999"',
+        '"1_0"',
+        '"\\ud800"',
+        '"\\udc00x"',
+    ),
+    *('"²"', '"\uff11"', '"\\u0000"', '"' + "牛" * 400 + '"', "1" * 400, "[" * 2_000, '{"a":' * 2_000, "[" * 100_000),
+]
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    if isinstance(value, dict):
+        inner = [place for key, item in value.items() for place in _places(item, (*path, key))]
+    elif isinstance(value, list):
+        inner = [place for i, item in enumerate(value) for place in _places(item, (*path, i))]
+    else:
+        inner = []
+    return [path, *inner]
+
+
+def _replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    if isinstance(value, dict):
+        return {key: _replaced(item, path[1:], new) if key == path[0] else item for key, item in value.items()}
+    return [_replaced(item, path[1:], new) if i == path[0] else item for i, item in enumerate(value)]
+
+
+def _without(value: Any, path: tuple[Any, ...]) -> Any:
+    if len(path) == 1:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        kept = [(key, item) for key, item in items if key != path[0]]
+        return dict(kept) if isinstance(value, dict) else [item for _, item in kept]
+    return _replaced(value, path[:1], _without(value[path[0]], path[1:]))
+
+
+def _json_frames(venue: Venue) -> list[Any]:
+    return [json.loads(frame) for frame in _frames(venue) if frame[:1] in b"{[ "]
+
+
+@every_venue
+@pytest.mark.parametrize("literal", _NASTY, ids=lambda literal: literal[:20])
+def test_any_literal_in_any_place_of_a_real_frame(venue: Venue, literal: str) -> None:
+    shapes: set[str] = set()
+    for frame in _json_frames(venue):
+        places = _places(frame)
+        if str(places) in shapes:  # the same keys again, with other values
+            continue
+        shapes.add(str(places))
+        for place in places:
+            text = json.dumps(_replaced(frame, place, "@@"), separators=(",", ":"), ensure_ascii=False)
+            _check(venue, text.replace('"@@"', literal).encode())
+
+
+@every_venue
+def test_any_part_of_a_real_frame_may_be_missing(venue: Venue) -> None:
+    for frame in _json_frames(venue):
+        for place in _places(frame)[1:]:
+            _check(venue, msgspec.json.encode(_without(frame, place)))
+
+
+@every_venue
+def test_any_key_of_a_real_frame_may_come_twice(venue: Venue) -> None:
+    for frame in _frames(venue):
+        text = frame.decode()
+        for place, character in enumerate(text):
+            if character == "{":
+                _check(venue, f'{text[: place + 1]}"e":1,"s":null,"data":0,"T":[],{text[place + 1 :]}'.encode())
+            if character == "}":
+                _check(venue, f'{text[:place]},"e":"forceOrder","s":null,"data":[0],"topic":""{text[place:]}'.encode())
+
+
+@every_venue
+def test_a_real_frame_cut_anywhere(venue: Venue) -> None:
+    for frame in {len(frame): frame for frame in _frames(venue)}.values():
+        for end in range(len(frame)):
+            _check(venue, frame[:end])
+
+
+_BYTES = [
+    b"",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"\x00",
+    b'"',
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"\\",
+    b"null",
+    b"NaN",
+    b"-",
+    b"e9",
+]
+_EDITS = st.lists(
+    st.tuples(st.integers(0, 10_000), st.integers(0, 12), st.sampled_from(_BYTES) | st.binary(max_size=4)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(st.data(), _EDITS)
+@every_venue
+def test_a_mutated_real_frame(venue: Venue, data: st.DataObject, edits: list[tuple[int, int, bytes]]) -> None:
+    frame = data.draw(st.sampled_from(_frames(venue)))
+    for place, length, new in edits:
+        start = place % (len(frame) + 1)
+        frame = frame[:start] + new + frame[start + length :]
+
+    _check(venue, frame)
+
+
+_KEYS = st.sampled_from(
+    "e o s S T p q z ap st data topic stream id result error code msg success op ret_msg arg channel event details "
+    "fills user liquidation coin px sz side time tid instId bkPx posSide ts".split()
+)
+_LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(
+        ["forceOrder", "aggTrade", "allLiquidation.BTCUSDT", "liquidation-orders", "userFills", "trades", "SELL"]
+    )
+)
+_JSON = st.recursive(
+    _LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=6), max_leaves=15
+)
+
+
+@given(_JSON)
+@every_venue
+def test_random_json(venue: Venue, value: Any) -> None:
+    _check(venue, json.dumps(value).encode())
+
+
+@given(
+    st.binary(max_size=60),
+    st.sampled_from([b"", b'{"e":"forceOrder"', b'{"topic":"allLiquidation.', b'{"stream":"', b"{"]),
+)
+@every_venue
+def test_random_bytes(venue: Venue, payload: bytes, start: bytes) -> None:
+    _check(venue, start + payload)
+
+
+def _check_listing(venue: Venue, payload: bytes) -> None:
+    try:
+        page = venue.decode_instruments(payload)
+    except DecodeError:
+        return
+    assert isinstance(page, InstrumentPage)
+    table = Instruments(lambda name, symbol: Contract(name, symbol, symbol))
+    assert table.load(page.contracts) == len(page.contracts)
+    for contract in page.contracts:
+        for unit in ("base", "usd", "contracts"):
+            raw = RawLiquidation(venue.name, contract.symbol, "long", 3.0, "fill", 7.0, unit, 1_790_000_000_000)
+            msgspec.json.encode(table.sized(raw, "x"))
+
+
+@every_venue
+@pytest.mark.parametrize("literal", _NASTY, ids=lambda literal: literal[:20])
+def test_any_literal_in_any_place_of_a_listing(venue: Venue, literal: str) -> None:
+    for path in _files(venue, "*.json"):
+        listing = json.loads(path.read_bytes())
+        for place in _places(listing):
+            if sum(isinstance(step, int) and step > 1 for step in place):  # two rows are enough
+                continue
+            text = json.dumps(_replaced(listing, place, "@@"), separators=(",", ":"), ensure_ascii=False)
+            _check_listing(venue, text.replace('"@@"', literal).encode())
+
+
+@given(st.binary(max_size=60) | _JSON.map(lambda value: json.dumps(value).encode()))
+@every_venue
+def test_random_listings(venue: Venue, payload: bytes) -> None:
+    _check_listing(venue, payload)
+    _check_listing(venue, b'{"symbols":[{"symbol":"A"},' + payload)
