@@ -8,10 +8,20 @@ import pytest
 from rich.console import Console
 
 from liqtape.errors import ConfigurationError
-from liqtape.settings import AlertSettings, RedisSettings, Settings, VenueSettings, load_settings
+from liqtape.settings import (
+    AlertSettings,
+    RedisSettings,
+    Settings,
+    VenueSettings,
+    load_settings,
+    settings_file,
+    variables_in,
+)
+from liqtape.venues import watched
 
 VENUES = frozenset({"binance", "bybit", "okx", "hyperliquid"})
 SECRET = "s3cret-pa55"
+ACCOUNT, OTHER_ACCOUNT = "0x" + "a1" * 20, "0x" + "b2" * 20
 
 # key -> (text of the environment, what it means)
 VALUES: dict[str, tuple[str, object]] = {
@@ -20,6 +30,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "ws_url": ("wss://127.0.0.1:1/x", "wss://127.0.0.1:1/x"),
     "rest_url": ("http://127.0.0.1:1", "http://127.0.0.1:1"),
     "redundancy": ("3", 3),
+    "accounts": (f"{ACCOUNT}, {OTHER_ACCOUNT},", (ACCOUNT, OTHER_ACCOUNT)),
     "spot_url": ("wss://127.0.0.1:1/spot", "wss://127.0.0.1:1/spot"),
     "url": ("redis://127.0.0.1:7000/2", "redis://127.0.0.1:7000/2"),
     "prefix": ("mine:", "mine:"),
@@ -99,7 +110,7 @@ def test_option_over_environment_over_file_over_default(tmp_path: Path, path: tu
         "persist": False,
     }
     other = others.get(
-        path[-1], ["ETHUSDT"] if path[-1] == "symbols" else "http://o" if "rest" in path[-1] else "ws://o"
+        path[-1], ["ETHUSDT"] if path[-1] in {"symbols", "accounts"} else "http://o" if "rest" in path[-1] else "ws://o"
     )
     if path[-1] == "url":
         other = "off"
@@ -159,6 +170,8 @@ def test_merging_leaves_the_options_as_they_were(tmp_path: Path) -> None:
         ("[venues.bybit]\nredundancy = 0", ["venues.bybit: redundancy must be 1 to 4"]),
         ('[venues.bybit]\nws_url = "http://x"', ["venues.bybit: ws_url must begin with ws:// or wss://"]),
         ('[venues.bybit]\nrest_url = "ws://x"', ["venues.bybit: rest_url must begin with http:// or https://"]),
+        ("[venues.bybit]\naccounts = 'x'", ["venues.bybit: accounts: expected a list"]),
+        ("[venues.bybit]\naccounts = ['']", ["venues.bybit: accounts must not contain an empty name"]),
         ("[alerts]\nvelocity_10s = 0", ["alerts: velocity_10s and acceleration must be above 0"]),
         ("[alerts]\nacceleration = nan", ["alerts: velocity_10s and acceleration must be above 0"]),
         ('[alerts]\nacceleration = "2"', ["alerts.acceleration: expected a number"]),
@@ -189,6 +202,60 @@ def test_bad_file_is_refused_with_place_key_and_what_is_allowed(tmp_path: Path, 
 )
 def test_bad_variable_is_refused_with_what_is_wrong(tmp_path: Path, variable: str, text: str, said: str) -> None:
     assert said in refusal(tmp_path, environ={variable: text})
+
+
+@pytest.mark.parametrize(
+    ("venue", "accounts", "said"),
+    [
+        ("hyperliquid", [ACCOUNT[:-1]], f"'{ACCOUNT[:-1]}' is not an account: 0x and 40 hexadecimal digits"),
+        ("hyperliquid", [f"0x{i:040x}" for i in range(11)], "11 accounts to watch; the venue allows 10"),
+        ("bybit", [ACCOUNT], "bybit prints its liquidations, no account is watched; only at hyperliquid"),
+    ],
+    ids=["malformed", "too many", "a venue that watches none"],
+)
+def test_accounts_that_cannot_be_watched_are_refused_with_their_place(
+    tmp_path: Path, venue: str, accounts: list[str], said: str
+) -> None:
+    path = tmp_path / "liqtape.toml"
+    path.write_text(f"[venues.{venue}]\naccounts = {accounts}")
+    variable = {f"LIQTAPE_VENUES_{venue.upper()}_ACCOUNTS": ",".join(accounts)}
+    tree = {"venues": {venue: {"accounts": accounts}}}
+    for place, given in (
+        (f"file {path}", (path, {}, {})),
+        ("environment", (None, variable, {})),
+        ("options", (None, {}, tree)),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            load_settings(*given, VENUES, watched)
+        assert str(caught.value).startswith(f"{place}: venues.{venue}: accounts: ")
+        assert said in str(caught.value)
+
+
+def test_ten_accounts_in_any_case_can_be_watched() -> None:
+    accounts = tuple(f"0x{i:040X}" for i in range(10, 20))
+
+    settings = load_settings(None, {"LIQTAPE_VENUES_HYPERLIQUID_ACCOUNTS": ",".join(accounts)}, {}, VENUES, watched)
+
+    assert settings.venues["hyperliquid"].accounts == accounts
+
+
+def test_settings_file_is_the_named_then_that_of_the_environment_then_the_usual(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environ = {"LIQTAPE_CONFIG": "other.toml"}
+
+    assert settings_file(Path("named.toml"), environ) == Path("named.toml")
+    assert settings_file(None, environ) == Path("other.toml")
+    assert settings_file(None, {}) is None
+    (tmp_path / "liqtape.toml").touch()
+    assert settings_file(None, {}) == Path("liqtape.toml")
+
+
+def test_variables_are_named_without_their_values() -> None:
+    environ = {"LIQTAPE_REDIS_URL": SECRET, "LIQTAPE_SYMBOLS": "", "LIQTAPE_CONFIG": "x", "PATH": "/"}
+
+    assert variables_in(environ) == ["LIQTAPE_REDIS_URL", "LIQTAPE_SYMBOLS"]
 
 
 def test_variables_that_are_no_settings_are_left_alone(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The commands that run the service in the foreground: `run` and `demo`."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,8 @@ import msgspec
 import typer
 
 from liqtape.errors import ConfigurationError
-from liqtape.settings import Settings, load_settings
-from liqtape.venues import VENUES
+from liqtape.settings import Settings, load_settings, settings_file
+from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:  # the service is imported by the commands that run it
     from liqtape.demo import DemoSummary
@@ -33,20 +32,11 @@ def run(
     redis: Annotated[str | None, typer.Option(metavar="URL|embedded|off", help="Default: embedded.")] = None,
 ) -> int:
     """Track liquidations live: feeds, metrics, every sink; until interrupted."""
-    settings = load_settings(_config(config), options=_options(venue, symbol, redis), known_venues=frozenset(VENUES))
+    options = _options(venue, symbol, redis)
+    settings = load_settings(settings_file(config), None, options, frozenset(VENUES), watched)
     if not any(own.enabled for own in settings.venues.values()):
         raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
     return 128 + asyncio.run(_run(settings, sys.stdout))
-
-
-def _config(named: Path | None) -> Path | None:
-    """The named file, else that of the environment, else `liqtape.toml` in this folder if there is one."""
-    if named is not None:
-        return named
-    if variable := os.environ.get("LIQTAPE_CONFIG"):
-        return Path(variable)
-    usual = Path("liqtape.toml")
-    return usual if usual.exists() else None
 
 
 def _options(venue: Sequence[str] | None, symbol: Sequence[str] | None, redis: str | None) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class _Series:
 class VelocityEngine:
     """Counts, USD, velocity, acceleration and coverage of every instrument; no clock, no I/O.
 
+    Instruments of `partial_venues`, which never show all of their liquidations, are partial whatever the coverage.
+
     >>> engine = VelocityEngine()
     >>> engine.add(Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 80_000.0, "bankruptcy", 0.01, 800.0, 1_000_000))
     True
@@ -53,7 +55,13 @@ class VelocityEngine:
     (1, 0.1, 800.0)
     """
 
-    def __init__(self, throttled: Collection[str] = THROTTLED, threshold: Threshold | None = None) -> None:
+    def __init__(
+        self,
+        throttled: Collection[str] = THROTTLED,
+        threshold: Threshold | None = None,
+        *,
+        partial_venues: Collection[str] = (),
+    ) -> None:
         self.threshold = Threshold() if threshold is None else threshold
         self.btc_price: float | None = None
         self.btc_source: str | None = None
@@ -61,6 +69,7 @@ class VelocityEngine:
         self.late_total = 0
         self.late_dropped_total = 0
         self._throttled = frozenset(throttled)
+        self._partial_venues = frozenset(partial_venues)
         self._series: dict[str, _Series] = {}
         self._venues: dict[str, set[str]] = {}  # of each instrument: that carry it, or have had an event of it
         self._feeds: dict[str, Feed] = {}
@@ -239,13 +248,14 @@ class VelocityEngine:
         return [feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds]
 
     def _coverage(self, series: _Series, now_ms: int) -> tuple[list[float | None], bool]:
-        """Coverage of each window, the least of the venues that carry the instrument, and whether one has a hole."""
+        """Coverage of each window, the least of the venues that carry the instrument, and whether something is missed."""
         coverage: list[float | None] = []
         for seconds in WINDOWS:
             least = min(self._exposures_ms(series.venues, seconds, now_ms), default=None)
             coverage.append(None if least is None else least / (1000 * seconds))
         largest = coverage[-1]
-        return coverage, largest is not None and largest < 1
+        has_hole = largest is not None and largest < 1
+        return coverage, has_hole or not self._partial_venues.isdisjoint(series.venues)
 
 
 def _totals(series: _Series, which: int) -> tuple[list[int], list[int]]:

@@ -4,7 +4,9 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -19,12 +21,14 @@ from liqtape.feeds.listing import PartialListing, fetch_contracts
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
 from liqtape.settings import VenueSettings
-from liqtape.venues.base import Endpoint, Venue
+from liqtape.venues.base import Endpoint, Venue, WatchesAccounts, is_partial
 
 __all__ = ["VenueFeed"]
 
 _RETRY_SECONDS = 60.0
 _RELOAD_SECONDS = 86_400.0
+_UNSIZED_SECONDS = 60.0  # between two loads because of symbols whose contracts are of unknown size
+_UNSIZED_LOADS = 5  # a day for one symbol: the venue may never list it
 _WORST_FIRST: tuple[State, ...] = ("stalled", "waiting", "connecting", "subscribing", "stopped", "live")
 
 _log = logging.getLogger(__name__)
@@ -69,6 +73,8 @@ class VenueFeed:
         self._past = Ledger()  # of connections that are no more
         self._unsettled: list[Ledger] = []  # of such as well, but events of theirs still wait for their time
         self._past_reconnects = 0
+        self._unsized: Counter[str] = Counter()  # loads asked for, by symbol
+        self._reload = asyncio.Event()
         self._tried = self._listed = self._stopping = False
 
     async def run(self) -> None:
@@ -79,9 +85,16 @@ class VenueFeed:
             if not self.venue.listing_needed:
                 self._connect()
             while True:
+                self._reload.clear()
                 await self._load(session)
                 self._connect()
-                await asyncio.sleep(_RETRY_SECONDS if self.listing_error else _RELOAD_SECONDS)
+                await self._until_reload()
+
+    def unsized(self, symbol: str) -> None:
+        """An event of unknown contract size came: the list is fetched again, at most once a minute."""
+        if not self._reload.is_set() and self._unsized[symbol] < _UNSIZED_LOADS:
+            self._unsized[symbol] += 1
+            self._reload.set()
 
     async def stop(self) -> None:
         """Close every connection, and begin no other; about a second at most."""
@@ -111,8 +124,20 @@ class VenueFeed:
         ]
         return [*own, (f"{self.venue.name} past", sum(self._unsettled, self._past))]
 
+    async def _until_reload(self) -> None:
+        """Once a day, soon after a failure, and soon after an event of unknown contract size."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RETRY_SECONDS if self.listing_error else _RELOAD_SECONDS):
+                await asyncio.sleep(_UNSIZED_SECONDS)
+                await self._reload.wait()
+                return
+        self._unsized.clear()
+
     def _detail(self) -> str:
         words = []
+        if is_partial(self.venue):
+            accounts = len(set(self._accounts()))
+            words.append(f"part of the liquidations only: fills of {accounts} watched accounts")
         for connection in self.connections:
             if connection.status.reason:
                 words.append(connection.status.reason)
@@ -149,6 +174,17 @@ class VenueFeed:
             return True
         return symbol in self._wanted or self._instruments.contract(self.venue.name, symbol).instrument in self._wanted
 
+    def _accounts(self) -> Sequence[str]:
+        """The accounts whose fills bring this venue's liquidations, if it is done so."""
+        if not isinstance(self.venue, WatchesAccounts):
+            return ()
+        return [account.lower() for account in self._settings.accounts or self.venue.watch_list]
+
+    def _endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
+        if isinstance(self.venue, WatchesAccounts):
+            return self.venue.watching(self._accounts())
+        return self.venue.endpoints(symbols)
+
     def _connect(self) -> None:
         """Run what the symbols of now need; connections whose topics did not change stay as they are."""
         if self._stopping:
@@ -156,7 +192,7 @@ class VenueFeed:
         symbols = self._instruments.listed(self.venue.name)
         if not self._listed:  # half a list must not hide what is known of the other half
             symbols = sorted({*symbols, *self.venue.bundled_symbols})
-        endpoints = [self._based(end) for end in self.venue.endpoints([s for s in symbols if self._wants(s)])]
+        endpoints = [self._based(end) for end in self._endpoints([s for s in symbols if self._wants(s)])]
         running = {connection.endpoint for connection in self.connections}
         for connection in [c for c in self.connections if c.endpoint not in endpoints]:
             self.connections.remove(connection)

@@ -118,7 +118,8 @@ def _age(seconds: float | None) -> str:
 def _remarks(row: VelocityMetrics) -> str:
     words = []
     if row.partial:
-        words.append("partial" if row.coverage_300s is None else f"{100 * row.coverage_300s:.0f} % of 300 s seen")
+        has_hole = row.coverage_300s is not None and row.coverage_300s < 1
+        words.append(f"{100 * (row.coverage_300s or 0):.0f} % of 300 s seen" if has_hole else "partial")
     if row.saturated:
         words.append(f"throttled, est. {row.velocity_est_10s:.1f}/s")
     return ", ".join(words)

@@ -1,9 +1,12 @@
 """The venues, by name. Adding one: a file, its fixtures, and its line here."""
 
-from liqtape.venues import binance, bybit, hyperliquid, okx
-from liqtape.venues.base import Venue
+from collections.abc import Sequence
 
-__all__ = ["VENUES"]
+from liqtape.errors import ConfigurationError
+from liqtape.venues import binance, bybit, hyperliquid, okx
+from liqtape.venues.base import Endpoint, Venue, WatchesAccounts
+
+__all__ = ["VENUES", "watched"]
 
 VENUES: dict[str, Venue] = {
     binance.name: binance,
@@ -11,3 +14,14 @@ VENUES: dict[str, Venue] = {
     okx.name: okx,
     hyperliquid.name: hyperliquid,
 }
+
+
+def watched(name: str, accounts: Sequence[str]) -> list[Endpoint]:
+    """The connections that bring the liquidations these accounts take part in. Raises ConfigurationError."""
+    venue = VENUES[name]
+    if not isinstance(venue, WatchesAccounts):
+        watching = [other for other, module in VENUES.items() if isinstance(module, WatchesAccounts)]
+        raise ConfigurationError(
+            f"{name} prints its liquidations, no account is watched; only at {', '.join(watching)}"
+        )
+    return venue.watching(accounts)
