@@ -26,5 +26,7 @@ class CascadeDetector:
         liquidation = liquidation_of(event, "")
         usd = liquidation.notional_usd
         self.tracker.add_event(liquidation.instrument, 0.0 if usd is None else usd, liquidation.event_ms / 1000)
-        velocity_10s, acceleration = self.tracker.heat(liquidation.instrument)
-        return velocity_10s >= self.velocity_threshold or acceleration >= self.acceleration_threshold
+        metrics = self.tracker.calculate_velocity(liquidation.instrument)
+        if metrics is None:
+            return False
+        return metrics.velocity_10s >= self.velocity_threshold or metrics.acceleration >= self.acceleration_threshold

@@ -1,11 +1,13 @@
 """A liquidation in 18 bytes, and a buffer that really holds them so."""
 
+import math
 import struct
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any, ClassVar, Self
 
 from liqtape.compat.events import LiquidationEvent, Side
@@ -13,8 +15,13 @@ from liqtape.compat.events import LiquidationEvent, Side
 __all__ = ["CompactLiquidation", "LiquidationBuffer", "LiquidationSide"]
 
 _SIZE = 18
-_STAMP = struct.Struct("<IHBHIIB")  # ms low, ms high, exchange and side, symbol, price, quantity, both exponents
-_MANTISSA_LIMIT = 2**32
+_STAMP = struct.Struct("<IHBHIIB")  # ms low, ms high, exchange and side, symbol, two decimals low, both high
+_MANTISSA_BITS = 30  # nine digits; the other 6 of a decimal's 36 bits are its exponent
+_MANTISSA_MASK = 2**_MANTISSA_BITS - 1
+_DIGITS = 9
+_LEAST_EXPONENT = -40
+_MOST_EXPONENT = _LEAST_EXPONENT + 62
+_NAN = 2**36 - 1
 _MOST_SYMBOLS = 2**16
 _NO_EXCHANGE = 0x7F
 
@@ -32,42 +39,54 @@ class _Symbols:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._names: list[str] = []
+        self._lock = threading.Lock()
 
     def number(self, name: str) -> int:
         number = self._numbers.get(name)
-        if number is None:
+        return self._new(name) if number is None else number
+
+    def _new(self, name: str) -> int:
+        with self._lock:  # callbacks that are no coroutines run in threads
+            number = self._numbers.get(name)
+            if number is not None:
+                return number
             if len(self._names) >= _MOST_SYMBOLS:
                 raise ValueError(f"more than {_MOST_SYMBOLS} symbols: {name!r} finds no number")
-            number = self._numbers[name] = len(self._names)
             self._names.append(name)
-        return number
+            self._numbers[name] = len(self._names) - 1
+            return len(self._names) - 1
 
     def name(self, number: int) -> str:
         return self._names[number]
 
 
-def _decimal(value: float) -> tuple[int, int]:
-    """(mantissa, decimals): `mantissa / 10^decimals`, exact for the nine digits venues print, else rounded to them.
+def _decimal(value: float) -> int:
+    """The number in 36 bits: exact for the nine digits venues print, rounded to them otherwise; nan stays nan.
 
-    >>> _decimal(97512.3), _decimal(0.00001234)
-    ((975123, 1), (1234, 8))
+    >>> [_number(_decimal(value)) for value in (97512.3, 0.00001234, 0.1234567894)]
+    [97512.3, 1.234e-05, 0.123456789]
     """
-    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
-    if sign or not isinstance(exponent, int):
-        raise ValueError(f"{value!r} is not a positive number")
-    mantissa = int("".join(map(str, digits)))
-    if exponent > 0:
-        mantissa, exponent = mantissa * 10**exponent, 0
-    while -exponent > 15 or mantissa >= _MANTISSA_LIMIT:
-        if exponent >= 0:
-            raise ValueError(f"{value!r} is too large for the compact form")
-        mantissa, exponent = (mantissa + 5) // 10, exponent + 1
-    return mantissa, -exponent
+    if math.isnan(value):
+        return _NAN
+    sign, digits, exponent = Decimal(f"{value:.{_DIGITS - 1}e}").normalize().as_tuple()
+    if sign or not isinstance(exponent, int) or exponent > _MOST_EXPONENT or exponent < _LEAST_EXPONENT:
+        raise ValueError(f"{value!r} does not fit the compact form")
+    return exponent - _LEAST_EXPONENT << _MANTISSA_BITS | int("".join(map(str, digits)))
+
+
+def _number(code: int) -> float:
+    if code == _NAN:
+        return math.nan
+    mantissa, exponent = code & _MANTISSA_MASK, (code >> _MANTISSA_BITS) + _LEAST_EXPONENT
+    # Integers on both sides: their quotient is rounded once, to the very number that was printed.
+    return float(mantissa * 10**exponent) if exponent >= 0 else mantissa / 10**-exponent
 
 
 class CompactLiquidation:
     """A liquidation that packs into 18 bytes and comes back: 48 bits of milliseconds, side and exchange, a number for
-    the symbol, price and quantity as decimals of up to nine digits.
+    the symbol, price and quantity as decimals of nine digits (nan where unknown).
+
+    `side` is a number of `LiquidationSide`, or a member of any enumeration that names LONG and SHORT.
 
     >>> small = CompactLiquidation(1_698_000_000_123, "BTCUSDT", LiquidationSide.LONG, 97512.3, 0.162)
     >>> len(small.pack()), CompactLiquidation.unpack(small.pack()) == small
@@ -83,7 +102,8 @@ class CompactLiquidation:
     ) -> None:
         self.timestamp_ms = timestamp_ms
         self.symbol = symbol
-        self.side = LiquidationSide(side)
+        # By name where it has one: other enumerations number their sides differently.
+        self.side = LiquidationSide[side.name] if isinstance(side, Enum) else LiquidationSide(side)
         self.price = float(price)
         self.quantity = float(quantity)
         self.exchange = exchange
@@ -92,7 +112,8 @@ class CompactLiquidation:
     def from_event(cls, event: LiquidationEvent) -> Self:
         """A native event, made compact."""
         side = LiquidationSide.LONG if event.side == Side.LONG else LiquidationSide.SHORT
-        return cls(event.timestamp_ms, event.symbol, side, event.price, event.quantity, int(event.exchange))
+        exchange = int(event.exchange) if event.exchange >= 0 else None
+        return cls(event.timestamp_ms, event.symbol, side, event.price, event.quantity, exchange)
 
     @classmethod
     def from_binance_data(cls, data: Mapping[str, Any]) -> Self:
@@ -106,29 +127,28 @@ class CompactLiquidation:
         exchange = _NO_EXCHANGE if self.exchange is None else self.exchange
         if not 0 <= self.timestamp_ms < 2**48 or not 0 <= exchange <= _NO_EXCHANGE:
             raise ValueError("the time or the exchange does not fit the compact form")
-        price, price_decimals = _decimal(self.price)
-        quantity, quantity_decimals = _decimal(self.quantity)
+        price, quantity = _decimal(self.price), _decimal(self.quantity)
         return _STAMP.pack(
             self.timestamp_ms & 0xFFFFFFFF,
             self.timestamp_ms >> 32,
             exchange << 1 | (self.side == LiquidationSide.SHORT),
             self.symbols.number(self.symbol),
-            price,
-            quantity,
-            price_decimals << 4 | quantity_decimals,
+            price & 0xFFFFFFFF,
+            quantity & 0xFFFFFFFF,
+            price >> 32 << 4 | quantity >> 32,
         )
 
     @classmethod
     def unpack(cls, packed: bytes | bytearray | memoryview) -> Self:
         """What `pack` of this process gave."""
-        low, high, flags, symbol, price, quantity, decimals = _STAMP.unpack(packed)
+        low, high, flags, symbol, price, quantity, rest = _STAMP.unpack(packed)
         exchange = flags >> 1
         return cls(
             high << 32 | low,
             cls.symbols.name(symbol),
             LiquidationSide.SHORT if flags & 1 else LiquidationSide.LONG,
-            price / 10 ** (decimals >> 4),
-            quantity / 10 ** (decimals & 15),
+            _number(rest >> 4 << 32 | price),
+            _number((rest & 15) << 32 | quantity),
             None if exchange == _NO_EXCHANGE else exchange,
         )
 

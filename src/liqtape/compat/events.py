@@ -43,6 +43,8 @@ class LiquidationEvent:
     quantity: float
     value_usd: float
     liquidation: Liquidation | None = field(default=None, repr=False, compare=False)
+    taken_in_by: object = field(default=None, repr=False, compare=False)
+    """The tracker that counts it already: it is passed on there, and not counted again."""
 
     @property
     def timestamp(self) -> datetime:
@@ -79,8 +81,8 @@ def _exchange_name(number: int) -> str:
         return str(number)
 
 
-def native_event(liquidation: Liquidation) -> LiquidationEvent:
-    """The liquidation as a native event; it carries the liquidation along."""
+def native_event(liquidation: Liquidation, taken_in_by: object = None) -> LiquidationEvent:
+    """The liquidation as a native event; it carries the liquidation along, and who counts it already."""
     known = Exchange.__members__.get(liquidation.venue.upper())
     return LiquidationEvent(
         liquidation.event_ms,
@@ -91,4 +93,5 @@ def native_event(liquidation: Liquidation) -> LiquidationEvent:
         math.nan if liquidation.quantity is None else liquidation.quantity,
         math.nan if liquidation.notional_usd is None else liquidation.notional_usd,
         liquidation,
+        taken_in_by,
     )

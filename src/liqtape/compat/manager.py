@@ -288,13 +288,8 @@ class EnhancedWebSocketManager:
             self._track(liquidation)
 
     def _track(self, liquidation: Liquidation) -> None:
-        symbol, usd, velocity = liquidation.instrument, liquidation.notional_usd, self.velocity_tracker
-        if symbol in self._crossings:  # it may have been calm since its last event
-            self._look(symbol)
-        velocity.add_event(symbol, float("nan") if usd is None else usd, liquidation.event_ms / 1000)
-        self._look(symbol)
-
-    def _look(self, symbol: str) -> None:
+        symbol, usd = liquidation.instrument, liquidation.notional_usd
+        self.velocity_tracker.add_event(symbol, float("nan") if usd is None else usd, liquidation.event_ms / 1000)
         metrics = self.velocity_tracker.calculate_velocity(symbol)
         if metrics is not None and self._crossings.crosses(metrics):
             self.velocity_alerts += 1

@@ -3,8 +3,9 @@
 import importlib
 import logging
 from types import ModuleType
+from typing import Any
 
-__all__ = ["OWN", "own_class"]
+__all__ = ["OWN", "own_class", "told"]
 
 _log = logging.getLogger("enhanced_websocket_manager")
 
@@ -43,6 +44,6 @@ def _module(name: str) -> ModuleType | None:
         raise
 
 
-def told(venue: str, implementation: type) -> None:
+def told(venue: str, implementation: Any) -> None:
     """One line that says which implementation serves a venue."""
     _log.info("%s is served by %s.%s", venue, implementation.__module__, implementation.__qualname__)

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
+from liqtape.compat.streams import configured
 from liqtape.events import PriceTick
-from liqtape.feeds.price import PriceFeed
+from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, PriceSource
 from liqtape.sinks.callback import Tap
 
 __all__ = ["BTCPriceFeed", "BTCPriceUpdate"]
@@ -34,7 +38,6 @@ class BTCPriceFeed:
         self.updates_received = 0
         self.last_price: float | None = None
         self.last_update: BTCPriceUpdate | None = None
-        self._feed: PriceFeed | None = None
         self._tap: Tap[BTCPriceUpdate] | None = None
         self._stopped = asyncio.Event()
 
@@ -48,27 +51,26 @@ class BTCPriceFeed:
 
     async def start(self) -> None:
         """Connect, and stay until `stop`."""
-        self._stopped.clear()
+        stopped = self._stopped = asyncio.Event()
         self.running = True
         if self.callback is not None:
             self._tap = Tap(self.callback, "BTC price")
             self._tap.start()
-        feed = self._feed = PriceFeed(self.take)
+        feed = PriceFeed(self.take, _sources())
         try:
-            while self.running:
+            while not stopped.is_set():
                 feed.pulse()
-                try:
-                    await asyncio.wait_for(self._stopped.wait(), 1.0)
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stopped.wait(), 1.0)
         finally:
+            self.running = False
             await feed.stop()
-            if self._tap is not None:
-                await self._tap.stop()
+            tap, self._tap = self._tap, None
+            if tap is not None:
+                await tap.stop()
 
     async def stop(self) -> None:
         """End the feed."""
-        self.running = False
         self._stopped.set()
 
     def get_stats(self) -> dict[str, Any]:
@@ -79,3 +81,11 @@ class BTCPriceFeed:
             "running": self.running,
             "source": None if self.last_update is None else self.last_update.source,
         }
+
+
+def _sources() -> list[PriceSource]:
+    """Where BTC trades can be had, at the configured addresses."""
+    settings = configured()
+    hosts = {venue: own.ws_url for venue, own in settings.venues.items()}
+    hosts["binance-spot"] = settings.price.spot_url
+    return [replace(source, host=hosts.get(source.name) or source.host) for source in PRICE_SOURCES]

@@ -19,6 +19,7 @@ __all__ = [
     "BybitLiquidationStream",
     "HyperliquidLiquidationProvider",
     "OKXLiquidationStream",
+    "STREAMS",
     "Stream",
     "coins",
     "configured",
@@ -63,9 +64,9 @@ class Stream:
         return replace(self._configured, enabled=True, ws_url=self.url.removesuffix(self._path), symbols=())
 
     async def start(self) -> None:
-        """Connect, and reconnect for ever."""
+        """Connect, and reconnect for ever; a task of it that is cancelled stops the stream."""
         if self._tracker is None:
-            self._stopped.clear()
+            self._stopped = asyncio.Event()
             settings = Settings(tuple(self.symbols), {self.venue: self.settings()}, RedisSettings(url="off"))
             self._tracker = Tracker(settings)
             self._add_callbacks(self._tracker)
@@ -74,7 +75,11 @@ class Stream:
         task = asyncio.current_task()
         coroutine = None if task is None else task.get_coro()
         if getattr(coroutine, "cr_code", None) is Stream.start.__code__:
-            await self._stopped.wait()
+            try:
+                await self._stopped.wait()
+            except asyncio.CancelledError:
+                await self.stop()
+                raise
 
     async def stop(self) -> None:
         """End the stream; what waits for the callback is still delivered, for two seconds at most."""
@@ -130,6 +135,18 @@ class HyperliquidLiquidationProvider(Stream):
     async def stop_monitoring(self) -> None:
         """The same as `stop`."""
         await self.stop()
+
+
+STREAMS: dict[str, type[Stream]] = {
+    stream.venue: stream
+    for stream in (
+        BinanceLiquidationStream,
+        BybitLiquidationStream,
+        OKXLiquidationStream,
+        HyperliquidLiquidationProvider,
+    )
+}
+"""The streams we serve ourselves, by venue."""
 
 
 def coins(symbols: Sequence[str]) -> list[str]:

@@ -1,11 +1,12 @@
 """The founding document's tracker: exact windows per symbol, fed with plain (symbol, USD, time)."""
 
 import math
+import threading
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any, overload
 
 from liqtape.engine.acceleration import least_squares, slope
@@ -15,7 +16,7 @@ from liqtape.money import MICRO, micro_usd
 
 __all__ = ["EventBuffer", "VelocityMetrics", "VelocityTracker"]
 
-_LARGEST_MS = 1000 * WINDOWS[-1]
+_HORIZON_S = 20
 _HISTORY = 10
 
 
@@ -64,7 +65,7 @@ class EventBuffer(Sequence[tuple[float, float]]):
         if event_ms <= self.newest_ms - RETAIN_MS:
             return
         self.lane.add(event_ms, micro_usd(value) if math.isfinite(value) else 0)
-        if len(self.lane) >= self.lane.trim_at:
+        if len(self.lane) >= self.lane.trim_at or self.lane.is_mostly_dead():
             self.lane.trim(self.newest_ms - RETAIN_MS)
 
     def _first(self) -> int:
@@ -75,10 +76,11 @@ class EventBuffer(Sequence[tuple[float, float]]):
         return len(self.lane) - self._first()
 
     def __iter__(self) -> Iterator[tuple[float, float]]:
-        first = self._first()
-        times, sums = self.lane.times, self.lane.micro_sums
-        for i in range(first, len(times)):
-            yield times[i] / 1000, (sums[i + 1] - sums[i]) / MICRO
+        return map(self._pair, range(self._first(), len(self.lane)))
+
+    def _pair(self, place: int) -> tuple[float, float]:
+        sums = self.lane.micro_sums
+        return self.lane.times[place] / 1000, (sums[place + 1] - sums[place]) / MICRO
 
     @overload
     def __getitem__(self, index: int) -> tuple[float, float]: ...
@@ -87,17 +89,19 @@ class EventBuffer(Sequence[tuple[float, float]]):
     def __getitem__(self, index: int | slice) -> tuple[float, float] | list[tuple[float, float]]:
         if isinstance(index, slice):
             return list(self)[index]
-        size = len(self)
-        if not -size <= index < size:
+        first, end = self._first(), len(self.lane)
+        place = index + (first if index >= 0 else end)
+        if not first <= place < end:
             raise IndexError("buffer index out of range")
-        return next(islice(self, index % size, None))
+        return self._pair(place)
 
 
 class VelocityTracker:
     """Velocity and acceleration per symbol; always true, also when empty.
 
     `event_buffers` and `velocity_history` are filled by `_get_buffer`, which a subclass may override: a sequence that
-    it puts there (a bounded deque, say) is obeyed, and counts are then counts of that sequence.
+    it puts there (a bounded deque, say) is obeyed, and counts are then counts of that sequence. Threads may share it:
+    callbacks that are no coroutines have one of their own.
 
     >>> tracker = VelocityTracker()
     >>> tracker.add_event("BTCUSDT", 1_000.0)
@@ -114,6 +118,7 @@ class VelocityTracker:
         self.volatility_factor: float | None = None
         self.events_processed = 0
         self.velocity_calculations = 0
+        self._lock = threading.RLock()
 
     def _get_buffer(self, symbol: str) -> Any:
         if symbol not in self.event_buffers:
@@ -123,53 +128,27 @@ class VelocityTracker:
 
     def add_event(self, symbol: str, value_usd: float, timestamp: float | None = None) -> None:
         """Count one liquidation; `timestamp` in Unix seconds, default now."""
-        self._get_buffer(symbol).append((time.time() if timestamp is None else float(timestamp), float(value_usd)))
-        self.events_processed += 1
+        pair = (time.time() if timestamp is None else float(timestamp), float(value_usd))
+        with self._lock:
+            self._get_buffer(symbol).append(pair)
+            self.events_processed += 1
 
     def calculate_velocity(self, symbol: str) -> VelocityMetrics | None:
         """The metrics now, or at the newest event if that lies ahead; None only for a symbol never seen."""
-        if symbol not in self.event_buffers:
-            return None
-        now_ms, counts, micro, acceleration = self._measured(symbol)
-        velocities = [count / seconds for count, seconds in zip(counts, WINDOWS, strict=True)]
-        self.velocity_history.setdefault(symbol, deque(maxlen=_HISTORY)).append(velocities[0])
-        self.velocity_calculations += 1
-        row: list[Any] = [
-            symbol,
-            now_ms / 1000,
-            *counts,
-            *velocities,
-            acceleration,
-            micro / MICRO,
-            self.btc_price,
-            self.volatility_factor,
-        ]
-        return VelocityMetrics(*row)
-
-    def heat(self, symbol: str) -> tuple[float, float]:
-        """(velocity_10s, acceleration) now, without a record of it: what the alert rule needs after each event."""
-        if symbol not in self.event_buffers:
-            return 0.0, 0.0
-        _, counts, _, acceleration = self._measured(symbol)
-        return counts[0] / WINDOWS[0], acceleration
-
-    def _measured(self, symbol: str) -> tuple[int, list[int], int, float]:
-        """(evaluation time in ms, counts per window, micro-USD of the largest, acceleration)."""
-        buffer = self._get_buffer(symbol)
-        now_ms = time.time_ns() // 1_000_000
-        if isinstance(buffer, EventBuffer):
-            lane = buffer.lane
-            now_ms = max(now_ms, buffer.newest_ms)
-            lane.advance(now_ms)
-            counts = [lane.count(k) for k in range(1, len(WINDOWS) + 1)]
-            return now_ms, counts, lane.micro(len(WINDOWS)), slope(lane.count(MOMENT), lane.moment, now_ms, 20)
-        pairs = sorted((round(timestamp * 1000), value) for timestamp, value in buffer)
-        times = [at_ms for at_ms, _ in pairs]
-        now_ms = max(now_ms, times[-1]) if times else now_ms
-        counts = [sum(1 for at_ms in times if at_ms > now_ms - 1000 * seconds) for seconds in WINDOWS]
-        recent = (value for at_ms, value in pairs if at_ms > now_ms - _LARGEST_MS)
-        micro = sum(micro_usd(value) for value in recent if math.isfinite(value))
-        return now_ms, counts, micro, least_squares(times, now_ms, 10)[0]
+        with self._lock:
+            if symbol not in self.event_buffers:
+                return None
+            buffer = self._get_buffer(symbol)
+            wall_ms = int(time.time() * 1000)
+            measure = _ring if isinstance(buffer, EventBuffer) else _sequence
+            now_ms, counts, micro, acceleration = measure(buffer, wall_ms)
+            velocities = [count / seconds for count, seconds in zip(counts, WINDOWS, strict=True)]
+            self.velocity_history.setdefault(symbol, deque(maxlen=_HISTORY)).append(velocities[0])
+            self.velocity_calculations += 1
+        measured: list[Any] = [symbol, now_ms / 1000, *counts, *velocities, acceleration, micro / MICRO]
+        metrics = VelocityMetrics(*measured)
+        metrics.btc_price, metrics.volatility_factor = self.btc_price, self.volatility_factor
+        return metrics
 
     async def store_metrics(self, metrics: VelocityMetrics) -> None:
         """Write one evaluation with the client given at construction; the manager publishes by itself."""
@@ -194,3 +173,26 @@ class VelocityTracker:
             "tracked_symbols": list(self.event_buffers),
             "buffer_sizes": {symbol: len(buffer) for symbol, buffer in self.event_buffers.items()},
         }
+
+
+_Measured = tuple[int, list[int], int, float]
+"""Evaluation time in ms, counts per window, micro-USD of the largest, acceleration."""
+
+
+def _ring(buffer: EventBuffer, wall_ms: int) -> _Measured:
+    lane = buffer.lane
+    now_ms = max(wall_ms, buffer.newest_ms)
+    lane.advance(now_ms)
+    counts = [lane.count(k) for k in range(1, len(WINDOWS) + 1)]
+    return now_ms, counts, lane.micro(len(WINDOWS)), slope(lane.count(MOMENT), lane.moment, now_ms, _HORIZON_S)
+
+
+def _sequence(pairs: Sequence[tuple[float, float]], wall_ms: int) -> _Measured:
+    """The same of any sequence of (timestamp, value)."""
+    ordered = sorted((round(timestamp * 1000), value) for timestamp, value in pairs)
+    times = [at_ms for at_ms, _ in ordered]
+    now_ms = max(wall_ms, times[-1]) if times else wall_ms
+    counts = [len(times) - bisect_right(times, now_ms - 1000 * seconds) for seconds in WINDOWS]
+    recent = (value for _, value in ordered[len(times) - counts[-1] :])
+    micro = sum(micro_usd(value) for value in recent if math.isfinite(value))
+    return now_ms, counts, micro, least_squares(times, now_ms, _HORIZON_S // 2)[0]

@@ -2,7 +2,9 @@
 
 import math
 import time
+from collections.abc import Mapping
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 from liqtape.compat.events import LiquidationEvent
@@ -15,16 +17,16 @@ _TIME_NAMES = ("event_ms", "timestamp_ms", "timestamp")
 
 
 def liquidation_of(event: Any, venue: str) -> Liquidation:
-    """The event as a liquidation of `venue`; a native event gives the one it carries.
+    """The event as a liquidation, of `venue` where it names none; a native event gives the one it carries.
 
-    Raises ValueError for an event that names no symbol.
+    Events are objects with attributes, or dictionaries. Raises ValueError for one that names no symbol.
     """
     if isinstance(event, LiquidationEvent) and event.liquidation is not None:
         return event.liquidation
-    symbol = getattr(event, "symbol", None)
+    symbol = _read(event, "symbol")
     if not isinstance(symbol, str) or not symbol:
         raise ValueError(f"an event of type {type(event).__name__} names no symbol")
-    price, quantity = _number(event, "price"), _number(event, "quantity")
+    price, quantity = _finite(_read(event, "price")), _finite(_read(event, "quantity"))
     usd = _usd(event, price, quantity)
     return Liquidation(
         _venue(event, venue),
@@ -39,42 +41,51 @@ def liquidation_of(event: Any, venue: str) -> Liquidation:
     )
 
 
-def _number(event: Any, name: str) -> float | None:
-    value: Any = getattr(event, name, None)
+def _read(event: Any, name: str) -> Any:
+    return event.get(name) if isinstance(event, Mapping) else getattr(event, name, None)
+
+
+def _number(value: Any) -> float | None:
+    """The number, nan included; None for what is none."""
     try:
-        number = float(value)
+        return float(value)
     except (TypeError, ValueError):
         return None
-    return number if math.isfinite(number) else None
+
+
+def _finite(value: Any) -> float | None:
+    number = _number(value)
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _usd(event: Any, price: float | None, quantity: float | None) -> float | None:
+    """The first USD value that is a number; nan says that there is none, and then price x quantity is none either."""
     for name in _USD_NAMES:
-        if getattr(event, name, None) is not None:
-            return _number(event, name)
+        number = _number(_read(event, name))
+        if number is not None:
+            return number if math.isfinite(number) else None
     return None if price is None or quantity is None else price * quantity
 
 
 def _event_ms(event: Any) -> int:
     """First of `event_ms`, `timestamp_ms`, `timestamp` (a number: seconds, ms or us by its size), else now."""
     for name in _TIME_NAMES:
-        value = getattr(event, name, None)
+        value = _read(event, name)
         if isinstance(value, datetime):
             return round(value.timestamp() * 1000)
-        number = None if value is None else _number(event, name)
+        number = _finite(value)
         if number is None:
             continue
         if number < 1e11:
             return round(number * 1000)
         return round(number) if number < 1e14 else round(number / 1000)
-    return time.time_ns() // 1_000_000
+    return int(time.time() * 1000)
 
 
 def _side(event: Any) -> Side | None:
     """The closed position where the event names it; an enumeration's number alone names nothing."""
     for name in ("side_name", "side_str", "side"):
-        value = getattr(event, name, None)
-        text = str(getattr(value, "name", value)).lower()
+        text = _name(_read(event, name))
         if text == "long":
             return "long"
         if text == "short":
@@ -83,5 +94,10 @@ def _side(event: Any) -> Side | None:
 
 
 def _venue(event: Any, fallback: str) -> str:
-    name = getattr(event, "exchange_name", None) or getattr(event, "exchange", None)
-    return name.lower() if isinstance(name, str) and name else fallback
+    return _name(_read(event, "exchange_name")) or _name(_read(event, "exchange")) or fallback
+
+
+def _name(value: Any) -> str:
+    """A text, or the name of an enumeration's member, in lower case; empty for anything else."""
+    text = value.name if isinstance(value, Enum) else value
+    return text.lower() if isinstance(text, str) else ""
