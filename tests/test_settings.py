@@ -32,6 +32,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "redundancy": ("3", 3),
     "accounts": (f"{ACCOUNT}, {OTHER_ACCOUNT},", (ACCOUNT, OTHER_ACCOUNT)),
     "spot_url": ("wss://127.0.0.1:1/spot", "wss://127.0.0.1:1/spot"),
+    "always": ("true", True),
     "url": ("redis://127.0.0.1:7000/2", "redis://127.0.0.1:7000/2"),
     "prefix": ("mine:", "mine:"),
     "persist": ("true", True),
@@ -82,6 +83,21 @@ def nested(path: tuple[str, ...], value: object) -> dict[str, Any]:
     return typing.cast("dict[str, Any]", value)
 
 
+def test_the_page_lists_every_key_its_default_and_its_variable() -> None:
+    page = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
+    rows = [line.strip("| \n").split(" | ") for line in page.read_text().splitlines() if line.startswith("| `")]
+
+    def listed(path: tuple[str, ...]) -> list[str]:
+        default = value_at(Settings(), path)
+        shown = {None: "unset", "": "empty", (): "`[]`", True: "`true`", False: "`false`"}
+        text = shown[default] if isinstance(default, bool | tuple | None) or default == "" else f"`{default}`"
+        key = ".".join(path).replace("bybit", "<venue>")
+        return [f"`{key}`", text, "`LIQTAPE_" + "_".join(path).upper().replace("BYBIT", "<VENUE>") + "`"]
+
+    assert sorted(row[:3] for row in rows) == sorted(listed(path) for path in every_key())
+    assert all(len(row) == 4 and row[3] for row in rows)
+
+
 def test_nothing_given_is_the_default(tmp_path: Path) -> None:
     assert load(tmp_path) == Settings()
     assert load(tmp_path, "") == Settings()
@@ -108,6 +124,7 @@ def test_option_over_environment_over_file_over_default(tmp_path: Path, path: tu
         "acceleration": 3.0,
         "enabled": True,
         "persist": False,
+        "always": False,
     }
     other = others.get(
         path[-1], ["ETHUSDT"] if path[-1] in {"symbols", "accounts"} else "http://o" if "rest" in path[-1] else "ws://o"
@@ -220,13 +237,14 @@ def test_accounts_that_cannot_be_watched_are_refused_with_their_place(
     path.write_text(f"[venues.{venue}]\naccounts = {accounts}")
     variable = {f"LIQTAPE_VENUES_{venue.upper()}_ACCOUNTS": ",".join(accounts)}
     tree = {"venues": {venue: {"accounts": accounts}}}
-    for place, given in (
-        (f"file {path}", (path, {}, {})),
-        ("environment", (None, variable, {})),
-        ("options", (None, {}, tree)),
-    ):
+    given: list[tuple[str, Path | None, dict[str, str], dict[str, Any]]] = [
+        (f"file {path}", path, {}, {}),
+        ("environment", None, variable, {}),
+        ("options", None, {}, tree),
+    ]
+    for place, file, environ, options in given:
         with pytest.raises(ConfigurationError) as caught:
-            load_settings(*given, VENUES, watched)
+            load_settings(file, environ, options, VENUES, watched)
         assert str(caught.value).startswith(f"{place}: venues.{venue}: accounts: ")
         assert said in str(caught.value)
 

@@ -248,7 +248,7 @@ class VelocityEngine:
         return [feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds]
 
     def _coverage(self, series: _Series, now_ms: int) -> tuple[list[float | None], bool]:
-        """Coverage of each window, the least of the venues that carry the instrument, and whether something is missed."""
+        """Coverage of each window, the least of the venues that carry the instrument, and whether any is missed."""
         coverage: list[float | None] = []
         for seconds in WINDOWS:
             least = min(self._exposures_ms(series.venues, seconds, now_ms), default=None)

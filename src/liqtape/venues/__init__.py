@@ -20,8 +20,6 @@ def watched(name: str, accounts: Sequence[str]) -> list[Endpoint]:
     """The connections that bring the liquidations these accounts take part in. Raises ConfigurationError."""
     venue = VENUES[name]
     if not isinstance(venue, WatchesAccounts):
-        watching = [other for other, module in VENUES.items() if isinstance(module, WatchesAccounts)]
-        raise ConfigurationError(
-            f"{name} prints its liquidations, no account is watched; only at {', '.join(watching)}"
-        )
+        others = ", ".join(other for other, module in VENUES.items() if isinstance(module, WatchesAccounts))
+        raise ConfigurationError(f"{name} prints its liquidations, no account is watched; only at {others}")
     return venue.watching(accounts)
