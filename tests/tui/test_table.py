@@ -88,6 +88,21 @@ def test_numbers_stand_in_their_columns() -> None:
     assert line.split() == ["BTCUSDT", "6.50", "2.25", "0.500", "-0.125", "10.0k", "120.0k", "3.40M", "75", "ALERT"]
 
 
+@pytest.mark.parametrize(
+    ("coverage", "said"),
+    [(None, "partial"), (1.0, "partial"), (0.5, "50 % of 300 s seen")],
+    ids=["unknown", "whole", "half"],
+)
+def test_partial_rows_say_what_is_missed(coverage: float | None, said: str) -> None:
+    line = next(
+        line
+        for line in rendered(row("BTCUSDC", partial=True, coverage_300s=coverage)).splitlines()
+        if line.startswith("BTCUSDC")
+    )
+
+    assert line.rstrip().endswith(said)
+
+
 def test_nothing_seen_is_said() -> None:
     text = rendered()
 

@@ -116,6 +116,7 @@ class VelocityEngine:
             self.newest_ms = event_ms
         elif event_ms <= self.newest_ms - RETAIN_MS:
             self.late_dropped_total += 1
+            series.venues.add(venue)  # it carries the instrument all the same
             return False
         ring = series.rings.get(venue)
         if ring is None:
