@@ -297,7 +297,9 @@ def test_silence_counts_from_the_confirmation_not_from_data_before_it() -> None:
         session.due(13.0)
 
 
-@pytest.mark.parametrize(("venue", "fixture", "line"), [(bybit, "bybit", 5), (binance, "binance", 3)], ids=str)
+@pytest.mark.parametrize(
+    ("venue", "fixture", "line"), [(bybit, "bybit", 5), (binance, "binance", 3)], ids=["bybit", "binance"]
+)
 def test_a_stream_of_an_unknown_topic_is_silence(venue: Venue, fixture: str, line: int) -> None:
     frame = (_FIXTURES / fixture / "control.jsonl").read_bytes().splitlines()[line]
     endpoint = venue.endpoints(["BTCUSDT"])[0]
