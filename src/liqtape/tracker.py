@@ -20,7 +20,7 @@ from liqtape.engine.intake import Intake
 from liqtape.engine.threshold import Threshold
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
 from liqtape.events import Alert, Event, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
-from liqtape.feeds.price import PRICE_SOURCES, PriceFeed
+from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
 from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
@@ -313,7 +313,9 @@ class Tracker:
         """Once a second: what happens by time alone."""
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            self.price_feed.pulse()
+            self.price_feed.pulse([feed.venue.name for feed in self.feeds if any(map(is_refused, feed.connections))])
+            if self.price_feed.is_stale:
+                self.engine.btc_price = self.engine.btc_source = None
             self.pulse(_wall_ms())
 
     def pulse(self, wall_ms: int) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from liqtape.engine.price import PriceSelector
+from liqtape.engine.price import SILENCE_SECONDS, PriceSelector
 from liqtape.events import Event, PriceTick
 from liqtape.feeds.connection import Connection
 from liqtape.ledger import Ledger
 from liqtape.venues import VENUES
 from liqtape.venues.base import Endpoint, Venue
 
-__all__ = ["PRICE_SOURCES", "PriceFeed", "PriceSource"]
+__all__ = ["PRICE_SOURCES", "PriceFeed", "PriceSource", "is_refused"]
 
 
 class PriceSource(Struct, frozen=True):
@@ -39,13 +39,16 @@ PRICE_SOURCES: tuple[PriceSource, ...] = (
 """In order of preference. Perpetuals and spot differ by some basis points: the source is always named."""
 
 _SILENCE_LIMIT = 10.0
+_STALE_SECONDS = 60.0
+_REFUSED = "http_4"  # a region that is not served, an address that asked too often
 
 
 class PriceFeed:
     """The price of the best source alive, as `PriceTick`s whose `venue` is the source's name.
 
     `brought` are the sources whose ticks come in by `offer`; for the others connections are opened, one source further
-    for each ten seconds of silence, and closed when a better one is back.
+    for each ten seconds of silence, and closed when a better one is back. Trades older than the price, as some venues
+    repeat them at subscribe, neither become it nor count as a sign of life.
     """
 
     def __init__(
@@ -65,6 +68,15 @@ class PriceFeed:
         self._tasks: dict[Connection, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._past = Ledger()
+        self._newest_ms: dict[str, int] = {}  # by source
+        self._price_ms = 0
+        self._taken_at = time.monotonic()
+        self._stopping = False
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether no source has had a price for a minute."""
+        return time.monotonic() - self._taken_at >= _STALE_SECONDS
 
     def offer(self, tick: PriceTick) -> None:
         """A trade that another connection brought; it becomes the price when its source is the current one."""
@@ -72,9 +84,18 @@ class PriceFeed:
         if source is not None and tick.symbol == source.symbol:
             self._take(tick)
 
-    def pulse(self) -> None:
-        """Open and close connections of our own as needed; call about once a second in a running loop."""
-        needed = [name for name in self.selector.needed(time.monotonic()) if name not in self._brought]
+    def pulse(self, refused: Collection[str] = ()) -> None:
+        """Open and close connections of our own as needed; call about once a second in a running loop.
+
+        `refused` names sources that are brought and whose venue refuses us now.
+        """
+        if self._stopping:
+            return
+        now = time.monotonic()
+        own = [name for name, connection in self._connections.items() if is_refused(connection)]
+        for name in (*refused, *own):
+            self.selector.refused(name, now)
+        needed = [name for name in self.selector.needed(now) if name not in self._brought]
         for name in needed:
             if name not in self._connections:
                 self._open(self._sources[name])
@@ -85,9 +106,10 @@ class PriceFeed:
             closing.add_done_callback(self._closing.discard)
 
     async def stop(self) -> None:
-        """Close the connections of our own."""
+        """Close the connections of our own, and open no other."""
+        self._stopping = True
         self._connections.clear()
-        await asyncio.gather(*(self._close(connection) for connection in list(self._tasks)))
+        await asyncio.gather(*(self._close(connection) for connection in list(self._tasks)), *self._closing)
 
     def connections(self) -> dict[str, Connection]:
         """The open connections of our own, by source."""
@@ -98,7 +120,7 @@ class PriceFeed:
         return [*((f"price {c.endpoint.url}", c.ledger) for c in self._tasks), ("price past", self._past)]
 
     def _open(self, source: PriceSource) -> None:
-        endpoint = Endpoint(source.host + source.path, (source.topic,), _SILENCE_LIMIT, source.topic)
+        endpoint = Endpoint(source.host.rstrip("/") + source.path, (source.topic,), _SILENCE_LIMIT, source.topic)
 
         def take(events: list[Event]) -> None:
             for event in events:
@@ -120,5 +142,24 @@ class PriceFeed:
             self._past += connection.ledger
 
     def _take(self, tick: PriceTick) -> None:
-        if self.selector.takes(tick.venue, time.monotonic()):
+        now = time.monotonic()
+        if self._is_old(tick, now):
+            return
+        # A stamp of the future must not outlive its trade.
+        stamp = tick.event_ms if tick.receive_ms is None else min(tick.event_ms, tick.receive_ms)
+        self._newest_ms[tick.venue] = stamp
+        if self.selector.takes(tick.venue, now):
+            self._price_ms, self._taken_at = stamp, now
             self._on_price(tick)
+
+    def _is_old(self, tick: PriceTick, now: float) -> bool:
+        if tick.event_ms < self._newest_ms.get(tick.venue, 0):
+            return True
+        # Two sources that live differ by their lags; one that stands in must bring what is news.
+        allowed_ms = 0 if self.selector.is_silent(now) else round(1000 * SILENCE_SECONDS)
+        return tick.event_ms < self._price_ms - allowed_ms
+
+
+def is_refused(connection: Connection) -> bool:
+    """Whether the venue answers our handshake with a refusal."""
+    return connection.status.cause.startswith(_REFUSED)
