@@ -2,7 +2,7 @@
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
-__all__ = ["MICRO", "micro_usd"]
+__all__ = ["MICRO", "micro_of", "micro_usd"]
 
 MICRO = 1_000_000
 """Micro-USD in one USD: the unit of every sum."""
@@ -37,3 +37,17 @@ def micro_usd(*factors: float) -> int:
     for factor in factors:
         exact = _EXACT.multiply(exact, Decimal(repr(factor)))
     return int(exact.to_integral_value(ROUND_HALF_EVEN))
+
+
+def micro_of(usd: float) -> int:
+    """An amount in USD as micro-USD: `micro_usd` of one factor, without its loop, for the hot path.
+
+    >>> micro_of(449.27293)
+    449272930
+    """
+    product = usd * MICRO
+    if product < _FLOAT_IS_ENOUGH:
+        nearest = round(product)
+        if -_SURE < product - nearest < _SURE:
+            return nearest
+    return micro_usd(usd)

@@ -17,12 +17,13 @@ from msgspec import structs
 
 from liqtape.engine import VelocityEngine
 from liqtape.engine.acceleration import least_squares
-from liqtape.engine.lane import RETAIN_MS, Lane
+from liqtape.engine.lane import Lane
 from liqtape.engine.threshold import Threshold
 from liqtape.engine.throttle import corrected_rate
 from liqtape.events import WINDOWS, Liquidation, Side, VelocityMetrics
 
 _T = 1_790_000_000_000
+_RETAIN_MS = 302_000  # the largest window, and the 2 s an evaluation may lie before the newest event
 _TEN_YEARS_MS = 10 * 365 * 86_400_000
 _BLOCK = 11_279
 _SIDES: list[Side | None] = ["long", "short", None]
@@ -168,7 +169,7 @@ def test_an_evaluation_more_than_two_seconds_before_the_newest_event_raises(inst
 
 def test_two_seconds_back_every_window_is_whole_and_newer_events_are_left_out() -> None:
     ages = [0, 1_999, 2_000, 2_001, *(2_000 + 1000 * w + d for w in WINDOWS for d in (-1, 0, 1))]
-    events = [liquidation(_T - age) for age in ages if age < RETAIN_MS]
+    events = [liquidation(_T - age) for age in ages if age < _RETAIN_MS]
     engine = engine_of(events)
 
     metrics = metrics_of(engine, _T - 2_000)
@@ -198,8 +199,8 @@ def test_late_is_what_was_evaluated_already() -> None:
 def test_too_old_for_any_window_is_dropped_and_counted() -> None:
     engine = engine_of([liquidation(_T)])
 
-    assert engine.add(liquidation(_T - RETAIN_MS + 1))
-    assert not engine.add(liquidation(_T - RETAIN_MS))
+    assert engine.add(liquidation(_T - _RETAIN_MS + 1))
+    assert not engine.add(liquidation(_T - _RETAIN_MS))
 
     assert (engine.late_dropped_total, engine.late_total) == (1, 0)
     assert metrics_of(engine, _T - 2_000).event_count_300s == 1
@@ -311,8 +312,8 @@ def test_memory_returns_after_a_burst() -> None:
         for _ in range(100_000):
             engine.add(event)
         full = tracemalloc.get_traced_memory()[0] - before
-        engine.add(liquidation(_T + RETAIN_MS))
-        metrics_of(engine, _T + RETAIN_MS)
+        engine.add(liquidation(_T + _RETAIN_MS))
+        metrics_of(engine, _T + _RETAIN_MS)
         left = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
@@ -323,7 +324,7 @@ def test_memory_returns_after_a_burst() -> None:
 
 def test_a_steady_stream_keeps_18_bytes_an_event_at_most() -> None:
     engine, live = VelocityEngine(), 30_000
-    step = RETAIN_MS // live
+    step = _RETAIN_MS // live
     worst = 0
     for i in range(2 * live):
         engine.add(liquidation(_T + i * step))
@@ -370,7 +371,8 @@ def test_an_event_with_evaluation_takes_as_many_steps_whatever_the_window_holds(
         most[live] = max(opcodes_of(partial(step_of, event)) for event in events[live:])
 
     assert most[300] > 500
-    assert max(most.values()) <= 1.25 * most[300]
+    assert most[3_000] <= 1.5 * most[300]  # the level of a calm instrument is told without a count
+    assert most[30_000] <= 1.25 * most[3_000]
 
 
 def test_only_throttled_venues_are_corrected() -> None:

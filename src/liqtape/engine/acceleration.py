@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from math import exp, sqrt
 
-__all__ = ["difference", "exponential", "jerk", "least_squares", "slope", "slope_error"]
+__all__ = ["difference", "exponential", "highest_slope", "jerk", "least_squares", "slope", "slope_error"]
 
 
 def slope(count: int, sum_ms: int, now_ms: int, horizon_s: int) -> float:
@@ -21,6 +21,11 @@ def slope(count: int, sum_ms: int, now_ms: int, horizon_s: int) -> float:
     0.75
     """
     return 12 * (sum_ms - count * now_ms + count * horizon_s * 500) / (1000 * horizon_s**3)
+
+
+def highest_slope(count: int, horizon_s: int) -> float:
+    """The most that `slope` can be for `count` events: all of them now, 6 count / H^2."""
+    return 6 * count / horizon_s**2
 
 
 def slope_error(count: int, horizon_s: int) -> float:

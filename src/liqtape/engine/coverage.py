@@ -39,6 +39,10 @@ class Feed:
             self.since = None
             self.forget(at_ms - _KEPT_MS)
 
+    def covers(self, from_ms: int) -> bool:
+        """Whether the feed is live now and was without a break since `from_ms`."""
+        return self.since is not None and self.since <= from_ms
+
     def exposure_ms(self, from_ms: int, until_ms: int) -> int:
         """Milliseconds of (from, until] in which the feed was live."""
         live = 0 if self.since is None else max(0, until_ms - max(self.since, from_ms))

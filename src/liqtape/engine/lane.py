@@ -21,6 +21,8 @@ _LARGEST = 4
 MOMENT = 5
 """The cursor of the acceleration horizon H = 20 s; between it and HEAD the sum of times is kept."""
 
+_TAILS = tuple((k, offset) for k, offset in enumerate(OFFSETS_MS) if k != HEAD)
+
 RETAIN_MS = 302_000
 """Largest window plus the 2 s by which an evaluation may lie before the newest event."""
 
@@ -37,13 +39,14 @@ class Lane:
     (1, 7)
     """
 
-    __slots__ = ("at", "micro_sums", "moment", "times", "trim_at")
+    __slots__ = ("at", "micro_sums", "moment", "now_ms", "times", "trim_at")
 
     def __init__(self) -> None:
         self.times: array[int] = array("q")
         self.micro_sums: array[int] | list[int] = array("q", (0,))  # micro_sums[i]: USD of the first i events + const
         self.at = [0] * len(OFFSETS_MS)
         self.moment = 0  # sum of times between cursor MOMENT and cursor HEAD
+        self.now_ms = 0  # where the cursors stand
         self.trim_at = _SLACK
 
     def __len__(self) -> int:
@@ -82,24 +85,58 @@ class Lane:
 
     def advance(self, now_ms: int) -> None:
         """Move every cursor to evaluation time `now_ms` (forwards, or back by what is retained)."""
+        if now_ms < self.now_ms:
+            self._go_back(now_ms)
+            return
+        self.now_ms = now_ms
         times, at = self.times, self.at
         size = len(times)
-        for k, offset in enumerate(OFFSETS_MS):
-            limit = now_ms - offset
+        head = at[HEAD]
+        if head < size and times[head] <= now_ms:
+            new_head = bisect_right(times, now_ms, head + 1, size) if head + 1 < size else size
+            self.moment += sum(times[head:new_head])
+            at[HEAD] = head = new_head
+        for k, offset in _TAILS:
             i = at[k]
-            if i < size and times[i] <= limit:
+            if i < head and times[i] <= (limit := now_ms - offset):
+                # Nearly always one step; a leap is found in log time.
                 j = i + 1
-                if j < size and times[j] <= limit:
-                    j = bisect_right(times, limit, j + 1, size)
+                if j < head and times[j] <= limit:
+                    j = bisect_right(times, limit, j + 1, head)
+                at[k] = j
+                if k == MOMENT:
+                    self.moment -= sum(times[i:j])
+
+    def _go_back(self, now_ms: int) -> None:
+        times, at = self.times, self.at
+        self.now_ms = now_ms
+        for k, offset in enumerate(OFFSETS_MS):
+            i, limit = at[k], now_ms - offset
+            if i < len(times) and times[i] <= limit:
+                at[k] = bisect_right(times, limit, i + 1)  # it came late, behind a cursor that had passed its time
             elif i and times[i - 1] > limit:
-                j = bisect_right(times, limit, 0, i - 1)
+                at[k] = bisect_right(times, limit, 0, i - 1)
             else:
                 continue
-            at[k] = j
-            if k == HEAD:
-                self.moment += sum(times[i:j]) - sum(times[j:i])
-            elif k == MOMENT:
-                self.moment += sum(times[j:i]) - sum(times[i:j])
+            if k in {HEAD, MOMENT}:
+                change = sum(times[i : at[k]]) - sum(times[at[k] : i])
+                self.moment += change if k == HEAD else -change
+
+    def windows(self) -> tuple[int, int, int, int, int, int, int, int]:
+        """(counts, then micro-USD) of the windows of 10, 30, 60 and 300 s, after `advance`."""
+        head, i10, i30, i60, i300, _ = self.at
+        sums = self.micro_sums
+        usd = sums[head]
+        return (
+            head - i10,
+            head - i30,
+            head - i60,
+            head - i300,
+            usd - sums[i10],
+            usd - sums[i30],
+            usd - sums[i60],
+            usd - sums[i300],
+        )
 
     def count(self, k: int) -> int:
         """Events in the window of cursor k, after `advance`."""

@@ -17,6 +17,10 @@ class Threshold(Struct, frozen=True):
     velocity_10s: float = 5.0
     acceleration: float = 2.0
 
+    def is_out_of_reach(self, highest_velocity_10s: float, highest_acceleration: float) -> bool:
+        """Whether the level is NONE for anything up to these."""
+        return highest_velocity_10s < self.velocity_10s and highest_acceleration < self.acceleration
+
     def level(self, velocity_10s: float, acceleration: float) -> Level:
         """ALERT when either threshold is reached, else NONE."""
         return "ALERT" if velocity_10s >= self.velocity_10s or acceleration >= self.acceleration else "NONE"

@@ -5,11 +5,11 @@ Naive: one sorted list per instrument. But venues are late independently of each
 of its rings.
 """
 
-from collections.abc import Collection
-from math import fsum
+from collections.abc import Collection, Sequence
+from math import ceil, fsum
 from typing import Any
 
-from liqtape.engine.acceleration import slope, slope_error
+from liqtape.engine.acceleration import highest_slope, slope, slope_error
 from liqtape.engine.coverage import Feed
 from liqtape.engine.lane import MOMENT, RETAIN_MS
 from liqtape.engine.ring import Ring, SlotRing
@@ -17,7 +17,7 @@ from liqtape.engine.threshold import Threshold
 from liqtape.engine.throttle import corrected_rate
 from liqtape.engine.window import Window
 from liqtape.events import WINDOWS, Level, Liquidation, VelocityMetrics
-from liqtape.money import MICRO, micro_usd
+from liqtape.money import MICRO, micro_of
 
 __all__ = ["THROTTLED", "VelocityEngine"]
 
@@ -27,18 +27,22 @@ THROTTLED = frozenset({"binance", "okx"})
 _HORIZON_S = 20
 _BACK_MS = 2_000
 _LARGEST = len(WINDOWS)
+_UNKNOWN = (None, None, None, None)
+_WHOLE = (1.0, 1.0, 1.0, 1.0)
+_NOTHING = (0,) * (2 * len(WINDOWS))
 _CURSORS = tuple(enumerate(WINDOWS, start=1))  # cursor k of a lane bounds window WINDOWS[k - 1]
 
 
 class _Series:
     """All rings of one instrument."""
 
-    __slots__ = ("evaluated_ms", "late_total", "rings", "venues")
+    __slots__ = ("advanced_ms", "evaluated_ms", "late_total", "rings", "venues")
 
     def __init__(self, venues: set[str]) -> None:
         self.rings: dict[str, Ring] = {}
         self.venues = venues
-        self.evaluated_ms = -1
+        self.advanced_ms = -1  # where the cursors of the rings stand
+        self.evaluated_ms = -1  # the latest that was asked for
         self.late_total = 0
 
 
@@ -63,6 +67,7 @@ class VelocityEngine:
         partial_venues: Collection[str] = (),
     ) -> None:
         self.threshold = Threshold() if threshold is None else threshold
+        self._enough = ceil(self.threshold.velocity_10s * WINDOWS[0])
         self.btc_price: float | None = None
         self.btc_source: str | None = None
         self.newest_ms = 0
@@ -106,7 +111,7 @@ class VelocityEngine:
         the counts and adds no USD; a notional that is no finite number raises, and nothing is changed.
         """
         usd = liquidation.notional_usd
-        micro = 0 if usd is None else micro_usd(usd)
+        micro = 0 if usd is None else micro_of(usd)
         event_ms, venue = liquidation.event_ms, liquidation.venue
         series = self._series.get(liquidation.instrument)
         if series is None:
@@ -129,15 +134,37 @@ class VelocityEngine:
         return True
 
     def level(self, instrument: str, now_ms: int) -> Level:
-        """The level alone: what the threshold rule needs after each event, at a fraction of `metrics`."""
-        series = self._advanced(instrument, now_ms)
-        if series is None:
+        """The level alone: what the threshold rule needs after each event, at a fraction of `metrics`.
+
+        The clear cases move no cursor. Calm: a tail only moves forwards, so what lies behind it now is
+        the most that can be in the window. Hot: one lane alone has enough events in the last 10 s.
+        """
+        series = self._at(instrument, now_ms)
+        if series is None or (now_ms >= series.advanced_ms and self._is_calm(series)):
             return "NONE"
-        count = 0
+        if self._is_hot(series, now_ms):
+            return "ALERT"
+        self._advance(series, now_ms)
+        count = sum(lane.count(1) for ring in series.rings.values() for lane in ring.lanes)
+        return self.threshold.level(count / WINDOWS[0], slope(*_moment(series), now_ms, _HORIZON_S))
+
+    def _is_calm(self, series: _Series) -> bool:
+        most = most_in_horizon = 0
         for ring in series.rings.values():
             for lane in ring.lanes:
-                count += lane.count(1)
-        return self.threshold.level(count / WINDOWS[0], slope(*_moment(series), now_ms, _HORIZON_S))
+                size, at = len(lane.times), lane.at
+                most += size - at[1]
+                most_in_horizon += size - at[MOMENT]
+        return self.threshold.is_out_of_reach(most / WINDOWS[0], highest_slope(most_in_horizon, _HORIZON_S))
+
+    def _is_hot(self, series: _Series, now_ms: int) -> bool:
+        enough, since = self._enough, now_ms - 1000 * WINDOWS[0]
+        for ring in series.rings.values():
+            for lane in ring.lanes:
+                times = lane.times
+                if len(times) >= enough and since < times[-enough] and times[-1] <= now_ms:
+                    return True
+        return False
 
     def is_empty(self, instrument: str, now_ms: int) -> bool:
         """Whether no event of the instrument is left in any window."""
@@ -179,53 +206,66 @@ class VelocityEngine:
         if series is None:
             return None
         series.evaluated_ms = max(series.evaluated_ms, now_ms)
-        (long_count, long_micro), (short_count, short_micro), unsided = (_totals(series, which) for which in range(3))
-        count = [sum(counts) for counts in zip(long_count, short_count, unsided[0], strict=True)]
-        micro = [sum(micros) for micros in zip(long_micro, short_micro, unsided[1], strict=True)]
-        estimates, saturated = self._estimates(series, now_ms)
-        coverage, partial = self._coverage(series, now_ms)
+        long, short, unsided = _totals(series, 0), _totals(series, 1), _totals(series, 2)
+        n10, n30, n60, n300, u10, u30, u60, u300 = [sum(sides) for sides in zip(long, short, unsided, strict=True)]
         in_horizon, sum_ms = _moment(series)
         acceleration = slope(in_horizon, sum_ms, now_ms, _HORIZON_S)
-        velocity_10s = count[0] / WINDOWS[0]
-        row: list[Any] = [
+        velocities = (n10 / 10, n30 / 30, n60 / 60, n300 / 300)
+        coverage, partial = self._coverage(series, now_ms)
+        estimates, saturated = self._estimates(series, now_ms, velocities)
+        row: tuple[Any, ...] = (
             instrument,
             now_ms / 1000,
-            *count,
-            *(n / w for n, w in zip(count, WINDOWS, strict=True)),
+            n10,
+            n30,
+            n60,
+            n300,
+            *velocities,
             acceleration,
-            micro[-1] / MICRO,
+            u300 / MICRO,
             self.btc_price,
             None,
-            *(m / (MICRO * w) for m, w in zip(micro, WINDOWS, strict=True)),
-            *long_count,
-            *short_count,
-            *(m / MICRO for m in long_micro),
-            *(m / MICRO for m in short_micro),
+            u10 / (10 * MICRO),
+            u30 / (30 * MICRO),
+            u60 / (60 * MICRO),
+            u300 / (300 * MICRO),
+            *long[:4],
+            *short[:4],
+            *[micro / MICRO for micro in long[4:]],
+            *[micro / MICRO for micro in short[4:]],
             slope_error(in_horizon, _HORIZON_S),
             *coverage,
             *estimates,
             saturated,
             None,
-            self.threshold.level(velocity_10s, acceleration),
+            self.threshold.level(velocities[0], acceleration),
             series.late_total,
             partial,
             self.btc_source,
-        ]
+        )
         return VelocityMetrics(*row)
 
-    def _advanced(self, instrument: str, now_ms: int) -> _Series | None:
+    def _at(self, instrument: str, now_ms: int) -> _Series | None:
         if now_ms < self.newest_ms - _BACK_MS:
             raise ValueError(f"evaluation at {now_ms} lies more than 2 s before the newest event, {self.newest_ms}")
-        series = self._series.get(instrument)
-        if series is None:
-            return None
-        horizon_ms = self.newest_ms - RETAIN_MS
-        for ring in series.rings.values():
-            ring.advance(now_ms, horizon_ms)
+        return self._series.get(instrument)
+
+    def _advanced(self, instrument: str, now_ms: int) -> _Series | None:
+        series = self._at(instrument, now_ms)
+        if series is not None:
+            self._advance(series, now_ms)
         return series
 
-    def _estimates(self, series: _Series, now_ms: int) -> tuple[list[float], bool]:
+    def _advance(self, series: _Series, now_ms: int) -> None:
+        horizon_ms = self.newest_ms - RETAIN_MS
+        series.advanced_ms = now_ms
+        for ring in series.rings.values():
+            ring.advance(now_ms, horizon_ms)
+
+    def _estimates(self, series: _Series, now_ms: int, velocities: Sequence[float]) -> tuple[Sequence[float], bool]:
         """Velocities with the throttled venues corrected, and whether any of them was saturated."""
+        if self._throttled.isdisjoint(series.rings):
+            return velocities, False
         rates: list[float] = []
         saturated = False
         for k, seconds in _CURSORS:
@@ -248,27 +288,28 @@ class VelocityEngine:
             return []
         return [feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds]
 
-    def _coverage(self, series: _Series, now_ms: int) -> tuple[list[float | None], bool]:
+    def _coverage(self, series: _Series, now_ms: int) -> tuple[Sequence[float | None], bool]:
         """Coverage of each window, the least of the venues that carry the instrument, and whether any is missed."""
-        coverage: list[float | None] = []
-        for seconds in WINDOWS:
-            least = min(self._exposures_ms(series.venues, seconds, now_ms), default=None)
-            coverage.append(None if least is None else least / (1000 * seconds))
-        largest = coverage[-1]
-        has_hole = largest is not None and largest < 1
-        return coverage, has_hole or not self._partial_venues.isdisjoint(series.venues)
+        is_partial = not self._partial_venues.isdisjoint(series.venues)
+        feeds = [self._feeds[venue] for venue in series.venues if venue in self._feeds]
+        if not any(feed.is_known for feed in feeds):
+            return _UNKNOWN, is_partial
+        if all(feed.covers(now_ms - 1000 * WINDOWS[-1]) for feed in feeds):
+            return _WHOLE, is_partial
+        coverage = [
+            min(feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds) / (1000 * seconds)
+            for seconds in WINDOWS
+        ]
+        return coverage, is_partial or coverage[-1] < 1
 
 
-def _totals(series: _Series, which: int) -> tuple[list[int], list[int]]:
-    """(counts, micro-USD) per window of the lanes number `which`, summed over the rings."""
-    counts, micros = [0] * _LARGEST, [0] * _LARGEST
-    for ring in series.rings.values():
-        lane = ring.lanes[which]
-        if lane.times:
-            for k in range(_LARGEST):
-                counts[k] += lane.count(k + 1)
-                micros[k] += lane.micro(k + 1)
-    return counts, micros
+def _totals(series: _Series, which: int) -> Sequence[int]:
+    """(counts, then micro-USD) per window of the lanes number `which`, summed over the rings."""
+    lanes = [ring.lanes[which] for ring in series.rings.values()]
+    rows = [lane.windows() for lane in lanes if lane.times]
+    if len(rows) == 1:
+        return rows[0]
+    return [sum(column) for column in zip(*rows, strict=True)] if rows else _NOTHING
 
 
 def _moment(series: _Series) -> tuple[int, int]:
@@ -276,6 +317,7 @@ def _moment(series: _Series) -> tuple[int, int]:
     count = sum_ms = 0
     for ring in series.rings.values():
         for lane in ring.lanes:
-            count += lane.count(MOMENT)
-            sum_ms += lane.moment
+            if lane.times:
+                count += lane.count(MOMENT)
+                sum_ms += lane.moment
     return count, sum_ms
