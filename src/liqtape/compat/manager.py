@@ -33,7 +33,7 @@ __all__ = ["ACCELERATION_ALERT_THRESHOLD", "VELOCITY_ALERT_THRESHOLD", "Enhanced
 
 _OVERRIDE_QUEUE = 1_000_000
 _AHEAD_MS = 60_000  # an event further in the future would empty every window of its symbol
-_CAUSES_SAID = 100
+_CAUSES = 100
 _CANCEL_SECONDS = 0.5
 _TRACKER_SECONDS = 3.4  # with what streams may take, below five in all
 
@@ -229,8 +229,11 @@ class EnhancedWebSocketManager:
 
     def _note(self, cause: str, error: Exception | None = None) -> None:
         """Count what a stream or event of somebody else's got wrong; the first of each cause is said."""
-        if not self.stream_errors[cause] and len(self.stream_errors) <= _CAUSES_SAID:
-            _log.warning("%s", cause, exc_info=error)
+        if cause not in self.stream_errors:
+            if len(self.stream_errors) >= _CAUSES:
+                cause = "further causes"
+            else:
+                _log.warning("%s", cause, exc_info=error)
         self.stream_errors[cause] += 1
 
     def _hook(self, event: Any) -> Any:
