@@ -87,11 +87,11 @@ async def redis_inspection(seconds: float, redis_port: int) -> None:
     await asyncio.sleep(seconds)
     client = redis.Redis(host="localhost", port=redis_port, db=1, decode_responses=True)
     try:
-        for key in sorted(await client.keys("velocity:*:current")):
-            row = await client.hgetall(key)  # text: decode_responses
-            print(f"{key!s}: {row['event_count_10s']} events in 10 s, {row['velocity_10s']} events/s")
+        for key in sorted(str(key) for key in await client.keys("velocity:*:current")):
+            row = await client.hgetall(key)
+            print(f"{key}: {row['event_count_10s']} events in 10 s, {row['velocity_10s']} events/s")
         price = await client.get("btc:price:current")
-        print(f"btc:price:current: {json.loads(price) if price else 'none yet'}")
+        print("btc:price:current:", json.loads(price) if price else "none yet")
         print(f"cascade:events:buffer: {await client.llen('cascade:events:buffer')} events")
     except redis.ConnectionError as error:
         print(f"no Redis there: {error}")
