@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from liqtape.money import MICRO, micro_usd
+from liqtape.money import MICRO, micro_of, micro_usd
 
 
 def exactly(*factors: str) -> int:
@@ -69,6 +69,11 @@ def test_above_what_floats_resolve(micro: int) -> None:
 @given(st.integers(0, 2**33 * MICRO - 1))
 def test_an_event_keeps_its_micro_usd_in_a_float(micro: int) -> None:
     assert micro == micro_usd(micro / MICRO)
+
+
+@given(st.floats(0, 1e15) | st.integers(0, 10**10).map(lambda k: (2 * k + 1) / 2e6))
+def test_one_amount_alone_is_rounded_alike(usd: float) -> None:
+    assert exactly(repr(usd)) == micro_of(usd) == micro_usd(usd)
 
 
 def test_zero() -> None:

@@ -67,7 +67,7 @@ class VelocityEngine:
         partial_venues: Collection[str] = (),
     ) -> None:
         self.threshold = Threshold() if threshold is None else threshold
-        self._enough = ceil(self.threshold.velocity_10s * WINDOWS[0])
+        self._enough = _least_count(self.threshold.velocity_10s)
         self.btc_price: float | None = None
         self.btc_source: str | None = None
         self.newest_ms = 0
@@ -301,6 +301,12 @@ class VelocityEngine:
             for seconds in WINDOWS
         ]
         return coverage, is_partial or coverage[-1] < 1
+
+
+def _least_count(velocity_10s: float) -> int:
+    """The least number of events, at least one, that reaches the velocity; beyond any lane where none does."""
+    count = max(1, ceil(min(velocity_10s * WINDOWS[0], 1e15)))
+    return count if count / WINDOWS[0] >= velocity_10s else count + 1
 
 
 def _totals(series: _Series, which: int) -> Sequence[int]:
