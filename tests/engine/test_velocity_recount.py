@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.lane import RETAIN_MS
 from liqtape.events import WINDOWS, Liquidation, Side
 
 _T = 1_790_000_000_000
+_RETAIN_MS = 302_000
 _TEN_YEARS_MS = 10 * 365 * 86_400_000
 _VENUES = ("binance", "okx", "bybit", "hyperliquid", "wrapped")
 _THROTTLED = ("binance", "okx")
@@ -52,7 +52,7 @@ class Recount:
 
     def add(self, event: Liquidation) -> bool:
         self.seen.add(event.instrument)
-        if event.event_ms <= self.newest - RETAIN_MS:
+        if event.event_ms <= self.newest - _RETAIN_MS:
             self.dropped += 1
             return False
         self.newest = max(self.newest, event.event_ms)
