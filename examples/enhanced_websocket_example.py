@@ -88,8 +88,8 @@ async def redis_inspection(seconds: float, redis_port: int) -> None:
     client = redis.Redis(host="localhost", port=redis_port, db=1, decode_responses=True)
     try:
         for key in sorted(str(key) for key in await client.keys("velocity:*:current")):
-            row = await client.hgetall(key)
-            print(f"{key}: {row['event_count_10s']} events in 10 s, {row['velocity_10s']} events/s")
+            count, velocity = await client.hmget(key, "event_count_10s", "velocity_10s")
+            print(key, "events in 10 s:", count, "per second:", velocity)
         price = await client.get("btc:price:current")
         print("btc:price:current:", json.loads(price) if price else "none yet")
         print(f"cascade:events:buffer: {await client.llen('cascade:events:buffer')} events")
