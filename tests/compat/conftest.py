@@ -85,7 +85,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def user_package(tmp_path: Path) -> Path:
     """A copy of a user's own package, to be broken at will."""
-    source = Path(__file__).parent / "user_package"
+    source = CHECKOUT / "tests" / "fixtures" / "user_package"
     for path in source.rglob("*.py"):
         target = tmp_path / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
