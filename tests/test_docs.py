@@ -1,0 +1,28 @@
+"""What the documentation shows is run; what it links exists."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_of_the_page_give_what_it_shows(page: Path) -> None:
+    failures, _ = doctest.testfile(str(page), module_relative=False)
+
+    assert failures == 0
+
+
+def test_the_page_on_time_has_examples() -> None:
+    assert len(doctest.DocTestParser().get_examples((ROOT / "docs/explanation/time.md").read_text())) > 20
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_of_the_page_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
