@@ -10,7 +10,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.live import Live
 
-from liqtape.events import Alert
+from liqtape.events import Alert, VelocityMetrics
 from liqtape.tracker import Tracker
 from liqtape.tui.table import alert_line, live_view, metric_line, venue_line
 
@@ -67,6 +67,10 @@ async def watch(
         await _lines(tracker, stop, deadline, notes, out)
 
 
+def _rows(tracker: Tracker) -> list[VelocityMetrics]:
+    return [row for row in tracker.snapshot(tracker.active()) if row.event_count_300s]
+
+
 def _redis_note(tracker: Tracker) -> str:
     """Where the keys can be read."""
     if tracker.redis_url is None:
@@ -88,7 +92,7 @@ async def _table(
 ) -> None:
     with Live(console=console, auto_refresh=False, screen=False) as live:
         while True:
-            rows = tracker.snapshot(tracker.active())
+            rows = _rows(tracker)
             said = [*notes, *_hint(tracker)]
             live.update(live_view(rows, tracker.health(), tracker.ledger(), said), refresh=True)
             if await stop.wait(max(0.0, _left(deadline, _REFRESH_SECONDS))) or _left(deadline, 1.0) <= 0:
@@ -120,7 +124,7 @@ async def _lines(
         states = {venue.venue: venue.state for venue in health}
         if not hinted and (hinted := _hint(tracker)):
             say(hinted)
-        rows = sorted(tracker.snapshot(tracker.active()), key=lambda row: -row.usd_velocity_60s)
+        rows = sorted(_rows(tracker), key=lambda row: -row.usd_velocity_60s)
         if rows and rounds % _LINES_EVERY == 0:
             say([metric_line(row) for row in rows[:_LINES]])
         rounds += bool(rows)
