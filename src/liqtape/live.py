@@ -1,6 +1,7 @@
 """The commands that run the service in the foreground: `run` and `demo`."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,12 +54,20 @@ def _options(venue: Sequence[str] | None, symbol: Sequence[str] | None, redis: s
     return options
 
 
+def data_directory() -> Path:
+    """Where this user's data is kept."""
+    if base := os.environ.get("XDG_DATA_HOME"):
+        return Path(base) / "liqtape"
+    home = Path.home()
+    return home / "Library/Application Support/liqtape" if sys.platform == "darwin" else home / ".local/share/liqtape"
+
+
 async def _run(settings: Settings, out: TextIO) -> int:
     from liqtape.service import StopSignals, watch
     from liqtape.tracker import Tracker
 
     with StopSignals().installed() as stop:
-        async with Tracker(settings) as tracker:
+        async with Tracker(settings, data_dir=data_directory() if settings.redis.persist else None) as tracker:
             await watch(tracker, stop, None, out=out)
     return stop.received
 
