@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from benchmarks.measure import FULL, QUICK, TINY, Figure, Scale, cores, machine
 
 NAMES = ("decode", "engine", "memory", "latency", "flood", "redis_write", "idle")
@@ -55,7 +57,9 @@ def main() -> None:
     scales = options.add_mutually_exclusive_group()
     scales.add_argument("--quick", action="store_const", const=QUICK, dest="scale", help="less of everything, < 30 s")
     scales.add_argument("--tiny", action="store_const", const=TINY, dest="scale", help="whether it runs: no figures")
-    options.add_argument("--markdown", action="store_true", help="as a table for README.md")
+    forms = options.add_mutually_exclusive_group()
+    forms.add_argument("--markdown", action="store_true", help="as a table for README.md")
+    forms.add_argument("--json", action="store_true", help="one JSON object, for programs")
     chosen = options.parse_args()
     unknown = [name for name in chosen.names if name not in NAMES]
     if unknown:
@@ -68,6 +72,9 @@ def main() -> None:
     for name in chosen.names or NAMES:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         figures[name] = measured(name, chosen.scale or FULL)
+    if chosen.json:
+        print(msgspec.json.encode({"machine": head, "figures": figures}).decode())
+        return
     lasted = f"{head}; took {time.monotonic() - began:.0f} s"
     print(f"Measured on {lasted}.\n\n{markdown(figures)}" if chosen.markdown else f"{lasted}{text(figures)}")
 

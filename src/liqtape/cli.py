@@ -16,6 +16,7 @@ import msgspec
 import typer
 
 from liqtape import __version__
+from liqtape.bench import bench
 from liqtape.errors import ConfigurationError, DecodeError, LiqtapeError
 from liqtape.live import demo, run
 from liqtape.venues import VENUES
@@ -380,3 +381,4 @@ def _sent(simulator: "Simulator") -> dict[str, Any]:
 
 app.command()(run)
 app.command()(demo)
+app.command()(bench)
