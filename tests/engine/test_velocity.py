@@ -114,17 +114,18 @@ def test_the_threshold_is_the_one_given() -> None:
         st.sampled_from([-1.0, 0.0, 1e-9, inf]),
     ),
     st.sampled_from([-0.1, 0.0, 0.015, 0.1, 2.0, inf]),
-    st.lists(st.integers(0, 25_000), max_size=60),
+    st.lists(st.tuples(st.integers(0, 25_000), st.sampled_from(["long", "long", *_SIDES])), max_size=60),
     st.lists(st.integers(-2_000, 15_000), min_size=1, max_size=6),
 )
-@example(nextafter(2.3, inf), inf, [0] * 23, [0])
+# Ten times that velocity is 17.0 in floats; 17 are in the last 10 s, and one more was when the tail last moved.
+@example(nextafter(1.7, inf), inf, [(5_000, "long"), *[(0, "long")] * 17], [0, 0, 0, 6_000, 0])
 def test_the_level_alone_is_the_level_of_the_metrics(
-    velocity: float, acceleration: float, ages: list[int], delays: list[int]
+    velocity: float, acceleration: float, rows: list[tuple[int, Side | None]], delays: list[int]
 ) -> None:
     engine = VelocityEngine(threshold=Threshold(velocity, acceleration))
     engine.add(liquidation(_T - 40_000))
-    for i, age in enumerate(ages):  # evaluated in between as live, so that tails lag behind
-        engine.add(liquidation(_T - age, side=_SIDES[i % 3] if i % 4 == 0 else "long"))
+    for i, (age, side) in enumerate(rows):  # evaluated in between as live, so that tails lag behind
+        engine.add(liquidation(_T - age, side=side))
         if i % 7 == 0:
             now = engine.newest_ms + delays[i % len(delays)]
             assert engine.level("BTCUSDT", now) == metrics_of(engine, now).level
