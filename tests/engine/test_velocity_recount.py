@@ -51,13 +51,13 @@ class Recount:
         self.dropped = 0
 
     def add(self, event: Liquidation) -> bool:
-        self.seen.add(event.instrument)
+        self.seen.add(event.instrument)  # and its venue carries it, also where the event is too old to count
+        self.carriers.setdefault(event.instrument, set()).add(event.venue)
         if event.event_ms <= self.newest - _RETAIN_MS:
             self.dropped += 1
             return False
         self.newest = max(self.newest, event.event_ms)
         self.events.setdefault(event.instrument, []).append(event)
-        self.carriers.setdefault(event.instrument, set()).add(event.venue)
         if event.event_ms <= self.evaluated.get(event.instrument, -1):
             self.late[event.instrument] = self.late.get(event.instrument, 0) + 1
         return True
