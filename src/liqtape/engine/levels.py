@@ -1,0 +1,240 @@
+"""From surprises to levels NONE, WATCH, ALERT, CRITICAL and EXTREME. Metrics definition section 5.
+
+Relative measures alone fire on noise in quiet hours, so CRITICAL also needs an absolute USD floor; and a level that
+went up at once comes down slowly, so that a cascade is one episode.
+"""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct, field
+
+from liqtape.events import Level
+
+__all__ = ["LevelAlert", "LevelRule", "MarketRule", "Reading", "StickyLevel", "SurpriseLevels"]
+
+_LEVELS: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
+_WATCH, _ALERT, _CRITICAL, _EXTREME = range(1, 5)
+
+
+class Reading(Struct, frozen=True, gc=False):
+    """What a level is decided by: counts and USD of the last 60 s and how surprising they are (None: not defined).
+
+    `mean` and `fano` are what `surprise_60s` was measured by. The surprises of 10 and 300 s may be left out.
+    """
+
+    at_ms: int
+    count_60s: int
+    usd_60s: float
+    surprise_60s: float | None
+    mean: float | None = None
+    fano: float | None = None
+    surprise_10s: float | None = None
+    surprise_300s: float | None = None
+
+
+class LevelAlert(Struct, frozen=True, gc=False):
+    """A level change, with what it was decided by; `surprise` is the one compared with the thresholds."""
+
+    instrument: str
+    level: Level
+    previous: Level
+    at_ms: int
+    surprise: float | None
+    mean: float | None
+    fano: float | None
+    floor_usd: float
+    count_60s: int
+    usd_60s: float
+    rule: str = "surprise"
+
+
+class LevelRule(Struct, frozen=True):
+    """Thresholds of S for W = 60 s; 10 and 300 s count less by `penalty`, because three windows are three chances.
+
+    Down comes one level after `hold_ms` below its threshold less `relief`. EXTREME is for the whole market: CRITICAL on
+    `crowd` instruments or venues within `hold_ms`. Nominal false alarms per instrument: WATCH 1.4 a day, ALERT one a
+    week, CRITICAL one in two years.
+
+    >>> LevelRule().level(Reading(0, 4, 150_000.0, 6.2), 100_000.0)
+    'CRITICAL'
+    >>> LevelRule().level(Reading(0, 4, 50_000.0, 6.2), 100_000.0)
+    'WATCH'
+    """
+
+    watch: float = 3.0
+    alert: float = 4.0
+    critical: float = 6.0
+    alert_count: int = 5
+    floor_usd: float = 100_000.0
+    floors_usd: Mapping[str, float] = field(default_factory=dict)
+    penalty: float = 0.5
+    relief: float = 1.0
+    hold_ms: int = 60_000
+    crowd: int = 3
+
+    def floor(self, instrument: str) -> float:
+        """The USD that CRITICAL needs within 60 s."""
+        return self.floors_usd.get(instrument, self.floor_usd)
+
+    def surprise(self, reading: Reading) -> float | None:
+        """The surprise that counts: of 60 s, or a larger one of 10 or 300 s less the penalty; None without any."""
+        surprise = reading.surprise_60s
+        for other in (reading.surprise_10s, reading.surprise_300s):
+            if other is not None and (surprise is None or other - self.penalty > surprise):
+                surprise = other - self.penalty
+        return surprise
+
+    def level(self, reading: Reading, floor_usd: float) -> Level:
+        """The highest level whose rule holds now, EXTREME aside."""
+        surprise = self.surprise(reading)
+        if surprise is None:
+            return "NONE"
+        if surprise >= self.critical and reading.usd_60s >= floor_usd:
+            return "CRITICAL"
+        if surprise >= self.alert and reading.count_60s >= self.alert_count:
+            return "ALERT"
+        return "WATCH" if surprise >= self.watch else "NONE"
+
+    def keeps(self, level: Level) -> float:
+        """The surprise below which `level` begins to run out."""
+        thresholds = (0.0, self.watch, self.alert, self.critical, self.critical)
+        return thresholds[_LEVELS.index(level)] - self.relief
+
+
+class StickyLevel:
+    """One level: up at once; down one after `hold_ms` in a row without what keeps it, then again for the next.
+
+    >>> sticky = StickyLevel(60_000)
+    >>> sticky.step(0, "ALERT", is_kept=True), sticky.step(1_000, "NONE", is_kept=False)
+    ('ALERT', 'ALERT')
+    >>> sticky.step(61_000, "NONE", is_kept=False)
+    'WATCH'
+    """
+
+    __slots__ = ("_below_since", "_hold_ms", "level")
+
+    def __init__(self, hold_ms: int) -> None:
+        self.level: Level = "NONE"
+        self._hold_ms = hold_ms
+        self._below_since: int | None = None
+
+    def step(self, now_ms: int, wanted: Level, *, is_kept: bool) -> Level:
+        """The level at `now_ms`: `wanted` when higher, else the present one for as long as it is kept or held."""
+        rank = _LEVELS.index(self.level)
+        if _LEVELS.index(wanted) > rank:
+            self.level, self._below_since = wanted, None
+        elif is_kept or wanted == self.level:
+            self._below_since = None
+        elif self._below_since is None:
+            self._below_since = now_ms
+        elif now_ms - self._below_since >= self._hold_ms:
+            self.level, self._below_since = _LEVELS[rank - 1], now_ms
+        return self.level
+
+
+class MarketRule:
+    """Whether the whole market is EXTREME: CRITICAL on `crowd` instruments, or `crowd` venues, within `hold_ms`.
+
+    >>> market = MarketRule(3, 60_000)
+    >>> for at_ms, name in enumerate(["BTCUSDT", "ETHUSDT", "SOLUSDT"]): market.instrument(name, at_ms)
+    >>> market.is_extreme(50_000), market.is_extreme(60_000)
+    (True, False)
+    """
+
+    __slots__ = ("_crowd", "_hold_ms", "_instruments", "_venues")
+
+    def __init__(self, crowd: int, hold_ms: int) -> None:
+        self._crowd = crowd
+        self._hold_ms = hold_ms
+        self._instruments: dict[str, int] = {}  # when each was last CRITICAL, oldest first
+        self._venues: dict[str, int] = {}
+
+    def instrument(self, name: str, at_ms: int) -> None:
+        """The instrument meets the rule of CRITICAL."""
+        self._instruments.pop(name, None)
+        self._instruments[name] = at_ms
+
+    def venue(self, name: str, at_ms: int) -> None:
+        """The venue meets the rule of CRITICAL."""
+        self._venues.pop(name, None)
+        self._venues[name] = at_ms
+
+    def is_extreme(self, now_ms: int) -> bool:
+        """Whether enough of them did in (now - hold, now]."""
+        for seen in (self._instruments, self._venues):
+            while seen and seen[oldest := next(iter(seen))] <= now_ms - self._hold_ms:
+                del seen[oldest]
+        return max(len(self._instruments), len(self._venues)) >= self._crowd
+
+
+class SurpriseLevels:
+    """The level of each instrument by `LevelRule`; a change is a `LevelAlert`, at most one a check.
+
+    Instruments at NONE cost nothing. Those above it are to be checked on a timer too (`raised`), or nobody would tell
+    when it is over. An undefined surprise neither raises a level nor runs it out.
+
+    >>> levels = SurpriseLevels()
+    >>> alert = levels.check("BTCUSDT", Reading(0, 9, 2e6, 7.5, mean=0.2, fano=3.0))
+    >>> alert.previous, alert.level, alert.surprise, alert.floor_usd
+    ('NONE', 'CRITICAL', 7.5, 100000.0)
+    """
+
+    def __init__(self, rule: LevelRule | None = None, on_change: Callable[[LevelAlert], None] | None = None) -> None:
+        self.rule = LevelRule() if rule is None else rule
+        self.market = MarketRule(self.rule.crowd, self.rule.hold_ms)
+        self._on_change = on_change
+        self._sticky: dict[str, StickyLevel] = {}
+
+    def current(self, instrument: str) -> Level:
+        """The level at the last check."""
+        sticky = self._sticky.get(instrument)
+        return "NONE" if sticky is None else sticky.level
+
+    def raised(self) -> list[str]:
+        """Instruments above NONE."""
+        return list(self._sticky)
+
+    def check_venue(self, venue: str, reading: Reading) -> None:
+        """A reading of one venue (of its market, or of one instrument there): for EXTREME alone."""
+        if self.rule.level(reading, self.rule.floor_usd) == "CRITICAL":
+            self.market.venue(venue, reading.at_ms)
+
+    def check(self, instrument: str, reading: Reading) -> LevelAlert | None:
+        """Evaluate the rule; the alert when the level changed."""
+        rule = self.rule
+        floor = rule.floor(instrument)
+        wanted = rule.level(reading, floor)
+        sticky = self._sticky.get(instrument)
+        if sticky is None:
+            if wanted == "NONE":
+                return None
+            sticky = self._sticky[instrument] = StickyLevel(rule.hold_ms)
+        if wanted == "CRITICAL":
+            self.market.instrument(instrument, reading.at_ms)
+        previous = sticky.level
+        surprise = rule.surprise(reading)
+        is_kept = surprise is None or surprise >= rule.keeps(previous)
+        if not self.market.is_extreme(reading.at_ms):
+            is_kept = is_kept and previous != "EXTREME"
+        elif wanted == "CRITICAL" or (previous == "CRITICAL" and is_kept):
+            wanted = "EXTREME"
+        level = sticky.step(reading.at_ms, wanted, is_kept=is_kept)
+        if level == "NONE":
+            del self._sticky[instrument]
+        if level == previous:
+            return None
+        alert = LevelAlert(
+            instrument,
+            level,
+            previous,
+            reading.at_ms,
+            surprise,
+            reading.mean,
+            reading.fano,
+            floor,
+            reading.count_60s,
+            reading.usd_60s,
+        )
+        if self._on_change is not None:
+            self._on_change(alert)
+        return alert
