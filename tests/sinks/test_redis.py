@@ -145,6 +145,18 @@ async def test_field_that_becomes_null_is_deleted_and_comes_back(server: LocalSe
             assert not client.hexists("velocity:BTCUSDT:current", "surprise")
 
 
+async def test_what_would_change_nothing_is_not_sent(server: LocalServer, sink: RedisSink) -> None:
+    with server.client() as client:
+        client.config_resetstat()
+        for count in range(20):
+            await sink.publish(Batch(metrics=[metrics(event_count_10s=count, surprise=None)]))
+
+        calls = {name: stats["calls"] for name, stats in client.info("commandstats").items()}
+    assert calls["cmdstat_hset"] == 20
+    assert calls["cmdstat_hdel"] == 1
+    assert calls["cmdstat_expire"] <= 3  # one a second; a slow machine may need more than one
+
+
 async def test_btc_price_is_the_documented_json_of_60_seconds(server: LocalServer, sink: RedisSink) -> None:
     await sink.publish(Batch(price=PriceTick("binance", "BTCUSDT", 45000.5, 0.5, 1698000000123)))
 

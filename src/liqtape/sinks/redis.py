@@ -4,7 +4,8 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from math import inf
+from time import monotonic
 from urllib.parse import urlsplit
 
 import hiredis
@@ -15,6 +16,7 @@ from redis.exceptions import RedisError
 from liqtape.errors import ConfigurationError, SinkError, SinkUnavailable
 from liqtape.events import SCHEMA, Alert, Liquidation, PriceTick, VelocityMetrics, VenueHealth
 from liqtape.sinks.base import Batch
+from liqtape.sinks.conversation import Conversation, StreamConnection
 from liqtape.sinks.resp import RowPacker, command
 
 __all__ = ["EVENTS_KEPT", "RedisSink"]
@@ -27,22 +29,10 @@ HEALTH_TTL_SECONDS = 30
 _CONNECT_SECONDS = 2.0
 _REPLY_SECONDS = 5.0
 _DATABASE = 1
-_READ_BYTES = 65_536
+_RENEW_SECONDS = 0.9  # a row's time to live is renewed at most so often, and with each second's republishing
 _SYMBOL = re.compile(r"[\w:.@#-]{1,64}")  # \w: letters and digits of any script
 _SCHEMA_HEAD = b'{"schema":%d,' % SCHEMA
 _NEEDS_REOPENING = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH")
-
-
-class _Connection(Protocol):
-    """What is used of a redis-py connection: it knows AUTH, TLS and Sentinel, its streams are ours afterwards."""
-
-    db: int
-    _reader: asyncio.StreamReader | None
-    _writer: asyncio.StreamWriter | None
-
-    async def connect(self) -> None: ...
-
-    async def disconnect(self, *, nowait: bool) -> None: ...
 
 
 class _Price(Struct):
@@ -69,13 +59,15 @@ class RedisSink:
     def __init__(self, server: str | ConnectionPool, *, prefix: str = "") -> None:
         self.refused_keys_total = 0
         pool = _pool(server) if isinstance(server, str) else server
-        self._make_connection: Callable[[], _Connection] = pool.make_connection
+        self._make_connection: Callable[[], StreamConnection] = pool.make_connection
         self._prefix = prefix
-        self._rows = RowPacker(VelocityMetrics, METRICS_TTL_SECONDS)
+        self._rows = RowPacker(VelocityMetrics)
         self._encode = json.Encoder().encode
-        self._connection: _Connection | None = None
-        self._replies = hiredis.Reader()
+        self._connection: StreamConnection | None = None
+        self._conversation: Conversation | None = None
         self._levels: dict[str, str] = {}  # as this connection last wrote them
+        self._absent: dict[str, tuple[bytes, ...]] = {}  # fields of a row it last deleted
+        self._renewed: dict[str, float] = {}  # when it last gave the row its time to live
 
     def __repr__(self) -> str:
         return f"RedisSink({_address(self._connection or self._make_connection())})"
@@ -93,8 +85,8 @@ class RedisSink:
         except BaseException:
             await _disconnect(connection)
             raise
-        self._replies = hiredis.Reader()
-        self._levels = {}
+        self._forget_written()
+        self._conversation = Conversation(connection)
         self._connection = connection
 
     async def publish(self, batch: Batch) -> None:
@@ -108,7 +100,7 @@ class RedisSink:
             return
         try:
             async with asyncio.timeout(_REPLY_SECONDS):
-                refusals = await self._exchange(connection, commands)
+                refusals = await self._exchange(commands)
         except TimeoutError as error:
             await self.close()
             raise SinkUnavailable(f"Redis at {_address(connection)}: no reply in {_REPLY_SECONDS:g} s") from error
@@ -124,36 +116,24 @@ class RedisSink:
 
     async def close(self) -> None:
         """Disconnect; may be called at any time and more than once."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._conversation = self._connection, None, None
         if connection is not None:
             await _disconnect(connection)
 
-    async def _exchange(self, connection: _Connection, commands: list[bytes]) -> list[str]:
+    async def _exchange(self, commands: list[bytes]) -> list[str]:
         """Send all commands in one write, read all replies; returns the refusals."""
-        # The connection's streams, not its own read_response: that one sets a timeout for each reply, and hangs up on
-        # some error replies (NOAUTH, LOADING) before the rest is read. The names are private; every test guards them.
-        reader, writer = connection._reader, connection._writer
-        if reader is None or writer is None:
+        conversation = self._conversation
+        if conversation is None:
             raise ConnectionResetError("closed")
-        writer.write(b"".join(commands))
-        await writer.drain()
-        refusals: list[str] = []
-        answered = 0
-        while answered < len(commands):
-            reply = self._replies.gets()
-            if reply is False:  # more bytes needed
-                chunk = await reader.read(_READ_BYTES)
-                if not chunk:
-                    raise ConnectionResetError("closed by the server")
-                self._replies.feed(chunk)
-                continue
-            if isinstance(reply, hiredis.ReplyError):
-                refusals.append(f"{_spoken(commands[answered])}: {reply}")
-            answered += 1
-        return refusals
+        replies = await conversation.ask(b"".join(commands), len(commands))
+        return [
+            f"{_spoken(packed)}: {reply}"
+            for packed, reply in zip(commands, replies, strict=True)
+            if isinstance(reply, hiredis.ReplyError)
+        ]
 
-    async def _refused(self, connection: _Connection, refusals: list[str], total: int) -> None:
-        self._levels = {}
+    async def _refused(self, connection: StreamConnection, refusals: list[str], total: int) -> None:
+        self._forget_written()
         text = f"Redis at {_address(connection)} refused {len(refusals)} of {total} commands, first {refusals[0]}"
         if any(f": {code}" in refusal for refusal in refusals for code in _NEEDS_REOPENING):
             # A demoted, loading or re-secured server: a new connection asks Sentinel and authenticates again.
@@ -177,7 +157,7 @@ class RedisSink:
             if _SYMBOL.fullmatch(row.symbol) is None:
                 self.refused_keys_total += 1
             else:
-                commands += self._rows.pack(self._key(f"velocity:{row.symbol}:current"), row)
+                commands += self._row(row)
         if batch.price is not None:
             commands.append(self._price(batch.price))
         if batch.resync and not batch.events:
@@ -190,6 +170,23 @@ class RedisSink:
         if batch.health:
             commands += self._health(batch.health)
         return commands
+
+    def _row(self, row: VelocityMetrics) -> list[bytes]:
+        """HSET of what is defined; HDEL and EXPIRE only where they change something: each costs as much as the HSET."""
+        symbol, now = row.symbol, monotonic()
+        key = self._key(f"velocity:{symbol}:current")
+        fields, absent = self._rows.pack(key, row)
+        commands = [fields]
+        if absent and self._absent.get(symbol) != absent:
+            commands.append(command(b"HDEL", key, *absent))
+        self._absent[symbol] = absent
+        if now - self._renewed.get(symbol, -inf) >= _RENEW_SECONDS:
+            commands.append(command(b"EXPIRE", key, b"%d" % METRICS_TTL_SECONDS))
+            self._renewed[symbol] = now
+        return commands
+
+    def _forget_written(self) -> None:
+        self._levels, self._absent, self._renewed = {}, {}, {}
 
     def _price(self, tick: PriceTick) -> bytes:
         price = _Price(tick.price, tick.event_ms / 1000, tick.quantity, tick.venue)
@@ -239,14 +236,14 @@ def _pool(url: str) -> ConnectionPool:
     return pool
 
 
-def _address(connection: _Connection) -> str:
+def _address(connection: StreamConnection) -> str:
     """Where it leads, without user and password."""
     path = getattr(connection, "path", None)
     place = path if path is not None else f"{getattr(connection, 'host', '?')}:{getattr(connection, 'port', '?')}"
     return f"{place}/{connection.db}"
 
 
-async def _disconnect(connection: _Connection) -> None:
+async def _disconnect(connection: StreamConnection) -> None:
     with suppress(RedisError, OSError):
         await connection.disconnect(nowait=True)
 

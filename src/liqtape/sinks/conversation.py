@@ -1,0 +1,74 @@
+"""A Redis connection as one question and its replies, without the streams in between."""
+
+import asyncio
+from typing import Any, Protocol
+
+import hiredis
+
+__all__ = ["Conversation", "StreamConnection"]
+
+
+class StreamConnection(Protocol):
+    """What is used of a redis-py connection: it knows AUTH, TLS and Sentinel, its transport is ours afterwards."""
+
+    db: int
+    _reader: asyncio.StreamReader | None
+    _writer: asyncio.StreamWriter | None
+
+    async def connect(self) -> None: ...
+
+    async def disconnect(self, *, nowait: bool) -> None: ...
+
+
+class Conversation(asyncio.Protocol):
+    """Takes over the transport of a connected connection; asks, and collects as many replies.
+
+    A stream costs a buffer, a lock and two more wake-ups a question, and redis-py's own `read_response` a timeout for
+    each reply; it also hangs up on some error replies (NOAUTH, LOADING) before the rest is read. The two private names
+    used here are guarded by every test.
+    """
+
+    def __init__(self, connection: StreamConnection) -> None:
+        writer = connection._writer
+        if writer is None:
+            raise ConnectionResetError("closed")
+        self._transport = writer.transport
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader()
+        self._replies: list[Any] = []
+        self._awaited = 0
+        self._answer: asyncio.Future[list[Any]] | None = None
+        self._lost: BaseException | None = None
+        self._transport.set_protocol(self)
+
+    async def ask(self, question: bytes, replies: int) -> list[Any]:
+        """Write, and wait for that many replies; raises ConnectionError or hiredis.ProtocolError when it breaks."""
+        if self._lost is not None or self._transport.is_closing():
+            raise ConnectionResetError("closed by the server") from self._lost
+        self._replies, self._awaited = [], replies
+        self._answer = self._loop.create_future()
+        self._transport.write(question)
+        return await self._answer
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the transport."""
+        answer = self._answer
+        if answer is None or answer.done():
+            return
+        self._reader.feed(data)
+        try:
+            while len(self._replies) < self._awaited and (reply := self._reader.gets()) is not False:
+                self._replies.append(reply)
+        except hiredis.ProtocolError as error:
+            answer.set_exception(error)
+            return
+        if len(self._replies) == self._awaited:
+            answer.set_result(self._replies)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the transport."""
+        self._lost = exc or ConnectionResetError("closed by the server")
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(
+                ConnectionResetError(f"closed by the server: {exc}" if exc else "closed by the server")
+            )
