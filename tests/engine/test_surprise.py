@@ -88,6 +88,7 @@ def test_gamma_poisson_form_of_the_vectors(vector: dict[str, Any]) -> None:
     st.one_of(st.just(0.0), st.floats(-14, 7).map(lambda e: 10**e)),
 )
 @example(5, 1e-3, 1e8)  # almost always nothing, seldom very much
+@example(19, 10.0, 100.0)
 @example(200, 1e-9, 1e4)
 @example(1, 300.0, 1e-14)
 @example(250, 1.0, 0.0)

@@ -39,6 +39,7 @@ _LN2 = log(2)
 _HALF_LN_2PI = log(2 * pi) / 2
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
 _DIRECT = 16  # below, lgamma loses nothing; from here on five terms of Stirling's series are exact to a float
+_SUMMED = 32  # the same for the three terms of a difference
 _TINY = 1e-300
 _EPS = 1e-16
 
@@ -132,14 +133,15 @@ def _log_tail_of_few(k: int, r: float, excess: float) -> float:
 
 def _log_rising(r: float, k: int) -> float:
     """sum_{j=1}^{k-1} ln(1 + r/j), relatively exact also for tiny r."""
-    total = sum(log1p(r / j) for j in range(1, min(k, _DIRECT)))
-    return total + _gamma_step(k, r) - _gamma_step(_DIRECT, r) if k > _DIRECT else total
+    total = sum(log1p(r / j) for j in range(1, min(k, _SUMMED)))
+    return total + _gamma_step(k, r) - _gamma_step(_SUMMED, r) if k > _SUMMED else total
 
 
 def _gamma_step(z: int, r: float) -> float:
-    """ln Gamma(z + r) - ln Gamma(z) for z >= 16, by Stirling's series term by term, each of order r."""
+    """ln Gamma(z + r) - ln Gamma(z) for z >= 32, by Stirling's series term by term, each of order r."""
     y = z + r
-    steps = -1 / (12 * y * z) + (y * y + y * z + z * z) / (360 * (y * z) ** 3) - 1 / (252 * z**6)
+    steps = -1 / (12 * y * z) + (y * y + y * z + z * z) / (360 * (y * z) ** 3)
+    steps -= (y**4 + y**3 * z + y * y * z * z + y * z**3 + z**4) / (1260 * (y * z) ** 5)
     return (z - 0.5) * log1p(r / z) + r * (log(y) - 1 + steps)
 
 
