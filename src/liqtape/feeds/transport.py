@@ -23,7 +23,7 @@ from picows import (
 from liqtape.feeds.dial import dial, release
 from liqtape.feeds.lost import Lost, closed_by_us, named, printable
 
-__all__ = ["MAX_MESSAGE", "Connect", "Socket", "WebSocket", "open_socket"]
+__all__ = ["MAX_MESSAGE", "Connect", "Socket", "WebSocket", "open_socket", "verifying_context"]
 
 MAX_MESSAGE = 4 * 1024 * 1024
 """Bytes of one message, fragments joined; a longer one ends the connection."""
@@ -185,7 +185,7 @@ async def open_socket(
         await ws_connect(
             lambda *_: listener,
             url,
-            ssl_context=(ssl_context or _verifying_context()) if secure else None,
+            ssl_context=(ssl_context or verifying_context()) if secure else None,
             websocket_handshake_timeout=None,
             logger_name=_MUTE,
             max_frame_size=MAX_MESSAGE,
@@ -205,7 +205,8 @@ async def open_socket(
 
 
 @functools.cache
-def _verifying_context() -> ssl.SSLContext:
+def verifying_context() -> ssl.SSLContext:
+    """What connections are verified with unless the caller brings a context."""
     return ssl.create_default_context()  # reads all root certificates: once, not at every attempt
 
 

@@ -23,7 +23,7 @@ from liqtape.ledger import Ledger
 from liqtape.settings import VenueSettings
 from liqtape.venues.base import Endpoint, Venue, WatchesAccounts, is_partial
 
-__all__ = ["VenueFeed"]
+__all__ = ["VenueFeed", "endpoints_of"]
 
 _RETRY_SECONDS = 60.0
 _RELOAD_SECONDS = 86_400.0
@@ -136,7 +136,7 @@ class VenueFeed:
     def _detail(self) -> str:
         words = []
         if is_partial(self.venue):
-            accounts = len(set(self._accounts()))
+            accounts = len(_accounts(self.venue, self._settings))
             words.append(f"part of the liquidations only: fills of {accounts} watched accounts")
         for connection in self.connections:
             if connection.status.reason:
@@ -174,17 +174,6 @@ class VenueFeed:
             return True
         return symbol in self._wanted or self._instruments.contract(self.venue.name, symbol).instrument in self._wanted
 
-    def _accounts(self) -> Sequence[str]:
-        """The accounts whose fills bring this venue's liquidations, if it is done so."""
-        if not isinstance(self.venue, WatchesAccounts):
-            return ()
-        return [account.lower() for account in self._settings.accounts or self.venue.watch_list]
-
-    def _endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
-        if isinstance(self.venue, WatchesAccounts):
-            return self.venue.watching(self._accounts())
-        return self.venue.endpoints(symbols)
-
     def _connect(self) -> None:
         """Run what the symbols of now need; connections whose topics did not change stay as they are."""
         if self._stopping:
@@ -192,7 +181,7 @@ class VenueFeed:
         symbols = self._instruments.listed(self.venue.name)
         if not self._listed:  # half a list must not hide what is known of the other half
             symbols = sorted({*symbols, *self.venue.bundled_symbols})
-        endpoints = [self._based(end) for end in self._endpoints([s for s in symbols if self._wants(s)])]
+        endpoints = endpoints_of(self.venue, self._settings, [s for s in symbols if self._wants(s)])
         running = {connection.endpoint for connection in self.connections}
         for connection in [c for c in self.connections if c.endpoint not in endpoints]:
             self.connections.remove(connection)
@@ -233,14 +222,6 @@ class VenueFeed:
     def _take(self, ledger: Ledger, events: list[Event]) -> None:
         self._on_events(events, ledger)
 
-    def _based(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint at the configured address instead of the venue's own."""
-        base = self._settings.ws_url
-        if base is None:
-            return endpoint
-        path = endpoint.url.removeprefix(self.venue.ws_url)
-        return replace(endpoint, url=base.rstrip("/") + path)
-
     def _changed(self, connection: Connection, status: Status) -> None:
         if status.up_ms is not None:
             self._live[connection] = status.up_ms
@@ -255,6 +236,23 @@ class VenueFeed:
             self._on_down(self.venue.name, status.since_ms if status.down_ms is None else status.down_ms)
         if is_up != self._is_up:
             self._is_up, self._since_ms = is_up, status.since_ms
+
+
+def endpoints_of(venue: Venue, settings: VenueSettings, symbols: Sequence[str]) -> list[Endpoint]:
+    """The connections that bring these symbols: of the configured accounts, at the configured address."""
+    if isinstance(venue, WatchesAccounts):
+        endpoints = venue.watching(_accounts(venue, settings))
+    else:
+        endpoints = venue.endpoints(symbols)
+    base = (settings.ws_url or venue.ws_url).rstrip("/")
+    return [replace(endpoint, url=base + endpoint.url.removeprefix(venue.ws_url)) for endpoint in endpoints]
+
+
+def _accounts(venue: Venue, settings: VenueSettings) -> list[str]:
+    """The accounts whose fills bring the venue's liquidations, where that is how they are seen."""
+    if not isinstance(venue, WatchesAccounts):
+        return []
+    return list(dict.fromkeys(account.lower() for account in settings.accounts or venue.watch_list))
 
 
 def _wall_ms() -> int:

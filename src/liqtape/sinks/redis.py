@@ -19,7 +19,7 @@ from liqtape.sinks.base import Batch
 from liqtape.sinks.conversation import Conversation, StreamConnection
 from liqtape.sinks.resp import RowPacker, command
 
-__all__ = ["EVENTS_KEPT", "RedisSink"]
+__all__ = ["EVENTS_KEPT", "RedisSink", "pool_of"]
 
 EVENTS_KEPT = 1000
 METRICS_TTL_SECONDS = 600
@@ -58,7 +58,7 @@ class RedisSink:
 
     def __init__(self, server: str | ConnectionPool, *, prefix: str = "") -> None:
         self.refused_keys_total = 0
-        pool = _pool(server) if isinstance(server, str) else server
+        pool = pool_of(server) if isinstance(server, str) else server
         self._make_connection: Callable[[], StreamConnection] = pool.make_connection
         self._prefix = prefix
         self._rows = RowPacker(VelocityMetrics)
@@ -213,7 +213,8 @@ class RedisSink:
         return (self._prefix + key).encode()
 
 
-def _pool(url: str) -> ConnectionPool:
+def pool_of(url: str) -> ConnectionPool:
+    """Connections to the server of a URL: database 1 unless it names another. Raises ConfigurationError."""
     options = {
         "db": _DATABASE,
         "protocol": 2,
