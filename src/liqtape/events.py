@@ -73,7 +73,8 @@ class RawLiquidation(Struct, frozen=True, gc=False):
 
     `native_id` is the venue's own identity where it has one. `copy` numbers equal rows of one frame (1, 2, ...) at
     venues where equal rows are distinct liquidations. `replayed` marks what the venue says is past, as in the snapshot
-    it answers a subscription with: to be stored and counted, never to raise an alert.
+    it answers a subscription with: to be stored and counted, never to raise an alert. `venue_side` is the side in the
+    venue's own words, where rows that differ by nothing else are distinct liquidations.
     """
 
     venue: str
@@ -88,6 +89,7 @@ class RawLiquidation(Struct, frozen=True, gc=False):
     native_id: str = ""
     copy: int = 1
     replayed: bool = False
+    venue_side: str = ""
 
 
 class Invalid(Struct, frozen=True, gc=False):

@@ -18,6 +18,8 @@ def identity(raw: RawLiquidation) -> str:
     """
     if raw.native_id:
         return f"{raw.symbol}:{raw.event_ms}:{raw.native_id}"
+    if raw.venue_side:
+        return f"{raw.symbol}:{raw.event_ms}:{raw.venue_side}:{raw.size!r}:{raw.price!r}"
     if raw.copy == 1:
         return f"{raw.symbol}:{raw.side}:{raw.event_ms}:{raw.size!r}:{raw.price!r}"
     return f"{raw.symbol}:{raw.side}:{raw.event_ms}:{raw.size!r}:{raw.price!r}#{raw.copy}"

@@ -1,20 +1,24 @@
 """What a venue is: constants and pure functions. Bytes in, events out; nothing opens, waits or looks at a clock."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Protocol, TypeVar, runtime_checkable
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from liqtape.errors import DecodeError
 from liqtape.events import Event, Invalid
 from liqtape.instruments import Contract
 
 __all__ = [
+    "MALFORMED",
+    "Amount",
     "Endpoint",
     "Heartbeat",
     "InstrumentPage",
     "InstrumentSource",
+    "Stamp",
+    "Symbol",
     "Venue",
     "WatchesAccounts",
     "batched",
@@ -30,6 +34,14 @@ LATEST_MS = 4_102_444_800_000  # 2100: microseconds are far above
 
 # No price or size of any market is beyond these; their products and quotients are finite.
 _LEAST, _MOST = 1e-18, 1e18
+
+# What `fault` asks, as types: a decoder checks them for 20 ns a row, the same comparisons in Python cost 150 ns.
+Amount = Annotated[float, Meta(gt=_LEAST, lt=_MOST)]
+Stamp = Annotated[int, Meta(ge=EARLIEST_MS, lt=LATEST_MS)]
+Symbol = Annotated[str, Meta(min_length=1)]
+
+MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for bytes that are not what it was told to expect."""
 
 Row_co = TypeVar("Row_co", covariant=True)
 

@@ -5,20 +5,26 @@ venues; `p` is the bankruptcy price; equal rows of one frame are distinct liquid
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from liqtape.errors import DecodeError
 from liqtape.events import Ack, Event, Invalid, Pong, PriceTick, RawLiquidation, Rejected, Side, Unit
 from liqtape.instruments import Contract, split_multiplier
 from liqtape.venues.base import (
+    MALFORMED,
+    Amount,
     Endpoint,
     Heartbeat,
     InstrumentPage,
     InstrumentSource,
+    Stamp,
+    Symbol,
     fault,
     invalid_row,
     rows_of,
@@ -65,6 +71,20 @@ _DELIVERY = re.compile(r"[1-9][0-9]{12}")  # "0" is no date
 _MONTHS = {m: f"{i:02}" for i, m in enumerate("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), start=1)}
 
 
+class _SoundRow(Struct, gc=False):
+    """A row as nearly all are; a frame with one that is not like this goes the long way."""
+
+    T: Stamp
+    s: Symbol
+    S: Literal["Buy", "Sell"]
+    v: Amount
+    p: Amount
+
+
+class _Sound(Struct, gc=False):
+    data: list[_SoundRow]
+
+
 class _Row(Struct, gc=False):
     T: int
     s: str
@@ -73,8 +93,7 @@ class _Row(Struct, gc=False):
     p: float
 
 
-class _Message(Struct, gc=False):
-    topic: str
+class _Trades(Struct, gc=False):
     data: list[_Row]
 
 
@@ -93,7 +112,8 @@ class _Frame(Struct, gc=False):
     req_id: str = ""
 
 
-_message = msgspec.json.Decoder(_Message, strict=False)
+_sound = msgspec.json.Decoder(_Sound, strict=False)
+_trades = msgspec.json.Decoder(_Trades, strict=False)
 _loose = msgspec.json.Decoder(_Loose)
 _row = msgspec.json.Decoder(_Row, strict=False)
 _frame = msgspec.json.Decoder(_Frame)
@@ -130,24 +150,42 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     """Events of one frame; the retired topic `liquidation.*` means nothing here."""
+    if not payload.startswith(b'{"topic":"allLiquidation.'):  # as every live frame seen; other orders go the long way
+        return _long_way(payload, receive_ms)
     try:
-        if payload.startswith(b'{"topic":"allLiquidation.'):  # as every live frame seen; other orders go the long way
-            try:
-                return _liquidations(_message.decode(payload).data, receive_ms)
-            except msgspec.ValidationError:
-                return _liquidations(rows_of(name, _loose.decode(payload).data, _row), receive_ms)
+        rows = _sound.decode(payload).data
+    except MALFORMED:
+        return _long_way(payload, receive_ms)
+    events: list[Event] = []
+    for row in rows:
+        symbol = row.s
+        # No inverse symbol ends with a T, nearly all others do: that saves 400 ns of matching.
+        unit: Unit = "usd" if symbol[-1] != "T" and _INVERSE.match(symbol) else "base"
+        events.append(
+            RawLiquidation(name, symbol, _SIDE[row.S], row.p, "bankruptcy", row.v, unit, row.T, receive_ms),
+        )
+    # Where no two rows share a price none are equal: that saves 300 ns a row of comparing.
+    return events if len(rows) == 1 or len({row.p for row in rows}) == len(rows) else _numbered(events)
+
+
+def _long_way(payload: bytes, receive_ms: int | None) -> list[Event]:
+    """Events of any frame, in whatever order its keys are, with the reason where a row is none."""
+    try:
         return _any(payload, receive_ms)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DecodeError(f"{name}: {error}") from error
 
 
 def _any(payload: bytes, receive_ms: int | None) -> list[Event]:
+    if payload.startswith(b'{"topic":"publicTrade.'):
+        return _prices(_trades.decode(payload).data, receive_ms)
     frame = _frame.decode(payload)
     if frame.topic is not None:
         if frame.topic.startswith(_TOPIC):
-            return _liquidations(rows_of(name, _loose.decode(payload).data, _row), receive_ms)
+            rows = rows_of(name, _loose.decode(payload).data, _row)
+            return _numbered(_liquidation(row, receive_ms) for row in rows)
         if frame.topic.startswith("publicTrade."):
-            return _prices(_message.decode(payload).data, receive_ms)
+            return _prices(_trades.decode(payload).data, receive_ms)
         return []
     if frame.success is None and frame.op not in {"pong", "ping"}:
         raise DecodeError(f"{name}: neither a topic nor an answer")
@@ -160,27 +198,29 @@ def _prices(rows: list[_Row], receive_ms: int | None) -> list[Event]:
     return [PriceTick(name, r.s, r.p, r.v, r.T, receive_ms) for r in rows if not fault(r.p, r.v, r.T)]
 
 
-def _liquidations(rows: Sequence[_Row | Invalid], receive_ms: int | None) -> list[Event]:
-    events: list[Event] = []
-    copies: dict[tuple[str, str, int, float, float], int] = {}
-    for row in rows:
-        if isinstance(row, Invalid):
-            events.append(row)
-            continue
-        side = _SIDE.get(row.S)
-        reason = fault(row.p, row.v, row.T) or ("" if side and row.s else "side" if row.s else "symbol")
-        if reason or side is None:
-            events.append(invalid_row(name, reason, row))
-            continue
-        copy = 1
-        if len(rows) > 1:
-            key = (row.s, row.S, row.T, row.v, row.p)
-            copy = copies[key] = copies.get(key, 0) + 1
-        unit: Unit = "usd" if _INVERSE.match(row.s) else "base"
-        events.append(
-            RawLiquidation(name, row.s, side, row.p, "bankruptcy", row.v, unit, row.T, receive_ms, copy=copy),
-        )
-    return events
+def _liquidation(row: _Row | Invalid, receive_ms: int | None) -> RawLiquidation | Invalid:
+    if isinstance(row, Invalid):
+        return row
+    side = _SIDE.get(row.S)
+    reason = fault(row.p, row.v, row.T) or ("" if side and row.s else "side" if row.s else "symbol")
+    if reason or side is None:
+        return invalid_row(name, reason, row)
+    unit: Unit = "usd" if _INVERSE.match(row.s) else "base"
+    return RawLiquidation(name, row.s, side, row.p, "bankruptcy", row.v, unit, row.T, receive_ms)
+
+
+def _numbered(events: Iterable[Event]) -> list[Event]:
+    """The events, equal ones with their number: at this venue they are distinct liquidations."""
+    copies: dict[Event, int] = {}
+    numbered: list[Event] = []
+    for event in events:
+        if isinstance(event, RawLiquidation):
+            copy = copies[event] = copies.get(event, 0) + 1
+            if copy > 1:
+                numbered.append(replace(event, copy=copy))
+                continue
+        numbered.append(event)
+    return numbered
 
 
 def spell(symbol: str) -> Contract:
@@ -226,7 +266,7 @@ def decode_instruments(payload: bytes) -> InstrumentPage:
     """`GET /v5/market/instruments-info?category=linear|inverse`, page by page; only trading symbols are kept."""
     try:
         result = _instruments_info.decode(payload).result
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DecodeError(f"{name} instruments-info: {error}") from error
     contracts = []
     for row in result.list:

@@ -7,6 +7,7 @@ spelled here `type:what`, as in `trades:BTC` and `userFills:0x...`.
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +15,19 @@ from msgspec import Struct
 from liqtape.errors import ConfigurationError, DecodeError
 from liqtape.events import Ack, Event, Invalid, Pong, PriceTick, RawLiquidation, Rejected, Side
 from liqtape.instruments import Contract, split_multiplier
-from liqtape.venues.base import Endpoint, Heartbeat, InstrumentPage, InstrumentSource, fault, invalid_row, rows_of
+from liqtape.venues.base import (
+    MALFORMED,
+    Amount,
+    Endpoint,
+    Heartbeat,
+    InstrumentPage,
+    InstrumentSource,
+    Stamp,
+    Symbol,
+    fault,
+    invalid_row,
+    rows_of,
+)
 from liqtape.venues.tables import HYPERLIQUID_ACCOUNTS
 
 __all__ = [
@@ -61,6 +74,30 @@ class _Forced(Struct, gc=False):
     liquidatedUser: str | None = None
 
 
+class _SoundFill(Struct, gc=False):
+    """A fill as nearly all are; a frame with one that is not like this goes the long way."""
+
+    coin: Symbol
+    px: Amount
+    sz: Amount
+    side: Literal["A", "B"]
+    time: Stamp
+    tid: int
+    dir: str = ""
+    crossed: bool | None = None
+    liquidation: _Forced | None = None
+
+
+class _SoundFills(Struct, gc=False):
+    user: str
+    fills: list[_SoundFill]
+    isSnapshot: bool = False
+
+
+class _Sound(Struct, gc=False):
+    data: _SoundFills
+
+
 class _Fill(Struct, gc=False):
     coin: str
     px: float
@@ -82,12 +119,6 @@ class _Named(Struct, gc=False):
     side: msgspec.Raw
     time: msgspec.Raw
     tid: msgspec.Raw
-
-
-class _UserFills(Struct, gc=False):
-    user: str
-    fills: list[_Fill]
-    isSnapshot: bool = False
 
 
 class _LooseFills(Struct, gc=False):
@@ -122,7 +153,7 @@ class _Frame(Struct, gc=False):
 
 
 _frame = msgspec.json.Decoder(_Frame)
-_user_fills = msgspec.json.Decoder(_UserFills, strict=False)
+_sound = msgspec.json.Decoder(_Sound, strict=False)
 _loose_fills = msgspec.json.Decoder(_LooseFills)
 _named = msgspec.json.Decoder(_Named)
 _fill = msgspec.json.Decoder(_Fill, strict=False)
@@ -159,6 +190,33 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     """Events of one frame, or of one fill as REST lists it: that one is past, and does not name the watched account."""
+    if not payload.startswith(b'{"channel":"userFills",'):  # as every live frame seen; other orders go the long way
+        return _long_way(payload, receive_ms)
+    try:
+        message = _sound.decode(payload).data
+    except MALFORMED:
+        return _long_way(payload, receive_ms)
+    user, replayed = message.user, message.isSnapshot
+    events: list[Event] = []
+    for fill in message.fills:
+        forced = fill.liquidation
+        if forced is None or fill.dir == _DELEVERAGED or _is_other_market(fill.coin):
+            continue
+        side = _side(fill, forced.liquidatedUser, user)
+        if side is None:
+            return _long_way(payload, receive_ms)
+        # Both legs of a trade bear its `tid`: where both are watched, the second is a repeat.
+        tid = str(fill.tid)
+        events.append(
+            RawLiquidation(
+                name, fill.coin, side, fill.px, "fill", fill.sz, "base", fill.time, receive_ms, tid, 1, replayed
+            ),
+        )
+    return events
+
+
+def _long_way(payload: bytes, receive_ms: int | None) -> list[Event]:
+    """Events of any frame, in whatever order its keys are, with the reason where a row is none."""
     try:
         frame = _frame.decode(payload)
         if frame.channel == "userFills":
@@ -171,7 +229,7 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
         if frame.channel is None:
             return _liquidations([_fill.decode(payload)], None, receive_ms, replayed=True)
         return _control(frame.channel, frame.data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DecodeError(f"{name}: {error}") from error
 
 
@@ -206,15 +264,11 @@ def _refused(reason: str) -> str:
 
 
 def _fills(data: msgspec.Raw, receive_ms: int | None) -> list[Event]:
-    try:
-        message = _user_fills.decode(data)
-        return _liquidations(message.fills, message.user, receive_ms, replayed=message.isSnapshot)
-    except msgspec.ValidationError:
-        loose = _loose_fills.decode(data)
-        for raw in loose.fills:
-            _named.decode(raw)
-        rows = rows_of(name, loose.fills, _fill)
-        return _liquidations(rows, loose.user, receive_ms, replayed=loose.isSnapshot)
+    loose = _loose_fills.decode(data)
+    for raw in loose.fills:
+        _named.decode(raw)
+    rows = rows_of(name, loose.fills, _fill)
+    return _liquidations(rows, loose.user, receive_ms, replayed=loose.isSnapshot)
 
 
 def _liquidations(
@@ -232,32 +286,19 @@ def _liquidations(
         if reason or side is None:
             events.append(invalid_row(name, reason, row))
             continue
-        # Both legs of a trade bear its `tid`: where both are watched, the second is a repeat.
-        native_id = str(row.tid)
+        tid = str(row.tid)
         events.append(
-            RawLiquidation(
-                name,
-                row.coin,
-                side,
-                row.px,
-                "fill",
-                row.sz,
-                "base",
-                row.time,
-                receive_ms,
-                native_id=native_id,
-                replayed=replayed,
-            ),
+            RawLiquidation(name, row.coin, side, row.px, "fill", row.sz, "base", row.time, receive_ms, tid, 1, replayed)
         )
     return events
 
 
 def _is_other_market(coin: str) -> bool:
     """Spot (`@107`, `PURR/USDC`) and outcomes (`#12`) are no perpetuals."""
-    return coin.startswith(("@", "#")) or "/" in coin
+    return coin[:1] in {"@", "#"} or "/" in coin
 
 
-def _side(fill: _Fill, liquidated: str | None, user: str | None) -> Side | None:
+def _side(fill: _Fill | _SoundFill, liquidated: str | None, user: str | None) -> Side | None:
     """The position that was closed; None where it cannot be told."""
     if fill.dir.startswith("Liquidated "):
         return _LITERAL.get(fill.dir.rpartition(" ")[2])
@@ -268,7 +309,7 @@ def _side(fill: _Fill, liquidated: str | None, user: str | None) -> Side | None:
     return side if own else _OTHER_SIDE[side]
 
 
-def _is_own_leg(fill: _Fill) -> bool | None:
+def _is_own_leg(fill: _Fill | _SoundFill) -> bool | None:
     """Whether the fill is the liquidated account's, without knowing whose it is: a forced order closes, as taker."""
     if fill.dir.startswith("Open") or fill.crossed is False:
         return False
@@ -297,7 +338,7 @@ def decode_instruments(payload: bytes) -> InstrumentPage:
     """`POST /info` with `{"type": "meta"}`, of one or (as a list) of several exchanges of builders."""
     try:
         metas = _metas.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DecodeError(f"{name} meta: {error}") from error
     coins = [coin for meta in (metas if isinstance(metas, list) else [metas]) for coin in meta.universe]
     return InstrumentPage([spell(coin.name) for coin in coins if not coin.isDelisted])

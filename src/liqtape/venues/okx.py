@@ -6,8 +6,9 @@ and up to minutes late. Probably at most one order per contract and second is se
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +16,19 @@ from msgspec import Struct
 from liqtape.errors import DecodeError
 from liqtape.events import Ack, Event, Invalid, Notice, Pong, PriceTick, RawLiquidation, Rejected, Side
 from liqtape.instruments import Contract, split_multiplier
-from liqtape.venues.base import Endpoint, Heartbeat, InstrumentPage, InstrumentSource, fault, invalid_row, rows_of
+from liqtape.venues.base import (
+    MALFORMED,
+    Amount,
+    Endpoint,
+    Heartbeat,
+    InstrumentPage,
+    InstrumentSource,
+    Stamp,
+    Symbol,
+    fault,
+    invalid_row,
+    rows_of,
+)
 from liqtape.venues.tables import OKX_CONTRACTS
 
 __all__ = [
@@ -54,21 +67,46 @@ _CLOSES_SOON = "64008"
 _EXPIRY = re.compile(r"\d{6}")
 _REFUSED = re.compile(r"channel:([^,\s]+),(?:instType|instId):([^,\s]+) doesn't exist")
 
-# (posSide, order side): the position's side decides where the account keeps long and short apart.
-_SIDE: dict[tuple[str, str], Side] = {
-    ("long", "sell"): "long",
-    ("long", "buy"): "long",
-    ("short", "buy"): "short",
-    ("short", "sell"): "short",
-    ("net", "sell"): "long",
-    ("net", "buy"): "short",
+# `posSide:side` of the order: the position's side decides where the account keeps long and short apart. `net` and
+# `long` of otherwise equal rows are two liquidations, though both closed a long.
+_SIDE: dict[str, Side] = {
+    "long:sell": "long",
+    "long:buy": "long",
+    "short:buy": "short",
+    "short:sell": "short",
+    "net:sell": "long",
+    "net:buy": "short",
 }
+
+# As every live frame seen; other orders of the keys go the long way.
+_FRAMES = tuple(
+    b'{"arg":{"channel":"liquidation-orders","instType":"%s"},"data":' % kind for kind in (b"SWAP", b"FUTURES")
+)
 
 
 class _Arg(Struct, gc=False):
     channel: str
     instType: str = ""
     instId: str = ""
+
+
+class _SoundDetail(Struct, gc=False):
+    """A row as nearly all are; a frame with one that is not like this goes the long way."""
+
+    bkPx: Amount
+    posSide: Literal["long", "short", "net"]
+    side: Literal["buy", "sell"]
+    sz: Amount
+    ts: Stamp
+
+
+class _SoundOrder(Struct, gc=False):
+    details: list[_SoundDetail]
+    instId: Symbol
+
+
+class _Sound(Struct, gc=False):
+    data: list[_SoundOrder]
 
 
 class _Detail(Struct, gc=False):
@@ -87,16 +125,6 @@ class _Named(Struct, gc=False):
     side: msgspec.Raw
     sz: msgspec.Raw
     ts: msgspec.Raw
-
-
-class _Order(Struct, gc=False):
-    details: list[_Detail]
-    instId: str
-
-
-class _Message(Struct, gc=False):
-    arg: _Arg
-    data: list[_Order]
 
 
 class _LooseOrder(Struct, gc=False):
@@ -128,7 +156,7 @@ class _Frame(Struct, gc=False):
     msg: str = ""
 
 
-_message = msgspec.json.Decoder(_Message, strict=False)
+_sound = msgspec.json.Decoder(_Sound, strict=False)
 _loose = msgspec.json.Decoder(_LooseMessage)
 _named = msgspec.json.Decoder(_Named)
 _detail = msgspec.json.Decoder(_Detail, strict=False)
@@ -153,21 +181,37 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     """Events of one frame; one that lacks a field of an identity is undecodable, a bad value spoils only its row."""
+    if not payload.startswith(_FRAMES):
+        return _long_way(payload, receive_ms)
     try:
-        if payload.startswith(b'{"arg":{"channel":"liquidation-orders"'):  # as every live frame seen
-            try:
-                message = _message.decode(payload)
-            except msgspec.ValidationError:
-                return _any(payload, receive_ms)
-            if message.arg.instType in _NOT_OURS:
-                return []
-            return _liquidations([(o.instId, row) for o in message.data for row in o.details], receive_ms)
+        orders = _sound.decode(payload).data
+    except MALFORMED:
+        return _long_way(payload, receive_ms)
+    events: list[Event] = []
+    for order in orders:
+        symbol = order.instId
+        for row in order.details:
+            words = f"{row.posSide}:{row.side}"
+            side, price, size = _SIDE[words], row.bkPx, row.sz
+            events.append(
+                RawLiquidation(
+                    name, symbol, side, price, "bankruptcy", size, "contracts", row.ts, receive_ms, venue_side=words
+                ),
+            )
+    return events
+
+
+def _long_way(payload: bytes, receive_ms: int | None) -> list[Event]:
+    """Events of any frame, in whatever order its keys are, with the reason where a row is none."""
+    try:
         return [Pong()] if payload == b"pong" else _any(payload, receive_ms)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DecodeError(f"{name}: {error}") from error
 
 
 def _any(payload: bytes, receive_ms: int | None) -> list[Event]:
+    if payload.startswith(b'{"arg":{"channel":"trades",'):
+        return _prices(_trades.decode(payload).data, receive_ms)
     frame = _frame.decode(payload)
     if frame.event is not None:
         return [_control(frame)]
@@ -184,7 +228,8 @@ def _any(payload: bytes, receive_ms: int | None) -> list[Event]:
             _named.decode(raw)
             symbols.append(order.instId)
             raws.append(raw)
-    return _liquidations(zip(symbols, rows_of(name, raws, _detail), strict=True), receive_ms)
+    rows = zip(symbols, rows_of(name, raws, _detail), strict=True)
+    return [_liquidation(symbol, row, receive_ms) for symbol, row in rows]
 
 
 def _control(frame: _Frame) -> Event:
@@ -206,25 +251,17 @@ def _prices(rows: list[_Trade], receive_ms: int | None) -> list[Event]:
     return [PriceTick(name, r.instId, r.px, r.sz, r.ts, receive_ms) for r in rows if not fault(r.px, r.sz, r.ts)]
 
 
-def _liquidations(rows: Iterable[tuple[str, _Detail | Invalid]], receive_ms: int | None) -> list[Event]:
-    events: list[Event] = []
-    for symbol, row in rows:
-        if isinstance(row, Invalid):
-            events.append(row)
-            continue
-        side = _SIDE.get((row.posSide, row.side))
-        reason = fault(row.bkPx, row.sz, row.ts) or ("" if side and symbol else "side" if symbol else "symbol")
-        if reason or side is None:
-            events.append(invalid_row(name, reason, row))
-            continue
-        # `net` and `long` of otherwise equal rows are two liquidations, though both closed a long.
-        native_id = f"{row.posSide}:{row.side}:{row.sz!r}:{row.bkPx!r}"
-        events.append(
-            RawLiquidation(
-                name, symbol, side, row.bkPx, "bankruptcy", row.sz, "contracts", row.ts, receive_ms, native_id=native_id
-            ),
-        )
-    return events
+def _liquidation(symbol: str, row: _Detail | Invalid, receive_ms: int | None) -> RawLiquidation | Invalid:
+    if isinstance(row, Invalid):
+        return row
+    words = f"{row.posSide}:{row.side}"
+    side = _SIDE.get(words)
+    reason = fault(row.bkPx, row.sz, row.ts) or ("" if side and symbol else "side" if symbol else "symbol")
+    if reason or side is None:
+        return invalid_row(name, reason, row)
+    return RawLiquidation(
+        name, symbol, side, row.bkPx, "bankruptcy", row.sz, "contracts", row.ts, receive_ms, venue_side=words
+    )
 
 
 def spell(symbol: str) -> Contract:
@@ -262,7 +299,7 @@ def decode_instruments(payload: bytes) -> InstrumentPage:
     """`GET /api/v5/public/instruments?instType=SWAP|FUTURES`; `ctType` decides what is inverse, not the name."""
     try:
         answer = _answer.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DecodeError(f"{name} instruments: {error}") from error
     if answer.code != "0":
         raise DecodeError(f"{name} instruments: {answer.code[:20]} {answer.msg[:200]}")
