@@ -21,26 +21,26 @@ class Bar(Struct, frozen=True):
     close: float
 
 
-def _mean(terms: Sequence[float]) -> float:
-    return fsum(terms) / len(terms)
+def _mean(terms: Sequence[float]) -> float | None:
+    return fsum(terms) / len(terms) if terms else None
 
 
 def _sample_variance(terms: Sequence[float]) -> float:
-    mean = _mean(terms)
+    mean = fsum(terms) / len(terms)
     return fsum((term - mean) ** 2 for term in terms) / (len(terms) - 1)
 
 
-def parkinson(bars: Sequence[Bar]) -> float:
-    """Mean of ln(h/l)^2 / (4 ln 2).
+def parkinson(bars: Sequence[Bar]) -> float | None:
+    """Mean of ln(h/l)^2 / (4 ln 2); None without bars.
 
     >>> parkinson([Bar(5.0, 5.0, 5.0, 5.0)])
     0.0
     """
-    return _mean([log(bar.high / bar.low) ** 2 for bar in bars]) / (4 * log(2))
+    return _mean([log(bar.high / bar.low) ** 2 / (4 * log(2)) for bar in bars])
 
 
-def garman_klass(bars: Sequence[Bar]) -> float:
-    """Mean of ln(h/l)^2 / 2 - (2 ln 2 - 1) ln(c/o)^2."""
+def garman_klass(bars: Sequence[Bar]) -> float | None:
+    """Mean of ln(h/l)^2 / 2 - (2 ln 2 - 1) ln(c/o)^2; None without bars."""
     return _mean([log(bar.high / bar.low) ** 2 / 2 - (2 * log(2) - 1) * log(bar.close / bar.open) ** 2 for bar in bars])
 
 
@@ -49,8 +49,8 @@ def _rogers_satchell(bar: Bar) -> float:
     return up + log(bar.low / bar.close) * log(bar.low / bar.open)
 
 
-def rogers_satchell(bars: Sequence[Bar]) -> float:
-    """Mean of ln(h/c) ln(h/o) + ln(l/c) ln(l/o): free of drift."""
+def rogers_satchell(bars: Sequence[Bar]) -> float | None:
+    """Mean of ln(h/c) ln(h/o) + ln(l/c) ln(l/o): free of drift; None without bars."""
     return _mean([_rogers_satchell(bar) for bar in bars])
 
 
@@ -65,4 +65,5 @@ def yang_zhang(bars: Sequence[Bar]) -> float | None:
     gaps = [log(bar.open / before.close) for before, bar in pairwise(bars)]
     moves = [log(bar.close / bar.open) for bar in bars[1:]]
     k = 0.34 / (1.34 + (n + 1) / (n - 1))
-    return _sample_variance(gaps) + k * _sample_variance(moves) + (1 - k) * rogers_satchell(bars[1:])
+    inside = fsum(map(_rogers_satchell, bars[1:])) / n
+    return _sample_variance(gaps) + k * _sample_variance(moves) + (1 - k) * inside

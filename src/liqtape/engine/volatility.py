@@ -5,9 +5,9 @@ Sources: Barndorff-Nielsen and Shephard 2004 (bipower), Huang and Tauchen 2005 (
 Ait-Sahalia 2005 (two scales).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from math import fsum, gamma, log, pi, sqrt
+from math import fsum, gamma, inf, log, pi, sqrt
 
 from msgspec import Struct
 
@@ -17,8 +17,11 @@ __all__ = [
     "TwoScale",
     "ewma_variances",
     "grid_returns",
+    "log_return",
     "realised",
     "realised_of",
+    "realised_of_spells",
+    "sigma_annual",
     "two_scale",
     "volatility_factor",
 ]
@@ -49,7 +52,7 @@ class Realised(Struct, frozen=True):
     @property
     def sigma_annual(self) -> float | None:
         """Volatility per square root of a year of 365 days; None without coverage."""
-        return sqrt(self.rv / self.coverage_s * YEAR_S) if self.coverage_s else None
+        return sigma_annual(self.rv / self.coverage_s) if self.coverage_s else None
 
     @property
     def jump_share(self) -> float | None:
@@ -61,8 +64,27 @@ class Realised(Struct, frozen=True):
         """(1 - BV/RV) / sqrt(((pi/2)^2 + pi - 5) / n * max(1, TP/BV^2)); None when BV is 0."""
         if not self.rv or not self.bipower or self.tripower is None:
             return None
-        spread = _JUMP_SCALE / self.n_returns * max(1.0, self.tripower / self.bipower**2)
+        spread = _JUMP_SCALE / self.n_returns * max(1.0, self.tripower / self.bipower / self.bipower)
         return (1 - self.bipower / self.rv) / sqrt(spread)
+
+
+def sigma_annual(variance_per_s: float) -> float:
+    """Volatility per square root of a year of 365 days.
+
+    >>> round(sigma_annual(1e-8), 4)
+    0.5616
+    """
+    return sqrt(variance_per_s * YEAR_S)
+
+
+def log_return(before: float, after: float) -> float:
+    """ln(after / before), also where the quotient leaves the range of floats.
+
+    >>> log_return(2.0, 2.0), round(log_return(1e-300, 1e300), 3)
+    (0.0, 1381.551)
+    """
+    quotient = after / before
+    return log(quotient) if 0.0 < quotient < inf else log(after) - log(before)
 
 
 def grid_returns(trades: Sequence[tuple[int, float]], now_ms: int, seconds: int, grid_ms: int = 1000) -> list[float]:
@@ -76,13 +98,13 @@ def grid_returns(trades: Sequence[tuple[int, float]], now_ms: int, seconds: int,
     prices: list[float] = []
     last: float | None = None
     i = 0
-    for point in range(now_ms - 1000 * seconds, now_ms + 1, grid_ms):
+    for point in range(now_ms - 1000 * seconds // grid_ms * grid_ms, now_ms + 1, grid_ms):
         while i < len(trades) and trades[i][0] <= point:
             last = trades[i][1]
             i += 1
         if last is not None:
             prices.append(last)
-    return [log(after / before) for before, after in pairwise(prices)]
+    return [log_return(before, after) for before, after in pairwise(prices)]
 
 
 def realised(trades: Sequence[tuple[int, float]], now_ms: int, seconds: int, grid_ms: int = 1000) -> Realised:
@@ -99,21 +121,33 @@ def realised_of(returns: Sequence[float], grid_s: float = 1.0) -> Realised:
     >>> realised_of([0.01, -0.01]).rv
     0.0002
     """
-    n = len(returns)
-    sizes = [abs(r) for r in returns]
-    bipower = pi / 2 * n / (n - 1) * fsum(a * b for a, b in pairwise(sizes)) if n > 1 else None
-    tripower = None
-    if n > 2:
-        products = fsum((a * b * c) ** (4 / 3) for a, b, c in zip(sizes, sizes[1:], sizes[2:], strict=False))
-        tripower = n * n / (n - 2) * _TRIPOWER**-3 * products
-    return Realised(n, n * grid_s, fsum(r * r for r in returns), bipower, tripower)
+    return realised_of_spells([returns], grid_s)
+
+
+def realised_of_spells(spells: Iterable[Sequence[float]], grid_s: float = 1.0) -> Realised:
+    """Realised variance of spells of returns with gaps between them; only returns of one spell are neighbours.
+
+    As `realised_of`, with the number of neighbouring pairs for n - 1 and of triples for n - 2.
+    """
+    squares: list[float] = []
+    pairs: list[float] = []
+    triples: list[float] = []
+    for returns in spells:
+        sizes = [abs(r) for r in returns]
+        squares += [r * r for r in returns]
+        pairs += [a * b for a, b in pairwise(sizes)]
+        triples += [(a * b * c) ** (4 / 3) for a, b, c in zip(sizes, sizes[1:], sizes[2:], strict=False)]
+    n = len(squares)
+    bipower = pi / 2 * n / len(pairs) * fsum(pairs) if pairs else None
+    tripower = n * n / len(triples) * _TRIPOWER**-3 * fsum(triples) if triples else None
+    return Realised(n, n * grid_s, fsum(squares), bipower, tripower)
 
 
 def ewma_variances(trades: Sequence[tuple[int, float]], half_life_s: float) -> list[float]:
     """Variance per second after each trade but the first, weighted by elapsed time.
 
     x = r^2 / dt; v <- v + (1 - 2^(-dt/half)) (x - v), beginning with the first x. Trades of one millisecond count as
-    the last of them.
+    the last of them; `trades` are in order of time.
 
     >>> ewma_variances([(0, 50_000.0), (1_000, 50_000.0)], 60)
     [0.0]
@@ -121,7 +155,7 @@ def ewma_variances(trades: Sequence[tuple[int, float]], half_life_s: float) -> l
     variances: list[float] = []
     for (before_ms, before), (at_ms, price) in pairwise(_last_of_each_ms(trades)):
         dt = (at_ms - before_ms) / 1000
-        x = log(price / before) ** 2 / dt
+        x = log_return(before, price) ** 2 / dt
         last = variances[-1] if variances else x
         variances.append(last + (1 - 2 ** (-dt / half_life_s)) * (x - last))
     return variances
@@ -161,6 +195,6 @@ def volatility_factor(rv_short: float, short_s: float, rv_long: float, long_s: f
     >>> volatility_factor(0.0001, 300, 0.0288, 86_400)
     1.0
     """
-    if not rv_long or not short_s:
+    if not rv_long or not short_s or not long_s:
         return None
     return sqrt(rv_short / short_s / (rv_long / long_s))
