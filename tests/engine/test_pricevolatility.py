@@ -229,6 +229,17 @@ def test_no_return_across_a_switch() -> None:
     assert (result.n_returns, result.rv) == (8 + 9, 0.0)  # second 9 was not over: its price is gone with its source
 
 
+def test_no_return_across_a_switch_within_a_second() -> None:
+    price = PriceVolatility()
+    price.add(100.0, 1_000)
+    price.add(100.0, 1_300)
+    price.switched()
+    price.add(101.0, 1_600)
+
+    assert price.realised(2_000).n_returns == 0
+    assert price.realised(3_000).n_returns == 1
+
+
 @pytest.mark.parametrize(
     ("event_ms", "late"), [(3_000, 1), (3_001, 0), (4_000, 0)], ids=["closed second", "open second", "its end"]
 )
