@@ -286,7 +286,7 @@ class EnhancedWebSocketManager:
             raise ValueError("its time is more than a minute in the future")
         tracker = self.tracker
         if tracker is not None and not (isinstance(event, LiquidationEvent) and event.taken_in_by is tracker):
-            tracker.admit(replace(liquidation, id=""), self._wrapped_ledger)
+            tracker.admit(replace(liquidation, id="") if liquidation.id else liquidation, self._wrapped_ledger)
         if self.velocity_tracker:
             self._track(liquidation)
 
