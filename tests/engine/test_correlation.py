@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from liqtape.engine.correlation import (
@@ -347,6 +347,7 @@ _PRICES = st.lists(
 
 
 @given(_PRICES, _PRICES)
+@example([(0, 1e9), (9, 1e-8), (20, 1e9)], [(0, 1e-8), (10, 1e9)])
 def test_hayashi_yoshida_equals_the_sum_over_all_pairs(a: list[tuple[int, float]], b: list[tuple[int, float]]) -> None:
     paths = [sorted(dict(path).items()) for path in (a, b)]
     left, right = ([(s, t, log(q) - log(p)) for (s, p), (t, q) in pairwise(path)] for path in paths)

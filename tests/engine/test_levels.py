@@ -38,7 +38,7 @@ def test_rule(surprise: float | None, count: int, usd: float, expected: Level) -
     ("s60", "s10", "s300", "expected"),
     [
         (2.0, None, None, 2.0),
-        (2.0, 2.5, 2.5, 2.0),
+        (2.0, 2.5, 2.25, 2.0),
         (2.0, 3.5, None, 3.0),
         (2.0, None, 4.5, 4.0),
         (2.0, 3.5, 4.5, 4.0),
@@ -127,6 +127,19 @@ def test_extreme_on_the_third_critical_instrument_and_on_the_others_when_checked
     assert [alert and alert.level for alert in found] == ["CRITICAL", "CRITICAL", "EXTREME"]
     assert again is not None
     assert (again.previous, again.level) == ("CRITICAL", "EXTREME")
+
+
+@pytest.mark.parametrize(("surprise", "expected"), [(5.0, "EXTREME"), (4.9, "CRITICAL")])
+def test_extreme_reaches_who_is_kept_critical(surprise: float, expected: Level) -> None:
+    levels = SurpriseLevels()
+    for name in "ABCD":
+        levels.check(name, _reading(0, 7.0))
+        if name == "A":
+            levels.check(name, _reading(0, surprise))
+
+    levels.check("A", _reading(1, surprise))
+
+    assert levels.current("A") == expected
 
 
 def test_instruments_critical_more_than_a_minute_apart_are_no_market_event() -> None:

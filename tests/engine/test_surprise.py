@@ -254,12 +254,26 @@ def test_an_outage_that_grows_while_time_passes_teaches_nothing() -> None:
     for minute in range(60, 600):
         grown.unseen(_T + 3_600_000, _T + 60_000 * minute)
         grown.expect(_T + 60_000 * minute)
+        assert len(grown._gaps) <= 1
     told_at_once.unseen(_T + 3_600_000, _T + 60_000 * 599)
 
     now = _T + 60_000 * 599
     expected = told_at_once.expect(now)
     assert _close_to(grown.expect(now), expected.mean, expected.fano)
     assert grown.expect(now).mean > 2
+
+
+def test_an_outage_told_once_is_left_out_to_its_end_whenever_one_asks() -> None:
+    asked, not_asked = Baseline(_T), Baseline(_T)
+    for baseline in (asked, not_asked):
+        baseline.add(_T, 100)
+        baseline.unseen(_T + 60_000, _T + 36_000_000)
+    for minute in range(0, 600, 7):
+        asked.expect(_T + 60_000 * minute)
+
+    expected = _recount([(_T, 100)], _T + 40_000_000, 60, (_T + 60_000, _T + 36_000_000))
+    assert _close_to(asked.expect(_T + 40_000_000), *expected)
+    assert _close_to(not_asked.expect(_T + 40_000_000), *expected)
 
 
 def test_nothing_seen_is_the_prior_of_one_event_an_hour() -> None:
