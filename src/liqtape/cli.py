@@ -17,6 +17,7 @@ import typer
 
 from liqtape import __version__
 from liqtape.bench import bench
+from liqtape.checkup import check
 from liqtape.errors import ConfigurationError, DecodeError, LiqtapeError
 from liqtape.live import demo, run
 from liqtape.venues import VENUES
@@ -381,4 +382,5 @@ def _sent(simulator: "Simulator") -> dict[str, Any]:
 
 app.command()(run)
 app.command()(demo)
+app.command()(check)
 app.command()(bench)

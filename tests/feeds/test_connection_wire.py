@@ -274,6 +274,18 @@ async def test_stop_ends_a_handshake_under_way(raw_server: Server) -> None:
     assert not life.connection.failures
 
 
+async def test_stop_at_the_very_moment_a_handshake_is_given_up(raw_server: Server) -> None:
+    async def mute(reader: Reader, _: Writer) -> None:
+        await reader.read()
+
+    async with running(await raw_server(mute), connect_timeout=0.05) as life:
+        await life.until(lambda: life.connection._patience is not None)
+        patience = life.connection._patience
+        assert patience is not None
+        while not patience.expired():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0)
+
+
 async def test_stop_ends_a_long_back_off(raw_server: Server) -> None:
     async def slam(_: Reader, __: Writer) -> None:
         return

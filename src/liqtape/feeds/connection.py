@@ -131,7 +131,7 @@ class Connection:
         """End `run` with a close frame; at most about a second, whatever the peer does."""
         self._stopping = True
         self._wake.set()
-        if self._patience is not None:
+        if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(asyncio.get_running_loop().time())
         if self._running:
             await self._ended.wait()

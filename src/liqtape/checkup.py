@@ -1,0 +1,234 @@
+"""The command `check`: configuration, Redis, disk, clock and every venue, a line each."""
+
+import asyncio
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from liqtape.errors import ConfigurationError, EmbeddedUnavailable
+from liqtape.settings import Settings, load_settings, settings_file, variables_in
+from liqtape.venues import VENUES, watched
+
+if TYPE_CHECKING:  # the service is imported by the commands that run it
+    from liqtape.feeds.check import Check
+
+__all__ = ["check"]
+
+_REDIS_SECONDS = 4.0
+_EMBEDDED_SECONDS = 12.0
+_LEAST_FREE = 100 * 1024 * 1024
+_SIGNS = {True: "ok  ", False: "FAIL", None: "-   "}
+
+
+def check(
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,  # noqa: FBT002 - an option
+) -> int:
+    """Try everything `run` needs, and say what fails: configuration, Redis, disk, clock, each venue."""
+    file = settings_file(config)
+    settings = load_settings(file, None, None, frozenset(VENUES), watched)
+    if not any(own.enabled for own in settings.venues.values()):
+        raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
+    if not logging.getLogger().isEnabledFor(logging.INFO):  # unless asked for, a failure is told once, by its line
+        logging.getLogger("liqtape").setLevel(logging.CRITICAL)
+    with asyncio.Runner(loop_factory=_Loop) as runner:
+        found = runner.run(_report(settings, file, print_lines=not as_json))
+    failed = any(one.ok is False for one in found)
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode({"ok": not failed, "checks": found}) + b"\n")
+    return int(failed)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Names are looked up in threads that nobody waits for: one that hangs must not hold up the end."""
+
+    async def getaddrinfo(self, host: Any, port: Any, **known: Any) -> Any:
+        answer: asyncio.Future[Any] = self.create_future()
+
+        def tell(result: Any, error: BaseException | None) -> None:
+            if not answer.done():
+                answer.set_result(result) if error is None else answer.set_exception(error)
+
+        def look_up() -> None:
+            result, failed = None, None
+            try:
+                result = socket.getaddrinfo(host, port, **known)
+            except (OSError, UnicodeError) as error:
+                failed = error
+            with suppress(RuntimeError):  # the loop is closed, nobody waits any more
+                self.call_soon_threadsafe(tell, result, failed)
+
+        threading.Thread(target=look_up, name="look up", daemon=True).start()
+        return await answer
+
+
+async def _report(settings: Settings, file: Path | None, *, print_lines: bool) -> list["Check"]:
+    """All checks at once, told in their order as soon as they are there."""
+    found: list[Check] = []
+    async for one in _results(settings, file):
+        found.append(one)
+        if print_lines:
+            sys.stdout.write(f"{_SIGNS[one.ok]} {one.subject}: {_said(one)}\n")
+            sys.stdout.flush()
+    return found
+
+
+def _said(one: "Check") -> str:
+    text = f"{one.stage}: {one.detail}" if one.ok is False else one.detail
+    return " ".join(text.split())
+
+
+async def _results(settings: Settings, file: Path | None) -> AsyncIterator["Check"]:
+    from liqtape.feeds.check import Check, VenueCheck, check_clock, check_venue
+
+    async def venue(name: str) -> VenueCheck:
+        own = settings.venues[name]
+        if not own.enabled:
+            return VenueCheck([Check.left_out(name, "configuration", "disabled in the settings")])
+        return await check_venue(VENUES[name], own, wanted=own.symbols or settings.symbols)
+
+    loop = asyncio.get_running_loop()
+    others = [loop.create_task(checking(settings)) for checking in _CHECKS]
+    venues = [loop.create_task(venue(name)) for name in settings.venues]
+    yield _configuration(settings, file)
+    for other in others:
+        yield await other
+    lags: list[int] = []
+    for task in venues:
+        answer = await task
+        for one in answer.checks:
+            yield one
+        if answer.lag_ms is not None:
+            lags.append(answer.lag_ms)
+    yield check_clock(lags)
+
+
+def _configuration(settings: Settings, file: Path | None) -> "Check":
+    from liqtape.feeds.check import Check
+
+    variables = ", ".join(variables_in()) or "none"
+    enabled = ", ".join(name for name, own in settings.venues.items() if own.enabled)
+    detail = f"file: {file or 'none'}; environment: {variables}; venues: {enabled}"
+    return Check.passed("configuration", "read", detail)
+
+
+class _Failed(Exception):
+    """A step that did not succeed: its name and why."""
+
+    def __init__(self, stage: str, detail: str) -> None:
+        super().__init__(detail)
+        self.stage = stage
+
+
+async def _redis(settings: Settings) -> "Check":
+    from liqtape.feeds.check import Check
+
+    url = settings.redis.url
+    if url == "off":
+        return Check.left_out("redis", "configuration", "off")
+    began = time.monotonic()
+    try:
+        detail = await (_embedded(settings) if url == "embedded" else _answers(url, settings.redis.prefix))
+    except _Failed as failed:
+        return Check.failed("redis", failed.stage, str(failed), time.monotonic() - began)
+    return Check.passed("redis", "write", detail, time.monotonic() - began)
+
+
+async def _embedded(settings: Settings) -> str:
+    """Start a server as `run` would, ask it, and stop it."""
+    from liqtape.embedded import EmbeddedServer
+
+    if settings.redis.persist:
+        raise _Failed("configuration", "redis.persist: the embedded server needs a data_dir to keep its data in")
+    server = EmbeddedServer()
+    try:
+        async with asyncio.timeout(_EMBEDDED_SECONDS):
+            await server.start()
+            return f"embedded: {await _answers(server.url, settings.redis.prefix)}"
+    except EmbeddedUnavailable as error:
+        raise _Failed("start", str(error)) from error
+    except TimeoutError:
+        raise _Failed("start", f"the embedded server does not answer within {_EMBEDDED_SECONDS:g} s") from None
+    finally:
+        await server.stop()
+
+
+async def _answers(url: str, prefix: str) -> str:
+    """Connect, AUTH, PING, version, and a key of ours that is written and deleted."""
+    from redis import exceptions
+    from redis.asyncio import Redis
+
+    from liqtape.sinks.redis import pool_of
+
+    client = Redis.from_pool(pool_of(url))
+    place = client.connection_pool.connection_kwargs
+    where = f"{place.get('path') or '{}:{}'.format(place.get('host'), place.get('port'))}/{place.get('db')}"
+    key = f"{prefix}liqtape:check:{os.getpid()}"
+    stage = "connect"
+    try:
+        async with asyncio.timeout(_REDIS_SECONDS):
+            await client.ping()
+            version = await _version(client)
+            stage = "write"
+            await client.set(key, "1", ex=10)
+            await client.delete(key)
+    except exceptions.AuthenticationError as error:
+        raise _Failed("AUTH", f"{where}: {error}") from error
+    except (exceptions.RedisError, OSError, TimeoutError) as error:
+        raise _Failed(stage, f"{where}: {str(error) or f'no answer within {_REDIS_SECONDS:g} s'}") from error
+    finally:
+        with suppress(exceptions.RedisError, OSError):
+            await client.aclose()
+    return f"{version} at {where} answers and can be written"
+
+
+async def _version(client: Any) -> str:
+    """Name and version as the server tells them; a user who may write need not be allowed to ask."""
+    from redis.exceptions import ResponseError
+
+    try:
+        told = await client.info("server")
+    except ResponseError:
+        return "a server of unknown version"
+    if "valkey_version" in told:
+        return f"Valkey {told['valkey_version']}"
+    return f"Redis {told.get('redis_version', 'of unknown version')}"
+
+
+async def _disk(settings: Settings) -> "Check":
+    """Where files are written today: the temporary directory of the embedded server."""
+    from liqtape.feeds.check import Check
+
+    if settings.redis.url != "embedded":
+        return Check.left_out("disk", "configuration", "nothing is written")
+    began = time.monotonic()
+    try:
+        folder = tempfile.gettempdir()
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"liqtape")
+            file.flush()
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Check.failed("disk", "write", str(error), time.monotonic() - began)
+    detail = f"{folder} is writable, {free / 1e9:.1f} GB free"
+    if free < _LEAST_FREE:
+        return Check.failed("disk", "space", f"{detail}; at least {_LEAST_FREE / 1e9:.1f} GB are needed")
+    return Check.passed("disk", "space", detail, time.monotonic() - began)
+
+
+_CHECKS: tuple[Callable[[Settings], Coroutine[Any, Any, "Check"]], ...] = (_redis, _disk)
+"""Adding a check is a function like these, and its name here."""
