@@ -237,6 +237,24 @@ async def test_an_event_handed_over_by_hand_calls_the_callback_without_start_all
     assert manager.get_stats()["callbacks"]["user_callback"]["called"] == 2
 
 
+def test_events_from_a_thread_before_the_start_wait_for_the_callback(manager: EnhancedWebSocketManager) -> None:
+    got: list[Any] = []
+    manager.user_callback = got.append
+    manager.add_cex_exchange("mine", stream=Emitting)
+    thread = threading.Thread(target=manager.cex_streams["mine"].callback, args=(_event(),))
+    thread.start()
+    thread.join()
+
+    async def started() -> None:
+        running = await _running(manager)
+        await manager.stop_all()
+        await running
+
+    asyncio.run(started())
+
+    assert (len(got), manager.events_processed) == (1, 1)
+
+
 class Overriding(EnhancedWebSocketManager):
     seen: list[Any]
 

@@ -199,7 +199,10 @@ class EnhancedWebSocketManager:
             if self.tracker is None:
                 await asyncio.gather(*(outlet.stop() for outlet in self._outlets()))
             else:
-                await asyncio.wait([asyncio.create_task(self.tracker.stop())], timeout=_TRACKER_SECONDS)
+                ending = asyncio.create_task(self.tracker.stop())
+                await asyncio.wait([ending], timeout=_TRACKER_SECONDS)
+                if ending.done():
+                    ending.result()
         finally:
             self.tracker, self._served, self._stopping = None, [], None
             for outlet in self._outlets():
@@ -255,6 +258,8 @@ class EnhancedWebSocketManager:
         self.btc_price_feed.take(tick)
         if self.velocity_tracker:
             self.velocity_tracker.update_btc_price(tick.price)
+            if self.tracker is not None and isinstance(self.velocity_tracker, VelocityTracker):
+                self.velocity_tracker.volatility_factor = self.tracker.engine.volatility_factor
 
     def _dispatch(self, event: Any) -> None:
         """To `_handle_liquidation_event`: directly, or, overridden or replaced, as a coroutine behind a queue."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from liqtape.sinks.callback import QUEUE_LIMIT, Tap
@@ -36,16 +37,17 @@ class Outlet:
         self._function, self._tap = function, None
 
     def offer(self, item: Any, tracker: Tracker | None) -> None:
-        """Queue one item; without a tracker the tap lives by itself. Needs a running loop the first time."""
+        """Queue one item; without a tracker the tap lives by itself."""
         if self._tap is None:
             if self._function is None:
                 return
             self._tap = Tap(self._function, self.name, self._limit)
             self._taps.append(self._tap)
-            if tracker is None:
-                self._tap.start()
-            else:
+            if tracker is not None:
                 tracker.add_callback(self._tap)
+        if tracker is None:
+            with suppress(RuntimeError):  # no running loop yet: what is queued waits for one
+                self._tap.start()
         self._tap.offer(item)
 
     def join(self, tracker: Tracker) -> None:
