@@ -116,7 +116,8 @@ def test_the_same_key_of_another_time_is_another() -> None:
 
     assert seen.is_new("a", 0)
     assert seen.is_new("a", _MINUTE)
-    assert not seen.is_new("a", 1)
+    assert not seen.is_new("a", 0)
+    assert not seen.is_new("a", _MINUTE)
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(-3, 12)), max_size=200), st.integers(1, 20))

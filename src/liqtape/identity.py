@@ -1,10 +1,14 @@
 """Identity: which events were seen before. Keys are kept by event time, oldest forgotten first."""
 
+from array import array
+from bisect import bisect_left, bisect_right
+
 from liqtape.events import RawLiquidation
 
 __all__ = ["Identities", "identity"]
 
-_GENERATION_MS = 60_000
+_MINUTE_MS = 60_000
+_NEVER_MS = -(1 << 63)
 
 
 def identity(raw: RawLiquidation) -> str:
@@ -28,7 +32,9 @@ def identity(raw: RawLiquidation) -> str:
 class Identities:
     """The identities seen at one venue, at most `limit`; when full the oldest minute of event time is forgotten.
 
-    Holds 64-bit hashes: two different events of one minute collide once in some 10^13.
+    `event_ms` is part of what a key identifies: the same key of another time is another. Holds 64-bit hashes, so that
+    two different events of one millisecond collide once in some 10^17; in arrays ordered by event time, so that one
+    takes 17 bytes, where a set would take 119.
 
     >>> seen = Identities()
     >>> seen.is_new("a", 1_000), seen.is_new("a", 1_000)
@@ -38,28 +44,53 @@ class Identities:
     def __init__(self, limit: int = 1_000_000) -> None:
         self.forgotten_total = 0
         self._limit = limit
-        self._generations: dict[int, set[int]] = {}
-        self._count = 0
+        self._times = array("q")
+        self._hashes = array("q")
+        # What was seen of two times: the newest, where nearly all come, and the one a late key came for last.
+        self._newest_ms = self._late_ms = _NEVER_MS
+        self._newest: set[int] = set()
+        self._late: set[int] = set()
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._times)
 
     def is_new(self, key: str, event_ms: int) -> bool:
-        """Whether `key` was not seen before; from now on it was."""
-        minute = event_ms // _GENERATION_MS
-        generation = self._generations.get(minute)
-        if generation is None:
-            generation = self._generations[minute] = set()
+        """Whether `key` was not seen before; from now on it was. O(1) in order, O(log n + k) when k keys are newer."""
         hashed = hash(key)
-        if hashed in generation:
+        if event_ms > self._newest_ms:
+            self._newest_ms = event_ms
+            self._newest = {hashed}
+        elif event_ms < self._newest_ms:
+            return self._is_new_late(hashed, event_ms)
+        elif hashed in self._newest:
             return False
-        generation.add(hashed)
-        self._count += 1
-        if self._count > self._limit:
+        else:
+            self._newest.add(hashed)
+        self._times.append(event_ms)
+        self._hashes.append(hashed)
+        if len(self._times) > self._limit:
+            self._forget_oldest()
+        return True
+
+    def _is_new_late(self, hashed: int, event_ms: int) -> bool:
+        times = self._times
+        end = bisect_right(times, event_ms)
+        if event_ms != self._late_ms:
+            self._late_ms = event_ms
+            self._late = set(self._hashes[bisect_left(times, event_ms, 0, end) : end])
+        if hashed in self._late:
+            return False
+        self._late.add(hashed)
+        times.insert(end, event_ms)
+        self._hashes.insert(end, hashed)
+        if len(times) > self._limit:
             self._forget_oldest()
         return True
 
     def _forget_oldest(self) -> None:
-        gone = len(self._generations.pop(min(self._generations)))
-        self._count -= gone
+        gone = bisect_left(self._times, (self._times[0] // _MINUTE_MS + 1) * _MINUTE_MS)
+        del self._times[:gone], self._hashes[:gone]
         self.forgotten_total += gone
+        self._late_ms = _NEVER_MS
+        if not self._times:
+            self._newest_ms = _NEVER_MS

@@ -2,15 +2,18 @@
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
-__all__ = ["MICRO", "micro_of", "micro_usd"]
+__all__ = ["DOUBT", "MICRO", "WHOLE", "micro_of", "micro_usd"]
 
 MICRO = 1_000_000
 """Micro-USD in one USD: the unit of every sum."""
 
-# A float product of three factors is off by at most 6 x 2^-53 of itself; up to this many micro-USD that error stays
-# below 0.007, so outside the band around a half the nearest integer is certain.
-_FLOAT_IS_ENOUGH = 1e13
-_SURE = 0.49
+DOUBT = 7e-16
+"""How far off a float product of three factors may be, as a share of itself (6 x 2^-53 and a little): where it is
+further than that from a tie of rounding, the nearest integer is certain. No product above 7e14 is."""
+
+WHOLE = 1.5 * 2.0**52
+"""Added to a smaller float and taken away again, it leaves the nearest whole number, half to even: `round` in a third
+of its time."""
 
 # A float prints with 17 digits at most, so products of five are exact here; in the context of the calling thread (28
 # digits, or what the user's program chose) three would be rounded twice.
@@ -29,10 +32,9 @@ def micro_usd(*factors: float) -> int:
     product = float(MICRO)
     for factor in factors:
         product *= factor
-    if product < _FLOAT_IS_ENOUGH:
-        nearest = round(product)
-        if -_SURE < product - nearest < _SURE:
-            return nearest
+    nearest = product + WHOLE - WHOLE
+    if abs(product - nearest) < 0.5 - product * DOUBT:
+        return int(nearest)
     exact = Decimal(MICRO)
     for factor in factors:
         exact = _EXACT.multiply(exact, Decimal(repr(factor)))
@@ -46,8 +48,7 @@ def micro_of(usd: float) -> int:
     449272930
     """
     product = usd * MICRO
-    if product < _FLOAT_IS_ENOUGH:
-        nearest = round(product)
-        if -_SURE < product - nearest < _SURE:
-            return nearest
+    nearest = product + WHOLE - WHOLE
+    if abs(product - nearest) < 0.5 - product * DOUBT:
+        return int(nearest)
     return micro_usd(usd)

@@ -17,6 +17,7 @@ from liqtape.embedded import EmbeddedServer
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
 from liqtape.engine.intake import Intake
+from liqtape.engine.pricevolatility import PriceVolatility
 from liqtape.engine.threshold import Threshold
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
 from liqtape.events import Alert, Event, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
@@ -73,6 +74,8 @@ class Tracker:
         self.instruments = Instruments(_spell)
         self.intake = Intake(self.engine, self.instruments, _spelled(wanted, enabled), self._wanted)
         self.levels = Levels(self.engine)
+        self.volatility = PriceVolatility()
+        self._priced_ms = 0
         self.embedded: EmbeddedServer | None = None
         self.redis_url: str | None = None
         self.crashes: Counter[str] = Counter()
@@ -155,7 +158,7 @@ class Tracker:
     def ingest(self, events: Sequence[Event], ledger: Ledger) -> None:
         """Take in the events of one frame: the one way into the engine, for live, replayed and wrapped streams."""
         first = events[0] if events else None
-        received = first.receive_ms if isinstance(first, RawLiquidation | PriceTick) else None
+        received = first.receive_ms if isinstance(first, (RawLiquidation, PriceTick)) else None
         wall_ms = _wall_ms() if received is None else received
         accepted = self.intake.take(events, ledger, wall_ms)
         if accepted:
@@ -275,8 +278,10 @@ class Tracker:
         for tap in tuple(self.taps):  # a forgotten subscription may leave in between
             for liquidation in accepted:
                 tap(liquidation)
-        instruments = {liquidation.instrument for liquidation in accepted}
-        self._active |= instruments
+        instruments: Collection[str] = (accepted[0].instrument,)
+        if len(accepted) > 1:
+            instruments = {liquidation.instrument for liquidation in accepted}
+        self._active.update(instruments)
         for publisher in self.publishers:
             publisher.events(accepted)
         for liquidation in accepted:
@@ -303,7 +308,11 @@ class Tracker:
             tap(alert)
 
     def _take_price(self, tick: PriceTick) -> None:
+        if self.engine.btc_source not in {None, tick.venue}:
+            self.volatility.switched()  # prices of two sources are not compared
         self.engine.btc_price, self.engine.btc_source = tick.price, tick.venue
+        self.volatility.add(tick.price, tick.event_ms)
+        self._priced_ms = tick.event_ms
         for tap in self.price_taps:
             tap(tick)
         for publisher in self.publishers:
@@ -321,6 +330,8 @@ class Tracker:
     def pulse(self, wall_ms: int) -> None:
         """Release held events, lower levels, let quiet instruments decay and end with a row of zeros."""
         self.intake.clock.estimate()
+        if self._priced_ms:  # by the trades' own time: a second is closed when a trade lies behind it
+            self.engine.volatility_factor = self.volatility.volatility_factor(self._priced_ms)
         released = self.intake.release(wall_ms)
         if released:
             self._spread(released, wall_ms)

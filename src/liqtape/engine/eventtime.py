@@ -19,6 +19,8 @@ class EventClock:
     is the time then, and the bare wall clock only where nothing was accepted yet. Streams that bring too few samples
     for an estimate get the wall clock 5 s after their first.
 
+    `latest_ms` is the newest evaluation time so far, and 0 before any.
+
     >>> clock = EventClock()
     >>> for i in range(8): clock.observe("bybit", 1_000 + i, 1_300 + i)
     >>> clock.estimate()
@@ -31,7 +33,7 @@ class EventClock:
         self._lags: dict[str, deque[int]] = {}
         self._skew_ms: int | None = None
         self._first_ms: int | None = None
-        self._latest_ms = 0
+        self.latest_ms = 0
 
     def observe(self, venue: str, event_ms: int, receive_ms: int) -> None:
         """A frame's first event, as a sample of its venue's lag."""
@@ -51,7 +53,8 @@ class EventClock:
 
     def reached(self, event_ms: int) -> None:
         """An event of that time was accepted."""
-        self._latest_ms = max(self._latest_ms, event_ms)
+        if event_ms > self.latest_ms:  # noqa: PLR1730 - max() takes 100 ns longer, for every event
+            self.latest_ms = event_ms
 
     def at_ms(self, wall_ms: int) -> int:
         """A moment of our clock in the time of the venues."""
@@ -64,9 +67,11 @@ class EventClock:
     def now_ms(self, wall_ms: int) -> int:
         """The evaluation time at wall clock `wall_ms`."""
         if self._skew_ms is None:
-            if self._first_ms is None and self._latest_ms:  # accepted without ever being a sample, as wrapped events
+            if self._first_ms is None and self.latest_ms:  # accepted without ever being a sample, as wrapped events
                 self._first_ms = wall_ms
             if self._first_ms is None or wall_ms - self._first_ms < _PATIENCE_MS:
-                return self._latest_ms or wall_ms
-        self._latest_ms = max(self._latest_ms, self.at_ms(wall_ms))
-        return self._latest_ms
+                return self.latest_ms or wall_ms
+        at_ms = self.at_ms(wall_ms)
+        if at_ms > self.latest_ms:  # noqa: PLR1730 - as above
+            self.latest_ms = at_ms
+        return self.latest_ms

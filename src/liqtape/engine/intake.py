@@ -19,6 +19,16 @@ HELD_MS = 60_000
 HELD_LIMIT = 10_000
 
 
+class _Door:
+    """What is asked of a venue's events: `wanted` (empty: all) and which were seen before."""
+
+    __slots__ = ("identities", "wanted")
+
+    def __init__(self, wanted: frozenset[str]) -> None:
+        self.wanted = wanted
+        self.identities = Identities()
+
+
 class Intake:
     """What `Tracker.ingest` is made of: plain calls, no clock (`wall_ms` is an argument), no I/O.
 
@@ -40,7 +50,7 @@ class Intake:
         self.future_total = 0
         self._wanted = frozenset(wanted)
         self._wanted_of = {venue: frozenset(names) for venue, names in (wanted_of or {}).items()}
-        self._identities: dict[str, Identities] = {}
+        self._doors: dict[str, _Door] = {}
         self._held: list[tuple[int, int, int, Liquidation, Ledger]] = []
         self._held_count = 0
 
@@ -55,22 +65,23 @@ class Intake:
                 ledger.events_rejected_invalid += 1
             elif isinstance(event, PriceTick):
                 self.price = event
-        first = events[0] if events else None
-        if isinstance(first, PriceTick) or (isinstance(first, RawLiquidation) and not first.replayed):
-            self.clock.observe(first.venue, first.event_ms, wall_ms)
+        if events:
+            first = events[0]
+            if (isinstance(first, RawLiquidation) and not first.replayed) or isinstance(first, PriceTick):
+                self.clock.observe(first.venue, first.event_ms, wall_ms)
         return accepted
 
     def _take_one(self, raw: RawLiquidation, ledger: Ledger, wall_ms: int, accepted: list[Liquidation]) -> None:
         ledger.events_decoded += 1
-        wanted = self._wanted_of.get(raw.venue, self._wanted)
-        if wanted and not self._is_among(wanted, raw):
+        try:
+            door = self._doors[raw.venue]
+        except KeyError:
+            door = self._doors[raw.venue] = _Door(self._wanted_of.get(raw.venue, self._wanted))
+        if door.wanted and not self._is_among(door.wanted, raw):
             ledger.events_rejected_filtered += 1
             return
-        identities = self._identities.get(raw.venue)
-        if identities is None:
-            identities = self._identities[raw.venue] = Identities()
         key = identity(raw)
-        if not identities.is_new(key, raw.event_ms):
+        if not door.identities.is_new(key, raw.event_ms):
             ledger.events_duplicate += 1
             return
         try:
@@ -83,7 +94,9 @@ class Intake:
 
     def admit(self, liquidation: Liquidation, ledger: Ledger, wall_ms: int) -> bool:
         """Add a liquidation that `ledger` already counts as decoded; False while it is held, or rejected."""
-        if liquidation.event_ms > self.clock.plausible_ms(wall_ms) + AHEAD_MS:
+        event_ms, clock = liquidation.event_ms, self.clock
+        # The evaluation time never goes back: what is not ahead of the last one needs no other.
+        if event_ms > clock.latest_ms + AHEAD_MS and event_ms > clock.plausible_ms(wall_ms) + AHEAD_MS:
             self._hold(liquidation, ledger, wall_ms)
             return False
         self._accept(liquidation, ledger)
@@ -134,4 +147,4 @@ class Intake:
 
     def forgotten_total(self) -> int:
         """Identities forgotten because their store was full: repeats of those would count again."""
-        return sum(identities.forgotten_total for identities in self._identities.values())
+        return sum(door.identities.forgotten_total for door in self._doors.values())

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -196,7 +195,7 @@ class VenueFeed:
         connection = Connection(
             self.venue,
             endpoint,
-            on_events=partial(self._take, ledger),
+            on_events=lambda events: self._on_events(events, ledger),
             on_state=self._changed,
             ledger=ledger,
             ssl_context=self._ssl_context,
@@ -218,9 +217,6 @@ class VenueFeed:
             self._unsettled.remove(ledger)
             self._past += ledger
         self._past_reconnects += connection.reconnects
-
-    def _take(self, ledger: Ledger, events: list[Event]) -> None:
-        self._on_events(events, ledger)
 
     def _changed(self, connection: Connection, status: Status) -> None:
         if status.up_ms is not None:
