@@ -70,6 +70,7 @@ class VelocityEngine:
         self._enough = _least_count(self.threshold.velocity_10s)
         self.btc_price: float | None = None
         self.btc_source: str | None = None
+        self.volatility_factor: float | None = None
         self.newest_ms = 0
         self.late_total = 0
         self.late_dropped_total = 0
@@ -224,7 +225,7 @@ class VelocityEngine:
             acceleration,
             u300 / MICRO,
             self.btc_price,
-            None,
+            self.volatility_factor,
             u10 / (10 * MICRO),
             u30 / (30 * MICRO),
             u60 / (60 * MICRO),
