@@ -275,18 +275,18 @@ class Tracker:
             self.engine.carry(contract.venue, contract.instrument)
 
     def _spread(self, accepted: Sequence[Liquidation], wall_ms: int, *, is_news: bool = True) -> None:
-        for tap in tuple(self.taps):  # a forgotten subscription may leave in between
-            for liquidation in accepted:
+        taps = tuple(self.taps)  # a forgotten subscription may leave in between
+        for liquidation in accepted:
+            for tap in taps:
                 tap(liquidation)
+            if liquidation.notional_usd is None:
+                self._resize(liquidation)
         instruments: Collection[str] = (accepted[0].instrument,)
         if len(accepted) > 1:
             instruments = {liquidation.instrument for liquidation in accepted}
         self._active.update(instruments)
         for publisher in self.publishers:
             publisher.events(accepted)
-        for liquidation in accepted:
-            if liquidation.notional_usd is None:
-                self._resize(liquidation)
         if is_news:
             now = self.intake.clock.now_ms(wall_ms)
             for instrument in instruments:
