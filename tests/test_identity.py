@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 
 import msgspec
@@ -128,3 +129,45 @@ def test_never_more_than_the_limit_and_nothing_lost_uncounted(keys: list[tuple[i
         new += seen.is_new(str(key), minute * _MINUTE)
         assert len(seen) <= limit
         assert len(seen) + seen.forgotten_total == new
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-2, 6)), max_size=200))
+def test_in_any_order_the_same_as_a_set(keys: list[tuple[int, int]]) -> None:
+    seen = Identities()
+    kept: set[tuple[int, int]] = set()
+
+    for key in keys:
+        assert seen.is_new(str(key[0]), key[1]) == (key not in kept)
+        kept.add(key)
+
+    assert len(seen) == len(kept)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 300)), max_size=200), st.integers(1, 20))
+def test_full_it_is_a_set_without_its_oldest_minutes(keys: list[tuple[int, int]], limit: int) -> None:
+    seen = Identities(limit)
+    kept: set[tuple[int, int]] = set()
+
+    for key, second in keys:
+        assert seen.is_new(str(key), 1_000 * second) == ((key, second) not in kept)
+        kept.add((key, second))
+        if len(kept) > limit:
+            oldest = min(second for _, second in kept) // 60
+            kept = {known for known in kept if known[1] // 60 != oldest}
+        assert len(seen) == len(kept)
+
+
+def test_a_full_store_takes_at_most_forty_bytes_a_key() -> None:
+    limit = 100_000
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        seen = Identities(limit)
+        for i in range(limit):
+            seen.is_new(f"k{i}", 3 * (i ^ 1))  # every other one is late
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(seen) == limit
+    assert (after - before) / limit <= 40

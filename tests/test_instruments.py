@@ -100,6 +100,11 @@ def test_usd_is_what_exact_decimals_give(price: float, size: float, unit_value: 
     assert _sized(inverse, price, size, "contracts")[1] == _micro(size, unit_value) / 10**6
 
 
+@given(st.integers(1, 10**8), st.decimals("0.0000001", 10**7, places=7).map(float))
+def test_usd_of_any_amount_is_rounded_once(price: int, size: float) -> None:
+    assert _sized(_LINEAR, float(price), size)[1] == _micro(float(price), size) / 10**6
+
+
 @given(st.integers(1, 100_000), st.sampled_from(["0.01", "0.1", "0.001", "10", "0.0001"]))
 def test_so_many_contracts_are_the_nearest_number_of_coins(size: int, unit_value: str) -> None:
     quantity, _ = _sized(msgspec.structs.replace(_LINEAR, unit_value=unit_value), 1.0, float(size), "contracts")
