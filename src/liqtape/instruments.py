@@ -135,7 +135,7 @@ class Instruments:
             quantity, product = size * known.numerator / known.denominator / price, size * known.value * _MICRO
         else:
             quantity, product = size * known.numerator / known.denominator, price * size * known.value * _MICRO
-        # `micro_usd` at its place: two calls and a loop less are 600 ns of 1,500.
+        # `micro_usd` at its place: without its call and loop, 250 ns of 800 less.
         nearest = product + WHOLE - WHOLE
         is_sure = abs(product - nearest) < 0.5 - product * DOUBT
         if not is_sure or known.factor != 1 or not 0 < quantity < math.inf:
