@@ -1,0 +1,49 @@
+"""All windows of a whole column of liquidations, equal to the engine fed one by one. Needs NumPy."""
+
+from __future__ import annotations  # the types of an optional library
+
+from typing import TYPE_CHECKING
+
+from liqtape.errors import MissingExtra
+from liqtape.events import Side
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from liqtape.batch.columns import WindowColumns
+
+__all__ = ["SIDES", "windows"]
+
+SIDES: tuple[Side | None, ...] = ("long", "short", None)
+"""What a column of sides holds: these, or their places 0, 1 and 2."""
+
+
+def windows(
+    event_ms: ArrayLike,
+    usd: ArrayLike,
+    side: ArrayLike,
+    instrument: ArrayLike | None = None,
+    *,
+    at_ms: ArrayLike | None = None,
+    at_instrument: ArrayLike | None = None,
+) -> WindowColumns:
+    """The windows after each event, or at the evaluation times `at_ms` of `at_instrument`: a row each, in its order.
+
+    Integer `usd` are micro-USD, floats USD, NaN or None unknown (counted, adds no USD). `side` and `instrument` hold
+    names or codes; without `instrument` all events are of one. Events need not be in order: they count as if they had
+    come by their time, those of one millisecond as they stand. Raises ValueError for columns that are not what they
+    should be or do not fit together, MissingExtra without NumPy.
+
+    >>> rows = windows([1_000_000, 1_005_000, 1_010_000], [800.0, 0.5, 1.25], ["long", "short", "long"])
+    >>> rows.count(10).tolist(), rows.usd(10, "long").tolist(), rows.velocity(10).tolist()
+    ([1, 2, 2], [800.0, 800.0, 1.25], [0.1, 0.2, 0.2])
+    """
+    try:
+        import numpy  # noqa: F401  (what follows cannot do without)
+    except ImportError:
+        raise MissingExtra("windows of a column", "analysis") from None
+    from liqtape.batch.columns import WindowColumns
+    from liqtape.batch.inputs import Events, Moments
+
+    events = Events(event_ms, usd, side, instrument, at_instrument)
+    return WindowColumns(events, None if at_ms is None else Moments(events, at_ms))
