@@ -233,6 +233,30 @@ def test_too_old_for_any_window_is_dropped_and_counted() -> None:
     assert metrics_of(engine, _T - 2_000).event_count_300s == 1
 
 
+def test_an_event_too_old_for_any_window_names_its_venue_all_the_same() -> None:
+    engine = engine_of([liquidation(_T)])
+    engine.feed_up("bybit", _T - 400_000)
+    engine.feed_up("okx", _T - 30_000)
+
+    assert not engine.add(liquidation(_T - _RETAIN_MS, venue="okx"))
+
+    assert metrics_of(engine, _T).coverage_60s == 0.5
+
+
+@pytest.mark.parametrize("beyond_ms", [2**63, 10**30])
+def test_a_time_that_no_clock_shows_raises_and_changes_nothing(beyond_ms: int) -> None:
+    engine = engine_of([liquidation(_T)])
+
+    for instrument in ("BTCUSDT", "ETHUSDT"):
+        with pytest.raises(OverflowError):
+            engine.add(liquidation(beyond_ms, instrument=instrument))
+
+    assert (engine.newest_ms, engine.instruments(), engine.late_dropped_total) == (_T, ["BTCUSDT"], 0)
+    assert engine.add(liquidation(_T + 1))
+    metrics = metrics_of(engine, _T + 1)
+    assert (metrics.event_count_10s, metrics.total_value_usd) == (2, 2.0)
+
+
 @pytest.mark.parametrize("usd", [float("nan"), float("inf")])
 def test_what_is_no_amount_raises_and_changes_nothing(usd: float) -> None:
     engine = engine_of([liquidation(_T)])

@@ -26,6 +26,7 @@ THROTTLED = frozenset({"binance", "okx"})
 
 _HORIZON_S = 20
 _BACK_MS = 2_000
+_BEYOND_MS = 1 << 63  # a lane keeps times in 64 bits; one that does not fit must not move `newest_ms` first
 _LARGEST = len(WINDOWS)
 _UNKNOWN = (None, None, None, None)
 _WHOLE = (1.0, 1.0, 1.0, 1.0)
@@ -109,11 +110,14 @@ class VelocityEngine:
         """Add one liquidation, in any order. O(1) in order, O(k) in its own ring when k events are newer.
 
         Returns False when it is too old for any window (`late_dropped_total`). An event without a notional counts in
-        the counts and adds no USD; a notional that is no finite number raises, and nothing is changed.
+        the counts and adds no USD; a notional that is no finite number or a time beyond 64 bits raises, and nothing is
+        changed.
         """
         usd = liquidation.notional_usd
         micro = 0 if usd is None else micro_of(usd)
         event_ms, venue = liquidation.event_ms, liquidation.venue
+        if event_ms >= _BEYOND_MS:
+            raise OverflowError(f"event time {event_ms} ms")
         series = self._series.get(liquidation.instrument)
         if series is None:
             venues = self._venues.setdefault(liquidation.instrument, set())
