@@ -112,6 +112,16 @@ def test_a_whole_minute_is_forgotten_at_once_and_counted() -> None:
     assert seen.is_new("old0", 1_000)
 
 
+def test_the_newest_minute_is_forgotten_too_where_it_is_the_only_one() -> None:
+    seen = Identities(limit=2)
+    for key in "abc":
+        assert seen.is_new(key, 1_000)
+    assert (len(seen), seen.forgotten_total) == (0, 3)
+
+    assert seen.is_new("a", 1_000)
+    assert not seen.is_new("a", 1_000)
+
+
 def test_the_same_key_of_another_time_is_another() -> None:
     seen = Identities()
 

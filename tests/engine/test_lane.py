@@ -111,6 +111,16 @@ def test_beyond_64_bits_the_sums_are_unbounded_and_compact_again_after_a_trim() 
     assert lane.micro(4) == 11
 
 
+def test_a_trim_forgets_up_to_its_horizon_and_not_the_millisecond_after() -> None:
+    lane = Lane()
+    for ms in (-1, 0, 1):
+        lane.add(_T + ms, 10)
+
+    lane.trim(_T)
+
+    assert list(lane.times) == [_T + 1]
+
+
 def test_large_sums_that_left_do_not_cost_the_compact_storage() -> None:
     lane = Lane()
     for i in range(20):

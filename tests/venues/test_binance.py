@@ -239,8 +239,10 @@ def test_coin_margined_by_its_type_or_by_its_name(
     symbol: str, inside: int | None, beside: int | None, unit: str
 ) -> None:
     changes = {"s": symbol} if inside is None else {"s": symbol, "st": inside}
+    frame = _frame(changes, beside=None if beside is None else {"st": beside})
 
-    assert _one(_frame(changes, beside=None if beside is None else {"st": beside})).unit == unit
+    assert _one(frame).unit == unit
+    assert _one(b'{"stream":"!forceOrder@arr","data":' + frame + b"}").unit == unit
 
 
 @pytest.mark.parametrize("symbol", ["ZZZUSD_PERP", "ZZZUSD_261225", "ZZZUSD", "BTCUSDT", "BTC"])
