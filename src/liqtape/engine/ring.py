@@ -55,7 +55,11 @@ class SlotRing(Ring):
         self.unsettled: array[int] = array("q")
 
     def add(self, side: Side | None, event_ms: int, micro: int, horizon_ms: int) -> None:
-        Ring.add(self, side, event_ms, micro, horizon_ms)  # `super()` takes 100 ns more, for every event
+        # As in `Ring`; to call that takes 150 ns more, for every event.
+        lane = self.long if side == "long" else self.short if side == "short" else self.unsided
+        lane.add(event_ms, micro)
+        if len(lane.times) >= lane.trim_at:
+            lane.trim(horizon_ms)
         self.unsettled.append(event_ms)
         if len(self.unsettled) >= _UNSETTLED:
             self._settle(horizon_ms)

@@ -17,7 +17,7 @@ from liqtape.engine.threshold import Threshold
 from liqtape.engine.throttle import corrected_rate
 from liqtape.engine.window import Window
 from liqtape.events import WINDOWS, Level, Liquidation, VelocityMetrics
-from liqtape.money import MICRO, micro_of
+from liqtape.money import CLEAR, MICRO, WHOLE, micro_of
 
 __all__ = ["THROTTLED", "VelocityEngine"]
 
@@ -25,6 +25,7 @@ THROTTLED = frozenset({"binance", "okx"})
 """Venues that print at most one liquidation per symbol and second."""
 
 _HORIZON_S = 20
+_MICRO = float(MICRO)
 _BACK_MS = 2_000
 _BEYOND_MS = 1 << 63  # a lane keeps times in 64 bits; one that does not fit must not move `newest_ms` first
 _LARGEST = len(WINDOWS)
@@ -115,7 +116,12 @@ class VelocityEngine:
         changed.
         """
         usd = liquidation.notional_usd
-        micro = 0 if usd is None else micro_of(usd)
+        micro = 0
+        if usd is not None:  # `micro_of` at its place: without its call 80 ns less
+            product = usd * _MICRO
+            nearest = product + WHOLE - WHOLE
+            is_sure = -0.25 < product - nearest < 0.25 and product < CLEAR
+            micro = int(nearest) if is_sure else micro_of(usd)
         event_ms = liquidation.event_ms
         newest_ms = self.newest_ms
         if event_ms > newest_ms:

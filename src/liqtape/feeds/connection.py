@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from liqtape.errors import FeedStalled, SubscriptionRefused
 from liqtape.events import Event
+from liqtape.feeds.burst import Burst
 from liqtape.feeds.lost import Lost
 from liqtape.feeds.pacing import Backoff, Clock, SystemClock
 from liqtape.feeds.transport import Connect, Socket, open_socket
@@ -52,10 +53,10 @@ class Status(Struct, frozen=True):
 class Connection:
     """Keeps one endpoint of a venue alive: `run` in a task, `stop` from anywhere in the same loop.
 
-    `on_events` gets the events of each frame, in the callback of the socket: it must not block. `on_state` gets every
-    change. `failures` counts lost connections by cause: dns, refused, network, tls, timeout, handshake, http_<status>,
-    closed_<code>, protocol, too_big, subscription, stalled, notice, address, internal. `session` is that of the current
-    or last attempt, `reconnects` the attempts after the first.
+    `on_events` gets the events of a frame, or of several that came together (`Burst`), in the loop: it must not block.
+    `on_state` gets every change. `failures` counts lost connections by cause: dns, refused, network, tls, timeout,
+    handshake, http_<status>, closed_<code>, protocol, too_big, subscription, stalled, notice, address, internal.
+    `session` is that of the current or last attempt, `reconnects` the attempts after the first.
     """
 
     def __init__(  # noqa: PLR0913 - the venue's part, the caller's part, and what tests replace
@@ -78,7 +79,9 @@ class Connection:
         self.ledger = Ledger() if ledger is None else ledger
         self.failures: Counter[str] = Counter()
         self.reconnects = 0
-        self._on_events = on_events
+        self._burst = Burst(on_events, self._fail)
+        self._error: Exception | None = None
+        self._turn_now, self._turn_ms = 0.0, 0
         self._on_state = on_state
         self._ssl_context = ssl_context
         self._backoff = Backoff() if backoff is None else backoff
@@ -140,6 +143,7 @@ class Connection:
         """A new attempt, nothing known."""
         self.session = Session(self.venue, self.endpoint, self.ledger)
         self._socket: Socket | None = None
+        self._error = None
         self._confirmed_ms: int | None = None
         self._live_since: float | None = None
         self._label = f"{self.venue.name} {self.endpoint.url}"
@@ -176,6 +180,8 @@ class Connection:
         """Wakes at the session's deadlines and when there is news; data by itself wakes nobody."""
         while not self._stopping:
             self._wake.clear()
+            if self._error is not None:
+                raise self._error
             if socket.lost is not None:
                 raise socket.lost
             now = self._now()
@@ -186,13 +192,20 @@ class Connection:
             await self._clock.wait(self._wake, max(_SHORTEST_WAIT, session.next_deadline() - now))
 
     def _received(self, payload: bytes) -> None:
-        """One frame. All of it happens here and now: a task or queue per frame costs several times the work itself."""
-        session = self.session
-        events = session.received(payload, int(self._wall() * 1000), self._now())
+        """One frame. A task or queue per frame would cost several times the work itself."""
+        burst, session = self._burst, self.session
+        if not burst.is_open:  # frames of one turn were read from the socket together: one moment of receipt
+            burst.open()
+            self._turn_now, self._turn_ms = self._now(), int(self._wall() * 1000)
+        events = session.received(payload, self._turn_ms, self._turn_now)
         if self._live_since is None or session.outgoing or session.notice is not None:
             self._progress(session)
         if events:
-            self._on_events(events)
+            burst.add(events)
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self._wake.set()
 
     def _progress(self, session: Session) -> None:
         if self._socket is not None:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from liqtape.errors import DecodeError
-from liqtape.events import Ack, Event, Invalid, Notice, PriceTick, RawLiquidation, Rejected, Side, Unit
+from liqtape.events import Ack, Event, Invalid, Notice, PriceTick, RawLiquidation, Rejected, Side
 from liqtape.instruments import Contract, split_multiplier
 from liqtape.venues.base import (
     MALFORMED,
