@@ -25,13 +25,16 @@ from liqtape.venues.base import (
     Symbol,
     fault,
     invalid_row,
+    joined,
 )
 from liqtape.venues.tables import BINANCE_COIN_M
 
 __all__ = [
+    "alike",
     "bundled_symbols",
     "decode",
     "decode_instruments",
+    "decode_together",
     "endpoints",
     "heartbeat",
     "instrument_sources",
@@ -55,6 +58,8 @@ instrument_sources = (
     InstrumentSource("https://fapi.binance.com", "/fapi/v1/exchangeInfo"),
     InstrumentSource("https://dapi.binance.com", "/dapi/v1/exchangeInfo"),
 )
+
+alike = b'{"e":"forceOrder"'
 
 # BTC trades arrive many times a second; ten seconds without one mean that the stream is dead, not the market.
 _SILENCE_LIMIT = 10.0
@@ -118,6 +123,7 @@ class _Frame(Struct, gc=False):
 
 
 _sound = msgspec.json.Decoder(_Sound, strict=False).decode  # the method, bound once
+_sounds = msgspec.json.Decoder(list[_Sound], strict=False).decode
 _force_order = msgspec.json.Decoder(_ForceOrder, strict=False)
 _agg_trade = msgspec.json.Decoder(_AggTrade, strict=False)
 _frame = msgspec.json.Decoder(_Frame)
@@ -135,7 +141,7 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     """Events of one frame; price is the average fill, size what was filled in all."""
-    if payload.startswith(b'{"e":"forceOrder"'):  # as every live frame seen; other orders of the keys go the long way
+    if payload.startswith(alike):  # as every live frame seen; other orders of the keys go the long way
         try:
             order = _sound(payload).o
         except MALFORMED:
@@ -150,6 +156,23 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
         except MALFORMED as error:
             raise DecodeError(f"{name}: {error}") from error
     return _long_way(payload, receive_ms)
+
+
+def decode_together(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
+    """Events of many liquidation frames."""
+    try:
+        messages = _sounds(joined(payloads))
+    except MALFORMED as error:
+        raise DecodeError(f"{name}: {error}") from error
+    if len(messages) != len(payloads):
+        raise DecodeError(f"{name}: a frame that is not one order")
+    orders = [message.o for message in messages]
+    if any("USD_" in order.s for order in orders):  # COIN-M before `st`, or a dated contract: each on its own
+        raise DecodeError(f"{name}: not all in base coin")
+    return [
+        RawLiquidation(name, order.s, _SIDE[order.S], order.ap, "fill", order.z, "base", order.T, receive_ms)
+        for order in orders
+    ]
 
 
 def _long_way(payload: bytes, receive_ms: int | None) -> list[Event]:
