@@ -195,14 +195,17 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 
 def decode_together(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-    """Events of many liquidation frames."""
+    """The event of each of many liquidation frames."""
     try:
         messages = _sounds(joined(payloads))
     except MALFORMED as error:
         raise DecodeError(f"{name}: {error}") from error
-    if len(messages) != len(payloads):
-        raise DecodeError(f"{name}: a frame that is not one message")
-    return _events([order for message in messages for order in message.data], receive_ms)
+    orders = [order for message in messages for order in message.data]
+    if len(messages) != len(payloads) or not all(len(message.data) == 1 for message in messages):
+        raise DecodeError(f"{name}: not one liquidation a frame")
+    if not all(len(order.details) == 1 for order in orders):
+        raise DecodeError(f"{name}: not one liquidation a frame")
+    return _events(orders, receive_ms)
 
 
 def _events(orders: Sequence[_SoundOrder], receive_ms: int | None) -> list[Event]:
