@@ -143,7 +143,8 @@ async def test_flood_while_the_sink_hangs_is_a_backlog_of_instruments(sink: Memo
         for number in range(100_000):
             publisher.events([liquidation(number, f"S{number % 40}")])
         assert len(publisher._dirty) == 40
-        assert len(publisher._events) == len(publisher._recent) == RECENT_EVENTS
+        assert len(publisher._recent) == RECENT_EVENTS
+        assert publisher.events_dropped_total == 99_000
 
         sink.gate.set()
         await until(lambda: len(sink.batches) == 2)

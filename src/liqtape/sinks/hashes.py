@@ -1,0 +1,91 @@
+"""Metric rows as hashes: of each row what changed since it was last written."""
+
+from collections.abc import Sequence
+from itertools import compress
+from math import inf
+from operator import ne
+
+from msgspec.structs import astuple
+
+from liqtape.events import VelocityMetrics
+from liqtape.sinks.resp import RowPacker, command
+
+__all__ = ["TTL_SECONDS", "Hashes", "Written"]
+
+TTL_SECONDS = 600
+
+_RENEW_SECONDS = 0.9  # a row's time to live is renewed at most so often, and with each second's republishing
+_UNKNOWN = object()
+
+
+class Written:
+    """A row as the server has it when it did what it was sent.
+
+    `added` is the number of fields the last HSET should have made anew, which is what the server replies; None where
+    there was none, or nobody knew what the server had.
+    """
+
+    __slots__ = ("added", "key", "renewed", "symbol", "values")
+
+    def __init__(self, symbol: str, key: bytes, values: Sequence[object]) -> None:
+        self.symbol = symbol
+        self.key = key
+        self.values = values
+        self.renewed = -inf
+        self.added: int | None = None
+
+
+class Hashes:
+    """What a connection wrote of each row, and what the next write of it must say.
+
+    Of some 50 fields an event changes 30, and packing, sending and storing them is most of what a write costs. The
+    server's replies tell when a row is not what it should be, because somebody deleted or evicted it: `replied` forgets
+    it then and the next write is the whole row again. A row without events is the last of its kind and forgotten too,
+    so that there are no more of them than instruments with an event in their largest window.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._packer = RowPacker(VelocityMetrics)
+        self._unknown = (_UNKNOWN,) * len(VelocityMetrics.__struct_fields__)
+        self._written: dict[str, Written] = {}
+
+    def __contains__(self, symbol: str) -> bool:
+        return symbol in self._written
+
+    def write(self, row: VelocityMetrics, now: float) -> tuple[Written, list[bytes]]:
+        """The commands, HSET first: HDEL and EXPIRE only where they change something, each costs as much as the HSET.
+
+        `now` is in seconds of any clock that does not go back.
+        """
+        written = self._written.get(row.symbol)
+        if written is None:
+            key = f"{self._prefix}velocity:{row.symbol}:current".encode()
+            written = self._written[row.symbol] = Written(row.symbol, key, self._unknown)
+        values, before = astuple(row), written.values
+        changed = list(map(ne, values, before))
+        written.values, written.added = values, None
+        commands: list[bytes] = []
+        if True in changed:
+            fields, absent = self._packer.pack(written.key, values, changed)
+            if fields:
+                commands.append(fields)
+                if before is not self._unknown:
+                    written.added = list(compress(before, changed)).count(None)
+            if absent:
+                commands.append(command(b"HDEL", written.key, *absent))
+        if now - written.renewed >= _RENEW_SECONDS:
+            commands.append(command(b"EXPIRE", written.key, b"%d" % TTL_SECONDS))
+            written.renewed = now
+        if not row.event_count_300s:
+            del self._written[row.symbol]
+        return written, commands
+
+    def replied(self, written: Written, reply: object) -> None:
+        """The server's reply to the HSET of this row."""
+        if written.added is not None and reply != written.added:
+            self._written.pop(written.symbol, None)
+
+    def forget(self) -> None:
+        """Nothing is known of what the server has."""
+        self._written.clear()
