@@ -1,16 +1,18 @@
-"""Where the history lies on disk: names of files, tables and columns. Writer and readers know nothing else of each other.
+"""Where the history lies: names of files, tables and columns. Writer and readers know nothing else of each other.
 
     DIR/log.sqlite                                              the newest hours, and the list of the files (WAL mode)
-    DIR/events/date=2026-11-25/venue=bybit/000000000001-000000012345.parquet
-    DIR/prices/date=2026-11-25/1790000000000-1790003599000.parquet
+    DIR/events/date=2026-11-25/venue=bybit/000000000001-000000012345-5f0c21aa.parquet
+    DIR/prices/date=2026-11-25/1790000000000-1790003599000-5f0c21aa.parquet
     DIR/gaps.parquet, DIR/coverage.parquet                      the whole tables, as of the last sealing
-    DIR/lock                                                    held by the process that writes
+    DIR/lock, DIR/sealing.lock                                  held by the process that writes, that seals
 
 Each event is in exactly one of two places, and SQLite says in which: in the files named in `partitions`, or in the view
 `unsealed_events`. A reader takes both in one transaction and then opens the files; one that is gone by then was removed
 by retention, and the reader starts again. A file that is not in `partitions` is no part of the history.
 """
 
+import re
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -23,16 +25,19 @@ __all__ = [
     "EVENT_COLUMNS",
     "LOCK",
     "PRICE_COLUMNS",
+    "SEALING_LOCK",
     "VERSION",
     "arrow_schema",
     "event_partition",
     "price_partition",
     "schema_sql",
     "snapshot_file",
+    "span_of",
 ]
 
 DATABASE = "log.sqlite"
 LOCK = "lock"
+SEALING_LOCK = "sealing.lock"
 VERSION = 1
 """Of the tables, as `PRAGMA user_version`; a reader refuses a higher one."""
 
@@ -55,6 +60,9 @@ being used twice. `id` is empty where a wrapped stream gave none."""
 
 PRICE_COLUMNS = ("bar_ms", "open", "high", "low", "close", "volume", "trades", "source")
 """BTC in USD(T), one second a bar, `bar_ms` its beginning; `volume` in the source's unit, null where it gives none."""
+
+_LONGEST_FOLDER = 200
+_NAME = re.compile(r"(\d+)-(\d+)-([0-9a-f]{8})\.parquet")
 
 # `events` has no AUTOINCREMENT, which would cost a fifth of the single commits: its newest row is never deleted, so the
 # next number is never one that was used. Index `identity` refuses repeats and finds times; with event_ms in front new
@@ -155,16 +163,23 @@ def schema_sql(version: int) -> str:
     return {1: _VERSION_1}[version]
 
 
-def event_partition(date: str, venue: str, first_seq: int, last_seq: int) -> Path:
+def event_partition(log_id: str, date: str, venue: str, first_seq: int, last_seq: int) -> Path:
     """The file of one sealing's events of one UTC day of event time at one venue, below DIR."""
-    # A venue of a wrapped stream has any name; file systems end at 255 bytes.
-    folder = quote(venue, safe="")[:200]
-    return Path("events", f"date={date}", f"venue={folder}", f"{first_seq:012}-{last_seq:012}.parquet")
+    folder = quote(venue, safe="")
+    if len(folder) > _LONGEST_FOLDER:  # a venue of a wrapped stream has any name; file systems end at 255 bytes
+        folder = f"{folder[:_LONGEST_FOLDER]}-{sha256(venue.encode()).hexdigest()[:16]}"
+    return Path("events", f"date={date}", f"venue={folder}", f"{first_seq:012}-{last_seq:012}-{log_id[:8]}.parquet")
 
 
-def price_partition(date: str, from_ms: int, until_ms: int) -> Path:
+def price_partition(log_id: str, date: str, from_ms: int, until_ms: int) -> Path:
     """The file of the price bars of a part of one UTC day, below DIR."""
-    return Path("prices", f"date={date}", f"{from_ms}-{until_ms}.parquet")
+    return Path("prices", f"date={date}", f"{from_ms:013}-{until_ms:013}-{log_id[:8]}.parquet")
+
+
+def span_of(path: Path) -> tuple[int, int, str] | None:
+    """First and last number in a partition's name, and the beginning of the log's id; None for another file."""
+    found = _NAME.fullmatch(path.name)
+    return None if found is None else (int(found[1]), int(found[2]), found[3])
 
 
 def snapshot_file(table: str) -> Path:
