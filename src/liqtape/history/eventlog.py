@@ -32,6 +32,8 @@ _RECORD_LIMIT = 100_000
 _HOUR_MS = 3_600_000
 # The disk's fault, which may pass, where the rest is the user's: a wrong path, no permission.
 _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
+# After these the open file goes on as it is; opening another one on a full disk would fail for less clear reasons.
+_CURABLE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY})
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +80,7 @@ class EventLog:
         self._seals = seals
         self._lock = FileLock(self.directory / LOCK)
         self._buffer: deque[Sequence[Liquidation] | Record] = deque()
-        self._records = 0
+        self._noted = self._noted_taken = 0  # each counted by one thread only
         self._offered = self._settled = 0
         self._count_lock = threading.Lock()
         self._wake = threading.Event()
@@ -88,6 +90,7 @@ class EventLog:
         self._events: list[Liquidation] = []  # taken from the buffer and not written yet
         self._taken: list[Record] = []
         self._hour_ms = 0
+        self._told: set[str] = set()
         self._state, self._detail, self._since_ms = "closed", "", 0
         self._follower = Follower(self.directory)
 
@@ -124,10 +127,10 @@ class EventLog:
 
     def note(self, record: Record) -> None:
         """Log a record, behind the events offered before; never waits and never raises."""
-        if self._records >= _RECORD_LIMIT or self._is_closing:
+        if self._noted - self._noted_taken >= _RECORD_LIMIT or self._is_closing:
             self.records_dropped_total += 1
             return
-        self._records += 1
+        self._noted += 1
         self._buffer.append(record)
         if self._is_idle:
             self._wake.set()
@@ -215,8 +218,8 @@ class EventLog:
         return not (self._buffer or self._events or self._taken)
 
     def _open(self) -> Store:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._is_locked:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._lock.take():
                 raise ConfigurationError(
                     f"history: {self.directory} is in use by process {self._lock.holder()}; "
@@ -237,7 +240,9 @@ class EventLog:
         if hour_ms != self._hour_ms:
             store.mark_hour(hour_ms - _HOUR_MS)
             self._hour_ms = hour_ms
-        if not store.is_there():
+        if not store.is_there():  # and maybe the locked file, too
+            self._lock.release()
+            self._is_locked = False
             raise FileNotFoundError(errno.ENOENT, "the log was removed while it was written")
         self._write(store, now_ms)
         if self._seals is not None:
@@ -258,7 +263,7 @@ class EventLog:
             item = buffer.popleft()
             if isinstance(item, Record):
                 self._taken.append(item)
-                self._records -= 1
+                self._noted_taken += 1
             else:
                 events.extend(item)
 
@@ -275,21 +280,23 @@ class EventLog:
             if not self._is_abandoned:
                 self.events_logged += written.logged
                 self._settled += len(self._events)
-                for reason in ("duplicate", "invalid"):
-                    self.losses.counts[reason] += getattr(written, reason)
+                self.losses.counts["duplicate"] += written.duplicate
+                self.losses.counts["invalid"] += written.invalid
         self._events, self._taken = [], []
         if self._state == "failing":
             _log.warning(
                 "history: writing again to %s, %s events lost in all", self.directory, self.health().events_lost
             )
+            self._told.clear()
             self._become("writing", "")
 
     def _fail(self, error: Exception) -> None:
-        if self._store is not None:
+        if self._store is not None and getattr(error, "sqlite_errorcode", None) not in _CURABLE:
             self._store.close()
             self._store = None
         text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        if (self._state, self._detail) != ("failing", text):
+        if text not in self._told:
+            self._told.add(text)
             _log.error("history: cannot write to %s: %s; events wait in memory", self.directory, text)
         self._become("failing", text)
 

@@ -5,7 +5,11 @@ from collections import Counter
 
 from liqtape.history.records import LogGap
 
-__all__ = ["Losses"]
+__all__ = ["REASONS", "Losses"]
+
+REASONS = ("full", "disk", "closed", "duplicate", "invalid")
+"""Why an accepted event is not in the log: the buffer was full; so, while the disk failed; the log was closed; it is
+there already; it is no row."""
 
 _QUIET_MS = 1_000
 _LONGEST_MS = 10_000
@@ -20,7 +24,7 @@ class Losses:
     """
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self._lock = threading.Lock()
         self._open: dict[str, LogGap] = {}
 

@@ -40,10 +40,16 @@ class Seals:
 
     def turn(self, now_ms: int) -> None:
         """Start a round when it is due, note its end."""
+        try:
+            self._turn(now_ms)
+        except (OSError, msgspec.DecodeError) as error:
+            self._failed(str(error))
+
+    def _turn(self, now_ms: int) -> None:
         if self._child is not None:
             if self._child.poll() is not None:
-                self._end(self._child)
-                self._child = None
+                child, self._child = self._child, None
+                self._end(child)
         elif not self._due_ms:
             self._due_ms = now_ms + _FIRST_MS
         elif now_ms >= self._due_ms:
@@ -69,11 +75,15 @@ class Seals:
         self.rounds += 1
         if child.returncode:
             said = complaint.decode(errors="replace").strip().rpartition("\n")[2] or f"exit code {child.returncode}"
-            if self.state != f"failing: {said}":
-                _log.error("history: sealing failed: %s; hours stay in SQLite meanwhile", said)
-            self.state = f"failing: {said}"
+            self._failed(said)
             return
         kept = msgspec.json.decode(out, type=Kept)
         _log.info("history: %s events sealed, %s files and rows removed", kept.sealed, kept.removed)
         if self._can_seal:
             self.state = "sealed"
+
+    def _failed(self, said: str) -> None:
+        state = f"failing: {said}"
+        if self.state != state:
+            _log.error("history: sealing failed: %s; hours stay in SQLite meanwhile", said)
+        self.state = state
