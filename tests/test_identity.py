@@ -24,10 +24,10 @@ def _raw(**changes: object) -> RawLiquidation:
 @pytest.mark.parametrize(
     ("raw", "text"),
     [
-        (_RAW, "BTCUSDT:long:1790000000000:0.5:80000.0"),
-        (_raw(copy=3), "BTCUSDT:long:1790000000000:0.5:80000.0#3"),
+        (_RAW, "BTCUSDT:1790000000000:long:3fe000000000000040f3880000000000"),
+        (_raw(copy=3), "BTCUSDT:1790000000000:long:3fe000000000000040f3880000000000#3"),
         (_raw(native_id="1031003079291799"), "BTCUSDT:1790000000000:1031003079291799"),
-        (_raw(symbol="牛来USDT", price=1e-07), "牛来USDT:long:1790000000000:0.5:1e-07"),
+        (_raw(symbol="牛来USDT", price=1e-07), "牛来USDT:1790000000000:long:3fe00000000000003e7ad7f29abcaf48"),
     ],
     ids=["row", "copy", "the venue's own", "not ascii"],
 )

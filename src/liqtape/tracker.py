@@ -156,7 +156,7 @@ class Tracker:
             await asyncio.gather(*self._publishing, return_exceptions=True)
 
     def ingest(self, events: Sequence[Event], ledger: Ledger) -> None:
-        """Take in the events of one frame: the one way into the engine, for live, replayed and wrapped streams."""
+        """Take in the events of a frame, or of several that came together: the one way into the engine."""
         first = events[0] if events else None
         received = first.receive_ms if isinstance(first, (RawLiquidation, PriceTick)) else None
         wall_ms = _wall_ms() if received is None else received
@@ -164,10 +164,10 @@ class Tracker:
         if accepted:
             # What a venue repeats at subscribe is counted where it belongs, but is no news.
             self._spread(accepted, wall_ms, is_news=not (isinstance(first, RawLiquidation) and first.replayed))
-        if isinstance(first, PriceTick):
-            for event in events:
-                if isinstance(event, PriceTick):
-                    self.price_feed.offer(event)
+        if self.intake.ticks:
+            ticks, self.intake.ticks = self.intake.ticks, []
+            for tick in ticks:
+                self.price_feed.offer(tick)
 
     def admit(self, liquidation: Liquidation, ledger: Ledger) -> None:
         """Take in a liquidation of a wrapped stream: neither filtered nor compared with earlier ones."""
@@ -275,16 +275,15 @@ class Tracker:
             self.engine.carry(contract.venue, contract.instrument)
 
     def _spread(self, accepted: Sequence[Liquidation], wall_ms: int, *, is_news: bool = True) -> None:
-        taps = tuple(self.taps)  # a forgotten subscription may leave in between
-        for liquidation in accepted:
-            for tap in taps:
+        for tap in tuple(self.taps):  # a forgotten subscription may leave in between
+            for liquidation in accepted:
                 tap(liquidation)
+        instruments: set[str] = set()
+        for liquidation in accepted:
+            instruments.add(liquidation.instrument)
             if liquidation.notional_usd is None:
                 self._resize(liquidation)
-        instruments: Collection[str] = (accepted[0].instrument,)
-        if len(accepted) > 1:
-            instruments = {liquidation.instrument for liquidation in accepted}
-        self._active.update(instruments)
+        self._active |= instruments
         for publisher in self.publishers:
             publisher.events(accepted)
         if is_news:

@@ -252,13 +252,12 @@ def test_one_event_every_few_seconds_is_never_held() -> None:
     assert counts(ledger) == {"decoded": 4, "accepted": 4}
 
 
-def test_newest_price_is_kept_and_not_counted_as_an_event() -> None:
+def test_trades_are_handed_on_and_not_counted_as_events() -> None:
     made, ledger = intake(), Ledger()
 
     made.take([PriceTick("binance", "BTCUSDT", 1.0, 1.0, T), PriceTick("binance", "BTCUSDT", 2.0, 1.0, T)], ledger, T)
 
-    assert made.price is not None
-    assert made.price.price == 2.0
+    assert [tick.price for tick in made.ticks] == [1.0, 2.0]
     assert counts(ledger) == {}
 
 

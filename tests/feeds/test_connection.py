@@ -51,6 +51,7 @@ class ManualClock:
             at, action = self._plan.pop(0)
             self.seconds = max(self.seconds, at)
             action()
+            await asyncio.sleep(0)  # no time passes within one turn of the loop
         if not event.is_set():
             self.seconds = until
 

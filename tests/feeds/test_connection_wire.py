@@ -221,7 +221,7 @@ async def test_an_error_in_the_callback_is_counted_logged_once_and_survived(
     caplog.set_level(logging.ERROR)
 
     def on_events(events: list[Event]) -> None:
-        if isinstance(events[0], PriceTick):
+        if any(isinstance(event, PriceTick) for event in events):
             raise KeyError("ours")
 
     async with running(await venue_server(greeting(TRADE)), on_events=on_events) as life:

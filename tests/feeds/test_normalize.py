@@ -33,7 +33,7 @@ def test_a_line_has_the_documented_fields_in_their_order() -> None:
     expected = (
         b'{"schema":1,"venue":"binance","instrument":"ILVUSDT","symbol":"ILVUSDT","side":"long","price":3.85642,'
         b'"price_kind":"fill","quantity":116.5,"notional_usd":449.27293,"event_ms":1791391082119,"receive_ms":null,'
-        b'"id":"ILVUSDT:long:1791391082119:116.5:3.85642"}\n'
+        b'"id":"ILVUSDT:1791391082119:long:405d200000000000400ed9f2ba9d1f60"}\n'
     )
     assert [expected] == _lines("binance", _BINANCE)
 

@@ -46,7 +46,7 @@ class Intake:
         self.engine = engine
         self.instruments = instruments
         self.clock = EventClock()
-        self.price: PriceTick | None = None
+        self.ticks: list[PriceTick] = []
         self.future_total = 0
         self._wanted = frozenset(wanted)
         self._wanted_of = {venue: frozenset(names) for venue, names in (wanted_of or {}).items()}
@@ -54,43 +54,71 @@ class Intake:
         self._held: list[tuple[int, int, int, Liquidation, Ledger]] = []
         self._held_count = 0
 
-    def take(self, events: Sequence[Event], ledger: Ledger, wall_ms: int) -> list[Liquidation]:
-        """The liquidations of one frame that are accepted now, added to the engine."""
+    def take(self, events: Sequence[Event], ledger: Ledger, wall_ms: int) -> list[Liquidation]:  # noqa: C901
+        """The liquidations, of one frame or of several, that are accepted now, added to the engine.
+
+        Trades among them go to `ticks`, for the caller to take. One loop over all steps, on purpose: a call for each of
+        them, for each event, cost 1.4 us of 4.7.
+        """
         accepted: list[Liquidation] = []
+        clock, sized, add = self.clock, self.instruments.sized, self.engine.add
+        latest_ms, others, venue = clock.latest_ms, 0, ""
         for event in events:
-            if isinstance(event, RawLiquidation):
-                self._take_one(event, ledger, wall_ms, accepted)
-            elif isinstance(event, Invalid):
-                ledger.events_decoded += 1
+            if type(event) is not RawLiquidation:
+                others += self._note(event, ledger)
+                continue
+            if event.venue != venue:
+                venue = event.venue
+                door = self._door(venue)
+                wanted, is_new = door.wanted, door.identities.is_new
+            if wanted and not self._is_among(wanted, event):
+                ledger.events_rejected_filtered += 1
+                continue
+            event_ms, key = event.event_ms, identity(event)
+            if not is_new(key, event_ms):
+                ledger.events_duplicate += 1
+                continue
+            try:
+                liquidation = sized(event, key)
+            except (
+                ArithmeticError,
+                ValueError,
+            ):  # no venue's decoder lets it through, but events come from others, too
                 ledger.events_rejected_invalid += 1
-            elif isinstance(event, PriceTick):
-                self.price = event
+                continue
+            if event_ms > latest_ms:
+                # The evaluation time never goes back: what is not ahead of the last one needs no other.
+                if event_ms > latest_ms + AHEAD_MS and event_ms > clock.plausible_ms(wall_ms) + AHEAD_MS:
+                    self._hold(liquidation, ledger, wall_ms)
+                    latest_ms = clock.latest_ms
+                    continue
+                clock.latest_ms = latest_ms = event_ms
+            if liquidation.notional_usd is None:
+                ledger.events_unsized += 1
+            add(liquidation)
+            accepted.append(liquidation)
+        ledger.events_decoded += len(events) - others
+        ledger.events_accepted += len(accepted)
         if events:
             first = events[0]
             if (isinstance(first, RawLiquidation) and not first.replayed) or isinstance(first, PriceTick):
-                self.clock.observe(first.venue, first.event_ms, wall_ms)
+                clock.observe(first.venue, first.event_ms, wall_ms)
         return accepted
 
-    def _take_one(self, raw: RawLiquidation, ledger: Ledger, wall_ms: int, accepted: list[Liquidation]) -> None:
-        ledger.events_decoded += 1
-        try:
-            door = self._doors[raw.venue]
-        except KeyError:
-            door = self._doors[raw.venue] = _Door(self._wanted_of.get(raw.venue, self._wanted))
-        if door.wanted and not self._is_among(door.wanted, raw):
-            ledger.events_rejected_filtered += 1
-            return
-        key = identity(raw)
-        if not door.identities.is_new(key, raw.event_ms):
-            ledger.events_duplicate += 1
-            return
-        try:
-            liquidation = self.instruments.sized(raw, key)
-        except (ArithmeticError, ValueError):  # no venue's decoder lets it through, but events come from others, too
+    def _note(self, event: Event, ledger: Ledger) -> bool:
+        """What is no liquidation; whether it is no event of the ledger either."""
+        if isinstance(event, Invalid):
             ledger.events_rejected_invalid += 1
-            return
-        if self.admit(liquidation, ledger, wall_ms):
-            accepted.append(liquidation)
+            return False
+        if isinstance(event, PriceTick):
+            self.ticks.append(event)
+        return True
+
+    def _door(self, venue: str) -> _Door:
+        door = self._doors.get(venue)
+        if door is None:
+            door = self._doors[venue] = _Door(self._wanted_of.get(venue, self._wanted))
+        return door
 
     def admit(self, liquidation: Liquidation, ledger: Ledger, wall_ms: int) -> bool:
         """Add a liquidation that `ledger` already counts as decoded; False while it is held, or rejected."""

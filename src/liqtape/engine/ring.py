@@ -11,6 +11,7 @@ from liqtape.events import Side
 __all__ = ["Ring", "SlotRing"]
 
 _SLOTS_KEPT = 2 * RETAIN_MS // 1000
+_UNSETTLED = 256
 
 
 class Ring:
@@ -46,21 +47,39 @@ class SlotRing(Ring):
     Keeps the distinct seconds that saw a print, so that the number of taken slots of a window is a difference too.
     """
 
-    __slots__ = ("seconds",)
+    __slots__ = ("seconds", "unsettled")
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds: array[int] = array("q")
+        self.unsettled: array[int] = array("q")
 
     def add(self, side: Side | None, event_ms: int, micro: int, horizon_ms: int) -> None:
-        super().add(side, event_ms, micro, horizon_ms)
-        second, seconds = event_ms // 1000, self.seconds
-        if not seconds or second > seconds[-1]:
-            seconds.append(second)
-            if len(seconds) > _SLOTS_KEPT:
-                self.seconds = seconds[bisect_left(seconds, horizon_ms // 1000) :]
-        elif seconds[bisect_left(seconds, second)] != second:
-            insort(seconds, second)
+        # As in `Ring`; to call that takes 150 ns more, for every event.
+        lane = self.long if side == "long" else self.short if side == "short" else self.unsided
+        lane.add(event_ms, micro)
+        if len(lane.times) >= lane.trim_at:
+            lane.trim(horizon_ms)
+        self.unsettled.append(event_ms)
+        if len(self.unsettled) >= _UNSETTLED:
+            self._settle(horizon_ms)
+
+    def _settle(self, horizon_ms: int) -> None:
+        """Note the seconds of the events added since: many at once, for a fifth of what it costs one by one."""
+        for second in sorted({event_ms // 1000 for event_ms in self.unsettled}):
+            seconds = self.seconds
+            if not seconds or second > seconds[-1]:
+                seconds.append(second)
+            elif seconds[bisect_left(seconds, second)] != second:
+                insort(seconds, second)
+        del self.unsettled[:]
+        if len(self.seconds) > _SLOTS_KEPT:
+            self.seconds = self.seconds[bisect_left(self.seconds, horizon_ms // 1000) :]
+
+    def advance(self, now_ms: int, horizon_ms: int) -> None:
+        super().advance(now_ms, horizon_ms)
+        if self.unsettled:
+            self._settle(horizon_ms)
 
     def taken(self, k: int, width_ms: int, now_ms: int) -> int:
         """Distinct clock seconds with a print in (now - width, now], after `advance`; k is the window's cursor.

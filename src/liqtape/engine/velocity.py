@@ -17,7 +17,7 @@ from liqtape.engine.threshold import Threshold
 from liqtape.engine.throttle import corrected_rate
 from liqtape.engine.window import Window
 from liqtape.events import WINDOWS, Level, Liquidation, VelocityMetrics
-from liqtape.money import MICRO, micro_of
+from liqtape.money import CLEAR, MICRO, WHOLE, micro_of
 
 __all__ = ["THROTTLED", "VelocityEngine"]
 
@@ -25,6 +25,7 @@ THROTTLED = frozenset({"binance", "okx"})
 """Venues that print at most one liquidation per symbol and second."""
 
 _HORIZON_S = 20
+_MICRO = float(MICRO)
 _BACK_MS = 2_000
 _BEYOND_MS = 1 << 63  # a lane keeps times in 64 bits; one that does not fit must not move `newest_ms` first
 _LARGEST = len(WINDOWS)
@@ -78,6 +79,7 @@ class VelocityEngine:
         self._throttled = frozenset(throttled)
         self._partial_venues = frozenset(partial_venues)
         self._series: dict[str, _Series] = {}
+        self._rings: dict[str, dict[str, tuple[_Series, Ring]]] = {}  # by venue, by instrument: the same rings
         self._venues: dict[str, set[str]] = {}  # of each instrument: that carry it, or have had an event of it
         self._feeds: dict[str, Feed] = {}
 
@@ -114,28 +116,30 @@ class VelocityEngine:
         changed.
         """
         usd = liquidation.notional_usd
-        micro = 0 if usd is None else micro_of(usd)
-        event_ms, venue = liquidation.event_ms, liquidation.venue
-        if event_ms >= _BEYOND_MS:
-            raise OverflowError(f"event time {event_ms} ms")
-        series = self._series.get(liquidation.instrument)
-        if series is None:
-            venues = self._venues.setdefault(liquidation.instrument, set())
-            series = self._series[liquidation.instrument] = _Series(venues)
-        if event_ms > self.newest_ms:
-            self.newest_ms = event_ms
-        elif event_ms <= self.newest_ms - RETAIN_MS:
+        micro = 0
+        if usd is not None:  # `micro_of` at its place: without its call 80 ns less
+            product = usd * _MICRO
+            nearest = product + WHOLE - WHOLE
+            is_sure = -0.25 < product - nearest < 0.25 and product < CLEAR
+            micro = int(nearest) if is_sure else micro_of(usd)
+        event_ms = liquidation.event_ms
+        newest_ms = self.newest_ms
+        if event_ms > newest_ms:
+            if event_ms >= _BEYOND_MS:
+                raise OverflowError(f"event time {event_ms} ms")
+            self.newest_ms = newest_ms = event_ms
+        elif event_ms <= newest_ms - RETAIN_MS:
             self.late_dropped_total += 1
-            series.venues.add(venue)  # it carries the instrument all the same
+            self._series_of(liquidation.instrument).venues.add(liquidation.venue)  # it carries it all the same
             return False
-        ring = series.rings.get(venue)
-        if ring is None:
-            ring = series.rings[venue] = SlotRing() if venue in self._throttled else Ring()
-            series.venues.add(venue)
+        try:
+            series, ring = self._rings[liquidation.venue][liquidation.instrument]
+        except KeyError:
+            series, ring = self._new_ring(liquidation.venue, liquidation.instrument)
         if event_ms <= series.evaluated_ms:
             series.late_total += 1
             self.late_total += 1
-        ring.add(liquidation.side, event_ms, micro, self.newest_ms - RETAIN_MS)
+        ring.add(liquidation.side, event_ms, micro, newest_ms - RETAIN_MS)
         return True
 
     def level(self, instrument: str, now_ms: int) -> Level:
@@ -249,6 +253,19 @@ class VelocityEngine:
             self.btc_source,
         )
         return VelocityMetrics(*row)
+
+    def _series_of(self, instrument: str) -> _Series:
+        series = self._series.get(instrument)
+        if series is None:
+            series = self._series[instrument] = _Series(self._venues.setdefault(instrument, set()))
+        return series
+
+    def _new_ring(self, venue: str, instrument: str) -> tuple[_Series, Ring]:
+        series = self._series_of(instrument)
+        ring = series.rings[venue] = SlotRing() if venue in self._throttled else Ring()
+        series.venues.add(venue)
+        both = self._rings.setdefault(venue, {})[instrument] = series, ring
+        return both
 
     def _at(self, instrument: str, now_ms: int) -> _Series | None:
         if now_ms < self.newest_ms - _BACK_MS:

@@ -52,10 +52,10 @@ class Status(Struct, frozen=True):
 class Connection:
     """Keeps one endpoint of a venue alive: `run` in a task, `stop` from anywhere in the same loop.
 
-    `on_events` gets the events of each frame, in the callback of the socket: it must not block. `on_state` gets every
-    change. `failures` counts lost connections by cause: dns, refused, network, tls, timeout, handshake, http_<status>,
-    closed_<code>, protocol, too_big, subscription, stalled, notice, address, internal. `session` is that of the current
-    or last attempt, `reconnects` the attempts after the first.
+    `on_events` gets the events of a frame, or of several that came together, in the loop: it must not block.
+    `on_state` gets every change. `failures` counts lost connections by cause: dns, refused, network, tls, timeout,
+    handshake, http_<status>, closed_<code>, protocol, too_big, subscription, stalled, notice, address, internal.
+    `session` is that of the current or last attempt, `reconnects` the attempts after the first.
     """
 
     def __init__(  # noqa: PLR0913 - the venue's part, the caller's part, and what tests replace
@@ -79,6 +79,10 @@ class Connection:
         self.failures: Counter[str] = Counter()
         self.reconnects = 0
         self._on_events = on_events
+        self._error: Exception | None = None
+        self._frames: list[bytes] = []  # of this turn of the loop, but the first
+        self._is_turn = False
+        self._turn_now, self._turn_ms = 0.0, 0
         self._on_state = on_state
         self._ssl_context = ssl_context
         self._backoff = Backoff() if backoff is None else backoff
@@ -140,6 +144,7 @@ class Connection:
         """A new attempt, nothing known."""
         self.session = Session(self.venue, self.endpoint, self.ledger)
         self._socket: Socket | None = None
+        self._error = None
         self._confirmed_ms: int | None = None
         self._live_since: float | None = None
         self._label = f"{self.venue.name} {self.endpoint.url}"
@@ -176,6 +181,8 @@ class Connection:
         """Wakes at the session's deadlines and when there is news; data by itself wakes nobody."""
         while not self._stopping:
             self._wake.clear()
+            if self._error is not None:
+                raise self._error
             if socket.lost is not None:
                 raise socket.lost
             now = self._now()
@@ -186,13 +193,40 @@ class Connection:
             await self._clock.wait(self._wake, max(_SHORTEST_WAIT, session.next_deadline() - now))
 
     def _received(self, payload: bytes) -> None:
-        """One frame. All of it happens here and now: a task or queue per frame costs several times the work itself."""
+        """One frame. A task or queue per frame would cost several times the work itself.
+
+        In a flood one read of the socket brings hundreds of frames. The first goes through at once, so that a single
+        event is as quick as can be; the others, no more than a read can hold, go on together when this turn of the loop
+        is over: a third of what they cost one by one.
+        """
+        if self._is_turn:
+            if self._live_since is not None:
+                self._frames.append(payload)
+                return
+        else:  # what comes in one turn was read together: one moment of receipt
+            self._is_turn = True
+            self._turn_now, self._turn_ms = self._now(), int(self._wall() * 1000)
+            asyncio.get_running_loop().call_soon(self._end_turn, self.session)
         session = self.session
-        events = session.received(payload, int(self._wall() * 1000), self._now())
+        events = session.received(payload, self._turn_ms, self._turn_now)
         if self._live_since is None or session.outgoing or session.notice is not None:
             self._progress(session)
         if events:
             self._on_events(events)
+
+    def _end_turn(self, session: Session) -> None:
+        self._is_turn = False
+        if not self._frames:
+            return
+        frames, self._frames = self._frames, []
+        try:
+            for events in session.received_together(frames, self._turn_ms, self._turn_now):
+                self._on_events(events)
+        except Exception as error:  # noqa: BLE001 - the callback guard: the connection ends as if it had been its own
+            self._error = error
+            self._wake.set()
+        if session.outgoing or session.notice is not None:
+            self._progress(session)
 
     def _progress(self, session: Session) -> None:
         if self._socket is not None:

@@ -13,6 +13,7 @@ from liqtape.instruments import Contract
 __all__ = [
     "MALFORMED",
     "Amount",
+    "DecodesTogether",
     "Endpoint",
     "Heartbeat",
     "InstrumentPage",
@@ -25,6 +26,7 @@ __all__ = [
     "fault",
     "invalid_row",
     "is_partial",
+    "joined",
     "rows_of",
     "yymmdd",
 ]
@@ -135,6 +137,18 @@ class Venue(Protocol):
 
 
 @runtime_checkable
+class DecodesTogether(Protocol):
+    """What a venue offers whose frames can be decoded many at a time: a third of the cost of one by one."""
+
+    @property
+    def alike(self) -> bytes | tuple[bytes, ...]:
+        """How the frames begin that can be."""
+
+    def decode_together(self, payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
+        """Events of such frames, equal to `decode` of each. Raises DecodeError where one by one must tell which."""
+
+
+@runtime_checkable
 class WatchesAccounts(Protocol):
     """What a venue without a public channel of liquidations offers besides: they are seen in the fills of accounts."""
 
@@ -192,6 +206,15 @@ def rows_of(venue: str, raws: Iterable[msgspec.Raw], decoder: _Decoder[Row_co]) 
     if error is not None and not sound:
         raise DecodeError(f"{venue}: {error}") from error
     return rows
+
+
+def joined(payloads: Sequence[bytes]) -> bytes:
+    """JSON objects as one JSON array. Who decodes it must find as many elements as there were objects.
+
+    >>> joined([b'{"a":1}', b'{"a":2}'])
+    b'[{"a":1},{"a":2}]'
+    """
+    return b"[%b]" % b",".join(payloads)
 
 
 def batched(topics: Sequence[str], limit: int) -> list[tuple[str, ...]]:

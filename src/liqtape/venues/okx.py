@@ -27,14 +27,17 @@ from liqtape.venues.base import (
     Symbol,
     fault,
     invalid_row,
+    joined,
     rows_of,
 )
 from liqtape.venues.tables import OKX_CONTRACTS
 
 __all__ = [
+    "alike",
     "bundled_symbols",
     "decode",
     "decode_instruments",
+    "decode_together",
     "endpoints",
     "heartbeat",
     "instrument_sources",
@@ -79,7 +82,7 @@ _SIDE: dict[str, Side] = {
 }
 
 # As every live frame seen; other orders of the keys go the long way.
-_FRAMES = tuple(
+alike = tuple(
     b'{"arg":{"channel":"liquidation-orders","instType":"%s"},"data":' % kind for kind in (b"SWAP", b"FUTURES")
 )
 
@@ -157,6 +160,7 @@ class _Frame(Struct, gc=False):
 
 
 _sound = msgspec.json.Decoder(_Sound, strict=False)
+_sounds = msgspec.json.Decoder(list[_Sound], strict=False).decode
 _loose = msgspec.json.Decoder(_LooseMessage)
 _named = msgspec.json.Decoder(_Named)
 _detail = msgspec.json.Decoder(_Detail, strict=False)
@@ -181,12 +185,27 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     """Events of one frame; one that lacks a field of an identity is undecodable, a bad value spoils only its row."""
-    if not payload.startswith(_FRAMES):
+    if not payload.startswith(alike):
         return _long_way(payload, receive_ms)
     try:
         orders = _sound.decode(payload).data
     except MALFORMED:
         return _long_way(payload, receive_ms)
+    return _events(orders, receive_ms)
+
+
+def decode_together(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
+    """Events of many liquidation frames."""
+    try:
+        messages = _sounds(joined(payloads))
+    except MALFORMED as error:
+        raise DecodeError(f"{name}: {error}") from error
+    if len(messages) != len(payloads):
+        raise DecodeError(f"{name}: a frame that is not one message")
+    return _events([order for message in messages for order in message.data], receive_ms)
+
+
+def _events(orders: Sequence[_SoundOrder], receive_ms: int | None) -> list[Event]:
     events: list[Event] = []
     for order in orders:
         symbol = order.instId

@@ -5,13 +5,14 @@ or no acknowledgement in time, raises FeedStalled from `due`.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from msgspec import Struct
 
 from liqtape.errors import DecodeError, FeedStalled, SubscriptionRefused
 from liqtape.events import Ack, Event, Invalid, Notice, PriceTick, RawLiquidation, Rejected
 from liqtape.ledger import Ledger
-from liqtape.venues.base import Endpoint, Heartbeat, Venue, batched
+from liqtape.venues.base import DecodesTogether, Endpoint, Heartbeat, Venue, batched
 
 __all__ = ["ACK_LIMIT", "Session"]
 
@@ -20,6 +21,7 @@ ACK_LIMIT = 10.0
 
 _REQUESTS_IN_FLIGHT = 4
 _SAMPLES = 8
+_WORTH_IT = 4  # frames; fewer are as quick one by one
 
 
 class _Request(Struct, frozen=True):
@@ -41,6 +43,7 @@ class Session:
         self.ledger = Ledger() if ledger is None else ledger
         # A canary alone is no feed, unless it is all that was asked for.
         self._essential = set(endpoint.topics) - {endpoint.canary} or set(endpoint.topics)
+        self._together = venue if isinstance(venue, DecodesTogether) else None
         self.confirmed = False
         self.notice: str | None = None
         self.refused: dict[str, str] = {}
@@ -87,6 +90,46 @@ class Session:
             for event in events:
                 self._control(event, now)
         return events
+
+    def received_together(self, payloads: Sequence[bytes], receive_ms: int | None, now: float) -> list[list[Event]]:
+        """Events of frames that came together, as few lists as can be: what is replayed stays by itself, being no news.
+
+        The liquidations among the frames are decoded at once and come first; their own order is kept.
+        """
+        batches: list[list[Event]] = []
+        together = self._together
+        if together is not None:
+            alike = [payload for payload in payloads if payload.startswith(together.alike)]
+            if len(alike) >= _WORTH_IT and (batch := self._decoded(together, alike, receive_ms)):
+                self.ledger.frames_received += len(alike)
+                self.ledger.frames_liquidation += len(alike)
+                self.last_received = self.last_data = now
+                batches.append(batch)
+                payloads = [payload for payload in payloads if not payload.startswith(together.alike)]
+        last: list[Event] = []
+        for payload in payloads:
+            events = self.received(payload, receive_ms, now)
+            if not events:
+                continue
+            first = events[0]
+            if type(first) is RawLiquidation and first.replayed:
+                batches.append(events)
+                last = []
+            elif last:
+                last += events
+            else:
+                last = events
+                batches.append(last)
+        return batches
+
+    def _decoded(
+        self, together: DecodesTogether, payloads: Sequence[bytes], receive_ms: int | None
+    ) -> list[Event] | None:
+        """None where they must be looked at one by one, to find the one that is not alike."""
+        try:
+            return together.decode_together(payloads, receive_ms)
+        except DecodeError:
+            return None
 
     def due(self, now: float) -> list[bytes]:
         """Frames whose time has come. Raises FeedStalled or SubscriptionRefused when the connection is worthless."""
