@@ -12,15 +12,16 @@ from pathlib import Path
 from msgspec import Struct
 
 from liqtape.errors import ConfigurationError
-from liqtape.events import Liquidation
+from liqtape.events import Gap, Liquidation
 from liqtape.history.follow import Follower
 from liqtape.history.layout import LOCK
 from liqtape.history.lock import FileLock
 from liqtape.history.losses import Losses
 from liqtape.history.recall import Recalled
-from liqtape.history.records import Record
+from liqtape.history.records import GapSeen, Record
 from liqtape.history.seals import Seals
 from liqtape.history.store import Store
+from liqtape.ledger import Ledger
 
 __all__ = ["EventLog", "LogHealth"]
 
@@ -135,10 +136,23 @@ class EventLog:
         if self._is_idle:
             self._wake.set()
 
+    def gap(self, gap: Gap, *, filled: bool = False) -> None:
+        """Log a venue's gap as it is known now; call again when it ended, and when it was wholly back-filled."""
+        self.note(GapSeen(gap.venue, gap.from_ms, gap.until_ms, gap.reason, filled))
+
     @property
     def events_pending(self) -> int:
         """Offered and neither logged nor lost."""
         return self._offered - self._settled
+
+    def count(self, ledger: Ledger) -> None:
+        """Write the log's counts into the ledger of all streams; the three agree at any moment."""
+        with self._count_lock:
+            ledger.is_logged = True
+            ledger.events_logged = self.events_logged
+            ledger.events_log_pending = self.events_pending
+            for reason, events in self.losses.counts.items():
+                setattr(ledger, f"events_not_logged_{reason}", events)
 
     def health(self) -> LogHealth:
         """State and counts as of now."""
@@ -184,8 +198,8 @@ class EventLog:
     def _lose(self, count: int, reason: str) -> None:
         if not self.losses.counts[reason]:
             _log.error("history: events are not logged (%s); they are counted, metrics and sinks go on", reason)
-        self.losses.add(reason, count, _wall_ms())
         with self._count_lock:
+            self.losses.add(reason, count, _wall_ms())
             self._settled += count
 
     # -- below: the writer's thread

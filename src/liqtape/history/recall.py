@@ -11,7 +11,7 @@ from liqtape.history.database import transaction
 from liqtape.history.layout import EVENT_COLUMNS
 from liqtape.history.records import AWAY
 
-__all__ = ["SELECTED", "Recalled", "end_last_run", "liquidation_of_row", "recall"]
+__all__ = ["SELECTED", "WINDOW_MS", "Recalled", "end_last_run", "liquidation_of_row", "recall"]
 
 WINDOW_MS = 302_000
 """The largest window, and the two seconds an evaluation may be asked for in the past."""
