@@ -106,7 +106,7 @@ class PostgresServer:
 @pytest.fixture(scope="session")
 def postgres_server(require_server: Callable[[str], Path]) -> Iterator[PostgresServer]:
     """One server for all tests; who stops it starts it again."""
-    server = PostgresServer(require_server("initdb").parent)
+    server = PostgresServer(require_server("initdb").resolve().parent)
     try:
         server.start()
         yield server

@@ -85,7 +85,8 @@ async def committed(connection: "Connection") -> AsyncIterator[None]:
 def failures() -> tuple[type[Exception], ...]:
     """What a server that is away, refuses or is out of something raises."""
     asyncpg = _library()
-    return (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+    # The internal one comes where a session is ended by the server just while it is spoken to.
+    return (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 def unfit() -> tuple[type[Exception], ...]:

@@ -131,7 +131,7 @@ class PostgresSink:
         broken: tuple[type[Exception], ...] = (*failures(), sqlite3.Error, LiqtapeError)
         pause = _FIRST_PAUSE
         try:
-            while not self._is_closing:
+            while True:
                 try:
                     await self._session()
                 except PositionMoved as error:
@@ -169,12 +169,11 @@ class PostgresSink:
         log_id = await asyncio.to_thread(self._source.log_id)
         async with connected(self._url, self.answer_seconds) as connection:
             self._connection = connection
-            self._tables = await prepare(connection)
-            writer = Writer(connection, self._tables, log_id)
-            await writer.begin()
-            self._position = writer.position
-            self._writer = writer
             try:
+                self._tables = await prepare(connection)
+                self._writer = writer = Writer(connection, self._tables, log_id)
+                await writer.begin()
+                self._position = writer.position
                 await self._follow(writer)
             finally:
                 self._past = self._counts()
