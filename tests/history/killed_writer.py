@@ -66,7 +66,9 @@ def main(directory: Path, rounds: int, seed: int) -> None:
         assert connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
         serials = [
             int(identity.partition(":")[2])
-            for (identity,) in connection.execute("SELECT id FROM events WHERE id LIKE ? ORDER BY seq", (f"{number}:%",))
+            for (identity,) in connection.execute(
+                "SELECT id FROM events WHERE id LIKE ? ORDER BY seq", (f"{number}:%",)
+            )
         ]
         (total,) = connection.execute("SELECT count(*) FROM events").fetchone()
         connection.close()
@@ -76,7 +78,7 @@ def main(directory: Path, rounds: int, seed: int) -> None:
         assert serials == list(range(len(serials)))
         acknowledged += told
         found += len(serials)
-    print(json.dumps({"acknowledged": acknowledged, "found": found, "lost": lost, "doubled": doubled}))
+    sys.stdout.write(json.dumps({"acknowledged": acknowledged, "found": found, "lost": lost, "doubled": doubled}))
 
 
 if __name__ == "__main__":
