@@ -139,7 +139,7 @@ def test_a_failing_disk_loses_nothing_the_buffer_holds(
 
 
 def test_every_cause_is_told_once(
-    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until, caplog: pytest.LogCaptureFixture
+    event_log: MakeLog, disk: Disk, liquidations: MakeMany, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = event_log()
     disk.error = sqlite3.OperationalError("disk I/O error")
