@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,9 @@ from liqtape.history.postgres import PostgresSource
 from liqtape.history.records import Alive, FeedDown, FeedUp, GapSeen, PriceBar
 from liqtape.history.sealing import CLOSED_AFTER_MS, Sealing
 from liqtape.history.store import Store
+from liqtape.settings import HistorySettings, RedisSettings, Settings, VenueSettings
 from liqtape.sinks.postgres import PostgresSink
+from liqtape.tracker import Tracker
 
 if TYPE_CHECKING:
     from tests.conftest import PostgresServer
@@ -164,3 +167,57 @@ def test_outlet_gives_sealed_bars_once_however_they_are_asked(tmp_path: Path, lo
     assert outlet.gaps(T + 9) == [("bybit", T + 8, None, "ü", False), ("okx", T + 7, T + 9, "reset", True)]
     assert outlet.coverage(T + 51) == [("okx", T + 60, None)]
     outlet.close()
+
+
+async def test_tracker_writes_through_an_outage_and_the_next_run_goes_on(
+    postgres_server: "PostgresServer", url: str, tmp_path: Path, liquidations: MakeMany
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    events = [replace(event, event_ms=now_ms - 1_000 + serial) for serial, event in enumerate(liquidations(40))]
+    settings = Settings(
+        venues={name: VenueSettings(enabled=False) for name in ("binance", "bybit", "okx", "hyperliquid")},
+        redis=RedisSettings("off"),
+        history=HistorySettings(url),
+    )
+
+    async def until(condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(15):
+            while not condition():  # noqa: ASYNC110 - a server tells nobody
+                await asyncio.sleep(0.01)
+
+    async with Tracker(settings, data_dir=tmp_path) as tracker:
+        database = tracker.database
+        assert database is not None
+        ledger = tracker.new_ledger()
+        for event in events[:10]:
+            tracker.admit(event, ledger)
+        await until(lambda: database.health().events_written == 10)
+        await asyncio.to_thread(postgres_server.stop, "immediate")
+        try:
+            for event in events[10:20]:
+                tracker.admit(event, ledger)
+            await until(lambda: database.health().state == "failing" and database.health().events_behind == 10)
+            assert [line.state for line in tracker._log_health()] == ["writing", "failing"]
+            assert tracker.snapshot(["C1USDT"])[0].event_count_60s == 3
+        finally:
+            await asyncio.to_thread(postgres_server.start)
+        for event in events[20:30]:
+            tracker.admit(event, ledger)
+        await until(lambda: database.health().events_written == 30)
+        await asyncio.to_thread(postgres_server.stop, "immediate")
+        for event in events[30:]:
+            tracker.admit(event, ledger)
+    await asyncio.to_thread(postgres_server.start)
+    async with Tracker(settings, data_dir=tmp_path) as tracker:
+        assert tracker.database is not None
+    rows = await _ask(url, "SELECT id FROM liquidations ORDER BY seq")
+
+    assert rows == [event.id for event in events]
+
+
+async def _ask(url: str, query: str) -> list[Any]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [row[0] for row in await connection.fetch(query)]
+    finally:
+        await connection.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import astuple, replace
 
@@ -24,7 +24,7 @@ from liqtape.sinks import postgres as postgres_module
 from liqtape.sinks.postgres import PostgresSink
 from liqtape.sinks.postgres_days import AHEAD, DAY_MS
 from liqtape.sinks.postgres_schema import look, prepare
-from liqtape.sinks.postgres_writer import PositionMoved, Writer
+from liqtape.sinks.postgres_writer import PositionMoved, Writer, fingerprint
 from liqtape.sinks.sql import VERSION
 
 if TYPE_CHECKING:
@@ -231,7 +231,11 @@ async def test_sink_goes_on_from_a_position_that_another_session_moved(url: str)
         async with writer(url) as other:
             source.events += [replace(EVENT, id="", symbol="by another")]
             await until(lambda: sink.health().events_written == 4)
-            await ask(url, "UPDATE liqtape_positions SET seq = 5")
+            await ask(
+                url,
+                "UPDATE liqtape_positions SET seq = 5, fingerprint = $1",
+                fingerprint(replace(EVENT, id="", symbol="skipped")),
+            )
             assert other.position == 3
         source.events += [replace(EVENT, id="", symbol=name) for name in ("skipped", "next")]
         await until(lambda: sink.health().events_written == 5)
@@ -288,6 +292,26 @@ async def test_what_retention_removed_before_it_was_written_is_counted(
 
     assert (sink.health().events_written, sink.health().events_missed) == (6, 4)
     assert "4 events were removed from the log" in caplog.text
+
+
+@pytest.mark.parametrize("lived_on", [2, 8], ids=["shorter than before", "longer than before"])
+async def test_numbers_given_again_after_a_power_cut_are_not_passed_over(
+    url: str, lived_on: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = ListSource()
+    source.events = [numbered(n) for n in range(10)]
+    async with running(PostgresSink(url, source)) as sink:
+        await caught_up(sink, source)
+    source.events[5:] = [numbered(n) for n in range(100, 100 + lived_on)]
+    async with running(PostgresSink(url, source)) as sink:
+        await caught_up(sink, source)
+    async with running(PostgresSink(url, source)) as last:
+        await until(lambda: last.health().state == "writing")
+
+    assert (sink.health().events_written, sink.health().events_repeated) == (lived_on, 5)
+    assert last.health().events_repeated == 0
+    assert {row[11] for row in await stored(url)} == {f"id{n}" for n in (*range(10), *range(100, 100 + lived_on))}
+    assert caplog.text.count("another than before") == 1
 
 
 async def test_a_log_that_cannot_be_read_is_a_visible_state(url: str) -> None:
@@ -693,6 +717,7 @@ async def test_extension_that_came_after_the_tables_is_not_used(url: str) -> Non
 
 # -- any values
 
+_PHASES = [phase for phase in Phase if phase.name != "shrink"]  # each example asks a server
 floats = st.floats(allow_nan=True, allow_infinity=True)
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 events = st.builds(
@@ -722,7 +747,7 @@ def run_in_loop() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
 
 
 @given(batch=st.lists(events, max_size=20))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, phases=_PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_event_comes_back_as_it_was_and_is_counted_to_the_last_digit(
     url: str, run_in_loop: Callable[[Coroutine[Any, Any, Any]], Any], batch: list[Liquidation]
 ) -> None:
@@ -734,7 +759,7 @@ def test_any_event_comes_back_as_it_was_and_is_counted_to_the_last_digit(
     async def written() -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
         async with writer(url) as made:
             await ask(url, "TRUNCATE liquidations, liq_1m_kept, liqtape_positions")
-            await ask(url, "INSERT INTO liqtape_positions VALUES ('log', 0) ON CONFLICT DO NOTHING")
+            await ask(url, "INSERT INTO liqtape_positions (log_id) VALUES ('log') ON CONFLICT DO NOTHING")
             made.position = 0
             await made.write(list(enumerate(batch, 1)))
             assert (made.written, made.refused) == (len(expected), 0)
@@ -744,7 +769,8 @@ def test_any_event_comes_back_as_it_was_and_is_counted_to_the_last_digit(
     rows, minutes = run_in_loop(written())
 
     assert rows == [as_stored(event) for event in expected]
-    if expected and not any(math.isinf(event.notional_usd or 0.0) for event in expected):
+    # Beyond, the server prints some doubles with one more digit than Python does.
+    if expected and all(abs(usd) < 2**53 for event in expected if (usd := as_stored(event)[8]) is not None):
         sized = [(event.side, usd) for event in expected if (usd := as_stored(event)[8]) is not None]
         with localcontext(prec=1_000):
             total, longs, shorts = (

@@ -13,7 +13,7 @@ from msgspec import Struct
 from liqtape.errors import LiqtapeError
 from liqtape.postgres import check_url, connected, explained, failures
 from liqtape.sinks.postgres_schema import Capability, Tables, prepare
-from liqtape.sinks.postgres_writer import Numbered, PositionMoved, Row, Writer
+from liqtape.sinks.postgres_writer import Numbered, PositionMoved, Row, Writer, fingerprint
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -28,6 +28,7 @@ _BESIDE_SECONDS = 2.0
 _KEEP_SECONDS = 3_600.0
 _END_SECONDS = 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0
+_REWIND_EVENTS = 1_000_000  # several times what the log may hold unsynced
 _OVERLAP_MS = 5_000  # a bar may still be changed so long after its second
 _RECENT_MS = 7 * 86_400_000  # a gap may still be back-filled so long after its end
 
@@ -173,11 +174,29 @@ class PostgresSink:
                 self._tables = await prepare(connection)
                 self._writer = writer = Writer(connection, self._tables, log_id)
                 await writer.begin()
+                await self._check_log(writer)
                 self._position = writer.position
                 await self._follow(writer)
             finally:
                 self._past = self._counts()
                 self._writer = self._connection = None
+
+    async def _check_log(self, writer: Writer) -> None:
+        """Whether the log still has the event of the position.
+
+        A power cut may take the newest events of a log whose commits do not wait for the disk: their numbers are then
+        given again, to events that must not be passed over.
+        """
+        position = writer.position
+        if not position:
+            return
+        found = await asyncio.to_thread(self._source.after, position - 1, 1)
+        if found and (found[0][0] > position or fingerprint(found[0][1]) == writer.fingerprint):
+            return
+        await writer.rewind(max(0, position - _REWIND_EVENTS))
+        _log.warning(
+            "history: the log is another than before %s, as after a power cut; comparing again", position
+        )
 
     async def _follow(self, writer: Writer) -> None:
         await writer.keep(self._retention_days)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from hashlib import sha256
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from liqtape.sinks.sql import sql
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-__all__ = ["Numbered", "PositionMoved", "Row", "Writer"]
+__all__ = ["Numbered", "PositionMoved", "Row", "Writer", "fingerprint"]
 
 Numbered = tuple[int, Liquidation]
 Row = tuple[object, ...]
@@ -40,6 +41,7 @@ class Writer:
 
     def __init__(self, connection: "Connection", tables: Tables, log_id: str) -> None:
         self.position = 0
+        self.fingerprint = ""
         self.prices_ms = 0
         self.written = self.repeated = self.refused = 0
         self._connection = connection
@@ -52,8 +54,8 @@ class Writer:
         await self._connection.execute(
             "INSERT INTO liqtape_positions (log_id) VALUES ($1) ON CONFLICT DO NOTHING", self._log_id
         )
-        self.position, self.prices_ms = await self._connection.fetchrow(
-            "SELECT seq, prices_ms FROM liqtape_positions WHERE log_id = $1", self._log_id
+        self.position, self.fingerprint, self.prices_ms = await self._connection.fetchrow(
+            "SELECT seq, fingerprint, prices_ms FROM liqtape_positions WHERE log_id = $1", self._log_id
         )
         await self._connection.execute(sql("common/incoming"))
         await self._days.read()
@@ -79,27 +81,34 @@ class Writer:
             self.refused += 1
             _log.warning("history: event %s of %s is no row of PostgreSQL: %s", number, event.venue, explained(error))
             async with committed(self._connection):
-                await self._move(number)
+                await self._move(events[0])
             self.position = number
 
     async def _write(self, events: Sequence[Numbered]) -> None:
         connection = self._connection
         await self._days.need({day_of(event.event_ms) for _, event in events})
-        last = events[-1][0]
         async with committed(connection):
-            await self._move(last)
+            await self._move(events[-1])
             await connection.copy_records_to_table(
                 "liqtape_incoming",
                 records=((*_fields_of(event), number) for number, event in events),
                 columns=(*_COLUMNS, "seq"),
             )
             new = await connection.fetchval(self._insert, SCHEMA)
-        self.position = last
+        self.position = events[-1][0]
         self.written += new
         self.repeated += len(events) - new
 
-    async def _move(self, number: int) -> None:
-        moved = await self._connection.execute(sql("common/position"), self._log_id, self.position, number)
+    async def rewind(self, position: int) -> None:
+        """Set the position back: what the log has behind it comes again, and what has an identity is known then."""
+        await self._set_position(position, "")
+        self.position = position
+
+    async def _move(self, last: Numbered) -> None:
+        await self._set_position(last[0], fingerprint(last[1]))
+
+    async def _set_position(self, number: int, event: str) -> None:
+        moved = await self._connection.execute(sql("common/position"), self._log_id, self.position, number, event)
         if moved != "UPDATE 1":
             raise PositionMoved("another session has written for this log")
 
@@ -117,3 +126,8 @@ class Writer:
             last_ms = bars[-1][0]
             await self._connection.execute(sql("common/prices_position"), self._log_id, last_ms)
         self.prices_ms = int(str(last_ms))
+
+
+def fingerprint(event: Liquidation) -> str:
+    """By which an event is known again under its number."""
+    return sha256(repr(event).encode(errors="surrogatepass")).hexdigest()[:32]

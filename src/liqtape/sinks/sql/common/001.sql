@@ -1,8 +1,9 @@
--- Version 1: what both layouts share. Positions: how far each local event log has been written here, and when it was
--- last known to be alive.
+-- Version 1: what both layouts share. Positions: how far each local event log has been written here, which event that
+-- was, and when the log was last known to be alive.
 CREATE TABLE liqtape_positions (
     log_id text PRIMARY KEY,
     seq bigint NOT NULL DEFAULT 0,
+    fingerprint text NOT NULL DEFAULT '',
     prices_ms bigint NOT NULL DEFAULT 0,
     alive_ms bigint NOT NULL DEFAULT 0,
     moved_at timestamptz NOT NULL DEFAULT now()
