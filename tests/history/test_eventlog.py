@@ -120,8 +120,14 @@ def test_a_stuck_disk_delays_nobody_and_its_losses_are_written_down(
 
 
 def test_a_failing_disk_loses_nothing_the_buffer_holds(
-    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until, caplog: pytest.LogCaptureFixture
+    event_log: MakeLog,
+    disk: Disk,
+    liquidations: MakeMany,
+    until: Until,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("liqtape.history.losses._QUIET_MS", 0)  # so that what was lost is tried to be written, too
     log = event_log(limit=100)
     disk.error = sqlite3.OperationalError("disk I/O error")
     log.offer(liquidations(100))
@@ -130,10 +136,13 @@ def test_a_failing_disk_loses_nothing_the_buffer_holds(
     assert counted(log, 120) == {"not_logged_disk": 20, "log_pending": 100}
     assert log.health().detail == "disk I/O error"
     assert log.health().events_lost == 20
+    disk.reached.clear()
+    assert disk.reached.wait(10)
 
     disk.error = None
     until(lambda: log.health().state == "writing")
     assert counted(log, 120) == {"logged": 100, "not_logged_disk": 20}
+    assert [(reason, events) for _, _, reason, events in rows(log, "log_gaps")] == [("disk", 20)]
     told = [record.getMessage() for record in caplog.records if record.name.startswith("liqtape.history")]
     assert [text.partition(":")[2].split()[0] for text in told] == ["cannot", "events", "writing"]
 
