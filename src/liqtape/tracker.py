@@ -83,6 +83,7 @@ class Tracker:
         self._observer = None if self.log is None else Observer(self.log)
         self.embedded: EmbeddedServer | None = None
         self.redis_url: str | None = None
+        self.pulses = 0  # grows once a second: the service lives
         self.crashes: Counter[str] = Counter()
         self.taps: list[Callable[[Liquidation], None]] = []
         self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
@@ -351,6 +352,7 @@ class Tracker:
 
     def pulse(self, wall_ms: int) -> None:
         """Release held events, lower levels, let quiet instruments decay and end with a row of zeros."""
+        self.pulses += 1
         self.intake.clock.estimate()
         if self._priced_ms:  # by the trades' own time: a second is closed when a trade lies behind it
             self.engine.volatility_factor = self.volatility.volatility_factor(self._priced_ms)
