@@ -21,6 +21,7 @@ _FRAMES = 2_000
 _BATCH = 20
 _EVENT_MS = 1_790_000_000_000
 _SIZED = "+ size and USD"
+STEPS = ("decode", _SIZED, "+ identity")
 
 
 def run(scale: Scale) -> list[Figure]:
@@ -40,7 +41,7 @@ def _figures(
 ) -> list[Figure]:
     _check(venue, frames[0])
     texts = [frame.decode() for frame in frames]
-    cases = {step: Case(work, lambda: frames, len(frames)) for step, work in _steps(venue).items()}
+    cases = {step: Case(work, lambda: frames, len(frames)) for step, work in steps(venue).items()}
     cases["json.loads"] = Case(_loads, lambda: texts, len(frames))
     spent = cpu_rounds(cases, rounds)
     alone = spent.pop("json.loads")
@@ -83,13 +84,11 @@ def _identified(venue: Venue, table: Instruments, frames: Sequence[bytes]) -> No
                     table.sized(event, key)
 
 
-def _steps(venue: Venue) -> dict[str, Callable[[Sequence[bytes]], None]]:
+def steps(venue: Venue) -> dict[str, Callable[[Sequence[bytes]], None]]:
+    """What is done to frames, by step; each contains the one before."""
     table = Instruments(lambda _, symbol: venue.spell(symbol))
-    return {
-        "decode": partial(_decoded, venue),
-        _SIZED: partial(_sized, venue, table),
-        "+ identity": partial(_identified, venue, table),
-    }
+    works = (partial(_decoded, venue), partial(_sized, venue, table), partial(_identified, venue, table))
+    return dict(zip(STEPS, works, strict=True))
 
 
 def _check(venue: Venue, frame: bytes) -> None:

@@ -2,8 +2,8 @@
 
     python benchmarks/redis_write.py [--url URL] [--rounds N] [--pack]     (or as one of `python -m benchmarks`)
 
-Without a URL on an embedded server of its own. Each round publishes a batch, metrics of 100 instruments with all numbers
-changed (so that the sink cannot leave out what it wrote before), once by each writer and waits for every reply; the
+Without a URL on an embedded server of its own. Each round publishes a batch, metrics of 100 instruments, all of them
+changed (so that the sink cannot leave out what it wrote before), once by each writer, and waits for every reply; the
 ratio is taken round by round. `--pack` times the packing alone.
 """
 
