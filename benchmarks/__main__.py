@@ -6,12 +6,12 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 from textwrap import wrap
 
 import msgspec
 
-from benchmarks.goals import rows
+from benchmarks.goals import Row, rows
 from benchmarks.measure import FULL, QUICK, TINY, Figure, Scale, cores, machine, short
 
 NAMES = (
@@ -32,6 +32,8 @@ NAMES = (
     "founding",
 )
 
+_WIDTHS = (56, 25, 34, 7)
+
 
 def measured(name: str, scale: Scale) -> list[Figure]:
     """The figures of one benchmark."""
@@ -42,9 +44,7 @@ def measured(name: str, scale: Scale) -> list[Figure]:
 
 def text(figures: Mapping[str, Sequence[Figure]]) -> str:
     """For a terminal: the targets, then a line a figure, and what it stands on below it."""
-    lines = []
-    for row in rows(chain.from_iterable(figures.values())):
-        lines += [*wrap(row.goal.text.replace("`", ""), 100), f"    [{row.goal.target}]  {row.measured}: {row.verdict}"]
+    lines = _table(rows(chain.from_iterable(figures.values())))
     for name, group in figures.items():
         lines.append(f"\n{name}   (repeat: python -m benchmarks {name})")
         for one in group:
@@ -53,6 +53,17 @@ def text(figures: Mapping[str, Sequence[Figure]]) -> str:
             lines.append(f"  {one.name:<58} {short(one.median):>9} {one.unit:<9} ({spread}){wished}")
             lines.append(f"      {one.measured}")
     return "\n".join(lines)
+
+
+def _table(goals: Sequence[Row]) -> list[str]:
+    cells = [("figure", "target", "measured", "verdict")] if goals else []
+    cells += [(row.goal.text.replace("`", ""), row.goal.target, row.measured, row.verdict) for row in goals]
+    wrapped = [[wrap(cell, width) for cell, width in zip(row, _WIDTHS, strict=True)] for row in cells]
+    return [
+        "  ".join(f"{part:<{width}}" for part, width in zip(parts, _WIDTHS, strict=True)).rstrip()
+        for columns in wrapped
+        for parts in zip_longest(*columns, fillvalue="")
+    ]
 
 
 def markdown(figures: Mapping[str, Sequence[Figure]]) -> str:

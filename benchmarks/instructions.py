@@ -35,8 +35,8 @@ def run(scale: Scale) -> list[Figure]:
     figures = [figure(name, [each], "instructions", f"callgrind, {_COUNT} of them") for name, each in counts.items()]
     for name, each in counts.items():
         venue, _, step = name.partition(": ")
-        if step in STEPS:
-            loads = counts[f"{venue}: {LOADS}"]
+        loads = counts.get(f"{venue}: {LOADS}")
+        if step in STEPS and loads is not None:
             measured = f"{each:,.0f} against {loads:,.0f} instructions"
             figures.append(figure(f"{name} against {LOADS}", [loads / each], "x fewer", measured))
     return figures

@@ -13,7 +13,6 @@ from liqtape.engine.intake import Intake
 from liqtape.events import VelocityMetrics
 from liqtape.instruments import Instruments
 from liqtape.ledger import Ledger
-from liqtape.sinks.hashes import Hashes
 from liqtape.venues import VENUES
 from liqtape.venues.base import Venue
 
@@ -65,6 +64,8 @@ def _engine(work: Callable[[Stream, list[Any]], None], count: int) -> tuple[Work
 
 def _rows(count: int) -> tuple[Work, Sequence[Any]]:
     """Rows of one instrument, an event apart, as commands for Redis."""
+    from liqtape.sinks.hashes import Hashes
+
     stream, rows = Stream(_IN_WINDOW), []
     for event in stream.next(count):
         stream.engine.add(event)
