@@ -17,7 +17,7 @@ from benchmarks.measure import Figure, Scale, figure, ratio
 from benchmarks.wire import Sender, embedded, live_tracker
 from liqtape.sinks.redis import RedisSink
 
-_EVENTS = 40_000
+_EVENTS = 120_000
 _ROUNDS = 4
 _RATE = 100_000.0  # in event time: no event lies far ahead of the clock, and few far behind
 _ROWS = 20

@@ -51,7 +51,8 @@ class Conversation(asyncio.Protocol):
         if self._lost is not None or self._transport.is_closing():
             raise ConnectionResetError("closed by the server") from self._lost
         self._replies, self._awaited = [], replies
-        self._answer = answer = self._loop.create_future()
+        answer: asyncio.Future[list[Any]] = self._loop.create_future()
+        self._answer = answer
         self._asked_at = self._loop.time()
         if self._watch is None:
             self._watch = self._loop.call_later(patience, self._look, patience)

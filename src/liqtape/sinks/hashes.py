@@ -38,10 +38,10 @@ class Written:
 class Hashes:
     """What a connection wrote of each row, and what the next write of it must say.
 
-    Of some 50 fields an event changes 30, and packing, sending and storing them is most of what a write costs. The
-    server's replies tell when a row is not what it should be, because somebody deleted or evicted it: `replied` forgets
-    it then and the next write is the whole row again. A row without events is the last of its kind and forgotten too,
-    so that there are no more of them than instruments with an event in their largest window.
+    An event changes less than half of the fields, and packing, sending and storing them is most of what a write costs.
+    The server's reply tells when the row was not there, because somebody deleted or evicted it: `is_whole` forgets it
+    then, and the next write is all of it. A row without events is the last of its kind and forgotten too, so that there
+    are no more of them than instruments with an event in their largest window.
     """
 
     def __init__(self, prefix: str = "") -> None:
@@ -81,10 +81,12 @@ class Hashes:
             del self._written[row.symbol]
         return written, commands
 
-    def replied(self, written: Written, reply: object) -> None:
-        """The server's reply to the HSET of this row."""
-        if written.added is not None and reply != written.added:
-            self._written.pop(written.symbol, None)
+    def is_whole(self, written: Written, reply: object) -> bool:
+        """Whether the server has all of the row now, by its reply to the first of the commands."""
+        if written.added is None or reply == written.added:
+            return True
+        self._written.pop(written.symbol, None)
+        return False
 
     def forget(self) -> None:
         """Nothing is known of what the server has."""

@@ -35,7 +35,7 @@ _CLOSE_SECONDS = 1.0
 
 _ROWS = 200  # of one flush: some milliseconds of the loop
 _MANY = 4  # changes for each row of a flush: more than the time of a write explains
-_REST = 30.0  # times as long as making the rows took; packing and sending them takes about as long again
+_REST = 50.0  # times as long as making the rows took; the rest of a flush takes twice as long as that
 _LONGEST_REST = 0.5
 
 _instrument = attrgetter("instrument")

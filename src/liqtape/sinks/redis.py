@@ -106,11 +106,12 @@ class RedisSink:
         except BaseException:
             await self.close()  # cancelled between write and reply: the connection is out of step
             raise
-        for at, row in rows.items():
-            self._hashes.replied(row, replies[at])
+        torn = {row.symbol for at, row in rows.items() if not self._hashes.is_whole(row, replies[at])}
         if any(isinstance(reply, hiredis.ReplyError) for reply in replies):
             await self._refused(connection, commands, replies)
         self._levels.update(levels)
+        if torn:
+            await self.publish(Batch(metrics=[row for row in batch.metrics if row.symbol in torn]))
 
     async def close(self) -> None:
         """Disconnect; may be called at any time and more than once."""
