@@ -73,6 +73,8 @@ def rows(figures: Iterable[Figure]) -> list[Row]:
     for one in figures:
         if one.goal:
             of.setdefault(one.goal, []).append(one)
+    if unknown := of.keys() - {goal.key for goal in GOALS}:
+        raise ValueError(f"no such goal: {', '.join(unknown)}")
     return [Row(goal, _measured(of[goal.key]), _verdict(of[goal.key])) for goal in GOALS if goal.key in of]
 
 

@@ -155,7 +155,10 @@ async def test_flood_while_the_sink_hangs_is_a_backlog_of_instruments(sink: Memo
     assert sink.calls.count("publish") == 2
 
 
-async def test_flush_is_bounded_and_takes_who_waited_longest(sink: MemorySink, publisher: Publisher) -> None:
+async def test_flush_is_bounded_and_takes_who_waited_longest(
+    sink: MemorySink, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "_ROWS", 200)
     names = [f"S{number:03}" for number in range(500)]
     async with running(publisher):
         sink.gate.clear()
@@ -173,6 +176,7 @@ async def test_flush_is_bounded_and_takes_who_waited_longest(sink: MemorySink, p
 async def test_flood_lets_the_next_flush_rest_but_no_alert(
     sink: MemorySink, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(publisher_module, "_FLOOD", 0)
     monkeypatch.setattr(publisher_module, "_REST", float("inf"))
     monkeypatch.setattr(publisher_module, "_LONGEST_REST", 3_600.0)
     publisher.events([liquidation(number) for number in range(100)])
@@ -195,6 +199,7 @@ async def test_flood_lets_the_next_flush_rest_but_no_alert(
 async def test_events_that_come_one_by_one_are_written_at_once(
     sink: MemorySink, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(publisher_module, "_FLOOD", 1_000_000)
     monkeypatch.setattr(publisher_module, "_REST", float("inf"))
     monkeypatch.setattr(publisher_module, "_LONGEST_REST", 3_600.0)
     async with running(publisher):

@@ -157,9 +157,7 @@ async def test_what_would_change_nothing_is_not_sent(server: LocalServer, sink: 
     assert calls["cmdstat_expire"] <= 3  # one a second; a slow machine may need more than one
 
 
-async def test_row_that_somebody_deleted_is_whole_with_the_next_write(
-    server: LocalServer, sink: RedisSink
-) -> None:
+async def test_row_that_somebody_deleted_is_whole_with_the_next_write(server: LocalServer, sink: RedisSink) -> None:
     with server.client() as client:
         await sink.publish(Batch(metrics=[metrics()]))
         client.flushdb()
