@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from msgspec.structs import replace
 
+from liqtape import __version__
 from liqtape.embedded import EmbeddedServer
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
@@ -21,7 +22,9 @@ from liqtape.engine.pricevolatility import PriceVolatility
 from liqtape.engine.threshold import Threshold
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
 from liqtape.events import Alert, Event, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
+from liqtape.feeds.marks import Began, Down, Pulsed, Up
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
+from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
@@ -58,6 +61,8 @@ class Tracker:
         sinks: Iterable[Sink] = (),
         ssl_context: ssl.SSLContext | None = None,
         data_dir: Path | None = None,
+        recorder: Recorder | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = Settings() if settings is None else settings
         alerts = self.settings.alerts
@@ -76,6 +81,8 @@ class Tracker:
         self.levels = Levels(self.engine)
         self.volatility = PriceVolatility()
         self._priced_ms = 0
+        self.recorder = recorder
+        self._now = now
         self.embedded: EmbeddedServer | None = None
         self.redis_url: str | None = None
         self.pulses = 0  # grows once a second: the service lives
@@ -88,7 +95,7 @@ class Tracker:
         self._sinks = list(sinks)
         self._data_dir = data_dir
         self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
-        self._alert_taps: list[Callable[[Alert], None]] = []
+        self.alert_taps: list[Callable[[Alert], None]] = []
         self._active: set[str] = set()
         self._ledgers: list[Ledger] = []  # of streams that are not ours (wrapped, replayed)
         self._tasks: list[asyncio.Task[None]] = []
@@ -113,6 +120,8 @@ class Tracker:
             raise RuntimeError("this tracker has run; make a new one")
         self._started = True
         try:
+            if self.recorder is not None:
+                self.recorder.open(self._began())
             await self._open_redis()
         except BaseException:
             await self.stop()
@@ -142,6 +151,8 @@ class Tracker:
                 task.cancel()
             for subscription in list(self._subscriptions):
                 subscription.end()
+            if self.recorder is not None:
+                await asyncio.to_thread(self.recorder.close)
             if self.embedded is not None:
                 await self.embedded.stop()
 
@@ -176,6 +187,18 @@ class Tracker:
         ledger.events_decoded += 1
         if self.intake.admit(liquidation, ledger, wall_ms):
             self._spread([liquidation], wall_ms)
+
+    def feed_up(self, venue: str, wall_ms: int) -> None:
+        """A venue is live since `wall_ms` of our clock."""
+        if self.recorder is not None:
+            self.recorder.mark(Up(venue, wall_ms))
+        self.engine.feed_up(venue, self.intake.clock.at_ms(wall_ms))
+
+    def feed_down(self, venue: str, wall_ms: int) -> None:
+        """A venue was last seen live at `wall_ms` of our clock."""
+        if self.recorder is not None:
+            self.recorder.mark(Down(venue, wall_ms))
+        self.engine.feed_down(venue, self.intake.clock.at_ms(wall_ms))
 
     def now_ms(self) -> int:
         """The evaluation time now: event time, not the wall clock (see `EventClock`)."""
@@ -220,7 +243,7 @@ class Tracker:
         """Call `callback` with every level change."""
         tap: Tap[Alert] = Tap(callback, name)
         self.add_callback(tap)
-        self._alert_taps.append(tap.offer)
+        self.alert_taps.append(tap.offer)
         return tap
 
     def liquidations(self) -> Subscription[Liquidation]:
@@ -229,7 +252,7 @@ class Tracker:
 
     def alerts(self) -> Subscription[Alert]:
         """Every level change from now on; ends with the tracker."""
-        return self._subscribed(Subscription(self._alert_taps))
+        return self._subscribed(Subscription(self.alert_taps))
 
     def _subscribed(self, subscription: Subscription[T]) -> Subscription[T]:
         self._subscriptions.add(subscription)
@@ -250,10 +273,11 @@ class Tracker:
             self.instruments,
             wanted=self._wanted[name],
             on_events=self.ingest,
-            on_up=lambda venue, wall_ms: self.engine.feed_up(venue, self.intake.clock.at_ms(wall_ms)),
-            on_down=lambda venue, wall_ms: self.engine.feed_down(venue, self.intake.clock.at_ms(wall_ms)),
+            on_up=self.feed_up,
+            on_down=self.feed_down,
             on_listed=self._carry,
             ssl_context=ssl_context,
+            recorder=self.recorder,
         )
 
     def _price_feed(self, venues: Collection[str], ssl_context: ssl.SSLContext | None) -> PriceFeed:
@@ -269,7 +293,19 @@ class Tracker:
             for source in PRICE_SOURCES
             if none or source.venue in venues
         ]
-        return PriceFeed(self._take_price, sources, brought=venues, ssl_context=ssl_context)
+        return PriceFeed(
+            self._take_price,
+            sources,
+            brought=venues,
+            ssl_context=ssl_context,
+            recorder=self.recorder,
+            now=self._now,
+        )
+
+    def _began(self) -> Began:
+        own = self.settings
+        symbols_of = {name: venue.symbols for name, venue in own.venues.items() if venue.enabled}
+        return Began(__version__, own.symbols, symbols_of, own.alerts, own.price.always)
 
     def _carry(self, contracts: Iterable[Contract]) -> None:
         for contract in contracts:
@@ -304,7 +340,7 @@ class Tracker:
             return
         for publisher in self.publishers:
             publisher.alert(alert)
-        for tap in tuple(self._alert_taps):
+        for tap in tuple(self.alert_taps):
             tap(alert)
 
     def _take_price(self, tick: PriceTick) -> None:
@@ -323,13 +359,15 @@ class Tracker:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             self.price_feed.pulse([feed.venue.name for feed in self.feeds if any(map(is_refused, feed.connections))])
-            if self.price_feed.is_stale:
-                self.engine.btc_price = self.engine.btc_source = None
             self.pulse(_wall_ms())
 
     def pulse(self, wall_ms: int) -> None:
         """Release held events, lower levels, let quiet instruments decay and end with a row of zeros."""
         self.pulses += 1
+        if self.recorder is not None:
+            self.recorder.mark(Pulsed(wall_ms))
+        if self.price_feed.is_stale:
+            self.engine.btc_price = self.engine.btc_source = None
         self.intake.clock.estimate()
         if self._priced_ms:  # by the trades' own time: a second is closed when a trade lies behind it
             self.engine.volatility_factor = self.volatility.volatility_factor(self._priced_ms)

@@ -17,6 +17,8 @@ from liqtape.errors import ListingError
 from liqtape.events import Event, VenueHealth
 from liqtape.feeds.connection import Connection, State, Status
 from liqtape.feeds.listing import PartialListing, fetch_contracts
+from liqtape.feeds.marks import Listed
+from liqtape.feeds.recorder import Recorder
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
 from liqtape.settings import VenueSettings
@@ -52,6 +54,7 @@ class VenueFeed:
         on_down: Callable[[str, int], None],
         on_listed: Callable[[Iterable[Contract]], None],
         ssl_context: ssl.SSLContext | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.venue = venue
         self.connections: list[Connection] = []
@@ -64,6 +67,7 @@ class VenueFeed:
         self._on_down = on_down
         self._on_listed = on_listed
         self._ssl_context = ssl_context
+        self._recorder = recorder
         self._tasks: dict[Connection, asyncio.Task[None]] = {}
         self._leaving: dict[Connection, asyncio.Task[None]] = {}
         self._live: dict[Connection, int] = {}  # up_ms
@@ -165,6 +169,12 @@ class VenueFeed:
         self.listing_error = error
         self._tried = True
         self._listed |= error is None
+        self.take_list(contracts)
+
+    def take_list(self, contracts: Sequence[Contract]) -> None:
+        """The venue's list, or as much of it as is known."""
+        if self._recorder is not None:
+            self._recorder.mark(Listed(self.venue.name, contracts))
         self._instruments.load(contracts)
         self._on_listed(contract for contract in contracts if self._wants(contract.symbol))
 
@@ -198,6 +208,7 @@ class VenueFeed:
             on_events=lambda events: self._on_events(events, ledger),
             on_state=self._changed,
             ledger=ledger,
+            track=None if self._recorder is None else self._recorder.track(self.venue.name, endpoint),
             ssl_context=self._ssl_context,
         )
         self.connections.append(connection)

@@ -1,0 +1,122 @@
+"""What a recording holds besides frames: marks, in their place among the frames, as one line of JSON each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from liqtape.instruments import Contract
+from liqtape.settings import AlertSettings
+from liqtape.venues.base import Endpoint
+
+__all__ = [
+    "Began",
+    "Connected",
+    "Down",
+    "Ended",
+    "Listed",
+    "Lost",
+    "Mark",
+    "Pulsed",
+    "Rotated",
+    "Told",
+    "Up",
+    "decode_mark",
+    "encode_mark",
+]
+
+
+class Mark(Struct, frozen=True, tag_field="mark"):
+    """Anything that is no frame."""
+
+
+class Began(Mark, frozen=True, tag="began"):
+    """A recorder started: what it was asked for. `symbols_of` are those of each enabled venue; empty means all."""
+
+    version: str
+    symbols: Sequence[str]
+    symbols_of: Mapping[str, Sequence[str]]
+    alerts: AlertSettings
+    price_always: bool
+
+
+class Connected(Mark, frozen=True, tag="connection"):
+    """From here on frames carry this number. `price_source` is set where the connection is there for the price alone."""
+
+    connection: int
+    venue: str
+    endpoint: Endpoint
+    price_source: str = ""
+
+
+class Told(Mark, frozen=True, tag="state"):
+    """A connection changed its state, `connecting` being the beginning of an attempt."""
+
+    connection: int
+    state: str
+    cause: str = ""
+    reason: str = ""
+
+
+class Up(Mark, frozen=True, tag="up"):
+    """All of a venue's connections are live; `wall_ms` is our clock at the confirmation."""
+
+    venue: str
+    wall_ms: int
+
+
+class Down(Mark, frozen=True, tag="down"):
+    """A gap begins: the venue was last seen live at `wall_ms`. It ends with the next `up`."""
+
+    venue: str
+    wall_ms: int
+
+
+class Listed(Mark, frozen=True, tag="listed"):
+    """The venue's list of instruments was loaded: what sizes mean from here on."""
+
+    venue: str
+    contracts: Sequence[Contract]
+
+
+class Pulsed(Mark, frozen=True, tag="pulse"):
+    """What happens by time alone was done, with our clock at `wall_ms`."""
+
+    wall_ms: int
+
+
+class Lost(Mark, frozen=True, tag="lost"):
+    """So much is missing here: it came while the disk could not keep up. `venues` are those it came from."""
+
+    frames: int
+    size: int
+    from_ns: int
+    venues: Sequence[str]
+
+
+class Rotated(Mark, frozen=True, tag="rotated"):
+    """A segment begins. `repeated` says again what earlier segments told and still holds."""
+
+    segment: int
+    run: str
+    repeated: Sequence["Began | Connected | Listed | Up | Told"] = ()
+
+
+class Ended(Mark, frozen=True, tag="ended"):
+    """The recorder was stopped in an orderly way."""
+
+
+_Any = Began | Connected | Told | Up | Down | Listed | Pulsed | Lost | Rotated | Ended
+_decode = msgspec.json.Decoder[Any](_Any).decode
+
+
+def encode_mark(mark: Mark) -> bytes:
+    """The mark as JSON."""
+    return msgspec.json.encode(mark)
+
+
+def decode_mark(payload: bytes) -> Mark:
+    """The mark of its JSON; raises msgspec.MsgspecError or UnicodeDecodeError for anything else."""
+    mark: Mark = _decode(payload)
+    return mark
