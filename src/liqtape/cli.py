@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
 
@@ -19,13 +19,14 @@ from liqtape import __version__
 from liqtape.bench import bench
 from liqtape.checkup import check
 from liqtape.errors import ConfigurationError, DecodeError, LiqtapeError
-from liqtape.live import demo, run
+from liqtape.live import demo, record, run
 from liqtape.venues import VENUES
 from liqtape.venues.base import Venue
 
 if TYPE_CHECKING:  # commands import what they need, so that none waits for what another needs
     from liqtape.feeds.replay import Step
-    from liqtape.feeds.tape import Tape
+
+    _Player = Callable[[Iterable[Step]], Coroutine[Any, Any, int]]
     from liqtape.instruments import Contract
     from liqtape.service import StopSignals
     from liqtape.simulator import Simulator
@@ -241,7 +242,10 @@ def _watched(source: BinaryIO) -> Iterator[bytes]:
 @app.command()
 def replay(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="An event file (Parquet, NDJSON, CSV), or a directory of them.")
+        Path,
+        typer.Argument(
+            metavar="PATH", help="A recording; an event file (Parquet, NDJSON, CSV) or a directory of them."
+        ),
     ],
     speed: Annotated[str, typer.Option(metavar="X|max", help="Times real time.")] = "max",
     metrics: Annotated[Path | None, typer.Option(help="Metric rows go there: .ndjson or .parquet.")] = None,
@@ -250,17 +254,15 @@ def replay(
     as_json: _Json = False,
 ) -> int:
     """Past events through the same engine as live; the same input gives the same rows, byte for byte."""
-    from liqtape.feeds.eventfiles import event_files, load
+    from liqtape.feeds.segments import is_recording
     from liqtape.sinks.redis import RedisSink
 
     pace = _pace(speed)
     sink = None if redis == "off" else RedisSink(redis)
-    if metrics is not None and any(metrics.exists() and metrics.samefile(file) for file in event_files(path)):
-        raise ConfigurationError(f"--metrics {metrics}: is also read from; name another file")
-    tape = load(path)
-    summary: dict[str, Any] = tape.summary() | {"metric_rows": 0}
-    with _progress(len(tape)) as advance:
-        signalled = asyncio.run(_play(_counted(tape, every, summary, advance), pace, metrics, sink))
+    if is_recording(path):
+        signalled, summary = _play_recording(path, every, lambda steps: _play(steps, pace, metrics, sink))
+    else:
+        signalled, summary = _play_events(path, every, metrics, lambda steps: _play(steps, pace, metrics, sink))
     _signals.install()
     _end("replay", summary, as_json, sys.stderr)
     return signalled and 128 + signalled
@@ -276,11 +278,34 @@ def _pace(speed: str) -> float | None:
     return pace
 
 
-def _counted(tape: "Tape", every: int, summary: dict[str, Any], advance: Callable[[int], object]) -> "Iterator[Step]":
+def _play_recording(path: Path, every: int, play: "_Player") -> tuple[int, dict[str, Any]]:
+    from liqtape.playback import Playback
+
+    playback = Playback(path)
+    rows = [0]
+    with _progress(playback.size) as advance:
+        signalled = asyncio.run(play(_counted(playback.steps(every), rows, lambda _: advance(playback.take_read()))))
+    for broken in playback.broken:
+        print(f"liqtape replay: {broken}", file=sys.stderr)
+    return signalled, msgspec.structs.asdict(playback.played()) | {"metric_rows": rows[0]}
+
+
+def _play_events(path: Path, every: int, metrics: Path | None, play: "_Player") -> tuple[int, dict[str, Any]]:
+    from liqtape.feeds.eventfiles import event_files, load
     from liqtape.feeds.replay import steps
 
-    for step in steps(tape, every):
-        summary["metric_rows"] += len(step.rows)
+    if metrics is not None and any(metrics.exists() and metrics.samefile(file) for file in event_files(path)):
+        raise ConfigurationError(f"--metrics {metrics}: is also read from; name another file")
+    tape = load(path)
+    rows = [0]
+    with _progress(len(tape)) as advance:
+        signalled = asyncio.run(play(_counted(steps(tape, every), rows, advance)))
+    return signalled, tape.summary() | {"metric_rows": rows[0]}
+
+
+def _counted(steps: "Iterable[Step]", rows: list[int], advance: Callable[[int], object]) -> "Iterator[Step]":
+    for step in steps:
+        rows[0] += len(step.rows)
         advance(len(step.events))
         yield step
 
@@ -381,6 +406,7 @@ def _sent(simulator: "Simulator") -> dict[str, Any]:
 
 
 app.command()(run)
+app.command()(record)
 app.command()(demo)
 app.command()(check)
 app.command()(bench)

@@ -15,7 +15,7 @@ from liqtape.events import Alert, Liquidation
 from liqtape.feeds.chunks import Group
 from liqtape.feeds.marks import Began, Connected, Down, Listed, Lost, Mark, Pulsed, Told, Up
 from liqtape.feeds.replay import Step, rows_due
-from liqtape.feeds.segments import Broken, read_recording
+from liqtape.feeds.segments import Broken, read_recording, segment_files
 from liqtape.ledger import Ledger
 from liqtape.settings import PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.tracker import Tracker
@@ -61,6 +61,8 @@ class Playback:
 
     def __init__(self, path: Path) -> None:
         self.broken: list[Broken] = []
+        self.size = sum(file.stat().st_size for file in segment_files(path))
+        self._read = 0
         self._path = path
         self._parts: Iterator[Group | Mark | Broken] = iter(())
         self._tracker: Tracker | None = None
@@ -78,7 +80,7 @@ class Playback:
         The grid is on receive time: at second g every frame received up to g was given to its session. It begins at the
         second the first frame was received in.
         """
-        self._parts = read_recording(self._path, self.broken)
+        self._parts = read_recording(self._path, self.broken, self._note_read)
         self._tracker = tracker = self._begin()
         group = self._next_group(tracker)
         if group is None:
@@ -103,6 +105,14 @@ class Playback:
             if events or rows or alerts:
                 yield Step(second, events, rows, alerts)
             second += every
+
+    def take_read(self) -> int:
+        """How many of the `size` bytes were read since the last call."""
+        read, self._read = self._read, 0
+        return read
+
+    def _note_read(self, size: int) -> None:
+        self._read += size
 
     def played(self) -> Played:
         """The counts so far."""
@@ -194,7 +204,11 @@ class Playback:
             for feed in tracker.feeds:
                 if feed.venue.name == mark.venue:
                     feed.take_list(mark.contracts)
-        elif isinstance(mark, Up):
+        else:
+            self._obey_of_gaps(tracker, mark)
+
+    def _obey_of_gaps(self, tracker: Tracker, mark: Mark) -> None:
+        if isinstance(mark, Up):
             self._live.add(mark.venue)
             self._after_break.discard(mark.venue)
             tracker.feed_up(mark.venue, mark.wall_ms)

@@ -62,7 +62,7 @@ class Tracker:
         ssl_context: ssl.SSLContext | None = None,
         data_dir: Path | None = None,
         recorder: Recorder | None = None,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self.settings = Settings() if settings is None else settings
         alerts = self.settings.alerts

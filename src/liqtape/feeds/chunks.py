@@ -9,7 +9,7 @@ import struct
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from operator import sub
 from typing import Literal
 
@@ -25,7 +25,8 @@ MARK = 0
 """The connection number of groups whose payloads are marks."""
 
 _CHUNK = b"LQCK"
-_HEAD = struct.Struct("<4sBIIIIqqI")  # magic, flags, compressed, raw, groups, frames, first ns, last ns, crc of the rest
+# magic, flags, compressed, raw, groups, frames, first ns, last ns, checksum of what is compressed
+_HEAD = struct.Struct("<4sBIIIIqqI")
 _CRC = struct.Struct("<I")
 _HEAD_SIZE = _HEAD.size + _CRC.size
 _FRESH, _INDEX = 1, 2
@@ -250,7 +251,7 @@ def _unpacked(head: _Head, raw: bytes) -> list[Group]:
     if sum(counts) != head.frames or at[3] + sum(sizes) != len(raw):
         raise _Unreadable("its columns do not fit")
     ends = list(accumulate(sizes, initial=at[3]))
-    payloads = [raw[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    payloads = [raw[start:end] for start, end in pairwise(ends)]
     next(stamps)
     groups = []
     taken = 0

@@ -42,7 +42,7 @@ class Began(Mark, frozen=True, tag="began"):
 
 
 class Connected(Mark, frozen=True, tag="connection"):
-    """From here on frames carry this number. `price_source` is set where the connection is there for the price alone."""
+    """Frames may carry this number from here on. `price_source` is set where it is there for the price alone."""
 
     connection: int
     venue: str

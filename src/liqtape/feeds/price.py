@@ -60,10 +60,10 @@ class PriceFeed:
         brought: Collection[str] = (),
         ssl_context: ssl.SSLContext | None = None,
         recorder: Recorder | None = None,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] | None = None,
     ) -> None:
-        self.selector = PriceSelector([source.name for source in sources], now())
-        self._now = now
+        self._now = time.monotonic if now is None else now
+        self.selector = PriceSelector([source.name for source in sources], self._now())
         self._recorder = recorder
         self._on_price = on_price
         self._sources = {source.name: source for source in sources}
@@ -75,7 +75,7 @@ class PriceFeed:
         self._past = Ledger()
         self._newest_ms: dict[str, int] = {}  # by source
         self._price_ms = 0
-        self._taken_at = now()
+        self._taken_at = self._now()
         self._stopping = False
 
     @property

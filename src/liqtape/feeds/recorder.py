@@ -186,7 +186,7 @@ class Recorder:
             self._failed(error)
             return False
         if self.state == "failing":
-            _log.warning("recording: %s: writing again, %d frames were lost", self._segments.directory, self.dropped_total)
+            _log.warning("recording: %s: writing again", self._segments.directory)
         self.state = "ok"
         return True
 

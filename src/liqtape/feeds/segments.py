@@ -3,7 +3,7 @@
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from liqtape.errors import ConfigurationError
-from liqtape.feeds.chunks import MARK, ChunkWriter, Damage, Group, read_segment
+from liqtape.feeds.chunks import MARK, Chunk, ChunkWriter, Damage, Group, read_segment
 from liqtape.feeds.marks import (
     Began,
     Connected,
@@ -180,37 +180,57 @@ def is_recording(path: Path) -> bool:
     return bool(segment_files(path))
 
 
-def read_recording(path: Path, broken: list[Broken]) -> Iterator[Group | Mark | Broken]:
+def read_recording(
+    path: Path, broken: list[Broken], done: Callable[[int], object] = lambda _: None
+) -> Iterator[Group | Mark | Broken]:
     """Groups of frames and marks in their order; what cannot be read is in its place, and added to `broken`.
 
-    What a segment repeats is left out, unless the first that is read begins with it. Raises ConfigurationError where
-    there is no segment.
+    What a segment repeats is left out, unless the first that is read begins with it; `done` is told the size of each
+    segment that is through. Raises ConfigurationError where there is no segment.
     """
     files = segment_files(path)
     if not files:
         raise ConfigurationError(f"{path}: no recording; the names of its segments end in {SUFFIX}")
-    run, number = "", 0
+    standing = _Standing()
     for file in files:
-        for part in read_segment(file.read_bytes()):
-            if isinstance(part, Damage):
-                broken.append(Broken(file, part))
-                yield broken[-1]
+        content = file.read_bytes()
+        for part in read_segment(content):
+            for told in [part] if isinstance(part, Damage) else standing.told_by(part):
+                if isinstance(told, Damage):
+                    broken.append(Broken(file, told))
+                    yield broken[-1]
+                else:
+                    yield told
+        done(len(content))
+
+
+class _Standing:
+    """What a reader knows already, so that repetitions are told from news."""
+
+    def __init__(self) -> None:
+        self._run, self._number = "", 0
+
+    def told_by(self, chunk: Chunk) -> Iterator[Group | Mark | Damage]:
+        """What a chunk holds that is news."""
+        for group in chunk.groups:
+            if group.connection != MARK:
+                yield group
                 continue
-            for group in part.groups:
-                if group.connection != MARK:
-                    yield group
-                    continue
-                try:
-                    mark = decode_mark(group.payloads[0])
-                except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
-                    broken.append(Broken(file, Damage(part.offset, part.offset, "corrupt", f"mark: {error}")))
-                    continue
-                if isinstance(mark, Rotated):
-                    if mark.run != run or mark.segment != number + 1:
-                        yield from mark.repeated
-                    run, number = mark.run, mark.segment
-                elif not isinstance(mark, Ended):
-                    yield mark
+            try:
+                mark = decode_mark(group.payloads[0])
+            except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
+                yield Damage(chunk.offset, chunk.offset, "corrupt", f"mark: {error}")
+                continue
+            if isinstance(mark, Rotated):
+                yield from self._repeated(mark)
+            elif not isinstance(mark, Ended):
+                yield mark
+
+    def _repeated(self, mark: Rotated) -> Sequence[Mark]:
+        """What a segment says again, after others that were not read."""
+        is_next = mark.run == self._run and mark.segment == self._number + 1
+        self._run, self._number = mark.run, mark.segment
+        return () if is_next else mark.repeated
 
 
 def _locked(path: Path) -> int | None:
@@ -224,7 +244,7 @@ def _locked(path: Path) -> int | None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(file)
-        raise ConfigurationError(f"record: {path.parent}: another process records there; name another directory") from None
+        raise ConfigurationError(f"record: {path.parent}: another process records there") from None
     except OSError:
         os.close(file)
         raise
