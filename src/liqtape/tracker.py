@@ -170,7 +170,7 @@ class Tracker:
     def ingest(self, events: Sequence[Event], ledger: Ledger) -> None:
         """Take in the events of a frame, or of several that came together: the one way into the engine."""
         first = events[0] if events else None
-        received = first.receive_ms if isinstance(first, (RawLiquidation, PriceTick)) else None
+        received = first.receive_ms if isinstance(first, (RawLiquidation, PriceTick)) else _received_ms(events)
         wall_ms = _wall_ms() if received is None else received
         accepted = self.intake.take(events, ledger, wall_ms)
         if accepted:
@@ -216,7 +216,10 @@ class Tracker:
 
     def health(self) -> list[VenueHealth]:
         """One record a venue, in the order of the settings."""
-        return [feed.health(self.engine, self.now_ms()) for feed in self.feeds]
+        return self._health_at(self.now_ms())
+
+    def _health_at(self, now_ms: int) -> list[VenueHealth]:
+        return [feed.health(self.engine, now_ms) for feed in self.feeds]
 
     def ledger(self) -> Ledger:
         """The sum over all connections, past ones included."""
@@ -377,7 +380,7 @@ class Tracker:
         now = self.intake.clock.now_ms(wall_ms)
         for instrument in self.levels.raised():
             self._check_level(instrument, now)
-        health = self.health()
+        health = self._health_at(now)
         for publisher in self.publishers:
             publisher.mark(self._active)
             publisher.health(health)
@@ -436,6 +439,12 @@ def _spelled(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:
 
 def _spell(venue: str, symbol: str) -> Contract:
     return VENUES[venue].spell(symbol) if venue in VENUES else Contract(venue, symbol, symbol, unit_value="1")
+
+
+def _received_ms(events: Iterable[Event]) -> int | None:
+    """When a frame that begins with something else was received; no clock may say so, or a replay would differ."""
+    stamped = (event.receive_ms for event in events if isinstance(event, (RawLiquidation, PriceTick)))
+    return next(stamped, None)
 
 
 def _wall_ms() -> int:

@@ -93,7 +93,7 @@ def _sized(row: Row, unit: Unit) -> Row:
     try:
         price, size = float(str(row.price)), float(str(row.quantity))
         if side is None or not (0 < price < _MOST and 0 < size < _MOST):
-            return row
+            return row._replace(quantity="unsound")  # which the tape refuses, unless it refuses more
         event = _instruments.sized(RawLiquidation(venue, symbol, side, price, kind, size, unit, 0), "")
     except (ArithmeticError, ValueError):
         return row
