@@ -18,7 +18,7 @@ from liqtape.feeds.replay import Step
 from liqtape.feeds.segments import segment_files
 from liqtape.instruments import Contract
 from liqtape.playback import Playback
-from liqtape.settings import RedisSettings, Settings
+from liqtape.settings import HistorySettings, RedisSettings, Settings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
 from liqtape.venues.base import Endpoint
@@ -33,14 +33,19 @@ class _Live(NamedTuple):
 
 
 async def _recorded(path: Path, scenario: str, seconds: float, speed: float, symbols: Sequence[str] = ()) -> _Live:
-    accepted: list[Liquidation] = []
     async with Simulator(scenario, 3, speed) as simulator:
-        settings = replace(_settings(simulator), redis=RedisSettings(url="off"), symbols=tuple(symbols))
-        tracker = Tracker(settings, recorder=Recorder(path, segment_bytes=40_000, flush_seconds=0.05))
-        tracker.taps.append(accepted.append)
-        async with tracker:
-            await asyncio.sleep(seconds)
-        return _Live(path, accepted, tracker.ledger().as_dict())
+        settings = replace(_settings(simulator, path), history=HistorySettings(url="off"), symbols=tuple(symbols))
+        return await _run(settings, path, seconds)
+
+
+async def _run(settings: Settings, path: Path, seconds: float) -> _Live:
+    accepted: list[Liquidation] = []
+    recorder = Recorder(path, segment_bytes=40_000, flush_seconds=0.05)
+    tracker = Tracker(replace(settings, redis=RedisSettings(url="off")), recorder=recorder)
+    tracker.taps.append(accepted.append)
+    async with tracker:
+        await asyncio.sleep(seconds)
+    return _Live(path, accepted, tracker.ledger().as_dict())
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +172,18 @@ async def test_a_second_run_goes_on_after_a_gap(tmp_path: Path) -> None:
     accepted = _of(list(playback.steps(60)))
     assert playback.played().runs == 2
     assert _lines([*one.accepted, *two.accepted]) == _lines(accepted)
+
+
+async def test_what_a_history_gave_back_is_no_news_in_the_replay_either(tmp_path: Path) -> None:
+    """The second run knows the events of the first, which the venues repeat, by its history alone."""
+    async with Simulator("cascade", 3, 4.0) as simulator:
+        settings = _settings(simulator, tmp_path)
+        await _run(settings, tmp_path / "first", 1.5)
+        live = await _run(settings, tmp_path / "second", 1.5)
+    assert live.ledger["events_duplicate"] > 0
+    playback = Playback(tmp_path / "second")
+    assert _lines(live.accepted) == _lines(_of(list(playback.steps(60))))
+    assert playback.played().ledger["events_duplicate"] == live.ledger["events_duplicate"]
 
 
 def test_contract_sizes_are_those_of_the_recorded_list(tmp_path: Path) -> None:

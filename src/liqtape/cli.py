@@ -25,6 +25,7 @@ from liqtape.venues.base import Venue
 
 if TYPE_CHECKING:  # commands import what they need, so that none waits for what another needs
     from liqtape.feeds.replay import Step
+    from liqtape.history.eventlog import EventLog
 
     _Player = Callable[[Iterable[Step]], Coroutine[Any, Any, int]]
     from liqtape.instruments import Contract
@@ -35,6 +36,8 @@ if TYPE_CHECKING:  # commands import what they need, so that none waits for what
 __all__ = ["app", "main"]
 
 _PROGRESS_EVERY = 1_000
+_MOST_PENDING = 200_000  # events waiting for the history
+_PENDING_SECONDS = 0.01
 
 app = typer.Typer(
     name="liqtape",
@@ -251,6 +254,7 @@ def replay(
     metrics: Annotated[Path | None, typer.Option(help="Metric rows go there: .ndjson or .parquet.")] = None,
     every: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="Seconds from one row to the next.")] = 1,
     redis: Annotated[str, typer.Option(metavar="URL|off", help="Metrics and events go there, too.")] = "off",
+    history: Annotated[str, typer.Option(metavar="DIR|off", help="Events go to the history there.")] = "off",
     as_json: _Json = False,
 ) -> int:
     """Past events through the same engine as live; the same input gives the same rows, byte for byte."""
@@ -259,10 +263,11 @@ def replay(
 
     pace = _pace(speed)
     sink = None if redis == "off" else RedisSink(redis)
+    outputs = _Outputs(metrics, sink, history)
     if is_recording(path):
-        signalled, summary = _play_recording(path, every, lambda steps: _play(steps, pace, metrics, sink))
+        signalled, summary = _play_recording(path, every, lambda steps: _play(steps, pace, outputs))
     else:
-        signalled, summary = _play_events(path, every, metrics, lambda steps: _play(steps, pace, metrics, sink))
+        signalled, summary = _play_events(path, every, metrics, lambda steps: _play(steps, pace, outputs))
     _signals.install()
     _end("replay", summary, as_json, sys.stderr)
     return signalled and 128 + signalled
@@ -310,18 +315,28 @@ def _counted(steps: "Iterable[Step]", rows: list[int], advance: Callable[[int], 
         yield step
 
 
-async def _play(taken: "Iterable[Step]", pace: float | None, metrics: Path | None, sink: "RedisSink | None") -> int:
-    """The steps to the metrics file and to Redis; the signal that ended it before its time, or 0."""
+class _Outputs(msgspec.Struct, frozen=True):
+    """Where a replay goes: the metrics file, Redis, the history; None or `off` where it does not."""
+
+    metrics: Path | None
+    redis: "RedisSink | None"
+    history: str
+
+
+async def _play(taken: "Iterable[Step]", pace: float | None, outputs: _Outputs) -> int:
+    """The steps to the metrics file, to Redis and to the history; the signal that ended it early, or 0."""
     from liqtape.feeds.replay import paced
     from liqtape.feeds.rows import open_rows
     from liqtape.service import StopSignals
     from liqtape.sinks.base import Batch
     from liqtape.sinks.newest import publishing_newest
 
+    metrics, sink = outputs.metrics, outputs.redis
     async with contextlib.AsyncExitStack() as stack:
         stop = stack.enter_context(StopSignals().installed())
         rows = None if metrics is None else stack.enter_context(open_rows(metrics))
         publish = None if sink is None else await stack.enter_async_context(publishing_newest(sink))
+        log = None if outputs.history == "off" else stack.enter_context(_open_history(outputs.history))
         async for step in paced(taken, pace, sleep=lambda seconds: _sleep(stop, seconds)):
             if stop.received:
                 break
@@ -329,7 +344,31 @@ async def _play(taken: "Iterable[Step]", pace: float | None, metrics: Path | Non
                 rows.write(step.rows)
             if publish is not None:
                 publish(Batch(step.rows, step.events, step.alerts))
+            if log is not None:
+                log.offer(step.events)
+                while log.events_pending > _MOST_PENDING and not await stop.wait(_PENDING_SECONDS):
+                    pass  # a replay can wait, live cannot
     return stop.received
+
+
+@contextlib.contextmanager
+def _open_history(directory: str) -> "Iterator[EventLog]":
+    """An event log there; what it could not write is an error, for a replay can be done again."""
+    from liqtape.history.setup import event_log
+    from liqtape.settings import HistorySettings
+
+    if "://" in directory:
+        raise ConfigurationError(f"--history {directory}: a replay writes into a directory")
+    log = event_log(HistorySettings(url=directory), None)
+    if log is None:
+        raise ConfigurationError(f"--history {directory!r}: name a directory")
+    log.start()
+    try:
+        yield log
+    finally:
+        log.stop()
+        if lost := log.health().events_lost + log.events_pending:
+            print(f"liqtape replay: {lost} events could not be written to {directory}", file=sys.stderr)
 
 
 async def _sleep(stop: "StopSignals", seconds: float) -> None:

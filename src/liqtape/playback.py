@@ -13,11 +13,11 @@ from msgspec import Struct
 from liqtape.errors import ConfigurationError
 from liqtape.events import Alert, Liquidation
 from liqtape.feeds.chunks import Group
-from liqtape.feeds.marks import Began, Connected, Down, Listed, Lost, Mark, Pulsed, Told, Up
+from liqtape.feeds.marks import Began, Connected, Down, Listed, Lost, Mark, Pulsed, Recalled, Told, Up
 from liqtape.feeds.replay import Step, rows_due
 from liqtape.feeds.segments import Broken, read_recording, segment_files
 from liqtape.ledger import Ledger
-from liqtape.settings import PriceSettings, RedisSettings, Settings, VenueSettings
+from liqtape.settings import HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.tracker import Tracker
 from liqtape.venues import VENUES
 from liqtape.venues.session import Session
@@ -73,6 +73,7 @@ class Playback:
         self._frames = self._events_count = self._runs = self._lost_frames = 0
         self._events: list[Liquidation] = []
         self._alerts: list[Alert] = []
+        self._recalled: list[Liquidation] = []
 
     def steps(self, every: int = 1) -> Iterator[Step]:
         """The seconds of the grid at which there is something to tell; see `feeds.replay.steps`.
@@ -94,7 +95,8 @@ class Playback:
             while group is not None and group.receive_ns <= limit_ns:
                 self._take(tracker, group)
                 group = self._next_group(tracker)
-            events, alerts = self._events[:], self._alerts[:]
+            events = self._events[:]
+            alerts = sorted(self._alerts, key=lambda alert: (alert.at_ms, alert.instrument))  # a set told them
             self._events.clear()
             self._alerts.clear()
             now_ms = 1000 * second
@@ -146,6 +148,7 @@ class Playback:
                 symbols=tuple(began.symbols),
                 venues=venues,
                 redis=RedisSettings(url="off"),
+                history=HistorySettings(url="off"),
                 alerts=began.alerts,
                 price=PriceSettings(always=began.price_always),
             ),
@@ -200,6 +203,11 @@ class Playback:
                 line.session = Session(line.venue, line.endpoint, line.ledger)
         elif isinstance(mark, Connected):
             self._lines[mark.connection] = _Line(mark, tracker.new_ledger())
+        elif isinstance(mark, Recalled):
+            self._recalled += mark.events
+            if mark.is_last:
+                tracker.recall(self._recalled, mark.feeds, mark.wall_ms)
+                self._recalled = []
         elif isinstance(mark, Listed):
             for feed in tracker.feeds:
                 if feed.venue.name == mark.venue:

@@ -22,15 +22,21 @@ from liqtape.engine.pricevolatility import PriceVolatility
 from liqtape.engine.threshold import Threshold
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
 from liqtape.events import Alert, Event, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
-from liqtape.feeds.marks import Began, Down, Pulsed, Up
+from liqtape.feeds.marks import Began, Down, Pulsed, Up, recalled_in_parts
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
 from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.venuefeed import VenueFeed
+from liqtape.history.eventlog import EventLog
+from liqtape.history.observe import Observer
+from liqtape.history.outlet import Outlet
+from liqtape.history.recall import WINDOW_MS
+from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
-from liqtape.settings import Settings, VenueSettings
+from liqtape.settings import HistorySettings, Settings, VenueSettings
 from liqtape.sinks.base import Sink
 from liqtape.sinks.callback import Tap
+from liqtape.sinks.postgres import PostgresSink
 from liqtape.sinks.publisher import Publisher
 from liqtape.sinks.redis import RedisSink
 from liqtape.sinks.stream import Subscription
@@ -81,19 +87,21 @@ class Tracker:
         self.levels = Levels(self.engine)
         self.volatility = PriceVolatility()
         self._priced_ms = 0
-        self.recorder = recorder
-        self._now = now
+        self.recorder, self._now = recorder, now
+        self.log = event_log(self.settings.history, data_dir)
+        self._observer = None if self.log is None else Observer(self.log)
+        self.database = _database(self.settings.history, self.log)
+        self._storing: asyncio.Task[None] | None = None
         self.embedded: EmbeddedServer | None = None
         self.redis_url: str | None = None
         self.pulses = 0  # grows once a second: the service lives
         self.crashes: Counter[str] = Counter()
         self.taps: list[Callable[[Liquidation], None]] = []
-        self.price_taps: list[Callable[[PriceTick], None]] = []
+        self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
         self.publishers: list[Publisher] = []
         self.callbacks: list[Tap[Any]] = []
         self.feeds = [self._feed(venue, own, ssl_context) for venue, own in enabled.items()]
-        self._sinks = list(sinks)
-        self._data_dir = data_dir
+        self._sinks, self._data_dir = list(sinks), data_dir
         self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
         self.alert_taps: list[Callable[[Alert], None]] = []
         self._active: set[str] = set()
@@ -122,6 +130,7 @@ class Tracker:
         try:
             if self.recorder is not None:
                 self.recorder.open(self._began())
+            await self._open_log()
             await self._open_redis()
         except BaseException:
             await self.stop()
@@ -132,6 +141,8 @@ class Tracker:
             self._publishing.append(self._spawn(f"publisher {sink.name}", publisher.run))
         for tap in self.callbacks:
             tap.start()
+        if self.database is not None:
+            self._storing = self._spawn("postgres", self.database.run)
         self._tasks.append(self._spawn("tick", self._tick))
         self._tasks.extend(self._spawn(f"feed {feed.venue.name}", feed.run) for feed in self.feeds)
 
@@ -145,7 +156,7 @@ class Tracker:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await asyncio.gather(self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
-            await asyncio.gather(self._flush(), *(tap.stop() for tap in self.callbacks))
+            await asyncio.gather(self._flush(), self._close_log(), *(tap.stop() for tap in self.callbacks))
         finally:
             for task in (*self._tasks, *self._publishing):
                 task.cancel()
@@ -159,7 +170,7 @@ class Tracker:
     async def _flush(self) -> None:
         for publisher in self.publishers:
             publisher.mark(self._active)
-            publisher.health(self.health())
+            publisher.health([*self.health(), *self._log_health()])
             publisher.stop()
         if self._publishing:
             _, late = await asyncio.wait(self._publishing, timeout=_FLUSH_SECONDS)
@@ -192,13 +203,19 @@ class Tracker:
         """A venue is live since `wall_ms` of our clock."""
         if self.recorder is not None:
             self.recorder.mark(Up(venue, wall_ms))
-        self.engine.feed_up(venue, self.intake.clock.at_ms(wall_ms))
+        at_ms = self.intake.clock.at_ms(wall_ms)
+        self.engine.feed_up(venue, at_ms)
+        if self._observer is not None:
+            self._observer.feed_up(venue, at_ms)
 
     def feed_down(self, venue: str, wall_ms: int) -> None:
         """A venue was last seen live at `wall_ms` of our clock."""
         if self.recorder is not None:
             self.recorder.mark(Down(venue, wall_ms))
-        self.engine.feed_down(venue, self.intake.clock.at_ms(wall_ms))
+        at_ms = self.intake.clock.at_ms(wall_ms)
+        self.engine.feed_down(venue, at_ms)
+        if self._observer is not None:
+            self._observer.feed_down(venue, at_ms)
 
     def now_ms(self) -> int:
         """The evaluation time now: event time, not the wall clock (see `EventClock`)."""
@@ -222,8 +239,11 @@ class Tracker:
         return [feed.health(self.engine, now_ms) for feed in self.feeds]
 
     def ledger(self) -> Ledger:
-        """The sum over all connections, past ones included."""
-        return sum((ledger for _, ledger in self.ledgers()), Ledger())
+        """The sum over all connections, past ones included, and what became of their events in the log."""
+        total = sum((ledger for _, ledger in self.ledgers()), Ledger())
+        if self.log is not None:
+            self.log.count(total)
+        return total
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
         """(name, ledger) of every connection, past ones summed per venue, and of every stream that is not ours."""
@@ -315,6 +335,8 @@ class Tracker:
             self.engine.carry(contract.venue, contract.instrument)
 
     def _spread(self, accepted: Sequence[Liquidation], wall_ms: int, *, is_news: bool = True) -> None:
+        if self.log is not None:
+            self.log.offer(accepted)
         for tap in tuple(self.taps):  # a forgotten subscription may leave in between
             for liquidation in accepted:
                 tap(liquidation)
@@ -381,10 +403,58 @@ class Tracker:
         for instrument in self.levels.raised():
             self._check_level(instrument, now)
         health = self._health_at(now)
+        if self._observer is not None:
+            self._observer.pulse(self.intake.clock.at_ms(wall_ms), health)
         for publisher in self.publishers:
             publisher.mark(self._active)
-            publisher.health(health)
+            publisher.health([*health, *self._log_health()])
         self._active = {instrument for instrument in self._active if not self.engine.is_empty(instrument, now)}
+
+    def _log_health(self) -> list[VenueHealth]:
+        """The log, and the server that follows it, as lines of what is published about the venues."""
+        if self.log is None:
+            return []
+        log = self.log.health()
+        lines = [VenueHealth("history", log.state, log.since_ms, None, 0, None, log.detail)]
+        if self.database is not None:
+            server = self.database.health()
+            said = "; ".join(filter(None, [server.detail, f"{server.events_behind} events behind"]))
+            lines.append(VenueHealth("postgres", server.state, server.since_ms, None, server.outages, None, said))
+        return lines
+
+    async def _open_log(self) -> None:
+        """Lock and open the history, and take back what the last run saw: windows go on, and nothing is news twice."""
+        if self.log is None:
+            return
+        await asyncio.to_thread(self.log.start)
+        recalled = self.log.recalled
+        if recalled is not None:
+            self.recall(recalled.events, recalled.feeds, _wall_ms())
+
+    def recall(self, events: Sequence[Liquidation], feeds: Iterable[tuple[str, int, int]], wall_ms: int) -> None:
+        """What an earlier run saw: (venue, up, down) of its feeds, and its events, by event time."""
+        feeds = list(feeds)
+        if self.recorder is not None:
+            for mark in recalled_in_parts(events, feeds, wall_ms):
+                self.recorder.mark(mark)
+        for venue, up_ms, down_ms in feeds:
+            self.engine.feed_up(venue, up_ms)
+            self.engine.feed_down(venue, down_ms)
+        since_ms = wall_ms - WINDOW_MS
+        self.intake.recall(events, since_ms)
+        self._active.update(event.instrument for event in events if event.event_ms > since_ms)
+        now = self.intake.clock.now_ms(wall_ms)
+        for instrument in self._active:
+            self.levels.check(instrument, now)
+
+    async def _close_log(self) -> None:
+        if self.log is not None and self._observer is not None:
+            self._observer.end(self.intake.clock.at_ms(_wall_ms()), self.health())
+            await asyncio.to_thread(self.log.stop)
+        if self.database is not None and self._storing is not None:
+            await self.database.stop()
+            self._storing.cancel()
+            await asyncio.gather(self._storing, return_exceptions=True)
 
     async def _open_redis(self) -> None:
         redis = self.settings.redis
@@ -394,7 +464,7 @@ class Tracker:
         if url == "embedded":
             if redis.persist and self._data_dir is None:
                 raise ConfigurationError("redis.persist: the embedded server needs a data_dir to keep its data in")
-            self.embedded = EmbeddedServer(self._data_dir, persist=redis.persist)
+            self.embedded = EmbeddedServer(self._data_dir if redis.persist else None, persist=redis.persist)
             try:
                 await self.embedded.start()
             except EmbeddedUnavailable as error:
@@ -445,6 +515,13 @@ def _received_ms(events: Iterable[Event]) -> int | None:
     """When a frame that begins with something else was received; no clock may say so, or a replay would differ."""
     stamped = (event.receive_ms for event in events if isinstance(event, (RawLiquidation, PriceTick)))
     return next(stamped, None)
+
+
+def _database(settings: HistorySettings, log: EventLog | None) -> PostgresSink | None:
+    """The sink that follows the log where a server is named; it has a reader of its own."""
+    if log is None or settings.url is None or not settings.is_server:
+        return None
+    return PostgresSink(settings.url, Outlet(log.directory), retention_days=settings.retention_days)
 
 
 def _wall_ms() -> int:

@@ -1,11 +1,14 @@
 """What a recording holds besides frames: marks, in their place among the frames, as one line of JSON each."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from liqtape.events import Liquidation
 from liqtape.instruments import Contract
 from liqtape.settings import AlertSettings
 from liqtape.venues.base import Endpoint
@@ -19,11 +22,13 @@ __all__ = [
     "Lost",
     "Mark",
     "Pulsed",
+    "Recalled",
     "Rotated",
     "Told",
     "Up",
     "decode_mark",
     "encode_mark",
+    "recalled_in_parts",
 ]
 
 
@@ -103,11 +108,22 @@ class Rotated(Mark, frozen=True, tag="rotated"):
     repeated: Sequence["Began | Connected | Listed | Up | Told"] = ()
 
 
+class Recalled(Mark, frozen=True, tag="recalled"):
+    """What the recorded run knew of an earlier one, with our clock at `wall_ms`; `is_last` ends its parts."""
+
+    wall_ms: int
+    feeds: Sequence[tuple[str, int, int]]
+    events: Sequence[Liquidation]
+    is_last: bool
+
+
 class Ended(Mark, frozen=True, tag="ended"):
     """The recorder was stopped in an orderly way."""
 
 
-_Any = Began | Connected | Told | Up | Down | Listed | Pulsed | Lost | Rotated | Ended
+_EVENTS_IN_PART = 10_000
+
+_Any = Began | Connected | Told | Up | Down | Listed | Pulsed | Lost | Recalled | Rotated | Ended
 _decode = msgspec.json.Decoder[Any](_Any).decode
 
 
@@ -120,3 +136,12 @@ def decode_mark(payload: bytes) -> Mark:
     """The mark of its JSON; raises msgspec.MsgspecError or UnicodeDecodeError for anything else."""
     mark: Mark = _decode(payload)
     return mark
+
+
+def recalled_in_parts(
+    events: Sequence[Liquidation], feeds: Sequence[tuple[str, int, int]], wall_ms: int
+) -> Iterator[Recalled]:
+    """The marks of what was recalled. Prices matter no more to it, so one that is no number, unknown to JSON, is 0."""
+    for at in range(0, max(1, len(events)), _EVENTS_IN_PART):
+        part = [replace(e, price=0.0) if math.isnan(e.price) else e for e in events[at : at + _EVENTS_IN_PART]]
+        yield Recalled(wall_ms, feeds, part, is_last=at + _EVENTS_IN_PART >= len(events))
