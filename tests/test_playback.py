@@ -53,7 +53,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, _Live]:
     """A few seconds of three scenarios at once."""
     base = tmp_path_factory.mktemp("recordings")
 
-    async def record() -> list[_Live]:
+    async def record() -> tuple[_Live, ...]:
         return await asyncio.gather(
             _recorded(base / "cascade", "cascade", 4.0, 4.0),
             _recorded(base / "block", "block", 4.0, 3.0),
@@ -79,7 +79,7 @@ def _of(steps: Sequence[Step]) -> list[Liquidation]:
 def test_a_replay_accepts_what_live_accepted_to_the_byte(live: _Live) -> None:
     playback = Playback(live.path)
     accepted = _of(list(playback.steps(60)))
-    assert len(accepted) > 100
+    assert len(accepted) > 20
     assert _lines(live.accepted) == _lines(accepted)
     assert live.ledger == playback.played().ledger
     assert (playback.played().frames, playback.broken) == (live.ledger["frames_received"], [])
@@ -104,7 +104,7 @@ def test_two_replays_are_the_same_to_the_byte_and_every_row_is_a_recount(live: _
             assert tuple(counts) == got
             micro = sum(round((e.notional_usd or 0.0) * 1_000_000) for e in inside)
             assert micro / 1_000_000 == row.total_value_usd
-    assert rows > 100
+    assert rows > 20
 
 
 def test_several_segments_were_written(recordings: dict[str, _Live]) -> None:

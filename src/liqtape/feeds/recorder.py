@@ -145,6 +145,7 @@ class Recorder:
     def _tell_lost(self) -> None:
         if self._lost is not None:
             lost, self._lost = self._lost, None
+            _log.warning("recording: %s: %d frames lost, the disk was too slow", self._segments.directory, lost.frames)
             self._held.append(Group(MARK, time.time_ns(), (encode_mark(lost),)))
 
     def _run(self) -> None:
