@@ -363,8 +363,8 @@ def test_undecodable_frames_are_counted_and_the_newest_sampled_cut_short() -> No
 
     assert session.ledger.frames_undecodable == 100
     assert len(session.samples) == 8
-    assert [payload[:2] for _, payload in session.samples] == [b"%d" % i for i in range(92, 100)]
-    assert {(len(reason), len(payload)) for reason, payload in session.samples} == {(200, 500)}
+    assert [sample.payload[:2] for sample in session.samples] == [b"%d" % i for i in range(92, 100)]
+    assert {(len(sample.reason), len(sample.payload)) for sample in session.samples} == {(200, 16_384)}
 
 
 def test_events_reach_the_caller_with_the_time_of_receipt_left_to_the_venue() -> None:
