@@ -15,6 +15,7 @@ from liqtape.instruments import Contract
 from liqtape.ledger import Ledger
 from liqtape.venues import binance, bybit
 from liqtape.venues.base import Endpoint, Heartbeat, InstrumentPage, InstrumentSource, Venue
+from liqtape.venues.limits import Limits, Pace
 from liqtape.venues.session import ACK_LIMIT, Session
 
 _FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -41,6 +42,7 @@ class _Toy:
     listing_needed = False
     bundled_symbols: Sequence[str] = ()
     instrument_sources: Sequence[InstrumentSource] = ()
+    limits = Limits((), (Pace(1_000, 1.0),))
 
     def __init__(self, topics_per_request: int = 2, heartbeat: Heartbeat | None = None) -> None:
         self.topics_per_request = topics_per_request
@@ -359,7 +361,7 @@ def test_a_notice_is_noticed_and_the_last_one_kept() -> None:
 def test_undecodable_frames_are_counted_and_the_newest_sampled_cut_short() -> None:
     session = _live()
     for i in range(100):
-        assert session.received(b"%d" % i + b"\xff" * 5_000, None, 1.0) == []
+        assert session.received(b"%d" % i + b"\xff" * 20_000, None, 1.0) == []
 
     assert session.ledger.frames_undecodable == 100
     assert len(session.samples) == 8
