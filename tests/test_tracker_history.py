@@ -147,7 +147,9 @@ async def test_all_that_a_simulated_market_brings_is_logged_once_in_order(tmp_pa
     assert states >= {("binance", "live"), ("bybit", "live"), ("okx", "stopped")}
     covered = connection.execute("SELECT venue FROM coverage WHERE down_ms >= up_ms").fetchall()
     assert {venue for (venue,) in covered} == set(venues)
-    [(bars, trades)] = connection.execute("SELECT count(*), sum(trades) FROM prices WHERE low <= close AND close <= high")
+    [(bars, trades)] = connection.execute(
+        "SELECT count(*), sum(trades) FROM prices WHERE low <= close AND close <= high"
+    )
     connection.close()
     assert 0 < bars <= trades
 
@@ -224,7 +226,13 @@ def test_a_server_needs_a_directory_for_what_it_has_not_got(tmp_path: Path) -> N
 
 def test_prices_of_a_bar_are_those_of_its_second_and_source(tmp_path: Path) -> None:
     tracker = alone(tmp_path)
-    ticks = [("binance", 5.0, 100), ("binance", 9.0, 200), ("binance", 1.0, 999), ("bybit", 7.0, 999), ("bybit", 8.0, 1_000)]
+    ticks = [
+        ("binance", 5.0, 100),
+        ("binance", 9.0, 200),
+        ("binance", 1.0, 999),
+        ("bybit", 7.0, 999),
+        ("bybit", 8.0, 1_000),
+    ]
     for venue, price, at_ms in ticks:
         tracker._take_price(PriceTick(venue, "BTCUSDT", price, None if at_ms == 200 else 2.0, at_ms))
     log = tracker.log

@@ -170,7 +170,7 @@ def _summary(
         seed,
         round(lasted, 1),
         tracker.redis_url,
-        sum(tally.liquidations for tally in simulator.ledger.connections),
+        _told(simulator),
         len(distinct),
         venues,
         len({record.symbol for record in distinct}),

@@ -36,8 +36,7 @@ class FakeConnection:
         self.endpoint = endpoint
         self.ledger: Ledger = known["ledger"]
         self.reconnects = 0
-        self.last_data_age: float | None = None
-        self.last_data_ms = 1 << 60
+        self.last_data_age: float | None = -1.0
         self.session = SimpleNamespace(refused={}, endpoint=endpoint)
         self.status = Status("connecting", T)
         self.stops = 0
@@ -368,7 +367,7 @@ async def test_changed_topics_replace_the_old_ones_only_when_they_are_live_and_t
         await until(lambda: len(rig.feed.connections) == 1)
         old = rig.connection("A-X")
         old.tell("live", T, up_ms=T)
-        old.last_data_ms = 0
+        old.last_data_age = 1e9
         listed = ["B-X"]
         await until(lambda: len(rig.feed.crew.all) == 2)
         new: Any = rig.feed.crew.all[1]
@@ -378,7 +377,7 @@ async def test_changed_topics_replace_the_old_ones_only_when_they_are_live_and_t
             await asyncio.sleep(0.001)
         assert (rig.feed.connections, old.stops) == ([old], 0)
 
-        old.last_data_ms = 1 << 60
+        old.last_data_age = -1.0
         await until(lambda: old.stops == 1)
         assert rig.feed.connections == [new]
         assert rig.told == [("up", T)]

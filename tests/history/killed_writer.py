@@ -66,7 +66,9 @@ def main(directory: Path, rounds: int, seed: int) -> None:
         assert connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
         serials = [
             int(identity.partition(":")[2])
-            for (identity,) in connection.execute("SELECT id FROM events WHERE id LIKE ? ORDER BY seq", (f"{number}:%",))
+            for (identity,) in connection.execute(
+                "SELECT id FROM events WHERE id LIKE ? ORDER BY seq", (f"{number}:%",)
+            )
         ]
         (total,) = connection.execute("SELECT count(*) FROM events").fetchone()
         connection.close()

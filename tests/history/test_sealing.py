@@ -40,7 +40,9 @@ def written(tmp_path: Path, liquidations: MakeMany) -> list[Liquidation]:
     ]
     bars = [PriceBar(FIRST_HOUR_MS + at, 1.5, 2.5, 0.5, 1.0, None, 3, "bybit") for at in (0, 1_000, 2 * HOUR_MS)]
     store = Store(tmp_path)
-    store.write(events[:10], [FeedUp("okx", 5), GapSeen("okx", 7, 9, "reset"), GapSeen("bybit", 7, None, "reset"), *bars])
+    store.write(
+        events[:10], [FeedUp("okx", 5), GapSeen("okx", 7, 9, "reset"), GapSeen("bybit", 7, None, "reset"), *bars]
+    )
     store.mark_hour(FIRST_HOUR_MS)
     store.write(events[10:20], [FeedDown("okx", 50)])
     store.mark_hour(FIRST_HOUR_MS + HOUR_MS)
@@ -83,7 +85,10 @@ def test_closed_hours_go_into_files_of_a_day_and_a_venue(tmp_path: Path, written
     numbered = list(enumerate(written, 1))
     assert seen(tmp_path) == numbered
     paths = sealed_files(tmp_path)
-    assert {path.rpartition("/")[0] for path in paths} == {"events/date=2026-09-21/venue=bybit", "events/date=2026-09-21/venue=okx"}
+    assert {path.rpartition("/")[0] for path in paths} == {
+        "events/date=2026-09-21/venue=bybit",
+        "events/date=2026-09-21/venue=okx",
+    }
     connection = open_for_reading(tmp_path)
     hot = connection.execute("SELECT seq FROM events ORDER BY seq").fetchall()
     assert [seq for (seq,) in hot] == list(range(21, 31))
@@ -125,7 +130,10 @@ def steps(directory: Path) -> list[str]:
 
 
 def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, written: list[Liquidation], monkeypatch: pytest.MonkeyPatch
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+    written: list[Liquidation],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("liqtape.history.sealing._DELETED_AT_ONCE", 3)
     monkeypatch.setattr("liqtape.history.sealing._MOST_ROWS", 7)
@@ -154,7 +162,9 @@ def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(
         assert left_over == {"gaps.parquet", "coverage.parquet"}
 
 
-def test_the_newest_row_stays_so_that_numbers_go_on(tmp_path: Path, written: list[Liquidation], liquidation: Make) -> None:
+def test_the_newest_row_stays_so_that_numbers_go_on(
+    tmp_path: Path, written: list[Liquidation], liquidation: Make
+) -> None:
     store = Store(tmp_path)
     store.mark_hour(FIRST_HOUR_MS + 2 * HOUR_MS)
     store.close()
@@ -166,7 +176,9 @@ def test_the_newest_row_stays_so_that_numbers_go_on(tmp_path: Path, written: lis
     assert seen(tmp_path)[-1] == (31, liquidation(99))
 
 
-def test_what_was_sealed_meanwhile_is_not_logged_again(tmp_path: Path, written: list[Liquidation], liquidation: Make) -> None:
+def test_what_was_sealed_meanwhile_is_not_logged_again(
+    tmp_path: Path, written: list[Liquidation], liquidation: Make
+) -> None:
     store = Store(tmp_path)
     assert store.write(written[:1]) == Written(0, 1, 0)
     seal(tmp_path)
@@ -177,7 +189,9 @@ def test_what_was_sealed_meanwhile_is_not_logged_again(tmp_path: Path, written: 
     store.close()
 
 
-def test_a_broken_file_hides_no_event(tmp_path: Path, written: list[Liquidation], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_file_hides_no_event(
+    tmp_path: Path, written: list[Liquidation], caplog: pytest.LogCaptureFixture
+) -> None:
     seal(tmp_path)
     for path in sealed_files(tmp_path):
         (tmp_path / path).write_bytes(b"broken")
@@ -195,7 +209,10 @@ def test_venues_of_any_name_get_folders_of_their_own(tmp_path: Path, liquidation
     store.close()
     assert seal(tmp_path) == 6
     assert [event.venue for _, event in seen(tmp_path)] == names
-    assert all(path.startswith("events/date=2026-09-21/venue=") and ".." not in path.split("/") for path in sealed_files(tmp_path))
+    assert all(
+        path.startswith("events/date=2026-09-21/venue=") and ".." not in path.split("/")
+        for path in sealed_files(tmp_path)
+    )
 
 
 def test_files_of_another_log_are_left_alone(tmp_path: Path, written: list[Liquidation]) -> None:

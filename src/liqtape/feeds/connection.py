@@ -136,12 +136,6 @@ class Connection:
         last = self._last_data if self.session.last_data is None else self.session.last_data
         return None if last is None else self._now() - last
 
-    @property
-    def last_data_ms(self) -> int | None:
-        """When the last market data of this attempt came, in wall ms."""
-        last = self.session.last_data
-        return None if last is None else self._wall_ms() - round((self._now() - last) * 1000)
-
     async def run(self) -> None:
         """Connect and reconnect until `stop`; a cancelled run closes its connection as well."""
         if self._running:

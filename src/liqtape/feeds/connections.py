@@ -58,7 +58,8 @@ class Connections:
         self._redundancy = redundancy
         self._ssl_context = ssl_context
         self._patience = Patience() if patience is None else patience
-        self._turnstile = Turnstile(venue.limits.connections)
+        attempts = self._patience.attempts
+        self._turnstile = Turnstile(venue.limits.connections if attempts is None else attempts)
         self._alternatives: Callable[[Endpoint], list[Endpoint]] | None = None
         self._turn = 0  # which of several addresses is the first
         self._incoming: list[Connection] = []
@@ -190,14 +191,15 @@ class Connections:
         self, incoming: Sequence[Connection], outgoing: Sequence[Connection], patience: float
     ) -> None:
         await self._until(outgoing, patience, lambda: all(map(self._is_live, incoming)))
-        live_ms = time.time_ns() // 1_000_000
         silence = max((connection.endpoint.silence_limit for connection in outgoing), default=0.0)
-        overlapped = asyncio.get_running_loop().time() + _OVERLAP_SECONDS
+        now = asyncio.get_running_loop().time
+        live_at = now()
 
         def is_proven() -> bool:
-            old = [connection for connection in outgoing if not self._tasks[connection].done()]
-            has_data = all((connection.last_data_ms or 0) > live_ms for connection in old)
-            return has_data and asyncio.get_running_loop().time() >= overlapped
+            """Whether both lived side by side for a while, the old ones as well up to their last data."""
+            old = [connection.last_data_age for connection in outgoing if not self._tasks[connection].done()]
+            both = now() - live_at
+            return both >= _OVERLAP_SECONDS and all(age is not None and age < both for age in old)
 
         if all(map(self._is_live, incoming)):
             await self._until(outgoing, silence + _OVERLAP_SECONDS, is_proven)
