@@ -384,9 +384,10 @@ def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | 
         raise DecodeError(f"{name} past fills: {error}") from error
     events = _liquidations(rows, account, receive_ms, replayed=True)
     count = request.before + len(rows)
+    whole = count < _REACHABLE_FILLS and not any(isinstance(event, Invalid) for event in events)
     if len(rows) < _PAGE_FILLS:
-        return BackfillPage(events, whole=count < _REACHABLE_FILLS)
+        return BackfillPage(events, whole=whole)
     newest_ms = max((row.time for row in rows if not isinstance(row, Invalid)), default=0)
     if newest_ms <= int(from_ms):  # a whole page of one millisecond: what follows cannot be asked for
         return BackfillPage(events, whole=False)
-    return BackfillPage(events, _page(account, newest_ms, int(until_ms), count), whole=count < _REACHABLE_FILLS)
+    return BackfillPage(events, _page(account, newest_ms, int(until_ms), count), whole)

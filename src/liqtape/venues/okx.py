@@ -419,10 +419,11 @@ def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | 
     for symbol, row in zip(symbols, rows, strict=True):
         event = _liquidation(symbol, row, receive_ms)
         events.append(event if isinstance(event, Invalid) else msgspec.structs.replace(event, replayed=True))
+    whole = not any(isinstance(event, Invalid) for event in events)
     if len(rows) < _PAGE_ROWS:
-        return BackfillPage(events)
+        return BackfillPage(events, whole=whole)
     kind, family, newer_ms, older_ms = request.subject.split()
     oldest_ms = min((row.ts for row in rows if not isinstance(row, Invalid)), default=0)
     if oldest_ms + 1 >= int(older_ms):  # a whole page of one millisecond: what is behind it cannot be asked for
         return BackfillPage(events, whole=False)
-    return BackfillPage(events, _page(kind, family, int(newer_ms), oldest_ms + 1))
+    return BackfillPage(events, _page(kind, family, int(newer_ms), oldest_ms + 1), whole)
