@@ -97,6 +97,7 @@ class Tracker:
         self._observer = None if self.log is None else Observer(self.log)
         self.embedded: EmbeddedServer | None = None
         self.redis_url: str | None = None
+        self.pulses = 0  # grows once a second: the service lives
         self.crashes: Counter[str] = Counter()
         self.taps: list[Callable[[Liquidation], None]] = []
         self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
@@ -115,6 +116,7 @@ class Tracker:
         self._publishing: list[asyncio.Task[None]] = []
         self.price_feed = self._price_feed(enabled, ssl_context)
         self._started = self._ended = False
+        self.is_replaying = False
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -159,18 +161,16 @@ class Tracker:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await asyncio.gather(self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
-            await self.watch.stop()
-            await asyncio.gather(self._flush(), *(tap.stop() for tap in self.callbacks))
+            await asyncio.gather(
+                self._flush(), self.watch.stop(), self._close_log(), *(tap.stop() for tap in self.callbacks)
+            )
         finally:
             for task in (*self._tasks, *self._publishing):
                 task.cancel()
             for subscription in list(self._subscriptions):
                 subscription.end()
-            try:
-                await self._close_log()
-            finally:
-                if self.embedded is not None:
-                    await self.embedded.stop()
+            if self.embedded is not None:
+                await self.embedded.stop()
 
     async def _flush(self) -> None:
         for publisher in self.publishers:
@@ -353,6 +353,7 @@ class Tracker:
     def _spread(self, accepted: Sequence[Liquidation], wall_ms: int, *, is_news: bool = True) -> None:
         if self.log is not None:
             self.log.offer(accepted)
+        self.is_replaying = not is_news
         for tap in tuple(self.taps):  # a forgotten subscription may leave in between
             for liquidation in accepted:
                 tap(liquidation)
@@ -407,6 +408,7 @@ class Tracker:
 
     def pulse(self, wall_ms: int) -> None:
         """Release held events, lower levels, let quiet instruments decay and end with a row of zeros."""
+        self.pulses += 1
         self.intake.clock.estimate()
         if self._priced_ms:  # by the trades' own time: a second is closed when a trade lies behind it
             self.engine.volatility_factor = self.volatility.volatility_factor(self._priced_ms)
