@@ -64,7 +64,7 @@ class Tracker:
     """The service inside your own program: `async with Tracker(Settings()) as tracker: ...`.
 
     Everything between a received frame and the marks of the publishers is plain calls (`ingest`); what awaits are the
-    sockets at one end and the sinks at the other.
+    sockets at one end and the sinks at the other. `is_replaying` tells `taps` that what they get is no news.
     """
 
     def __init__(
@@ -103,7 +103,12 @@ class Tracker:
         self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
         self.publishers: list[Publisher] = []
         self.callbacks: list[Tap[Any]] = []
-        self.outages = Outages(self.engine, self.intake.clock, () if self.log is None else (self._log_gap,))
+        self.outages = Outages(
+            self.engine,
+            self.intake.clock,
+            {venue: VENUES[venue].holds_ms for venue in enabled},
+            () if self.log is None else (self._log_gap,),
+        )
         self.feeds = [self._feed(venue, own, ssl_context, patience) for venue, own in enabled.items()]
         self.watch = Watch(self.feeds, self.intake.clock, data_dir)
         self._sinks = list(sinks)
@@ -115,8 +120,7 @@ class Tracker:
         self._tasks: list[asyncio.Task[None]] = []
         self._publishing: list[asyncio.Task[None]] = []
         self.price_feed = self._price_feed(enabled, ssl_context)
-        self._started = self._ended = False
-        self.is_replaying = False
+        self._started = self._ended = self.is_replaying = False
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -316,9 +320,9 @@ class Tracker:
         return gap
 
     def _feed_down(self, venue: str, wall_ms: int, reason: str) -> None:
-        self.outages.down(venue, wall_ms, reason)
+        at_ms = self.outages.down(venue, wall_ms, reason)
         if self._observer is not None:
-            self._observer.feed_down(venue, self.intake.clock.at_ms(wall_ms))
+            self._observer.feed_down(venue, at_ms)
 
     def _feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Gap:
         gap = self.outages.missed(venue, from_ms, until_ms, reason)

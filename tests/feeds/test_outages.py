@@ -4,18 +4,19 @@ from liqtape.events import Gap
 from liqtape.feeds.outages import Outages
 
 T = 1_790_000_000_000
+HOLD = 1_100
 
 
 def _outages() -> tuple[Outages, list[Gap], VelocityEngine]:
     engine = VelocityEngine()
     told: list[Gap] = []
-    return Outages(engine, EventClock(), [told.append]), told, engine
+    return Outages(engine, EventClock(), {"okx": HOLD}, [told.append]), told, engine
 
 
 def test_a_gap_is_told_when_it_begins_ends_and_is_filled() -> None:
     outages, told, engine = _outages()
     assert outages.up("okx", T) is None
-    outages.down("okx", T + 100_000, "reset")
+    outages.down("okx", T + 100_000 + HOLD, "reset")
     assert outages.gaps() == [Gap("okx", T + 100_000, None, "reset")]
     gap = outages.up("okx", T + 130_000)
     assert gap == Gap("okx", T + 100_000, T + 130_000, "reset")
@@ -31,7 +32,7 @@ def test_a_gap_is_told_when_it_begins_ends_and_is_filled() -> None:
 def test_what_turned_out_to_be_missed_is_a_gap_that_has_ended() -> None:
     outages, told, engine = _outages()
     outages.up("okx", T)
-    gap = outages.missed("okx", T + 60_000, T + 90_000, "silent")
+    gap = outages.missed("okx", T + 60_000 + HOLD, T + 90_000, "silent")
 
     assert told == [gap] == outages.gaps()
     assert engine.coverage("okx", T + 300_000) == 0.9
@@ -42,7 +43,7 @@ def test_gaps_are_in_the_time_of_the_venues() -> None:
     for i in range(8):
         clock.observe("okx", T + i, T + i + 3_600_000)
     clock.estimate()
-    outages = Outages(engine, clock)
+    outages = Outages(engine, clock, {})
     outages.up("okx", T + 3_600_000)
     outages.down("okx", T + 3_700_000, "reset")
 
@@ -65,3 +66,10 @@ def test_an_end_before_the_beginning_is_an_empty_gap() -> None:
     gap = outages.up("okx", T - 400)
     assert gap is not None
     assert gap.until_ms == T
+
+
+def test_a_gap_does_not_begin_before_the_feed_did() -> None:
+    outages, _, _ = _outages()
+    outages.up("okx", T)
+    outages.down("okx", T + 300, "reset")
+    assert outages.gaps()[0].from_ms == T

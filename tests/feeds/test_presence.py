@@ -16,8 +16,8 @@ class Told:
         self.lines: list[tuple[Any, ...]] = []
         self.presence = Presence(
             lambda at: self.lines.append(("up", at)),
-            lambda at, reason: self.lines.append(("down", at)),
-            lambda since, until, reason: self.lines.append(("missed", since, until)),
+            lambda at, _: self.lines.append(("down", at)),
+            lambda since, until, _: self.lines.append(("missed", since, until)),
         )
 
     def live(self, end: int) -> set[int]:

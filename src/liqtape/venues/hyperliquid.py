@@ -43,6 +43,7 @@ __all__ = [
     "decode_instruments",
     "endpoints",
     "heartbeat",
+    "holds_ms",
     "instrument_sources",
     "limits",
     "listing_needed",
@@ -66,6 +67,7 @@ backfill_pace = Pace(8, 60.0)  # of a weight of 1200 a minute a full page of fil
 backfill_depth = 30 * 86_400.0  # no date is stated, but the newest 10,000 fills
 topics_per_request = 1
 slot_seconds: int | None = None
+holds_ms = 1_000  # a block, and 0.4 s after it in the one sample seen
 listing_needed = False
 bundled_symbols: tuple[str, ...] = ()
 partial_by_design = True

@@ -47,6 +47,7 @@ __all__ = [
     "decode_together",
     "endpoints",
     "heartbeat",
+    "holds_ms",
     "instrument_sources",
     "limits",
     "listing_needed",
@@ -67,6 +68,7 @@ backfill_pace = Pace(20, 2.0)  # 40 in 2 s by its documentation; half is left to
 backfill_depth = 7 * 86_400.0  # widely said, no primary text
 topics_per_request = 1  # each topic is confirmed by itself, and none with the request's id
 slot_seconds: int | None = 1
+holds_ms = 1_100  # as far as is known it sends one a second; single events came minutes late
 listing_needed = False
 bundled_symbols: tuple[str, ...] = ()
 instrument_sources = (
