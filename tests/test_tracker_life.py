@@ -227,7 +227,7 @@ async def test_another_address_is_tried_where_the_first_stays_silent(
 
 async def test_a_ledger_that_does_not_add_up_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     troubles: list[Trouble] = []
-    async with running("okx", "calm") as run:
+    async with running("okx") as run:
         run.tracker.watch.taps.append(troubles.append)
         run.feed.connections[0].ledger.frames_received += 1
         await until(lambda: run.health.state == "unbalanced")
@@ -266,7 +266,7 @@ async def test_undecodable_frames_are_kept_for_fixtures(tmp_path: Path) -> None:
 
 async def test_a_suspicion_makes_new_connections_take_over(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    async with running("okx", "calm") as run:
+    async with running("okx") as run:
         (old,) = run.feed.connections
         run.tracker.watch._rates.suspects = {"okx": "no liquidation for 300 s"}
         run.tracker.watch._rates.look = lambda *_: None  # type: ignore[method-assign]
