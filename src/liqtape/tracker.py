@@ -36,14 +36,17 @@ from liqtape.feeds.pacing import Patience
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
 from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.feeds.watch import Watch
+from liqtape.history.eventlog import EventLog
 from liqtape.history.observe import Observer
+from liqtape.history.outlet import Outlet
 from liqtape.history.recall import WINDOW_MS
 from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
-from liqtape.settings import Settings, VenueSettings
+from liqtape.settings import HistorySettings, Settings, VenueSettings
 from liqtape.sinks.base import Sink
 from liqtape.sinks.callback import Tap
+from liqtape.sinks.postgres import PostgresSink
 from liqtape.sinks.publisher import Publisher
 from liqtape.sinks.redis import RedisSink
 from liqtape.sinks.stream import Subscription
@@ -77,7 +80,6 @@ class Tracker:
         patience: Patience | None = None,
     ) -> None:
         self.settings = Settings() if settings is None else settings
-        alerts = self.settings.alerts
         enabled = {venue: own for venue, own in self.settings.venues.items() if own.enabled}
         if unknown := sorted(set(enabled) - set(VENUES)):
             raise ConfigurationError(f"venues: unknown venue '{unknown[0]}'; known: {', '.join(VENUES)}")
@@ -86,8 +88,7 @@ class Tracker:
         self._wanted = {venue: _spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
         throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
         partly = [name for name, venue in VENUES.items() if is_partial(venue)]
-        threshold = Threshold(alerts.velocity_10s, alerts.acceleration)
-        self.engine = VelocityEngine(throttled, threshold, partial_venues=partly)
+        self.engine = VelocityEngine(throttled, _threshold(self.settings.alerts), partial_venues=partly)
         self.instruments = Instruments(_spell)
         self.intake = Intake(self.engine, self.instruments, _spelled(wanted, enabled), self._wanted)
         self.levels = Levels(self.engine)
@@ -95,6 +96,8 @@ class Tracker:
         self._priced_ms = 0
         self.log = event_log(self.settings.history, data_dir)
         self._observer = None if self.log is None else Observer(self.log)
+        self.database = _database(self.settings.history, self.log)
+        self._storing: asyncio.Task[None] | None = None
         self.embedded: EmbeddedServer | None = None
         self.redis_url: str | None = None
         self.pulses = 0  # grows once a second: the service lives
@@ -152,6 +155,8 @@ class Tracker:
             tap.start()
         for feed in self.feeds:
             self.outages.begin(Gap(feed.venue.name, self.intake.clock.at_ms(_wall_ms()), None, STARTING))
+        if self.database is not None:
+            self._storing = self._spawn("postgres", self.database.run)
         self._tasks.append(self._spawn("tick", self._tick))
         self._tasks.extend(self._spawn(f"feed {feed.venue.name}", feed.run) for feed in self.feeds)
 
@@ -432,11 +437,16 @@ class Tracker:
         self._active = {instrument for instrument in self._active if not self.engine.is_empty(instrument, now)}
 
     def _log_health(self) -> list[VenueHealth]:
-        """The log as one more line of what is published about the venues."""
+        """The log, and the server that follows it, as lines of what is published about the venues."""
         if self.log is None:
             return []
         log = self.log.health()
-        return [VenueHealth("history", log.state, log.since_ms, None, 0, None, log.detail)]
+        lines = [VenueHealth("history", log.state, log.since_ms, None, 0, None, log.detail)]
+        if self.database is not None:
+            server = self.database.health()
+            said = "; ".join(filter(None, [server.detail, f"{server.events_behind} events behind"]))
+            lines.append(VenueHealth("postgres", server.state, server.since_ms, None, server.outages, None, said))
+        return lines
 
     async def _open_log(self) -> None:
         """Lock and open the history, and take back what the last run saw: windows go on, and nothing is news twice."""
@@ -462,6 +472,10 @@ class Tracker:
         if self.log is not None and self._observer is not None:
             self._observer.end(self.intake.clock.at_ms(_wall_ms()), self.health())
             await asyncio.to_thread(self.log.stop)
+        if self.database is not None and self._storing is not None:
+            await self.database.stop()
+            self._storing.cancel()
+            await asyncio.gather(self._storing, return_exceptions=True)
 
     async def _open_redis(self) -> None:
         redis = self.settings.redis
@@ -500,6 +514,10 @@ class Tracker:
                 return
 
 
+def _threshold(alerts: AlertSettings) -> Threshold:
+    return Threshold(alerts.velocity_10s, alerts.acceleration)
+
+
 def _check_accounts(venues: Mapping[str, VenueSettings]) -> None:
     for venue, own in venues.items():
         if own.accounts:
@@ -516,6 +534,13 @@ def _spelled(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:
 
 def _spell(venue: str, symbol: str) -> Contract:
     return VENUES[venue].spell(symbol) if venue in VENUES else Contract(venue, symbol, symbol, unit_value="1")
+
+
+def _database(settings: HistorySettings, log: EventLog | None) -> PostgresSink | None:
+    """The sink that follows the log where a server is named; it has a reader of its own."""
+    if log is None or settings.url is None or not settings.is_server:
+        return None
+    return PostgresSink(settings.url, Outlet(log.directory), retention_days=settings.retention_days)
 
 
 def _wall_ms() -> int:
