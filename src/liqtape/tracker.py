@@ -43,7 +43,7 @@ from liqtape.history.recall import WINDOW_MS
 from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
-from liqtape.settings import HistorySettings, Settings, VenueSettings
+from liqtape.settings import AlertSettings, HistorySettings, Settings, VenueSettings
 from liqtape.sinks.base import Sink
 from liqtape.sinks.callback import Tap
 from liqtape.sinks.postgres import PostgresSink
