@@ -57,7 +57,7 @@ class Run:
                 self.published |= {(row.symbol, row.event_ms, row.price) for frame in frames for row in frame.rows}
             send(frames, name, here)
 
-        simulator._market._send = heard  # type: ignore[method-assign]
+        simulator._market._send = heard  # type: ignore[method-assign,assignment]
 
     @property
     def health(self) -> Any:

@@ -64,10 +64,9 @@ class Connection:
     undecodable frames.
 
     `addresses` bring the same as the endpoint and take turns while none stays live; without them the endpoint is the
-    only one. `turnstile` lets
-    through the attempts of all connections to the venue. `on_leaving` is told that the connection will end soon, by the
-    venue's notice or its lifetime: where it answers that another one takes over, this one stays until it is stopped or
-    lost, and does not reconnect.
+    only one. `turnstile` lets through the attempts of all connections to the venue. `on_leaving` is told that the
+    connection will end soon, by the venue's notice or its lifetime: where it answers that another one takes over, this
+    one stays until it is stopped or lost, and does not reconnect.
     """
 
     def __init__(  # noqa: PLR0913 - the venue's part, the caller's part, and what tests replace

@@ -26,6 +26,7 @@ _PATIENCE_SECONDS = 60.0  # for changed topics to become live, before the old on
 _SHORTEST_LIFE_SECONDS = 60.0  # a connection that is to end sooner goes through the back-off
 _SAMPLES = 64
 _STOPPED = "not running"
+_LOST = "connection lost"
 _WORST_FIRST: tuple[State, ...] = ("stalled", "waiting", "connecting", "subscribing", "stopped", "live")
 _BEST_FIRST: tuple[State, ...] = ("live", "subscribing", "connecting", "waiting", "stalled", "stopped")
 
@@ -167,7 +168,7 @@ class Connections:
         if status.up_ms is not None:
             self._presence.up(connection, connection.endpoint, status.up_ms)
         elif status.down_ms is not None:
-            reason = _STOPPED if self._stopping else status.reason or status.state
+            reason = _STOPPED if self._stopping else status.reason or _LOST
             self._presence.down(connection, connection.endpoint, status.down_ms, reason)
 
     def _leave(self, connection: Connection) -> bool:
