@@ -5,15 +5,30 @@ say is what was recorded.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
 from msgspec import Struct
 
-from liqtape.errors import ConfigurationError
+from liqtape.errors import ConfigurationError, DecodeError
 from liqtape.events import Alert, Liquidation
 from liqtape.feeds.chunks import Group
-from liqtape.feeds.marks import Began, Connected, Down, Listed, Lost, Mark, Pulsed, Recalled, Told, Up
+from liqtape.feeds.marks import (
+    Answered,
+    Began,
+    Connected,
+    Down,
+    Filled,
+    Listed,
+    Lost,
+    Mark,
+    Missed,
+    Pulsed,
+    Recalled,
+    Told,
+    Up,
+)
 from liqtape.feeds.replay import Step, rows_due
 from liqtape.feeds.segments import Broken, read_recording, segment_files
 from liqtape.ledger import Ledger
@@ -26,6 +41,7 @@ __all__ = ["Playback", "Played"]
 
 _SECOND_NS = 1_000_000_000
 _AHEAD_MS = 2_000
+_NOT_RECORDED = "not recorded"
 
 
 class Played(Struct, frozen=True):
@@ -208,12 +224,21 @@ class Playback:
             if mark.is_last:
                 tracker.recall(self._recalled, mark.feeds, mark.wall_ms)
                 self._recalled = []
-        elif isinstance(mark, Listed):
-            for feed in tracker.feeds:
-                if feed.venue.name == mark.venue:
-                    feed.take_list(mark.contracts)
+        elif isinstance(mark, Listed | Answered):
+            self._obey_of_rest(tracker, mark)
         else:
             self._obey_of_gaps(tracker, mark)
+
+    def _obey_of_rest(self, tracker: Tracker, mark: Listed | Answered) -> None:
+        self._now_ns = max(self._now_ns, mark.wall_ms * 1_000_000 if isinstance(mark, Answered) else 0)
+        for feed in tracker.feeds:
+            if feed.venue.name != mark.venue:
+                continue
+            if isinstance(mark, Listed):
+                feed.take_list(mark.contracts)
+            elif feed.backfill is not None:
+                with suppress(DecodeError):  # counted in the ledger, as it was then
+                    feed.backfill.answered(mark.request, mark.payload, mark.wall_ms)
 
     def _obey_of_gaps(self, tracker: Tracker, mark: Mark) -> None:
         if isinstance(mark, Up):
@@ -222,7 +247,11 @@ class Playback:
             tracker.feed_up(mark.venue, mark.wall_ms)
         elif isinstance(mark, Down):
             self._live.discard(mark.venue)
-            tracker.feed_down(mark.venue, mark.wall_ms)
+            tracker.feed_down(mark.venue, mark.wall_ms, mark.reason)
+        elif isinstance(mark, Missed):
+            tracker.feed_missed(mark.venue, mark.from_ms, mark.until_ms, mark.reason)
+        elif isinstance(mark, Filled):
+            tracker.gap_filled(mark.gap)
         elif isinstance(mark, Lost):
             self._lost_frames += mark.frames
             self._break(tracker, self._live.intersection(mark.venues), mark.from_ns // 1_000_000)
@@ -240,7 +269,7 @@ class Playback:
     def _break(self, tracker: Tracker, venues: set[str], at_ms: int | None = None) -> None:
         at_ms = self._now_ns // 1_000_000 if at_ms is None else at_ms
         for venue in sorted(venues - self._after_break):
-            tracker.feed_down(venue, at_ms)
+            tracker.feed_down(venue, at_ms, _NOT_RECORDED)
         self._after_break |= venues
 
     def _heal(self, tracker: Tracker, at_ns: int) -> None:

@@ -8,19 +8,22 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from liqtape.events import Liquidation
+from liqtape.events import Gap, Liquidation
 from liqtape.instruments import Contract
 from liqtape.settings import AlertSettings
-from liqtape.venues.base import Endpoint
+from liqtape.venues.base import BackfillRequest, Endpoint
 
 __all__ = [
+    "Answered",
     "Began",
     "Connected",
     "Down",
     "Ended",
+    "Filled",
     "Listed",
     "Lost",
     "Mark",
+    "Missed",
     "Pulsed",
     "Recalled",
     "Rotated",
@@ -76,6 +79,31 @@ class Down(Mark, frozen=True, tag="down"):
 
     venue: str
     wall_ms: int
+    reason: str = ""
+
+
+class Missed(Mark, frozen=True, tag="missed"):
+    """It turned out that the venue had not been live between two moments of our clock."""
+
+    venue: str
+    from_ms: int
+    until_ms: int
+    reason: str
+
+
+class Answered(Mark, frozen=True, tag="answered"):
+    """What a venue answered when it was asked for past liquidations (base64)."""
+
+    venue: str
+    request: BackfillRequest
+    payload: bytes
+    wall_ms: int
+
+
+class Filled(Mark, frozen=True, tag="filled"):
+    """All of a gap was got afterwards."""
+
+    gap: Gap
 
 
 class Listed(Mark, frozen=True, tag="listed"):
@@ -123,7 +151,22 @@ class Ended(Mark, frozen=True, tag="ended"):
 
 _EVENTS_IN_PART = 10_000
 
-_Any = Began | Connected | Told | Up | Down | Listed | Pulsed | Lost | Recalled | Rotated | Ended
+_Any = (
+    Began
+    | Connected
+    | Told
+    | Up
+    | Down
+    | Missed
+    | Answered
+    | Filled
+    | Listed
+    | Pulsed
+    | Lost
+    | Recalled
+    | Rotated
+    | Ended
+)
 _decode = msgspec.json.Decoder[Any](_Any).decode
 
 
