@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from liqtape.demo import _settings
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
-from liqtape.feeds.marks import Listed
+from liqtape.feeds.marks import Answered, Down, Listed, Up
 from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.replay import Step
 from liqtape.feeds.segments import segment_files
@@ -21,7 +21,8 @@ from liqtape.playback import Playback
 from liqtape.settings import HistorySettings, RedisSettings, Settings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
-from liqtape.venues.base import Endpoint
+from liqtape.venues import VENUES
+from liqtape.venues.base import Backfills, Endpoint
 
 _WINDOWS = (10, 30, 60, 300)
 
@@ -202,6 +203,43 @@ def test_contract_sizes_are_those_of_the_recorded_list(tmp_path: Path) -> None:
     assert [(event.quantity, event.notional_usd) for event in events] == [(125.0, 250.0)]
 
 
+def test_what_a_venue_told_of_the_past_fills_the_gap_again(tmp_path: Path) -> None:
+    begin_ms = 1_790_000_000_000
+    row = b'{"bkLoss":"0","bkPx":"50000","ccy":"","posSide":"long","side":"sell","sz":"10","ts":"%d"}' % (
+        begin_ms + 2_000
+    )
+    detail = b'"instFamily":"BTC-USDT","instId":"BTC-USDT-SWAP","instType":"SWAP","uly":"BTC-USDT"'
+    venue = VENUES["okx"]
+    assert isinstance(venue, Backfills)
+    request = next(iter(venue.backfill_requests(begin_ms, begin_ms + 5_000, ["BTC-USDT-SWAP"])))
+    payload = b'{"code":"0","data":[{"details":[' + row + b"]," + detail + b'}],"msg":""}'
+    frame = (
+        b'{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[{"details":['
+        + row.replace(b"%d" % (begin_ms + 2_000), b"%d" % (begin_ms + 6_000))
+        + b"],"
+        + detail
+        + b"}]}"
+    )
+    recorder = Recorder(tmp_path)
+    recorder.open(Tracker(Settings())._began())
+    track = recorder.track("okx", Endpoint("wss://example", ("liquidation-orders",), 30.0))
+    for mark in (
+        Up("okx", begin_ms - 400_000),
+        Down("okx", begin_ms, "connection lost"),
+        Up("okx", begin_ms + 5_000),
+        Answered("okx", request, payload, begin_ms + 6_500),
+    ):
+        recorder.mark(mark)
+    track.received((frame,), (begin_ms + 6_600) * 1_000_000)
+    recorder.close()
+    partly = Playback(tmp_path)
+    rows = [row for step in partly.steps() for row in step.rows if row.symbol == "BTCUSDT"]
+    assert (rows[0].event_count_300s, rows[0].partial) == (2, True)
+    assert rows[0].timestamp == begin_ms // 1000 + 7
+    assert partly.played().ledger["frames_received"] == 2
+    assert partly.played().ledger["events_accepted"] == 2
+
+
 def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
     (tmp_path / "000001.liqrec").write_bytes(b"no segment")
     with pytest.raises(ConfigurationError, match="nothing can be read"):
@@ -210,3 +248,29 @@ def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
 
 def test_recorded_settings_hold_no_address() -> None:
     assert b"url" not in msgspec.json.encode(Tracker(Settings())._began())
+
+
+def test_a_mark_waits_for_its_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happened after a second of the grid is not in its row, also where no frame lies between."""
+    begin_s = 1_790_000_000
+    now = [0.0]
+    monkeypatch.setattr("liqtape.feeds.recorder.time.time_ns", lambda: int(now[0] * 1e9))
+    recorder = Recorder(tmp_path)
+    now[0] = begin_s - 400.0
+    recorder.open(Tracker(Settings())._began())
+    track = recorder.track("bybit", Endpoint("wss://example", ("a",), 30.0))
+    recorder.mark(Up("bybit", (begin_s - 400) * 1000))
+    frame = (
+        b'{"topic":"allLiquidation.BTCUSDT","type":"snapshot","ts":%d,"data":'
+        b'[{"T":%d,"s":"BTCUSDT","S":"Buy","v":"1","p":"9"}]}'
+    )
+    track.received((frame % (begin_s * 1000, begin_s * 1000),), begin_s * 1_000_000_000)
+    now[0] = begin_s + 2.5
+    recorder.mark(Down("bybit", begin_s * 1000 + 2_500, "connection lost"))
+    now[0] = begin_s + 4.0
+    recorder.mark(Up("bybit", begin_s * 1000 + 4_000))
+    recorder.close()
+    rows = [row for step in Playback(tmp_path).steps() for row in step.rows]
+    # A gap begins 600 ms before the last sign of life: so long the venue may hold a liquidation back.
+    assert [row.coverage_10s for row in rows[:6]] == [1.0, 1.0, 1.0, 0.89, 0.79, 0.79]
+    assert len(rows) == 301

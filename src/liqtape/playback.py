@@ -4,6 +4,7 @@ Not a second tracker but the same one, never started: nothing is connected, no s
 say is what was recorded.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
@@ -30,7 +31,7 @@ from liqtape.feeds.marks import (
     Up,
 )
 from liqtape.feeds.replay import Step, rows_due
-from liqtape.feeds.segments import Broken, read_recording, segment_files
+from liqtape.feeds.segments import Broken, Marked, read_recording, segment_files
 from liqtape.ledger import Ledger
 from liqtape.settings import HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.tracker import Tracker
@@ -80,7 +81,9 @@ class Playback:
         self.size = sum(file.stat().st_size for file in segment_files(path))
         self._read = 0
         self._path = path
-        self._parts: Iterator[Group | Mark | Broken] = iter(())
+        self._parts: Iterator[Group | Marked | Broken] = iter(())
+        self._marks: deque[Marked | Broken] = deque()  # before `_group`
+        self._group: Group | None = None
         self._tracker: Tracker | None = None
         self._lines: dict[int, _Line] = {}
         self._live: set[str] = set()
@@ -99,18 +102,15 @@ class Playback:
         """
         self._parts = read_recording(self._path, self.broken, self._note_read)
         self._tracker = tracker = self._begin()
-        group = self._next_group(tracker)
-        if group is None:
+        self._fetch()
+        if self._group is None:
             return
-        second = group.receive_ns // _SECOND_NS
+        second = self._group.receive_ns // _SECOND_NS
         shown: set[str] = set()
-        while group is not None or shown:
-            if not shown and not self._events:
-                second = self._next_second(second, every, group)
-            limit_ns = second * _SECOND_NS
-            while group is not None and group.receive_ns <= limit_ns:
-                self._take(tracker, group)
-                group = self._next_group(tracker)
+        while self._group is not None or self._marks or shown:
+            if not shown:
+                second = self._next_second(second, every)
+            self._advance(tracker, second * _SECOND_NS)
             events = self._events[:]
             alerts = sorted(self._alerts, key=lambda alert: (alert.at_ms, alert.instrument))  # a set told them
             self._events.clear()
@@ -138,19 +138,17 @@ class Playback:
         counts = self._frames, self._events_count, self._runs, self._lost_frames, len(self.broken)
         return Played(*counts, ledger.as_dict())
 
-    def _next_second(self, second: int, every: int, group: Group | None) -> int:
-        """Nothing will change before the next frame is in; the grid is not walked through a silence."""
-        if group is None:
-            return second
-        due = -(-group.receive_ns // _SECOND_NS)
+    def _next_second(self, second: int, every: int) -> int:
+        """Nothing will change before the next frame or mark; the grid is not walked through a silence."""
+        due = -(-self._next_ns() // _SECOND_NS)
         return second + -(-max(0, due - second) // every) * every
 
     def _begin(self) -> Tracker:
         """A tracker as the first run had it."""
         began: Began | None = None
         for part in self._parts:
-            if isinstance(part, Began):
-                began = part
+            if isinstance(part, Marked) and isinstance(part.mark, Began):
+                began = part.mark
                 self._parts = chain([part], self._parts)
                 break
         if began is None:
@@ -174,16 +172,37 @@ class Playback:
         tracker.alert_taps.append(self._alerts.append)
         return tracker
 
-    def _next_group(self, tracker: Tracker) -> Group | None:
-        """The next frames, after the marks before them are obeyed."""
+    def _fetch(self) -> None:
+        """The next frames, and the marks before them."""
+        self._group = None
         for part in self._parts:
             if isinstance(part, Group):
-                return part
-            if isinstance(part, Broken):
-                self._break(tracker, self._live)
-            else:
-                self._obey(tracker, part)
-        return None
+                self._group = part
+                return
+            self._marks.append(part)
+
+    def _next_ns(self) -> int:
+        """When the next mark or frame is due. A mark may be younger than frames behind it, which waited for the end of
+        their turn: it must not hold them back.
+        """
+        due = [] if self._group is None else [self._group.receive_ns]
+        if self._marks:
+            first = self._marks[0]
+            due.append(first.at_ns if isinstance(first, Marked) else 0)
+        return min(due, default=0)
+
+    def _advance(self, tracker: Tracker, limit_ns: int) -> None:
+        """Everything up to that moment, in the order of the recording."""
+        while (self._marks or self._group is not None) and self._next_ns() <= limit_ns:
+            if self._marks:
+                part = self._marks.popleft()
+                if isinstance(part, Broken):
+                    self._break(tracker, self._live)
+                else:
+                    self._obey(tracker, part.mark)
+            elif self._group is not None:
+                self._take(tracker, self._group)
+                self._fetch()
 
     def _take(self, tracker: Tracker, group: Group) -> None:
         self._now_ns = max(self._now_ns, group.receive_ns)

@@ -11,7 +11,7 @@ from liqtape.errors import ConfigurationError
 from liqtape.feeds.chunks import Group
 from liqtape.feeds.marks import Began, Connected, Down, Ended, Listed, Lost, Mark, Rotated, Told, Up
 from liqtape.feeds.recorder import Recorder
-from liqtape.feeds.segments import Broken, Segments, is_recording, read_recording, segment_files
+from liqtape.feeds.segments import Broken, Marked, Segments, is_recording, read_recording, segment_files
 from liqtape.instruments import Contract
 from liqtape.settings import AlertSettings
 from liqtape.venues.base import Endpoint
@@ -21,7 +21,7 @@ _ENDPOINT = Endpoint("wss://example", ("a", "b"), 30.0, "b")
 
 
 def _parts(path: Path) -> list[Group | Mark | Broken]:
-    return list(read_recording(path, []))
+    return [part.mark if isinstance(part, Marked) else part for part in read_recording(path, [])]
 
 
 def _frames(path: Path) -> list[bytes]:

@@ -94,14 +94,15 @@ class ChunkWriter:
 
     def chunk(self, groups: Sequence[Group]) -> bytes:
         """The groups, which are not none, as the next bytes; what comes before is needed to read them."""
-        raw = _packed(groups)
+        payloads = list(chain.from_iterable([group.payloads for group in groups]))
+        raw = _packed(groups, payloads)
         flags = 0
         if self._stream is None or self._in_stream >= _FRESH_AFTER:
             self._stream = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False).compressobj()
             self._in_stream, flags = 0, _FRESH
         self._in_stream += len(raw)
         payload = self._stream.compress(raw) + self._stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
-        frames = sum(len(group.payloads) for group in groups)
+        frames = len(payloads)
         first_ns, last_ns = groups[0].receive_ns, groups[-1].receive_ns
         self._entries.append(_ENTRY.pack(self.offset, first_ns, last_ns, frames))
         head = _Head(flags, len(payload), len(raw), len(groups), frames, first_ns, last_ns, zlib.crc32(payload))
@@ -226,9 +227,8 @@ class _Stream:
         return _unpacked(head, raw)
 
 
-def _packed(groups: Sequence[Group]) -> bytes:
+def _packed(groups: Sequence[Group], payloads: Sequence[bytes]) -> bytes:
     stamps = [group.receive_ns for group in groups]
-    payloads = list(chain.from_iterable([group.payloads for group in groups]))
     return b"".join(
         (
             _planes(array("I", [group.connection for group in groups])),

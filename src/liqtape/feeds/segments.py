@@ -27,7 +27,7 @@ from liqtape.feeds.marks import (
     encode_mark,
 )
 
-__all__ = ["SUFFIX", "Broken", "Segments", "is_recording", "read_recording", "segment_files"]
+__all__ = ["SUFFIX", "Broken", "Marked", "Segments", "is_recording", "read_recording", "segment_files"]
 
 SUFFIX = ".liqrec"
 _LOCK = "recording.lock"
@@ -44,6 +44,13 @@ class Broken(Struct, frozen=True):
         size = damage.end - damage.offset
         lost = f", {size} bytes are unreadable" if size else ""
         return f"{self.file}: {damage.kind} at byte {damage.offset}: {damage.reason}{lost}"
+
+
+class Marked(Struct, frozen=True):
+    """A mark, and when it was made."""
+
+    at_ns: int
+    mark: Mark
 
 
 class Segments:
@@ -182,7 +189,7 @@ def is_recording(path: Path) -> bool:
 
 def read_recording(
     path: Path, broken: list[Broken], done: Callable[[int], object] = lambda _: None
-) -> Iterator[Group | Mark | Broken]:
+) -> Iterator[Group | Marked | Broken]:
     """Groups of frames and marks in their order; what cannot be read is in its place, and added to `broken`.
 
     What a segment repeats is left out, unless the first that is read begins with it; `done` is told the size of each
@@ -210,7 +217,7 @@ class _Standing:
     def __init__(self) -> None:
         self._run, self._number = "", 0
 
-    def told_by(self, chunk: Chunk) -> Iterator[Group | Mark | Damage]:
+    def told_by(self, chunk: Chunk) -> Iterator[Group | Marked | Damage]:
         """What a chunk holds that is news."""
         for group in chunk.groups:
             if group.connection != MARK:
@@ -222,9 +229,9 @@ class _Standing:
                 yield Damage(chunk.offset, chunk.offset, "corrupt", f"mark: {error}")
                 continue
             if isinstance(mark, Rotated):
-                yield from self._repeated(mark)
+                yield from (Marked(group.receive_ns, repeated) for repeated in self._repeated(mark))
             elif not isinstance(mark, Ended):
-                yield mark
+                yield Marked(group.receive_ns, mark)
 
     def _repeated(self, mark: Rotated) -> Sequence[Mark]:
         """What a segment says again, after others that were not read."""
