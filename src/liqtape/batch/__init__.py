@@ -2,10 +2,11 @@
 
 from __future__ import annotations  # the types of an optional library
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from liqtape.errors import MissingExtra
-from liqtape.events import Side
+from liqtape.events import WINDOWS, Side
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -26,12 +27,13 @@ def windows(
     *,
     at_ms: ArrayLike | None = None,
     at_instrument: ArrayLike | None = None,
+    seconds: Sequence[int] = WINDOWS,
 ) -> WindowColumns:
     """The windows after each event, or at the evaluation times `at_ms` of `at_instrument`: a row each, in its order.
 
     Integer `usd` are micro-USD, floats USD, NaN or None unknown (counted, adds no USD). `side` and `instrument` hold
     names or codes; without `instrument` all events are of one. Events need not be in order: they count as if they had
-    come by their time, those of one millisecond as they stand. Raises ValueError for columns that are not what they
+    come by their time, those of one millisecond as they stand. `seconds` are the lengths of the windows. Raises ValueError for columns that are not what they
     should be or do not fit together, MissingExtra without NumPy.
 
     >>> rows = windows([1_000_000, 1_005_000, 1_010_000], [800.0, 0.5, 1.25], ["long", "short", "long"])
@@ -42,8 +44,8 @@ def windows(
         import numpy  # noqa: F401  (what follows cannot do without)
     except ImportError:
         raise MissingExtra("windows of a column", "analysis") from None
-    from liqtape.batch.columns import WindowColumns
+    from liqtape.batch.columns import WindowColumns, longest
     from liqtape.batch.inputs import Events, Moments
 
-    events = Events(event_ms, usd, side, instrument, at_instrument)
-    return WindowColumns(events, None if at_ms is None else Moments(events, at_ms))
+    events = Events(event_ms, usd, side, instrument, at_instrument, 1000 * longest(seconds))
+    return WindowColumns(events, None if at_ms is None else Moments(events, at_ms), seconds)

@@ -26,7 +26,7 @@ class Source(Protocol):
         venue: str | None = None,
         columns: "Sequence[str] | None" = None,
     ) -> "pa.Table":
-        """Events by `event_ms`, those of one millisecond as they were accepted; only `columns`, where given.
+        """Events by `event_ms`, those of one millisecond as they were accepted; or only `columns`, in any order.
 
         `instrument` is ours (BTCUSDT), never a venue's spelling.
         """
