@@ -12,7 +12,7 @@ from liqtape.batch.ranks import Ints, ranks
 from liqtape.events import Side
 from liqtape.money import MICRO
 
-__all__ = ["WindowColumns", "longest"]
+__all__ = ["WindowColumns", "longest", "quotient"]
 
 Floats = NDArray[np.float64]
 
@@ -64,11 +64,11 @@ class WindowColumns:
 
     def usd(self, seconds: int, side: Side | None = None) -> Floats:
         """USD in the window."""
-        return self._rows(_quotient(self._micro_of(seconds, side), MICRO))
+        return self._rows(quotient(self._micro_of(seconds, side), MICRO))
 
     def velocity(self, seconds: int) -> Floats:
         """Liquidations/s."""
-        return self._rows(_quotient(self._count(seconds), seconds))
+        return self._rows(quotient(self._count(seconds), seconds))
 
     def velocity_se(self, seconds: int) -> Floats:
         """Standard error of `velocity`: sqrt(count) / W."""
@@ -76,7 +76,7 @@ class WindowColumns:
 
     def usd_velocity(self, seconds: int) -> Floats:
         """USD/s."""
-        return self._rows(_quotient(self._micro_of(seconds), MICRO * seconds))
+        return self._rows(quotient(self._micro_of(seconds), MICRO * seconds))
 
     def usd_velocity_se(self, seconds: int) -> Floats:
         """Standard error of `usd_velocity`: sqrt(sum of squared USD) / W."""
@@ -96,7 +96,7 @@ class WindowColumns:
         count = self._count(_HORIZON_S)
         # Sums and products may wrap around; what remains, at most 20,000 ms for each event, comes out right.
         ages = self._difference(self._sum("keys", None), self._tails[_HORIZON_S]) - count * self._moments
-        return self._rows(_quotient(12 * (ages + count * (_HORIZON_S * 500)), 1000 * _HORIZON_S**3))
+        return self._rows(quotient(12 * (ages + count * (_HORIZON_S * 500)), 1000 * _HORIZON_S**3))
 
     def acceleration_se(self) -> Floats:
         """Standard error of `acceleration`: sqrt(12 count / H^4)."""
@@ -153,7 +153,7 @@ class WindowColumns:
         return values if self._places is None else values[self._places]
 
 
-def _quotient(values: Column, divisor: int | Column) -> Floats:
+def quotient(values: Column, divisor: int | Column) -> Floats:
     """The floats nearest to the quotients, as Python divides integers."""
     if values.dtype != object and not _is_beyond_floats(values):
         return np.asarray(values / divisor)
@@ -171,5 +171,5 @@ def _imbalance(long: Column, short: Column) -> Floats:
     part, whole = (long - short)[some], whole[some]
     if whole.dtype != object and _is_beyond_floats(whole):
         part, whole = part.astype(object), whole.astype(object)
-    shares[some] = _quotient(part, whole)
+    shares[some] = quotient(part, whole)
     return shares
