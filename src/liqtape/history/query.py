@@ -55,6 +55,12 @@ class History:
         table = self._source.events(from_ms, until_ms, instrument, venue)
         return table.cast(schema.remove(schema.get_field_index("seq")))
 
+    def instruments(self, from_ms: int, until_ms: int, venue: str | None = None) -> list[str]:
+        """Those with an event in the interval, by name."""
+        check_span(from_ms, until_ms)
+        column = self._source.events(from_ms, until_ms, None, venue, ["instrument"])["instrument"]
+        return sorted(column.unique().to_pylist())
+
     def gaps(self, from_ms: int, until_ms: int) -> "pa.Table":
         """Where liquidations of a venue may be missing, as far as it reaches into the interval."""
         return self._source.gaps(from_ms, until_ms)
