@@ -210,25 +210,42 @@ async def _version(client: Any) -> str:
 
 
 async def _disk(settings: Settings) -> "Check":
-    """Where files are written today: the temporary directory of the embedded server."""
+    """The temporary directory, where the embedded server works."""
     from liqtape.feeds.check import Check
 
     if settings.redis.url != "embedded":
         return Check.left_out("disk", "configuration", "nothing is written")
+    return _writable("disk", Path(tempfile.gettempdir()))
+
+
+async def _history(settings: Settings) -> "Check":
+    """The directory of the history, made by the first run; whoever writes there now may go on."""
+    from liqtape.feeds.check import Check
+    from liqtape.history.places import data_directory, history_directory
+
+    if settings.history.url == "off":
+        return Check.left_out("history", "configuration", "off")
+    data_dir = data_directory()
+    folder = history_directory(settings.history, data_dir) or data_dir / "history"
+    return _writable("history", next((path for path in (folder, *folder.parents) if path.exists()), folder))
+
+
+def _writable(subject: str, folder: Path) -> "Check":
+    from liqtape.feeds.check import Check
+
     began = time.monotonic()
     try:
-        folder = tempfile.gettempdir()
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"liqtape")
             file.flush()
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        return Check.failed("disk", "write", str(error), time.monotonic() - began)
+        return Check.failed(subject, "write", str(error), time.monotonic() - began)
     detail = f"{folder} is writable, {free / 1e9:.1f} GB free"
     if free < _LEAST_FREE:
-        return Check.failed("disk", "space", f"{detail}; at least {_LEAST_FREE / 1e9:.1f} GB are needed")
-    return Check.passed("disk", "space", detail, time.monotonic() - began)
+        return Check.failed(subject, "space", f"{detail}; at least {_LEAST_FREE / 1e9:.1f} GB are needed")
+    return Check.passed(subject, "space", detail, time.monotonic() - began)
 
 
-_CHECKS: tuple[Callable[[Settings], Coroutine[Any, Any, "Check"]], ...] = (_redis, _disk)
+_CHECKS: tuple[Callable[[Settings], Coroutine[Any, Any, "Check"]], ...] = (_redis, _disk, _history)
 """Adding a check is a function like these, and its name here."""

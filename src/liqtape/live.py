@@ -1,7 +1,6 @@
 """The commands that run the service in the foreground: `run` and `demo`."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 from msgspec.structs import replace
 
 from liqtape.errors import ConfigurationError
+from liqtape.history.places import data_directory
 from liqtape.settings import Settings, load_settings, settings_file
 from liqtape.venues import VENUES, watched
 
@@ -63,14 +63,6 @@ def _options(
     if history is not None:
         options["history"] = {"url": history}
     return options
-
-
-def data_directory() -> Path:
-    """Where this user's data is kept."""
-    if base := os.environ.get("XDG_DATA_HOME"):
-        return Path(base) / "liqtape"
-    home = Path.home()
-    return home / "Library/Application Support/liqtape" if sys.platform == "darwin" else home / ".local/share/liqtape"
 
 
 async def _run(settings: Settings, out: TextIO) -> int:

@@ -138,14 +138,14 @@ class Venue(Protocol):
 
 @runtime_checkable
 class DecodesTogether(Protocol):
-    """What a venue offers whose frames can be decoded many at a time: a third of the cost of one by one."""
+    """What a venue offers whose frames of one liquidation can be decoded many at a time, at half the cost."""
 
     @property
     def alike(self) -> bytes | tuple[bytes, ...]:
         """How the frames begin that can be."""
 
     def decode_together(self, payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-        """Events of such frames, equal to `decode` of each. Raises DecodeError where one by one must tell which."""
+        """The event of each such frame, as by `decode`. Raises DecodeError where they must go one by one."""
 
 
 @runtime_checkable

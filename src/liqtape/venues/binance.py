@@ -159,7 +159,7 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 
 def decode_together(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-    """Events of many liquidation frames."""
+    """The event of each of many liquidation frames."""
     try:
         messages = _sounds(joined(payloads))
     except MALFORMED as error:

@@ -166,16 +166,14 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 
 def decode_together(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-    """Events of many liquidation frames; equal rows are numbered within their frame."""
+    """The event of each of many liquidation frames."""
     try:
         frames = _sounds(joined(payloads))
     except MALFORMED as error:
         raise DecodeError(f"{name}: {error}") from error
-    if len(frames) != len(payloads):
-        raise DecodeError(f"{name}: a frame that is not one message")
-    if all(len(frame.data) == 1 for frame in frames):
-        return _raws([frame.data[0] for frame in frames], receive_ms)
-    return [event for frame in frames for event in _events(frame.data, receive_ms)]
+    if len(frames) != len(payloads) or not all(len(frame.data) == 1 for frame in frames):
+        raise DecodeError(f"{name}: not one liquidation a frame")
+    return _raws([frame.data[0] for frame in frames], receive_ms)
 
 
 def _raws(rows: Sequence[_SoundRow], receive_ms: int | None) -> list[Event]:

@@ -66,6 +66,7 @@ _MOST_ACCOUNTS = 10  # distinct accounts from one network address, over all its 
 _ACCOUNT = re.compile(r"0x[0-9a-f]{40}")
 _OTHER_SIDE: dict[Side, Side] = {"long": "short", "short": "long"}
 _OWN_LEG: dict[str, Side] = {"A": "long", "B": "short"}  # the liquidated account sold: it was long
+_OTHER_LEG: dict[str, Side] = {"A": "short", "B": "long"}
 _LITERAL: dict[str, Side] = {"Long": "long", "Short": "short"}
 _DELEVERAGED = "Auto-Deleveraging"
 
@@ -153,7 +154,7 @@ class _Frame(Struct, gc=False):
 
 
 _frame = msgspec.json.Decoder(_Frame)
-_sound = msgspec.json.Decoder(_Sound, strict=False)
+_sound = msgspec.json.Decoder(_Sound, strict=False).decode  # the method, bound once
 _loose_fills = msgspec.json.Decoder(_LooseFills)
 _named = msgspec.json.Decoder(_Named)
 _fill = msgspec.json.Decoder(_Fill, strict=False)
@@ -193,24 +194,26 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     if not payload.startswith(b'{"channel":"userFills",'):  # as every live frame seen; other orders go the long way
         return _long_way(payload, receive_ms)
     try:
-        message = _sound.decode(payload).data
+        message = _sound(payload).data
     except MALFORMED:
         return _long_way(payload, receive_ms)
-    user, replayed = message.user, message.isSnapshot
+    user, replayed = message.user.lower(), message.isSnapshot
     events: list[Event] = []
     for fill in message.fills:
-        forced = fill.liquidation
-        if forced is None or fill.dir == _DELEVERAGED or _is_other_market(fill.coin):
+        forced, coin, words = fill.liquidation, fill.coin, fill.dir
+        if forced is None or words == _DELEVERAGED or (not coin.isalnum() and _is_other_market(coin)):
             continue
-        side = _side(fill, forced.liquidatedUser, user)
-        if side is None:
-            return _long_way(payload, receive_ms)
+        liquidated = forced.liquidatedUser
+        if liquidated is None or words.startswith("Liquidated "):
+            side = _side(fill, liquidated, user)
+            if side is None:
+                return _long_way(payload, receive_ms)
+        else:  # `_side` of nearly all fills, at its place
+            side = _OWN_LEG[fill.side] if liquidated.lower() == user else _OTHER_LEG[fill.side]
         # Both legs of a trade bear its `tid`: where both are watched, the second is a repeat.
         tid = str(fill.tid)
         events.append(
-            RawLiquidation(
-                name, fill.coin, side, fill.px, "fill", fill.sz, "base", fill.time, receive_ms, tid, 1, replayed
-            ),
+            RawLiquidation(name, coin, side, fill.px, "fill", fill.sz, "base", fill.time, receive_ms, tid, 1, replayed),
         )
     return events
 

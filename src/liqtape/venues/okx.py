@@ -81,6 +81,12 @@ _SIDE: dict[str, Side] = {
     "net:buy": "short",
 }
 
+# The same without making the text, which would cost every row 100 ns.
+_SOUND_SIDE: dict[str, dict[str, tuple[Side, str]]] = {
+    position: {order: (_SIDE[f"{position}:{order}"], f"{position}:{order}") for order in ("buy", "sell")}
+    for position in ("long", "short", "net")
+}
+
 # As every live frame seen; other orders of the keys go the long way.
 alike = tuple(
     b'{"arg":{"channel":"liquidation-orders","instType":"%s"},"data":' % kind for kind in (b"SWAP", b"FUTURES")
@@ -159,7 +165,7 @@ class _Frame(Struct, gc=False):
     msg: str = ""
 
 
-_sound = msgspec.json.Decoder(_Sound, strict=False)
+_sound = msgspec.json.Decoder(_Sound, strict=False).decode  # the method, bound once
 _sounds = msgspec.json.Decoder(list[_Sound], strict=False).decode
 _loose = msgspec.json.Decoder(_LooseMessage)
 _named = msgspec.json.Decoder(_Named)
@@ -188,21 +194,24 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     if not payload.startswith(alike):
         return _long_way(payload, receive_ms)
     try:
-        orders = _sound.decode(payload).data
+        orders = _sound(payload).data
     except MALFORMED:
         return _long_way(payload, receive_ms)
     return _events(orders, receive_ms)
 
 
 def decode_together(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-    """Events of many liquidation frames."""
+    """The event of each of many liquidation frames."""
     try:
         messages = _sounds(joined(payloads))
     except MALFORMED as error:
         raise DecodeError(f"{name}: {error}") from error
-    if len(messages) != len(payloads):
-        raise DecodeError(f"{name}: a frame that is not one message")
-    return _events([order for message in messages for order in message.data], receive_ms)
+    orders = [order for message in messages for order in message.data]
+    if len(messages) != len(payloads) or not all(len(message.data) == 1 for message in messages):
+        raise DecodeError(f"{name}: not one liquidation a frame")
+    if not all(len(order.details) == 1 for order in orders):
+        raise DecodeError(f"{name}: not one liquidation a frame")
+    return _events(orders, receive_ms)
 
 
 def _events(orders: Sequence[_SoundOrder], receive_ms: int | None) -> list[Event]:
@@ -210,11 +219,19 @@ def _events(orders: Sequence[_SoundOrder], receive_ms: int | None) -> list[Event
     for order in orders:
         symbol = order.instId
         for row in order.details:
-            words = f"{row.posSide}:{row.side}"
-            side, price, size = _SIDE[words], row.bkPx, row.sz
+            side, words = _SOUND_SIDE[row.posSide][row.side]
             events.append(
                 RawLiquidation(
-                    name, symbol, side, price, "bankruptcy", size, "contracts", row.ts, receive_ms, venue_side=words
+                    name,
+                    symbol,
+                    side,
+                    row.bkPx,
+                    "bankruptcy",
+                    row.sz,
+                    "contracts",
+                    row.ts,
+                    receive_ms,
+                    venue_side=words,
                 ),
             )
     return events

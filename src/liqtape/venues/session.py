@@ -44,6 +44,7 @@ class Session:
         # A canary alone is no feed, unless it is all that was asked for.
         self._essential = set(endpoint.topics) - {endpoint.canary} or set(endpoint.topics)
         self._together = venue if isinstance(venue, DecodesTogether) else None
+        self._alike = venue.alike if isinstance(venue, DecodesTogether) else b""
         self.confirmed = False
         self.notice: str | None = None
         self.refused: dict[str, str] = {}
@@ -92,23 +93,20 @@ class Session:
         return events
 
     def received_together(self, payloads: Sequence[bytes], receive_ms: int | None, now: float) -> list[list[Event]]:
-        """Events of frames that came together, as few lists as can be: what is replayed stays by itself, being no news.
-
-        The liquidations among the frames are decoded at once and come first; their own order is kept.
+        """The same of frames that came together, in as few lists as can be: what is replayed stays by itself, being no
+        news. The liquidations among the frames are decoded at once; the order stays that of the frames.
         """
+        known = self._decoded_together(payloads, receive_ms, now)
+        if known and len(known) == len(payloads):
+            return [known]
         batches: list[list[Event]] = []
-        together = self._together
-        if together is not None:
-            alike = [payload for payload in payloads if payload.startswith(together.alike)]
-            if len(alike) >= _WORTH_IT and (batch := self._decoded(together, alike, receive_ms)):
-                self.ledger.frames_received += len(alike)
-                self.ledger.frames_liquidation += len(alike)
-                self.last_received = self.last_data = now
-                batches.append(batch)
-                payloads = [payload for payload in payloads if not payload.startswith(together.alike)]
         last: list[Event] = []
+        decoded = iter(known)
         for payload in payloads:
-            events = self.received(payload, receive_ms, now)
+            if known and payload.startswith(self._alike):
+                events = [next(decoded)]
+            else:
+                events = self.received(payload, receive_ms, now)
             if not events:
                 continue
             first = events[0]
@@ -118,18 +116,28 @@ class Session:
             elif last:
                 last += events
             else:
-                last = events
+                last = list(events)
                 batches.append(last)
         return batches
 
-    def _decoded(
-        self, together: DecodesTogether, payloads: Sequence[bytes], receive_ms: int | None
-    ) -> list[Event] | None:
-        """None where they must be looked at one by one, to find the one that is not alike."""
+    def _decoded_together(self, payloads: Sequence[bytes], receive_ms: int | None, now: float) -> list[Event]:
+        """One event for each frame that begins as nearly all liquidations do; none where they must go one by one."""
+        together = self._together
+        if together is None:
+            return []
+        alike = [payload for payload in payloads if payload.startswith(self._alike)]
+        if len(alike) < _WORTH_IT:
+            return []
         try:
-            return together.decode_together(payloads, receive_ms)
+            events = together.decode_together(alike, receive_ms)
         except DecodeError:
-            return None
+            return []
+        if len(events) != len(alike):
+            return []
+        self.ledger.frames_received += len(alike)
+        self.ledger.frames_liquidation += len(alike)
+        self.last_received = self.last_data = now
+        return events
 
     def due(self, now: float) -> list[bytes]:
         """Frames whose time has come. Raises FeedStalled or SubscriptionRefused when the connection is worthless."""
