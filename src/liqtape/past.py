@@ -1,5 +1,6 @@
 """The command `history`: questions to what was recorded, as a table, a file or a picture."""
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from liqtape.errors import ConfigurationError
-from liqtape.live import data_directory
+from liqtape.history.places import data_directory
 from liqtape.settings import load_settings, settings_file
 from liqtape.venues import VENUES, watched
 
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["history"]
 
 _STEPS_S = (1, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 21_600, 86_400)
+_HOUR_MS = 3_600_000
 _ROWS = 60  # of a table whose step nobody named
 
 
 def history(  # one question, every option a part of it
-    begin: Annotated[str, typer.Option("--from", metavar="T", help="-2h, ISO time (UTC), Unix seconds or ms.")] = "-1h",
+    begin: Annotated[
+        str | None, typer.Option("--from", metavar="T", help="-2h, ISO time (UTC), Unix s or ms. Default: 1 h before --to.")
+    ] = None,
     end: Annotated[str, typer.Option("--to", metavar="T", help="As --from.")] = "now",
     symbol: Annotated[str | None, typer.Option(help="An instrument, in either spelling. Default: all.")] = None,
     venue: Annotated[str | None, typer.Option(help=f"One of {', '.join(VENUES)}. Default: all.")] = None,
@@ -53,7 +57,8 @@ def history(  # one question, every option a part of it
     if form == "parquet" and out is None:
         raise typer.BadParameter("parquet needs a file.", param_hint="'--out'")
     now_ms = time.time_ns() // 1_000_000
-    span = moment_ms(begin, now_ms), moment_ms(end, now_ms)
+    until_ms = moment_ms(end, now_ms)
+    span = (until_ms - _HOUR_MS if begin is None else moment_ms(begin, now_ms), until_ms)
     check_span(*span)
     with liqtape.history.open(_place(where)) as past:
         asked = {"instrument": None if symbol is None else _instrument(past, symbol, venue, span), "venue": venue}
@@ -76,6 +81,8 @@ def history(  # one question, every option a part of it
 
             table = series_view(past, span, asked, by, window, every or _step(*span))
     write(table, form, out)
+    if not table.num_rows:
+        print("liqtape history: no events there", file=sys.stderr)
     return 0
 
 

@@ -17,13 +17,14 @@ Form = Literal["table", "csv", "ndjson", "parquet"]
 
 _BATCH_ROWS = 10_000
 _NOTHING = "-"
+_ALL = "all"
 # What a table shows of each column, by the beginning of its name; the rest is in the other formats.
 _SHOWN: dict[str, tuple[str, str]] = {
     "at_ms": ("time (UTC)", "time"),
     "from_ms": ("from (UTC)", "time"),
     "until_ms": ("until (UTC)", "time"),
-    "instrument": ("instrument", "text"),
-    "venue": ("venue", "text"),
+    "instrument": ("instrument", "name"),
+    "venue": ("venue", "name"),
     "event_count": ("events", "count"),
     "velocity": ("per s", "real"),
     "velocity_se": ("+-", "real"),
@@ -100,8 +101,9 @@ def _write_table(table: pa.Table, file: BinaryIO) -> None:
     columns = []
     for name in table.column_names:
         title, kind = _SHOWN.get(_WINDOW.sub("", name), ("", ""))
-        if kind and table[name].null_count < table.num_rows:
-            cells = [_NOTHING if value is None else _TEXTS[kind](value) for value in table[name].to_pylist()]
+        if kind and (not table.num_rows or table[name].null_count < table.num_rows):
+            nothing = _ALL if kind == "name" else _NOTHING
+            cells = [nothing if value is None else _TEXTS[kind](value) for value in table[name].to_pylist()]
             columns.append((title, kind in _LEFT, cells))
     if table.num_rows == 1 and "minutes" in table.column_names:
         width = max(len(title) for title, _, _ in columns)
@@ -126,8 +128,9 @@ def _time(value: Any) -> str:
         return str(value)
 
 
-_LEFT = ("text", "time", "flag")
+_LEFT = ("name", "text", "time", "flag")
 _TEXTS: dict[str, Callable[[Any], str]] = {
+    "name": str,
     "text": str,
     "time": _time,
     "count": lambda value: f"{value:,.0f}",
