@@ -24,17 +24,20 @@ _ROWS = 60  # of a table whose step nobody named
 
 def history(  # one question, every option a part of it
     begin: Annotated[
-        str | None, typer.Option("--from", metavar="T", help="-2h, ISO time (UTC), Unix s or ms. Default: 1 h before --to.")
+        str | None,
+        typer.Option("--from", metavar="T", help="-2h, ISO time (UTC), Unix s or ms. Default: 1 h before --to."),
     ] = None,
     end: Annotated[str, typer.Option("--to", metavar="T", help="As --from.")] = "now",
     symbol: Annotated[str | None, typer.Option(help="An instrument, in either spelling. Default: all.")] = None,
     venue: Annotated[str | None, typer.Option(help=f"One of {', '.join(VENUES)}. Default: all.")] = None,
     window: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="Length of the windows.")] = 60,
     every: Annotated[
-        int | None, typer.Option(metavar="SECONDS", min=1, help="A row for each so many; without a symbol, of the market.")
+        int | None,
+        typer.Option(metavar="SECONDS", min=1, help="A row for each so many; without a symbol, of the market."),
     ] = None,
     by: Annotated[
-        Literal["instrument", "venue"] | None, typer.Option(help="Rows apart by these; without --every, totals of each.")
+        Literal["instrument", "venue"] | None,
+        typer.Option(help="Rows apart by these; without --every, totals of each."),
     ] = None,
     form: Annotated[
         Literal["table", "csv", "ndjson", "parquet"], typer.Option("--format", help="parquet needs --out.")

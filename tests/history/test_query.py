@@ -37,7 +37,9 @@ def closed(
     side: str | None = "long",
     identity: str = "",
 ) -> Liquidation:
-    return Liquidation(venue, instrument, instrument, side, 80_000.0, "fill", None, usd, event_ms, event_ms + 5, identity)  # type: ignore[arg-type]
+    return Liquidation(
+        venue, instrument, instrument, side, 80_000.0, "fill", None, usd, event_ms, event_ms + 5, identity
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture(name="history")
@@ -99,7 +101,9 @@ def test_events_come_from_files_and_database_each_once_in_order(history: Write) 
     assert table.column_names == list(EVENT_COLUMNS)
     assert sorted(table["id"].to_pylist()) == sorted(event.id for event in expected)
     assert table["event_ms"].to_pylist() == [event.event_ms for event in expected]
-    assert 0 < table["event_ms"].to_pylist().index(next(e.event_ms for e in expected if e.event_ms > BEGIN_MS + HOUR_MS))
+    assert 0 < table["event_ms"].to_pylist().index(
+        next(e.event_ms for e in expected if e.event_ms > BEGIN_MS + HOUR_MS)
+    )
 
 
 def test_events_of_one_millisecond_stay_as_they_were_accepted(history: Write) -> None:
@@ -117,7 +121,9 @@ def test_events_of_an_instrument_and_a_venue(history: Write, instrument: str | N
 
     ids = past.events(BEGIN_MS - 1, BEGIN_MS + 2 * HOUR_MS, instrument, venue)["id"].to_pylist()
 
-    assert sorted(ids) == sorted(e.id for e in events if instrument in (None, e.instrument) and venue in (None, e.venue))
+    assert sorted(ids) == sorted(
+        e.id for e in events if instrument in (None, e.instrument) and venue in (None, e.venue)
+    )
 
 
 def test_sealed_or_not_the_answers_are_the_same(history: Write, tmp_path: Path) -> None:
@@ -194,7 +200,9 @@ def test_velocities_are_those_of_the_engine_to_the_last_digit(history: Write, ev
     for at_ms in table["at_ms"].to_pylist():
         while waiting and waiting[-1].event_ms <= at_ms:
             engine.add(waiting.pop())
-        expected.append({"at_ms": at_ms, "instrument": "ETHUSDT", "venue": None} | engine_row(engine, "ETHUSDT", at_ms, None))
+        expected.append(
+            {"at_ms": at_ms, "instrument": "ETHUSDT", "venue": None} | engine_row(engine, "ETHUSDT", at_ms, None)
+        )
     assert len(expected) == {1: 300, 7: 214, 60: 25}[every]
     assert rows_of(table) == expected
 
@@ -319,7 +327,8 @@ def test_coverage_is_unknown_where_nobody_recorded_it(history: Write) -> None:
 
 def test_a_venue_that_never_shows_all_is_partial(history: Write) -> None:
     past = history(
-        [closed(BEGIN_MS + 1, venue="hyperliquid")], [FeedUp("hyperliquid", BEGIN_MS - 99_000), Alive(BEGIN_MS + HOUR_MS)]
+        [closed(BEGIN_MS + 1, venue="hyperliquid")],
+        [FeedUp("hyperliquid", BEGIN_MS - 99_000), Alive(BEGIN_MS + HOUR_MS)],
     )
 
     (row,) = rows_of(past.summary(BEGIN_MS, BEGIN_MS + 60_000))
@@ -330,7 +339,13 @@ def test_a_venue_that_never_shows_all_is_partial(history: Write) -> None:
 def test_summary_totals_and_peaks(history: Write) -> None:
     burst = [closed(BEGIN_MS + 100_000 + i, 10.0, side="short") for i in range(6)]
     past = history(
-        [closed(BEGIN_MS, 7.0), closed(BEGIN_MS + 30_000, 500.5), *burst, closed(BEGIN_MS + 200_000, None), closed(BEGIN_MS + 1, instrument="ETHUSDT")]
+        [
+            closed(BEGIN_MS, 7.0),
+            closed(BEGIN_MS + 30_000, 500.5),
+            *burst,
+            closed(BEGIN_MS + 200_000, None),
+            closed(BEGIN_MS + 1, instrument="ETHUSDT"),
+        ]
     )
 
     eth, btc = rows_of(past.summary(BEGIN_MS, BEGIN_MS + 200_000, seconds=10).sort_by([("instrument", "descending")]))
@@ -550,7 +565,10 @@ class Listed:
 def test_any_history_is_answered_as_the_engine_would(
     drawn: list[tuple[int, float | None, str | None, str]], every: int
 ) -> None:
-    events = [closed(BEGIN_MS + at, usd, side=side, instrument=name) for at, usd, side, name in sorted(drawn, key=lambda d: d[0])]
+    events = [
+        closed(BEGIN_MS + at, usd, side=side, instrument=name)
+        for at, usd, side, name in sorted(drawn, key=lambda d: d[0])
+    ]
     source: Source = Listed(events)
     engine, waiting = VelocityEngine(), list(reversed(events))
 

@@ -1,6 +1,6 @@
 """When feeds were live, for whole columns of evaluation times: coverage of past windows."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,11 @@ class Exposure:
         self._venues: Mapping[str, tuple[Ints, Ints, Ints]] = {
             venue: _columns(_merged(of_venue)) for venue, of_venue in found.items()
         }
+
+    @property
+    def venues(self) -> Set[str]:
+        """Those whose feeds are known."""
+        return self._venues.keys()
 
     def concerned(self, from_ms: int, until_ms: int) -> Collection[str]:
         """Venues that were live at some time in the interval; where none was, all that ever were."""

@@ -41,7 +41,13 @@ class SealedFiles:
         self._kept_bytes = 0
 
     def read(
-        self, kind: str, paths: Sequence[str], names: Sequence[str], time: str, span: tuple[int, int], only: Mapping[str, str]
+        self,
+        kind: str,
+        paths: Sequence[str],
+        names: Sequence[str],
+        time: str,
+        span: tuple[int, int],
+        only: Mapping[str, str],
     ) -> "pa.Table":
         """The rows of these files with `time` in (from, until] and these values; raises FileNotFoundError."""
         import pyarrow as pa
@@ -53,7 +59,11 @@ class SealedFiles:
         schema = encoded_schema(kind, names)
         if kind == "events" and set(names) <= set(WINDOW_COLUMNS):
             tables = [self._columns(path) for path in paths]
-            return pa.concat_tables([table.select(names) for table in tables]).filter(chosen) if tables else schema.empty_table()
+            return (
+                pa.concat_tables([table.select(names) for table in tables]).filter(chosen)
+                if tables
+                else schema.empty_table()
+            )
         texts = [name for name in names if name in _TEXTS]
         form = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=texts))
         files = [str(self._directory / path) for path in paths]

@@ -62,10 +62,9 @@ class _Track:
         self._usd = columns.usd(60)
         everywhere = np.zeros(len(seconds_ms), np.int64)
         self._shares = [streams.coverage(seconds_ms, everywhere, width) for width in _WINDOWS]
-        begin_ms = max(learn_from_ms, int(streams.event_ms.min()) if len(streams.event_ms) else learn_from_ms)
-        self._surprise = Surprise(begin_ms, _WINDOWS)
-        for from_ms, until_ms in streams.unseen(begin_ms, int(seconds_ms[-1])):
-            self._surprise.unseen(from_ms, until_ms)
+        self._surprise = Surprise(learn_from_ms, _WINDOWS)
+        for dark in streams.unseen(learn_from_ms, int(seconds_ms[-1])):
+            self._surprise.unseen(*dark)
         slots, counts = np.unique(streams.event_ms // _SLOT_MS, return_counts=True)
         self._slots = list(zip((slots * _SLOT_MS).tolist(), counts.tolist(), strict=True))
         self._slots.reverse()

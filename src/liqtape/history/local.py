@@ -80,9 +80,7 @@ class LocalSource:
     def _rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement, values).fetchall()
 
-    def _read(
-        self, kind: str, names: Sequence[str], span: tuple[int, int], only: Mapping[str, str]
-    ) -> "pa.Table":
+    def _read(self, kind: str, names: Sequence[str], span: tuple[int, int], only: Mapping[str, str]) -> "pa.Table":
         """The rows of a kind with their time in (from, until], from both places as of one moment."""
         import pyarrow as pa
 
@@ -115,9 +113,7 @@ class LocalSource:
             # by less than an hour.
             conditions.append("seq > (SELECT coalesce(max(last_seq), 0) FROM hours WHERE hour_ms <= ?)")
             values.append(span[0] - 2 * _HOUR_MS)
-        return self._rows(
-            f"SELECT {', '.join(names)} FROM unsealed_{kind} WHERE {' AND '.join(conditions)}", values
-        )
+        return self._rows(f"SELECT {', '.join(names)} FROM unsealed_{kind} WHERE {' AND '.join(conditions)}", values)
 
 
 def _table(schema: "pa.Schema", rows: Sequence[Sequence[object]]) -> "pa.Table":

@@ -123,7 +123,9 @@ def _aligned(columns: Sequence[tuple[str, bool, list[str]]]) -> Iterator[str]:
 
 def _time(value: Any) -> str:
     try:
-        return datetime.fromtimestamp(value / 1000, UTC).isoformat(" ", "milliseconds" if value % 1000 else "seconds")[:-6]
+        return datetime.fromtimestamp(value / 1000, UTC).isoformat(" ", "milliseconds" if value % 1000 else "seconds")[
+            :-6
+        ]
     except (OverflowError, ValueError):  # made up by a wrapped stream
         return str(value)
 

@@ -68,7 +68,9 @@ class Streams:
         return frozenset().union(*self._venues)
 
     def unseen(self, from_ms: int, until_ms: int) -> list[Spell]:
-        """When something of the first stream could be missed, as far as that is known."""
+        """When something of the first stream could be missed; where no feed is known, the time before any event."""
+        if self._exposure.venues.isdisjoint(self._venues[0]):
+            return [(from_ms, int(self.event_ms.min()))] if len(self.event_ms) else []
         return self._exposure.dark(self._venues[0], from_ms, until_ms)
 
     def coverage(self, at_ms: Ints, codes: Ints, seconds: int) -> Floats:

@@ -60,5 +60,7 @@ def grid(from_ms: int, until_ms: int, every: int) -> "np.ndarray[Any, np.dtype[n
         raise ConfigurationError(f"a step of {every} s: it must be at least 1 s")
     step = 1000 * every
     if (until_ms - from_ms) // step > _MOST_STEPS:
-        raise ConfigurationError(f"more than {_MOST_STEPS:,} steps of {every} s: ask for longer ones, or a shorter span")
+        raise ConfigurationError(
+            f"more than {_MOST_STEPS:,} steps of {every} s: ask for longer ones, or a shorter span"
+        )
     return np.arange((from_ms // step + 1) * step, until_ms + 1, step, dtype=np.int64)

@@ -20,9 +20,7 @@ __all__ = ["summary_table", "velocity_table"]
 _SIDES: tuple[Side, ...] = ("long", "short")
 
 
-def velocity_table(
-    streams: Streams, at_ms: Ints, seconds: Sequence[int], *, all_rows: bool
-) -> "pa.Table":
+def velocity_table(streams: Streams, at_ms: Ints, seconds: Sequence[int], *, all_rows: bool) -> "pa.Table":
     """A row for each evaluation time and stream; without `all_rows` only where an event is in the largest window."""
     times, codes = np.repeat(at_ms, len(streams.names)), np.tile(np.arange(len(streams.names)), len(at_ms))
     rows = windows(
@@ -83,9 +81,7 @@ def summary_table(streams: Streams, from_ms: int, until_ms: int, seconds: int) -
     columns["highest_velocity_ms"] = _first_highest(counts, times, begins)
     columns[f"highest_usd_velocity_{seconds}s"] = of_each(np.maximum, usd_velocity)
     columns["highest_acceleration"] = of_each(np.maximum, slopes)
-    columns["coverage"] = streams.coverage(
-        np.full(len(codes), until_ms), codes, max(1, (until_ms - from_ms) // 1000)
-    )
+    columns["coverage"] = streams.coverage(np.full(len(codes), until_ms), codes, max(1, (until_ms - from_ms) // 1000))
     columns["partial"] = streams.partial(codes, columns["coverage"])
     return _arrow(columns)
 
