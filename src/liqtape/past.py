@@ -22,7 +22,7 @@ _HOUR_MS = 3_600_000
 _ROWS = 60  # of a table whose step nobody named
 
 
-def history(  # one question, every option a part of it
+def history(  # noqa: PLR0917 - options are arguments
     begin: Annotated[
         str | None,
         typer.Option("--from", metavar="T", help="-2h, ISO time (UTC), Unix s or ms. Default: 1 h before --to."),
@@ -45,7 +45,7 @@ def history(  # one question, every option a part of it
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="There instead of to standard output.")] = None,
     plot: Annotated[Path | None, typer.Option(metavar="F.png", help="A picture; its name decides the format.")] = None,
     unusual: Annotated[
-        bool, typer.Option("--unusual", help="The minute that ends at --to against those of the days before.")  # noqa: FBT002 - an option
+        bool, typer.Option("--unusual", help="The minute that ends at --to against those of the days before.")
     ] = False,
     days: Annotated[int, typer.Option(metavar="N", min=1, help="With --unusual: so many days.")] = 30,
     where: Annotated[
@@ -55,6 +55,7 @@ def history(  # one question, every option a part of it
     """Past velocity, USD, acceleration and levels; works while the service is writing."""
     import liqtape.history
     from liqtape.history.output import write
+    from liqtape.history.streams import Asked
     from liqtape.history.times import check_span, moment_ms
 
     if form == "parquet" and out is None:
@@ -64,7 +65,7 @@ def history(  # one question, every option a part of it
     span = (until_ms - _HOUR_MS if begin is None else moment_ms(begin, now_ms), until_ms)
     check_span(*span)
     with liqtape.history.open(_place(where)) as past:
-        asked = {"instrument": None if symbol is None else _instrument(past, symbol, venue, span), "venue": venue}
+        asked = Asked(instrument=None if symbol is None else _instrument(past, symbol, venue, span), venue=venue)
         if plot is not None:
             from liqtape.history.plot import save_plot
 

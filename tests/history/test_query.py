@@ -14,7 +14,7 @@ import liqtape.history
 from liqtape import Liquidation, VelocityEngine
 from liqtape.engine.pricevolatility import PriceVolatility
 from liqtape.errors import ConfigurationError
-from liqtape.events import WINDOWS
+from liqtape.events import WINDOWS, Side
 from liqtape.history.base import Source
 from liqtape.history.layout import EVENT_COLUMNS, arrow_schema
 from liqtape.history.query import History
@@ -34,12 +34,11 @@ def closed(
     *,
     venue: str = "bybit",
     instrument: str = "BTCUSDT",
-    side: str | None = "long",
+    side: Side | None = "long",
     identity: str = "",
 ) -> Liquidation:
-    return Liquidation(
-        venue, instrument, instrument, side, 80_000.0, "fill", None, usd, event_ms, event_ms + 5, identity
-    )  # type: ignore[arg-type]
+    symbol, at = instrument, event_ms
+    return Liquidation(venue, instrument, symbol, side, 80_000.0, "fill", None, usd, at, at + 5, identity)
 
 
 @pytest.fixture(name="history")
@@ -101,8 +100,8 @@ def test_events_come_from_files_and_database_each_once_in_order(history: Write) 
     assert table.column_names == list(EVENT_COLUMNS)
     assert sorted(table["id"].to_pylist()) == sorted(event.id for event in expected)
     assert table["event_ms"].to_pylist() == [event.event_ms for event in expected]
-    assert 0 < table["event_ms"].to_pylist().index(
-        next(e.event_ms for e in expected if e.event_ms > BEGIN_MS + HOUR_MS)
+    assert (
+        table["event_ms"].to_pylist().index(next(e.event_ms for e in expected if e.event_ms > BEGIN_MS + HOUR_MS)) > 0
     )
 
 
@@ -226,7 +225,8 @@ def test_the_market_is_all_events_as_of_one_instrument(history: Write) -> None:
     events = sorted(market(), key=lambda event: event.event_ms)
     past = history(events, FEEDS)
     engine, waiting = fed(events), list(reversed(events))
-    engine.carry("okx", "ALL"), engine.carry("bybit", "ALL")
+    engine.carry("okx", "ALL")
+    engine.carry("bybit", "ALL")
 
     rows = rows_of(past.velocity(*SPAN, every=60))
 
@@ -536,13 +536,13 @@ class Listed:
         schema = arrow_schema("events")
         return pa.table({name: pa.array([getattr(e, name) for e in chosen], schema.field(name).type) for name in names})
 
-    def gaps(self, from_ms: int, until_ms: int) -> pa.Table:
+    def gaps(self, from_ms: int, until_ms: int) -> pa.Table:  # noqa: ARG002
         return arrow_schema("gaps").empty_table()
 
-    def coverage(self, from_ms: int, until_ms: int) -> pa.Table:
+    def coverage(self, from_ms: int, until_ms: int) -> pa.Table:  # noqa: ARG002
         return arrow_schema("coverage").empty_table()
 
-    def prices(self, from_ms: int, until_ms: int) -> pa.Table:
+    def prices(self, from_ms: int, until_ms: int) -> pa.Table:  # noqa: ARG002
         return arrow_schema("prices").empty_table()
 
     def close(self) -> None:
@@ -563,7 +563,7 @@ class Listed:
     st.integers(1, 90),
 )
 def test_any_history_is_answered_as_the_engine_would(
-    drawn: list[tuple[int, float | None, str | None, str]], every: int
+    drawn: list[tuple[int, float | None, Side | None, str]], every: int
 ) -> None:
     events = [
         closed(BEGIN_MS + at, usd, side=side, instrument=name)

@@ -19,7 +19,7 @@ SIDES: tuple[Side | None, ...] = ("long", "short", None)
 """What a column of sides holds: these, or their places 0, 1 and 2."""
 
 
-def windows(
+def windows(  # noqa: PLR0913 - four columns, and what is asked of them
     event_ms: ArrayLike,
     usd: ArrayLike,
     side: ArrayLike,
@@ -33,8 +33,8 @@ def windows(
 
     Integer `usd` are micro-USD, floats USD, NaN or None unknown (counted, adds no USD). `side` and `instrument` hold
     names or codes; without `instrument` all events are of one. Events need not be in order: they count as if they had
-    come by their time, those of one millisecond as they stand. `seconds` are the lengths of the windows. Raises ValueError for columns that are not what they
-    should be or do not fit together, MissingExtra without NumPy.
+    come by their time, those of one millisecond as they stand. `seconds` are the lengths of the windows. Raises
+    ValueError for columns that are not what they should be or do not fit together, MissingExtra without NumPy.
 
     >>> rows = windows([1_000_000, 1_005_000, 1_010_000], [800.0, 0.5, 1.25], ["long", "short", "long"])
     >>> rows.count(10).tolist(), rows.usd(10, "long").tolist(), rows.velocity(10).tolist()

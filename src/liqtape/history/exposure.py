@@ -45,7 +45,7 @@ class Exposure:
         return _merged(spells)
 
     def shares(self, venues: Collection[str], at_ms: Ints, seconds: int) -> "np.ndarray[Any, np.dtype[np.float64]]":
-        """Of each window (t - W, t]: the live share, the least of these venues; NaN where no feed of theirs is known."""
+        """Of each window (t - W, t]: the least live share of these venues; NaN where no feed of theirs is known."""
         known = [venue for venue in venues if venue in self._venues]
         if not known:
             return np.full(len(at_ms), np.nan)

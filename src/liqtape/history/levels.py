@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,11 +75,11 @@ class _Track:
         levels = SurpriseLevels()
         rows: list[tuple[Any, ...]] = []
         highest: Level = "NONE"
-        is_calm = ~self._counts.any(axis=1)
-        columns = (self._seconds_ms.tolist(), self._counts.tolist(), self._usd.tolist(), is_calm.tolist())
-        for place, (now_ms, counts, usd, calm) in enumerate(zip(*columns, strict=True)):
+        is_calm: list[bool] = (self._counts.sum(axis=1) == 0).tolist()
+        usds = self._usd.tolist()
+        for place, (now_ms, counts) in enumerate(zip(self._seconds_ms.tolist(), self._counts.tolist(), strict=True)):
             is_wanted = now_ms in wanted
-            if calm and not is_wanted and not levels.raised():
+            if is_calm[place] and not is_wanted and not levels.raised():
                 continue
             while self._slots and self._slots[-1][0] <= now_ms:
                 self._surprise.add(*self._slots.pop())
@@ -86,11 +87,11 @@ class _Track:
             of_10, of_60, of_300 = (None if score is None else score.surprise for score in scores)
             minute = scores[1]
             mean, fano = (None, None) if minute is None else (minute.mean, minute.fano)
-            levels.check(_NAME, Reading(now_ms, counts[1], usd, of_60, mean, fano, of_10, of_300))
+            levels.check(_NAME, Reading(now_ms, counts[1], usds[place], of_60, mean, fano, of_10, of_300))
             level = levels.current(_NAME)
             highest = max(highest, level, key=_ORDER.index) if now_ms > self._from_ms else level
             if is_wanted:
-                rows.append((now_ms, counts[1], usd, of_60, mean, fano, level, highest))
+                rows.append((now_ms, counts[1], usds[place], of_60, mean, fano, level, highest))
                 highest = level
         return rows
 
@@ -100,5 +101,5 @@ class _Track:
         return self._score(count, now_ms // _SLOT_MS * _SLOT_MS, _WINDOWS[k], share)
 
     def _scored(self, count: int, now_ms: int, width: int, share: float) -> Score | None:
-        exposure_s = None if share != share else share * width
+        exposure_s = None if isnan(share) else share * width
         return self._surprise.score(count, now_ms, width, exposure_s)

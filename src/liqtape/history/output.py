@@ -86,8 +86,7 @@ def _write_csv(table: pa.Table, file: BinaryIO) -> None:
 
 def _write_ndjson(table: pa.Table, file: BinaryIO) -> None:
     encode = msgspec.json.Encoder().encode_lines
-    for batch in table.to_batches(_BATCH_ROWS):
-        file.write(encode(batch.to_pylist()))
+    file.writelines(encode(batch.to_pylist()) for batch in table.to_batches(_BATCH_ROWS))
 
 
 def _write_parquet(table: pa.Table, file: BinaryIO) -> None:

@@ -162,22 +162,27 @@ def _shade_gaps(axes: Any, gaps: "pa.Table", events: "pa.Table", span: tuple[int
             xycoords=("data", "axes fraction"),
             xytext=(0, -3),
             textcoords="offset points",
-            **{"ha": "center", "va": "top", "fontsize": 7, "rotation": 90, "color": _LINE},
+            ha="center",
+            va="top",
+            fontsize=7,
+            rotation=90,
+            color=_LINE,
         )
 
 
 def _dress(axes: Any, span: tuple[int, int], title: str) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib import dates
 
+    kit: Any = dates  # these two have no annotations
     axes[0].set_title(title, loc="left", fontweight="bold")
     for one in axes:
         one.grid(visible=True, color=_MUTED, alpha=0.25, linewidth=0.5)
         one.spines[["top", "right"]].set_visible(False)
         one.set_axisbelow(True)
     axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
-    locator = AutoDateLocator()
+    locator = kit.AutoDateLocator()
     axes[2].xaxis.set_major_locator(locator)
-    axes[2].xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes[2].xaxis.set_major_formatter(kit.ConciseDateFormatter(locator))
     axes[2].set_xlabel("UTC")
     axes[2].set_xlim(*_days(span))
 

@@ -10,7 +10,7 @@ from liqtape.history.exposure import Exposure
 from liqtape.history.files import WINDOW_COLUMNS
 from liqtape.history.layout import arrow_schema
 from liqtape.history.levels import LEARN_HOURS, levels_table
-from liqtape.history.streams import By, Streams
+from liqtape.history.streams import Asked, By, Streams
 from liqtape.history.times import check_span, grid
 from liqtape.history.unusual import Unusual, unusual
 from liqtape.history.velocity import summary_table, velocity_table
@@ -73,7 +73,7 @@ class History:
         """BTC price bars of a second."""
         return self._source.prices(from_ms, until_ms)
 
-    def velocity(
+    def velocity(  # noqa: PLR0913 - a question has so many parts
         self,
         from_ms: int,
         until_ms: int,
@@ -136,7 +136,7 @@ class History:
         self, until_ms: int, *, days: int = 30, instrument: str | None = None, venue: str | None = None
     ) -> Unusual:
         """The minute that ended at `until_ms` against those of the `days` before it."""
-        return unusual(self._source, self._exposure(), until_ms, days, {"instrument": instrument, "venue": venue})
+        return unusual(self._source, self._exposure(), until_ms, days, Asked(instrument=instrument, venue=venue))
 
     def _streams(
         self, from_ms: int, until_ms: int, reach_s: int, instrument: str | None, venue: str | None, by: By | None
@@ -145,8 +145,8 @@ class History:
         begin_ms = from_ms - 1000 * reach_s
         table = self._source.events(begin_ms, until_ms, instrument, venue, WINDOW_COLUMNS)
         exposure = self._exposure()
-        asked = {"instrument": instrument, "venue": venue}
-        return Streams(table, asked, by, exposure, exposure.concerned(begin_ms, until_ms))
+        others = exposure.concerned(begin_ms, until_ms)
+        return Streams(table, Asked(instrument=instrument, venue=venue), by, exposure, others)
 
     def _exposure(self) -> Exposure:
         live = self._source.coverage(_BEGINNING_MS, -_BEGINNING_MS).to_pylist()

@@ -1,7 +1,7 @@
 """Events of a question as columns of numbers, with the streams they belong to."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
@@ -18,8 +18,13 @@ __all__ = ["Asked", "By", "Floats", "Ints", "Streams"]
 By = Literal["instrument", "venue"]
 """What streams are told apart by; otherwise all events asked for are one: an instrument's, a venue's, the market's."""
 
-Asked = Mapping[str, str | None]
-"""The `instrument` and the `venue` of a question or a stream, None for all."""
+
+class Asked(TypedDict):
+    """Whose events a question or a stream is about; None for all."""
+
+    instrument: str | None
+    venue: str | None
+
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -55,7 +60,7 @@ class Streams:
         ranks = np.empty_like(order)
         ranks[order] = np.arange(len(order))
         self.codes = ranks[codes] if names else codes
-        self.names = [{**asked, by: names[place]} for place in order]
+        self.names = [_narrowed(asked, by, names[place]) for place in order]
         pairs = np.unique(self.codes * max(1, len(venue_names)) + venues)
         found: list[set[str]] = [set() for _ in self.names]
         for pair in pairs.tolist():
@@ -85,6 +90,12 @@ class Streams:
         """Whether something may be missing: not covered, or of a venue that never shows all."""
         by_design = np.array([not _PARTIAL.isdisjoint(venues) for venues in self._venues], np.bool_)
         return np.asarray((coverage < 1) | by_design[codes])
+
+
+def _narrowed(asked: Asked, by: By, name: str) -> Asked:
+    if by == "venue":
+        return Asked(instrument=asked["instrument"], venue=name)
+    return Asked(instrument=name, venue=asked["venue"])
 
 
 def _codes(column: "pa.ChunkedArray") -> tuple[Ints, list[str]]:

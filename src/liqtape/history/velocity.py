@@ -86,7 +86,7 @@ def summary_table(streams: Streams, from_ms: int, until_ms: int, seconds: int) -
     return _arrow(columns)
 
 
-def _first_highest(counts: Ints, times: Ints, begins: Ints) -> Ints:
+def _first_highest(counts: Any, times: Any, begins: Any) -> Ints:
     parts = np.split(np.arange(len(counts)), begins[1:]) if len(begins) else []
     return np.array([times[part[np.argmax(counts[part])]] for part in parts], np.int64)
 
