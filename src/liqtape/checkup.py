@@ -102,11 +102,14 @@ async def _results(settings: Settings, file: Path | None) -> AsyncIterator["Chec
         return await check_venue(VENUES[name], own, wanted=own.symbols or settings.symbols)
 
     loop = asyncio.get_running_loop()
+    server = loop.create_task(_database(settings))
     others = [loop.create_task(checking(settings)) for checking in _CHECKS]
     venues = [loop.create_task(venue(name)) for name in settings.venues]
     yield _configuration(settings, file)
     for other in others:
         yield await other
+    for one in await server:
+        yield one
     lags: list[int] = []
     for task in venues:
         answer = await task
@@ -207,6 +210,25 @@ async def _version(client: Any) -> str:
     if "valkey_version" in told:
         return f"Valkey {told['valkey_version']}"
     return f"Redis {told.get('redis_version', 'of unknown version')}"
+
+
+async def _database(settings: Settings) -> list["Check"]:
+    """The PostgreSQL server of the history, if one is named, and what of TimescaleDB works there."""
+    from liqtape.feeds.check import Check
+
+    url = settings.history.url
+    if url is None or not settings.history.is_server:
+        return []
+    from liqtape.sinks.postgres_check import check_postgres
+
+    began = time.monotonic()
+    found = await check_postgres(url)
+    seconds = time.monotonic() - began
+    server = Check.failed if found.failed_stage else Check.passed
+    lines = [server("postgres", found.failed_stage or "tables", found.detail, seconds)]
+    return lines + [
+        Check(f"postgres {one.name}", one.works or None, "tried", one.detail, 0.0) for one in found.features
+    ]
 
 
 async def _disk(settings: Settings) -> "Check":

@@ -67,10 +67,12 @@ def _options(
 
 async def _run(settings: Settings, out: TextIO) -> int:
     from liqtape.service import StopSignals, watch
+    from liqtape.systemd import notified
     from liqtape.tracker import Tracker
 
     with StopSignals().installed() as stop:
-        async with Tracker(settings, data_dir=data_directory()) as tracker:
+        tracker = Tracker(settings, data_dir=data_directory())
+        async with tracker, notified(lambda: tracker.pulses):
             await watch(tracker, stop, None, out=out)
     return stop.received
 
