@@ -149,17 +149,14 @@ class Tracker:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await asyncio.gather(self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
-            await asyncio.gather(self._flush(), *(tap.stop() for tap in self.callbacks))
+            await asyncio.gather(self._flush(), self._close_log(), *(tap.stop() for tap in self.callbacks))
         finally:
             for task in (*self._tasks, *self._publishing):
                 task.cancel()
             for subscription in list(self._subscriptions):
                 subscription.end()
-            try:
-                await self._close_log()
-            finally:
-                if self.embedded is not None:
-                    await self.embedded.stop()
+            if self.embedded is not None:
+                await self.embedded.stop()
 
     async def _flush(self) -> None:
         for publisher in self.publishers:
