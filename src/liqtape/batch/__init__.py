@@ -1,10 +1,17 @@
-"""All windows of a whole column of liquidations, equal to the engine fed one by one. Needs NumPy."""
+"""Metrics of the past at one go: all windows of a column of liquidations, equal to the engine fed one by one.
+
+`windows` needs NumPy. The estimators beside it are the engine's own, or of a kind that has no online form, and take any
+sequence: prices as (time in ms, price), bars, or times in ms.
+"""
 
 from __future__ import annotations  # the types of an optional library
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from liqtape.engine.bars import Bar, garman_klass, parkinson, rogers_satchell, yang_zhang
+from liqtape.engine.correlation import event_synchronisation, ewma_correlation, hayashi_yoshida, lagged_pearson, pearson
+from liqtape.engine.volatility import ewma_variances, grid_returns, realised, two_scale, volatility_factor
 from liqtape.errors import MissingExtra
 from liqtape.events import WINDOWS, Side
 
@@ -13,7 +20,25 @@ if TYPE_CHECKING:
 
     from liqtape.batch.columns import WindowColumns
 
-__all__ = ["SIDES", "windows"]
+__all__ = [
+    "SIDES",
+    "windows",
+    "Bar",
+    "parkinson",
+    "garman_klass",
+    "rogers_satchell",
+    "yang_zhang",
+    "grid_returns",
+    "realised",
+    "ewma_variances",
+    "two_scale",
+    "volatility_factor",
+    "pearson",
+    "lagged_pearson",
+    "ewma_correlation",
+    "hayashi_yoshida",
+    "event_synchronisation",
+]
 
 SIDES: tuple[Side | None, ...] = ("long", "short", None)
 """What a column of sides holds: these, or their places 0, 1 and 2."""

@@ -194,9 +194,7 @@ class PostgresSink:
         if found and (found[0][0] > position or fingerprint(found[0][1]) == writer.fingerprint):
             return
         await writer.rewind(max(0, position - _REWIND_EVENTS))
-        _log.warning(
-            "history: the log is another than before %s, as after a power cut; comparing again", position
-        )
+        _log.warning("history: the log is another than before %s, as after a power cut; comparing again", position)
 
     async def _follow(self, writer: Writer) -> None:
         await writer.keep(self._retention_days)
