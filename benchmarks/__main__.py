@@ -12,8 +12,18 @@ import msgspec
 from benchmarks.measure import FULL, QUICK, TINY, Figure, Scale, cores, machine
 
 NAMES = (
-    *("decode", "engine", "batch", "memory", "latency", "flood", "redis_write"),
-    *("history_log", "history_query", "postgres_copy", "idle", "founding"),
+    "decode",
+    "engine",
+    "batch",
+    "memory",
+    "latency",
+    "flood",
+    "redis_write",
+    "history_log",
+    "history_query",
+    "postgres_copy",
+    "idle",
+    "founding",
 )
 
 

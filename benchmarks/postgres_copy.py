@@ -67,12 +67,18 @@ def events(count: int) -> list[Liquidation]:
     ]
 
 
+def installed() -> Path | None:
+    """Where PostgreSQL's programs are; Debian keeps them out of the PATH."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    initdb = shutil.which("initdb", path=os.pathsep.join([os.environ.get("PATH", ""), *map(str, programs)]))
+    return None if initdb is None else Path(initdb).resolve().parent
+
+
 @contextmanager
 def own_server() -> Iterator[str]:
     """The URL of a new server on a free port."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    initdb = shutil.which("initdb", path=os.pathsep.join([os.environ.get("PATH", ""), *map(str, programs)]))
-    if initdb is None:
+    programs = installed()
+    if programs is None:
         sys.exit("PostgreSQL is not installed: apt-get install postgresql, or name a server with --url")
     root = os.geteuid() == 0
     user = "postgres" if root else getpass.getuser()
@@ -81,7 +87,7 @@ def own_server() -> Iterator[str]:
     directory = tempfile.mkdtemp(prefix="liqtape-benchmark-")
 
     def run(program: str, *arguments: str) -> None:
-        command = [str(Path(initdb).resolve().parent / program), "-D", f"{directory}/data", *arguments]
+        command = [str(programs / program), "-D", f"{directory}/data", *arguments]
         subprocess.run(command, check=True, user=user if root else None, cwd=directory, stdout=subprocess.DEVNULL)
 
     try:
@@ -160,6 +166,9 @@ def _measured(url: str | None, count: int, rounds: int) -> dict[str, list[float]
 
 def run(scale: Scale) -> list[Figure]:
     """For `python -m benchmarks`."""
+    if installed() is None:
+        print("PostgreSQL is not installed: not measured", file=sys.stderr)
+        return []
     count = scale.size(200_000)
     rates = _measured(None, count, min(scale.rounds, 5))
     said = f"{count} events, batches of {BATCH}, server and client on the same cores"
