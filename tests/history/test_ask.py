@@ -42,7 +42,8 @@ def _recorded(tmp_path_factory: pytest.TempPathFactory, now_ms: int) -> Path:
     directory = tmp_path_factory.mktemp("data") / "liqtape" / "history"
     directory.mkdir(parents=True)
     begin_ms = now_ms - 180 * _MINUTE_MS
-    times = [begin_ms + 20_000 * i for i in range(540)] + [now_ms - 30 * _MINUTE_MS + 100 * i for i in range(80)]
+    burst_ms = (now_ms // _MINUTE_MS - 30) * _MINUTE_MS + 1_000
+    times = [begin_ms + 20_000 * i for i in range(540)] + [burst_ms + 100 * i for i in range(80)]
     events = [
         Liquidation(
             ("bybit", "okx")[i % 2],

@@ -1,6 +1,7 @@
 """The windows of a column, computed column by column from integers."""
 
 from collections.abc import Sequence
+from math import isqrt, sqrt
 from typing import Any
 
 import numpy as np
@@ -80,8 +81,13 @@ class WindowColumns:
 
     def usd_velocity_se(self, seconds: int) -> Floats:
         """Standard error of `usd_velocity`: sqrt(sum of squared USD) / W."""
-        squares = self._difference(self._sum("squares", None), self._tail(seconds)).astype(np.float64)
-        return self._rows(np.sqrt(squares) / (MICRO * seconds))
+        squares = self._difference(self._sum("squares", None), self._tail(seconds))
+        divisor = MICRO * seconds
+        try:
+            errors = np.sqrt(squares.astype(np.float64)) / divisor
+        except OverflowError:  # squares beyond all floats, of a stream that says anything
+            errors = np.array([isqrt(n) / divisor if n >> 1000 else sqrt(n) / divisor for n in squares.tolist()])
+        return self._rows(errors)
 
     def imbalance_count(self, seconds: int) -> Floats:
         """(long - short) / (long + short) by count; NaN when empty."""

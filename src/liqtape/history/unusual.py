@@ -5,20 +5,18 @@ from typing import Any
 import numpy as np
 from msgspec import Struct, structs
 
-from liqtape.batch.inputs import micro_usd
 from liqtape.engine.surprise import surprise_fano
 from liqtape.errors import ConfigurationError
 from liqtape.history.base import Source
 from liqtape.history.exposure import Exposure
+from liqtape.history.files import WINDOW_COLUMNS
 from liqtape.history.streams import Asked, Ints, Streams
-from liqtape.money import MICRO
 
 __all__ = ["Distribution", "Unusual", "unusual"]
 
 _MINUTE_MS = 60_000
 _DAY_MS = 86_400_000
 _MOST_DAYS = 3_660
-_COLUMNS = ("venue", "instrument", "side", "notional_usd", "event_ms")
 
 
 class Distribution(Struct, frozen=True):
@@ -62,24 +60,24 @@ def unusual(source: Source, exposure: Exposure, until_ms: int, days: int, asked:
     if not 0 < days <= _MOST_DAYS:
         raise ConfigurationError(f"{days} days: compare with 1 to {_MOST_DAYS}")
     size = 1 + days * _DAY_MS // _MINUTE_MS
-    counts, micro = np.zeros(size, np.int64), np.zeros(size)
+    counts, usd = np.zeros(size, np.int64), np.zeros(size)
     depends: set[str] = set()
     first_ms = until_ms
     begin_ms = until_ms - size * _MINUTE_MS
     for end_ms in range(until_ms, begin_ms, -_DAY_MS):
         from_ms = max(begin_ms, end_ms - _DAY_MS)
-        table = source.events(from_ms, end_ms, asked["instrument"], asked["venue"], _COLUMNS)
+        table = source.events(from_ms, end_ms, asked["instrument"], asked["venue"], WINDOW_COLUMNS)
         streams = Streams(table, asked, None, exposure, exposure.concerned(from_ms, end_ms))
         depends |= streams.venues
         if len(streams.event_ms):
             first_ms = min(first_ms, int(streams.event_ms.min()))
         places = (until_ms - streams.event_ms) // _MINUTE_MS  # how many minutes ago
         counts += np.bincount(places, minlength=size)
-        micro += np.bincount(places, micro_usd(streams.usd).astype(np.float64), size)  # exact up to 2^53
+        usd += np.bincount(places, np.nan_to_num(streams.usd), size)
     ends_ms = until_ms - _MINUTE_MS * np.arange(size, dtype=np.int64)
     shares = exposure.shares(depends, ends_ms, 60)
     is_known = ends_ms - _MINUTE_MS >= first_ms if np.isnan(shares).all() else shares == 1
-    return _compared(asked, ends_ms, counts, micro / MICRO, shares, is_known)
+    return _compared(asked, ends_ms, counts, usd, shares, is_known)
 
 
 def _compared(asked: Asked, ends_ms: Ints, counts: Ints, usd: Any, shares: Any, is_known: Any) -> Unusual:
