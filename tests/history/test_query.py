@@ -412,6 +412,46 @@ def test_no_return_is_taken_across_sources_or_silence(history: Write) -> None:
     assert rows_of(past.volatility(BEGIN_MS, BEGIN_MS + 30_000, every=30))[0]["btc_price"] is None
 
 
+def test_no_return_is_taken_across_silence_within_a_step(history: Write) -> None:
+    bars: list[Record] = [
+        PriceBar(BEGIN_MS + 1_000 * i, p, p, p, p, None, 1, "a") for i, p in ((3_538, 9.0), (3_598, 50.0))
+    ]
+
+    (row,) = rows_of(history([], bars).volatility(BEGIN_MS, BEGIN_MS + HOUR_MS, every=3_600))
+
+    assert (row["realised_variance_300s"], row["btc_price"]) == (0.0, 50.0)  # the second behind the last bar
+
+
+def test_an_instrument_depends_on_its_own_venues_only(history: Write) -> None:
+    feeds = [FeedUp("bybit", BEGIN_MS - 99_000), FeedUp("okx", BEGIN_MS), Alive(BEGIN_MS + HOUR_MS)]
+    past = history([closed(BEGIN_MS + 1), closed(BEGIN_MS + 2, venue="okx", instrument="ETHUSDT")], feeds)
+
+    def partial(instrument: str | None) -> object:
+        table = past.velocity(BEGIN_MS, BEGIN_MS + 30_000, instrument=instrument, every=30, seconds=[60])
+        return table["partial"].to_pylist()
+
+    assert [partial("BTCUSDT"), partial("ETHUSDT"), partial(None)] == [[False], [True], [True]]
+
+
+def test_a_baseline_does_not_learn_from_what_nobody_saw(history: Write) -> None:
+    events = [closed(BEGIN_MS + 60_000 * i) for i in range(60)]
+    dark = [
+        FeedUp("bybit", BEGIN_MS - 50 * HOUR_MS),
+        FeedDown("bybit", BEGIN_MS - 49 * HOUR_MS),
+        FeedUp("bybit", BEGIN_MS),
+    ]
+    span = (BEGIN_MS + HOUR_MS, BEGIN_MS + HOUR_MS + 60_000)
+
+    def expected(past: History) -> float:
+        (row,) = rows_of(past.levels(*span, instrument="BTCUSDT"))
+        assert isinstance(row["expected_count_60s"], float)
+        return row["expected_count_60s"]
+
+    seen_dark = expected(history(events, [*dark, Alive(BEGIN_MS + 2 * HOUR_MS)], sealed=False))
+
+    assert seen_dark == pytest.approx((55 + 30 / 60) / (55 + 30), rel=0.1)  # an hour, and the prior's 30 minutes
+
+
 def test_levels_rise_with_a_burst_and_come_down_slowly(history: Write) -> None:
     quiet = [closed(BEGIN_MS + 60_000 * i) for i in range(60)]
     burst = [closed(BEGIN_MS + 4_000_000 + 200 * i, 50_000.0, identity=str(i)) for i in range(60)]
@@ -492,6 +532,13 @@ def test_files_that_retention_removed_are_not_asked_for(history: Write, tmp_path
 def test_impossible_questions_are_refused(history: Write, span: tuple[int, int], every: int) -> None:
     with pytest.raises(ConfigurationError):
         history([]).velocity(*span, every=every)
+
+
+def test_more_rows_than_memory_holds_are_refused(history: Write) -> None:
+    past = history([closed(BEGIN_MS + i, instrument=f"C{i}USDT") for i in range(30)])
+
+    with pytest.raises(ConfigurationError, match="ask for longer steps"):
+        past.velocity(BEGIN_MS - 900_000_000, BEGIN_MS + 30, by="instrument", every=1)
 
 
 def test_no_history_is_said_so(tmp_path: Path) -> None:

@@ -108,4 +108,7 @@ def _codes(column: "pa.ChunkedArray") -> tuple[Ints, list[str]]:
     if isinstance(whole, pa.ChunkedArray):
         whole = pa.concat_arrays(whole.chunks) if whole.num_chunks else pa.array([], column.type)
     codes = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes, whole.dictionary.to_pylist()
+    # A file's dictionary also has what none of the chosen rows is.
+    is_used = np.bincount(codes[codes >= 0], minlength=len(whole.dictionary)) > 0
+    places = np.append(np.cumsum(is_used) - 1, -1)  # null stays null
+    return places[codes], [name for name, used in zip(whole.dictionary.to_pylist(), is_used, strict=True) if used]

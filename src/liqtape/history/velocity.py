@@ -8,6 +8,7 @@ import numpy as np
 from liqtape.batch import windows
 from liqtape.batch.columns import WindowColumns, quotient
 from liqtape.batch.inputs import micro_usd
+from liqtape.errors import ConfigurationError
 from liqtape.events import Side
 from liqtape.history.streams import Ints, Streams
 from liqtape.money import MICRO
@@ -17,11 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["summary_table", "velocity_table"]
 
+_MOST_ROWS = 20_000_000
 _SIDES: tuple[Side, ...] = ("long", "short")
 
 
 def velocity_table(streams: Streams, at_ms: Ints, seconds: Sequence[int], *, all_rows: bool) -> "pa.Table":
     """A row for each evaluation time and stream; without `all_rows` only where an event is in the largest window."""
+    if len(at_ms) * len(streams.names) > _MOST_ROWS:
+        raise ConfigurationError(
+            f"{len(at_ms):,} steps of {len(streams.names):,} streams are more than {_MOST_ROWS:,} rows: ask for longer "
+            "steps, or a shorter span"
+        )
     times, codes = np.repeat(at_ms, len(streams.names)), np.tile(np.arange(len(streams.names)), len(at_ms))
     rows = windows(
         streams.event_ms, streams.usd, streams.sides, streams.codes, at_ms=times, at_instrument=codes, seconds=seconds
