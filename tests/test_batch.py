@@ -1,6 +1,7 @@
 """The windows of a column: what the engine says when it is fed one by one, to the last digit."""
 
 import doctest
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -328,7 +329,7 @@ def test_examples() -> None:
 
 
 def test_windows_of_any_length_and_their_errors() -> None:
-    rows = windows([0, 1_000, 3_600_000], [3.0, 4.0, None], ["long"] * 3, seconds=[1, 3_600])
+    rows = windows([0, 1_000, 3_600_000], [3.0, 4.0, math.nan], ["long"] * 3, seconds=[1, 3_600])
 
     assert rows.count(3_600).tolist() == [1, 2, 2]
     assert rows.count(1).tolist() == [1, 1, 1]

@@ -117,8 +117,9 @@ def test_the_summary_has_all_first_and_then_most_usd(capfd: pytest.CaptureFixtur
     assert lines[1].split()[1] == "620"
 
 
-def test_a_series_of_an_instrument(capfd: pytest.CaptureFixture[str]) -> None:
-    rows = [json.loads(line) for line in _asked(capfd, "--symbol", "BTCUSDT", "--format", "ndjson").splitlines()]
+def test_a_series_of_an_instrument(now_ms: int, capfd: pytest.CaptureFixture[str]) -> None:
+    told = _asked(capfd, "--to", str(now_ms), "--symbol", "BTCUSDT", "--format", "ndjson")
+    rows = [json.loads(line) for line in told.splitlines()]
 
     assert len(rows) == 60
     assert {row["at_ms"] % 60_000 for row in rows} == {0}
@@ -128,15 +129,15 @@ def test_a_series_of_an_instrument(capfd: pytest.CaptureFixture[str]) -> None:
     assert {row["volatility_factor"] is None for row in rows} == {False}
 
 
-def test_the_other_spelling_of_an_instrument(capfd: pytest.CaptureFixture[str]) -> None:
-    ours, theirs = (_asked(capfd, "--from", "-1h", "--symbol", name) for name in ("BTCUSDT", "BTC-USDT-SWAP"))
+def test_the_other_spelling_of_an_instrument(now_ms: int, capfd: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = (_asked(capfd, "--to", str(now_ms), "--symbol", name) for name in ("BTCUSDT", "BTC-USDT-SWAP"))
 
     assert ours == theirs
 
 
-def test_csv_is_read_back_as_it_was(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    _asked(capfd, "--by", "venue", "--every", "60", "--format", "csv", "--out", "a.csv")
-    _asked(capfd, "--by", "venue", "--every", "60", "--format", "parquet", "--out", "a.parquet")
+def test_csv_is_read_back_as_it_was(now_ms: int, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for form in ("csv", "parquet"):
+        _asked(capfd, "--to", str(now_ms), *("--by", "venue", "--every", "60", "--format", form, "--out", f"a.{form}"))
 
     different = duckdb.execute("FROM read_csv('a.csv') EXCEPT FROM 'a.parquet'").fetchall()
 

@@ -229,7 +229,7 @@ def test_questions_are_answered_as_by_the_directory(source: PostgresSource, tmp_
     span = (T - 1, T + 3 * HOUR_MS)
     with liqtape.history.open(tmp_path) as directory:
         server = History(source)
-        for ask in (
+        questions: list[Callable[[History], object]] = [
             lambda past: past.velocity(*span, every=600),
             lambda past: past.velocity(*span, by="venue", every=600),
             lambda past: past.velocity(*span, instrument="C1USDT", every=600, seconds=[3600]),
@@ -238,5 +238,6 @@ def test_questions_are_answered_as_by_the_directory(source: PostgresSource, tmp_
             lambda past: past.volatility(*span, every=600),
             lambda past: past.unusual(span[1], days=1),
             lambda past: past.instruments(*span),
-        ):
+        ]
+        for ask in questions:
             assert ask(server) == ask(directory)
