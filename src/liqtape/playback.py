@@ -107,7 +107,7 @@ class Playback:
             return
         second = self._group.receive_ns // _SECOND_NS
         shown: set[str] = set()
-        while self._group is not None or self._marks or shown:
+        while self._is_more() or shown:
             if not shown:
                 second = self._next_second(second, every)
             self._advance(tracker, second * _SECOND_NS)
@@ -181,6 +181,9 @@ class Playback:
                 return
             self._marks.append(part)
 
+    def _is_more(self) -> bool:
+        return bool(self._marks) or self._group is not None
+
     def _next_ns(self) -> int:
         """When the next mark or frame is due. A mark may be younger than frames behind it, which waited for the end of
         their turn: it must not hold them back.
@@ -193,7 +196,7 @@ class Playback:
 
     def _advance(self, tracker: Tracker, limit_ns: int) -> None:
         """Everything up to that moment, in the order of the recording."""
-        while (self._marks or self._group is not None) and self._next_ns() <= limit_ns:
+        while self._is_more() and self._next_ns() <= limit_ns:
             if self._marks:
                 part = self._marks.popleft()
                 if isinstance(part, Broken):
