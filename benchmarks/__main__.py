@@ -27,7 +27,9 @@ NAMES = (
     "instructions",
     "redis_write",
     "history_log",
+    "history_query",
     "postgres_copy",
+    "recording",
     "idle",
     "founding",
 )
