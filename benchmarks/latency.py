@@ -5,8 +5,7 @@ an async and a sync user callback, and the return of the write that has the even
 acknowledged by Redis. Beside them a bare blocking TLS socket that only decodes, and a PING of redis-py.
 
 A change is there once its event is in all windows, at the tap: from there to its acknowledgement is what Redis adds. A
-PING is measured one after the other, as such figures usually are, and at the pace of the events: between two of those
-the processor goes to sleep, and what wakes it again costs a PING as much as a row.
+PING is measured one after the other, and at the pace of the events, between which the processor goes to sleep.
 """
 
 import asyncio
