@@ -100,7 +100,7 @@ def test_the_price_is_passed_through() -> None:
 
 
 def test_the_threshold_is_the_one_given() -> None:
-    engine = VelocityEngine(threshold=Threshold(velocity_10s=0.1, acceleration=9.0))
+    engine = VelocityEngine(rule=Threshold(velocity_10s=0.1, acceleration=9.0))
     engine.add(liquidation(_T))
 
     assert [engine.level("BTCUSDT", now) for now in (_T, _T + 9_999, _T + 10_000)] == ["ALERT", "ALERT", "NONE"]
@@ -122,7 +122,7 @@ def test_the_threshold_is_the_one_given() -> None:
 def test_the_level_alone_is_the_level_of_the_metrics(
     velocity: float, acceleration: float, rows: list[tuple[int, Side | None]], delays: list[int]
 ) -> None:
-    engine = VelocityEngine(threshold=Threshold(velocity, acceleration))
+    engine = VelocityEngine(rule=Threshold(velocity, acceleration))
     engine.add(liquidation(_T - 40_000))
     for i, (age, side) in enumerate(rows):  # evaluated in between as live, so that tails lag behind
         engine.add(liquidation(_T - age, side=side))

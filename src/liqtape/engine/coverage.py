@@ -1,25 +1,35 @@
 """When a venue's feed was live: the intervals coverage is computed from."""
 
-from liqtape.engine.lane import RETAIN_MS
+from collections.abc import Collection, Sequence
 
-__all__ = ["Feed"]
+from liqtape.engine.lane import RETAIN_MS
+from liqtape.engine.watch import EVER_MS, Watch
+from liqtape.events import WINDOWS
+
+__all__ = ["Feed", "Feeds"]
 
 _KEPT_MS = 2 * RETAIN_MS  # the feed's clock and the evaluation's need not be the same
+_PAST_LIMIT = 1_000
+_UNKNOWN = (None, None, None, None)
+_WHOLE = (1.0, 1.0, 1.0, 1.0)
 
 
 class Feed:
-    """Live intervals of one venue's feed, oldest first; only what the largest window can see is kept.
+    """Live intervals of one venue's feed, oldest first.
+
+    `past` are those that no window can see any more, for baselines; of more than 1,000 the oldest are forgotten.
 
     >>> feed = Feed(); feed.up(0); feed.down(5_000); feed.up(8_000)
     >>> feed.exposure_ms(0, 10_000)
     7000
     """
 
-    __slots__ = ("ended", "since")
+    __slots__ = ("ended", "past", "since")
 
     def __init__(self) -> None:
         self.since: int | None = None
         self.ended: list[tuple[int, int]] = []  # (up, down)
+        self.past: list[tuple[int, int]] = []
 
     @property
     def is_known(self) -> bool:
@@ -51,6 +61,86 @@ class Feed:
         return live
 
     def forget(self, before_ms: int) -> None:
-        """Drop intervals that ended before `before_ms`."""
+        """Intervals that ended before `before_ms` are past."""
         while len(self.ended) > 1 and self.ended[0][1] < before_ms:
-            del self.ended[0]
+            self.past.append(self.ended.pop(0))
+        del self.past[:-_PAST_LIMIT]
+
+    def live(self) -> list[tuple[int, int]]:
+        """All intervals, past ones included; one that lasts ends at `EVER_MS`."""
+        return [*self.past, *self.ended, *([] if self.since is None else [(self.since, EVER_MS)])]
+
+
+class Feeds:
+    """The feeds of all venues, by venue."""
+
+    __slots__ = ("_begun_ms", "_feeds", "_untold_ms", "_watches")
+
+    def __init__(self) -> None:
+        self._feeds: dict[str, Feed] = {}
+        self._watches: dict[frozenset[str], Watch] = {}
+        self._begun_ms: int | None = None
+        self._untold_ms: int | None = None
+
+    @property
+    def venues(self) -> list[str]:
+        """All of which something was said."""
+        return list(self._feeds)
+
+    def begin(self, at_ms: int) -> None:
+        """The first event came; while nothing is said of a feed, somebody watched from then on."""
+        if self._begun_ms is None:
+            self._begun_ms = at_ms
+            self._watches.clear()
+
+    def up(self, venue: str, at_ms: int, newest_ms: int) -> None:
+        """The venue's feed is live from `at_ms` on; events up to `newest_ms` came before that was known."""
+        feed = self._feeds.setdefault(venue, Feed())
+        if self._untold_ms is None:
+            self._untold_ms = newest_ms
+        if not feed.is_known and self._begun_ms is not None:
+            feed.past.append((self._begun_ms, self._untold_ms))
+        feed.up(at_ms)
+        self._watches.clear()
+
+    def down(self, venue: str, at_ms: int) -> None:
+        """The venue's feed was last seen live at `at_ms`."""
+        self._feeds.setdefault(venue, Feed()).down(at_ms)
+        self._watches.clear()
+
+    def carried(self, venue: str) -> None:
+        """The venue is one of ours, even if its feed was never live."""
+        self._feeds.setdefault(venue, Feed())
+
+    def exposures_ms(self, venues: Collection[str], seconds: int, now_ms: int) -> list[int]:
+        """Live milliseconds of the window, a feed each; empty when nothing is known of any."""
+        feeds = self._of(venues)
+        if not any(feed.is_known for feed in feeds):
+            return []
+        return [feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds]
+
+    def coverage(self, venues: Collection[str], now_ms: int) -> Sequence[float | None]:
+        """The least of the venues' coverages, for each window."""
+        feeds = self._of(venues)
+        if not any(feed.is_known for feed in feeds):
+            return _UNKNOWN
+        if all(feed.covers(now_ms - 1000 * WINDOWS[-1]) for feed in feeds):
+            return _WHOLE
+        return [
+            min(feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds) / (1000 * seconds)
+            for seconds in WINDOWS
+        ]
+
+    def watch(self, venues: Collection[str]) -> Watch:
+        """When at least one of them was live; where nothing is known of any, since the first event."""
+        known = frozenset(venue for venue in venues if venue in self._feeds and self._feeds[venue].is_known)
+        watch = self._watches.get(known)
+        if watch is None:
+            live = [interval for venue in known for interval in self._feeds[venue].live()]
+            if not known and self._begun_ms is not None:
+                live = [(self._begun_ms, EVER_MS)]
+            watch = self._watches[known] = Watch(live, is_known=bool(known))
+        return watch
+
+    def _of(self, venues: Collection[str]) -> list[Feed]:
+        return [self._feeds[venue] for venue in venues if venue in self._feeds]
