@@ -40,7 +40,7 @@ async def test_ready_then_alive_then_stopping(listener: socket.socket) -> None:
     heard: list[str] = []
 
     async with notified(lambda: next(beats), {"NOTIFY_SOCKET": listener.getsockname(), "WATCHDOG_USEC": "200"}):
-        while len(heard) < 5:  # noqa: ASYNC110 - the socket tells nobody
+        while len(heard) < 5:
             heard += _heard(listener)
             await asyncio.sleep(0.001)
     heard += _heard(listener)

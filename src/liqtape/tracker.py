@@ -23,11 +23,17 @@ from liqtape.errors import ConfigurationError, EmbeddedUnavailable
 from liqtape.events import Alert, Event, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
 from liqtape.feeds.venuefeed import VenueFeed
+from liqtape.history.eventlog import EventLog
+from liqtape.history.observe import Observer
+from liqtape.history.outlet import Outlet
+from liqtape.history.recall import WINDOW_MS
+from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
-from liqtape.settings import Settings, VenueSettings
+from liqtape.settings import HistorySettings, Settings, VenueSettings
 from liqtape.sinks.base import Sink
 from liqtape.sinks.callback import Tap
+from liqtape.sinks.postgres import PostgresSink
 from liqtape.sinks.publisher import Publisher
 from liqtape.sinks.redis import RedisSink
 from liqtape.sinks.stream import Subscription
@@ -76,12 +82,16 @@ class Tracker:
         self.levels = Levels(self.engine)
         self.volatility = PriceVolatility()
         self._priced_ms = 0
+        self.log = event_log(self.settings.history, data_dir)
+        self._observer = None if self.log is None else Observer(self.log)
+        self.database = _database(self.settings.history, self.log)
+        self._storing: asyncio.Task[None] | None = None
         self.embedded: EmbeddedServer | None = None
         self.redis_url: str | None = None
         self.pulses = 0  # grows once a second: the service lives
         self.crashes: Counter[str] = Counter()
         self.taps: list[Callable[[Liquidation], None]] = []
-        self.price_taps: list[Callable[[PriceTick], None]] = []
+        self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
         self.publishers: list[Publisher] = []
         self.callbacks: list[Tap[Any]] = []
         self.feeds = [self._feed(venue, own, ssl_context) for venue, own in enabled.items()]
@@ -113,6 +123,7 @@ class Tracker:
             raise RuntimeError("this tracker has run; make a new one")
         self._started = True
         try:
+            await self._open_log()
             await self._open_redis()
         except BaseException:
             await self.stop()
@@ -123,6 +134,8 @@ class Tracker:
             self._publishing.append(self._spawn(f"publisher {sink.name}", publisher.run))
         for tap in self.callbacks:
             tap.start()
+        if self.database is not None:
+            self._storing = self._spawn("postgres", self.database.run)
         self._tasks.append(self._spawn("tick", self._tick))
         self._tasks.extend(self._spawn(f"feed {feed.venue.name}", feed.run) for feed in self.feeds)
 
@@ -136,7 +149,7 @@ class Tracker:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await asyncio.gather(self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
-            await asyncio.gather(self._flush(), *(tap.stop() for tap in self.callbacks))
+            await asyncio.gather(self._flush(), self._close_log(), *(tap.stop() for tap in self.callbacks))
         finally:
             for task in (*self._tasks, *self._publishing):
                 task.cancel()
@@ -148,7 +161,7 @@ class Tracker:
     async def _flush(self) -> None:
         for publisher in self.publishers:
             publisher.mark(self._active)
-            publisher.health(self.health())
+            publisher.health([*self.health(), *self._log_health()])
             publisher.stop()
         if self._publishing:
             _, late = await asyncio.wait(self._publishing, timeout=_FLUSH_SECONDS)
@@ -196,8 +209,11 @@ class Tracker:
         return [feed.health(self.engine, self.now_ms()) for feed in self.feeds]
 
     def ledger(self) -> Ledger:
-        """The sum over all connections, past ones included."""
-        return sum((ledger for _, ledger in self.ledgers()), Ledger())
+        """The sum over all connections, past ones included, and what became of their events in the log."""
+        total = sum((ledger for _, ledger in self.ledgers()), Ledger())
+        if self.log is not None:
+            self.log.count(total)
+        return total
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
         """(name, ledger) of every connection, past ones summed per venue, and of every stream that is not ours."""
@@ -250,11 +266,23 @@ class Tracker:
             self.instruments,
             wanted=self._wanted[name],
             on_events=self.ingest,
-            on_up=lambda venue, wall_ms: self.engine.feed_up(venue, self.intake.clock.at_ms(wall_ms)),
-            on_down=lambda venue, wall_ms: self.engine.feed_down(venue, self.intake.clock.at_ms(wall_ms)),
+            on_up=self._feed_up,
+            on_down=self._feed_down,
             on_listed=self._carry,
             ssl_context=ssl_context,
         )
+
+    def _feed_up(self, venue: str, wall_ms: int) -> None:
+        at_ms = self.intake.clock.at_ms(wall_ms)
+        self.engine.feed_up(venue, at_ms)
+        if self._observer is not None:
+            self._observer.feed_up(venue, at_ms)
+
+    def _feed_down(self, venue: str, wall_ms: int) -> None:
+        at_ms = self.intake.clock.at_ms(wall_ms)
+        self.engine.feed_down(venue, at_ms)
+        if self._observer is not None:
+            self._observer.feed_down(venue, at_ms)
 
     def _price_feed(self, venues: Collection[str], ssl_context: ssl.SSLContext | None) -> PriceFeed:
         """The price from the venues that are connected anyway, Binance's spot host standing in where futures fail.
@@ -276,6 +304,8 @@ class Tracker:
             self.engine.carry(contract.venue, contract.instrument)
 
     def _spread(self, accepted: Sequence[Liquidation], wall_ms: int, *, is_news: bool = True) -> None:
+        if self.log is not None:
+            self.log.offer(accepted)
         for tap in tuple(self.taps):  # a forgotten subscription may leave in between
             for liquidation in accepted:
                 tap(liquidation)
@@ -340,10 +370,51 @@ class Tracker:
         for instrument in self.levels.raised():
             self._check_level(instrument, now)
         health = self.health()
+        if self._observer is not None:
+            self._observer.pulse(self.intake.clock.at_ms(wall_ms), health)
         for publisher in self.publishers:
             publisher.mark(self._active)
-            publisher.health(health)
+            publisher.health([*health, *self._log_health()])
         self._active = {instrument for instrument in self._active if not self.engine.is_empty(instrument, now)}
+
+    def _log_health(self) -> list[VenueHealth]:
+        """The log, and the server that follows it, as lines of what is published about the venues."""
+        if self.log is None:
+            return []
+        log = self.log.health()
+        lines = [VenueHealth("history", log.state, log.since_ms, None, 0, None, log.detail)]
+        if self.database is not None:
+            server = self.database.health()
+            said = "; ".join(filter(None, [server.detail, f"{server.events_behind} events behind"]))
+            lines.append(VenueHealth("postgres", server.state, server.since_ms, None, server.outages, None, said))
+        return lines
+
+    async def _open_log(self) -> None:
+        """Lock and open the history, and take back what the last run saw: windows go on, and nothing is news twice."""
+        if self.log is None:
+            return
+        await asyncio.to_thread(self.log.start)
+        recalled = self.log.recalled
+        if recalled is None:
+            return
+        for venue, up_ms, down_ms in recalled.feeds:
+            self.engine.feed_up(venue, up_ms)
+            self.engine.feed_down(venue, down_ms)
+        since_ms = _wall_ms() - WINDOW_MS
+        self.intake.recall(recalled.events, since_ms)
+        self._active.update(event.instrument for event in recalled.events if event.event_ms > since_ms)
+        now = self.now_ms()
+        for instrument in self._active:
+            self.levels.check(instrument, now)
+
+    async def _close_log(self) -> None:
+        if self.log is not None and self._observer is not None:
+            self._observer.end(self.intake.clock.at_ms(_wall_ms()), self.health())
+            await asyncio.to_thread(self.log.stop)
+        if self.database is not None and self._storing is not None:
+            await self.database.stop()
+            self._storing.cancel()
+            await asyncio.gather(self._storing, return_exceptions=True)
 
     async def _open_redis(self) -> None:
         redis = self.settings.redis
@@ -353,7 +424,7 @@ class Tracker:
         if url == "embedded":
             if redis.persist and self._data_dir is None:
                 raise ConfigurationError("redis.persist: the embedded server needs a data_dir to keep its data in")
-            self.embedded = EmbeddedServer(self._data_dir, persist=redis.persist)
+            self.embedded = EmbeddedServer(self._data_dir if redis.persist else None, persist=redis.persist)
             try:
                 await self.embedded.start()
             except EmbeddedUnavailable as error:
@@ -398,6 +469,13 @@ def _spelled(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:
 
 def _spell(venue: str, symbol: str) -> Contract:
     return VENUES[venue].spell(symbol) if venue in VENUES else Contract(venue, symbol, symbol, unit_value="1")
+
+
+def _database(settings: HistorySettings, log: EventLog | None) -> PostgresSink | None:
+    """The sink that follows the log where a server is named; it has a reader of its own."""
+    if log is None or settings.url is None or not settings.is_server:
+        return None
+    return PostgresSink(settings.url, Outlet(log.directory), retention_days=settings.retention_days)
 
 
 def _wall_ms() -> int:
