@@ -16,7 +16,9 @@ from msgspec.structs import replace
 from liqtape.embedded import EmbeddedServer
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
+from liqtape.engine.comovement import Comovement, Pair
 from liqtape.engine.intake import Intake
+from liqtape.engine.levels import LevelRule
 from liqtape.engine.pricevolatility import PriceVolatility
 from liqtape.engine.threshold import Threshold
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
@@ -30,7 +32,7 @@ from liqtape.history.recall import WINDOW_MS
 from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
-from liqtape.settings import HistorySettings, Settings, VenueSettings
+from liqtape.settings import AlertSettings, HistorySettings, Settings, VenueSettings
 from liqtape.sinks.base import Sink
 from liqtape.sinks.callback import Tap
 from liqtape.sinks.postgres import PostgresSink
@@ -66,7 +68,6 @@ class Tracker:
         data_dir: Path | None = None,
     ) -> None:
         self.settings = Settings() if settings is None else settings
-        alerts = self.settings.alerts
         enabled = {venue: own for venue, own in self.settings.venues.items() if own.enabled}
         if unknown := sorted(set(enabled) - set(VENUES)):
             raise ConfigurationError(f"venues: unknown venue '{unknown[0]}'; known: {', '.join(VENUES)}")
@@ -75,11 +76,16 @@ class Tracker:
         self._wanted = {venue: _spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
         throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
         partly = [name for name, venue in VENUES.items() if is_partial(venue)]
-        threshold = Threshold(alerts.velocity_10s, alerts.acceleration)
-        self.engine = VelocityEngine(throttled, threshold, partial_venues=partly)
+        self.engine = VelocityEngine(
+            throttled,
+            _rule(self.settings.alerts, enabled),
+            partial_venues=partly,
+            acceleration=self.settings.alerts.acceleration_form,
+        )
         self.instruments = Instruments(_spell)
         self.intake = Intake(self.engine, self.instruments, _spelled(wanted, enabled), self._wanted)
         self.levels = Levels(self.engine)
+        self.comovement = Comovement()
         self.volatility = PriceVolatility()
         self._priced_ms = 0
         self.log = event_log(self.settings.history, data_dir)
@@ -199,6 +205,14 @@ class Tracker:
         now = self.now_ms()
         rows = (self.engine.metrics(instrument, now) for instrument in instruments)
         return [row for row in rows if row is not None]
+
+    def market(self, venue: str | None = None) -> VelocityMetrics:
+        """The metrics of all instruments together now, of one venue or of all."""
+        return self.engine.market(self.now_ms(), venue)
+
+    def correlation(self) -> list[Pair]:
+        """How the counts of the busiest instruments, and those of the venues, move together."""
+        return self.comovement.pairs()
 
     def active(self) -> list[str]:
         """Instruments with an event in their largest window."""
@@ -334,6 +348,7 @@ class Tracker:
             return
         for publisher in self.publishers:
             publisher.alert(alert)
+            publisher.mark([instrument])  # the row says its level too, and may have been the last one
         for tap in tuple(self._alert_taps):
             tap(alert)
 
@@ -367,6 +382,8 @@ class Tracker:
         if released:
             self._spread(released, wall_ms)
         now = self.intake.clock.now_ms(wall_ms)
+        self.engine.tick(now)
+        self.comovement.tick(self.engine, now)
         for instrument in self.levels.raised():
             self._check_level(instrument, now)
         health = self.health()
@@ -451,6 +468,15 @@ class Tracker:
                 await asyncio.sleep(_RESTART_SECONDS)
             else:
                 return
+
+
+def _rule(alerts: AlertSettings, venues: Iterable[str]) -> LevelRule | Threshold:
+    if alerts.rule == "threshold":
+        return Threshold(alerts.velocity_10s, alerts.acceleration)
+    floors = {name: floor for key, floor in alerts.floors_usd.items() for name in _spelled([key], venues)}
+    return LevelRule(
+        alerts.watch, alerts.alert, alerts.critical, alerts.alert_count, alerts.floor_usd, floors_usd=floors
+    )
 
 
 def _check_accounts(venues: Mapping[str, VenueSettings]) -> None:

@@ -28,7 +28,7 @@ class Levels:
 
     def raised(self) -> list[str]:
         """Instruments above NONE: check these on a timer too, or nobody would tell when it is over."""
-        return list(self._levels)
+        return list(dict.fromkeys([*self._levels, *self._engine.raised()]))
 
     def check(self, instrument: str, now_ms: int) -> Alert | None:
         """Evaluate the rule; the alert when the level changed."""

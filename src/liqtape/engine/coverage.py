@@ -74,32 +74,36 @@ class Feed:
 class Feeds:
     """The feeds of all venues, by venue."""
 
-    __slots__ = ("_begun_ms", "_feeds", "_untold_ms", "_watches")
+    __slots__ = ("_begun_ms", "_feeds", "_spoken", "_watches")
 
     def __init__(self) -> None:
         self._feeds: dict[str, Feed] = {}
         self._watches: dict[frozenset[str], Watch] = {}
         self._begun_ms: int | None = None
-        self._untold_ms: int | None = None
+        self._spoken: set[str] = set()
 
     @property
     def venues(self) -> list[str]:
         """All of which something was said."""
         return list(self._feeds)
 
-    def begin(self, at_ms: int) -> None:
-        """The first event came; while nothing is said of a feed, somebody watched from then on."""
-        if self._begun_ms is None:
-            self._begun_ms = at_ms
-            self._watches.clear()
+    def spoke(self, venue: str, at_ms: int) -> bool:
+        """An event of the venue came; whether it is the first of all.
 
-    def up(self, venue: str, at_ms: int, newest_ms: int) -> None:
-        """The venue's feed is live from `at_ms` on; events up to `newest_ms` came before that was known."""
+        While nothing is said of the venue's feed, somebody watched since that one.
+        """
+        self._spoken.add(venue)
+        if self._begun_ms is not None:
+            return False
+        self._begun_ms = at_ms
+        self._watches.clear()
+        return True
+
+    def up(self, venue: str, at_ms: int, reached_ms: int) -> None:
+        """The venue's feed is live from `at_ms` on; it was `reached_ms` before anything was known of it."""
         feed = self._feeds.setdefault(venue, Feed())
-        if self._untold_ms is None:
-            self._untold_ms = newest_ms
-        if not feed.is_known and self._begun_ms is not None:
-            feed.past.append((self._begun_ms, self._untold_ms))
+        if not feed.is_known and venue in self._spoken and self._begun_ms is not None:
+            feed.past.append((self._begun_ms, reached_ms))
         feed.up(at_ms)
         self._watches.clear()
 

@@ -50,7 +50,7 @@ class Past:
     The definition is that of `surprise.Baseline`.
 
     >>> past, watch = Past(), Watch([(0, 36_000_000)])
-    >>> for minute in range(600): past.feed(6 * minute, 6, watch)
+    >>> for minute in range(595): past.feed(6 * minute, 6, watch)
     >>> found = past.expect(1, 595, watch)
     >>> round(found.mean, 3), round(found.fano, 3)
     (5.533, 0.466)

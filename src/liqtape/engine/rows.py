@@ -22,7 +22,10 @@ _CURSORS = tuple(enumerate(WINDOWS, start=1))  # cursor k of a lane bounds windo
 
 
 class Sums(Struct, frozen=True, gc=False):
-    """(counts, then micro-USD) of 10, 30, 60 and 300 s, by side, of both sides, and in all; `moment` is (count, sum of ms) of 20 s."""
+    """(counts, then micro-USD) of 10, 30, 60 and 300 s; `every` with those that name no side.
+
+    `moment` is (count, sum of times in ms) of the last 20 s.
+    """
 
     long: Sequence[int]
     short: Sequence[int]

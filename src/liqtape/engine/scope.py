@@ -11,7 +11,7 @@ from math import inf
 
 from liqtape.engine.past import WIDTHS, Past
 from liqtape.engine.surprise import Expected, Score, least_counts, surprise_fano
-from liqtape.engine.watch import Watch
+from liqtape.engine.watch import EVER_MS, Watch
 
 __all__ = ["Counts", "Scope", "Thresholds", "score_of"]
 
@@ -66,8 +66,8 @@ class Scope:
         if watch is not self.watch:
             self.watch, self._ends = watch, [-1] * len(WIDTHS)
         self.since_ms = now_ms
-        is_whole = not watch.is_known or watch.covers(now_ms - 1000 * WIDTHS[-1], now_ms)
-        # What was seen of a window that is not whole changes with every millisecond.
+        is_whole = not watch.is_known or watch.covers(now_ms - 1000 * WIDTHS[-1], EVER_MS)
+        # What was seen of windows that a gap cuts changes with every millisecond.
         self.generation = generation if is_whole else -1
         for k, window_s in enumerate(WIDTHS):
             end = settled_ms // (1000 * window_s)

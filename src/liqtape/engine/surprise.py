@@ -119,7 +119,7 @@ def least_counts(levels: Sequence[float], mean: float, fano: float) -> list[int]
     """`least_count` for several levels in ascending order, in one pass over the counts: 0.1 us a count.
 
     >>> least_counts((2.0, 3.0, 6.0), 0.6, 3)
-    [8, 12, 27]
+    [7, 12, 28]
     """
     if mean > _WALKED or levels[-1] > _SUBTRACTED:
         return [least_count(level, mean, fano) for level in levels]

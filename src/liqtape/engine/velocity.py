@@ -90,7 +90,7 @@ class VelocityEngine:
 
     def feed_up(self, venue: str, at_ms: int) -> None:
         """The venue's feed is live from `at_ms` on (its subscription was confirmed)."""
-        self._feeds.up(venue, at_ms, self.newest_ms)
+        self._feeds.up(venue, at_ms, max(self.newest_ms, self._learning.settled_ms))
         self._generation += 1
 
     def feed_down(self, venue: str, at_ms: int) -> None:
@@ -335,7 +335,8 @@ class VelocityEngine:
 
     def _woken(self, venue: str, instrument: str) -> tuple[Series, Ring]:
         """The ring for an event of an instrument that was idle, or is new."""
-        self._feeds.begin(self.newest_ms // 1000 * 1000)
+        if self._feeds.spoke(venue, self.newest_ms // 1000 * 1000):
+            self._generation += 1
         series = self._series_of(instrument)
         ring = series.rings.get(venue)
         if ring is None:
