@@ -191,6 +191,18 @@ def _compare_scores(recount: _Recount, row: Any, instrument: str | None, venues:
     assert _close(row.acceleration_z, row.acceleration / sqrt(12 * rate / 8000))
 
 
+def _as_told(steps: list[tuple[str, Any]], mode: str) -> list[tuple[str, Any]]:
+    """The steps of a file, which says nothing of feeds; of a live run; of one that first recalls an earlier run's."""
+    both_up = [("up", venue) for venue in _VENUES]
+    if mode == "a file":
+        return [step for step in steps if step[0] not in {"up", "down"}]
+    if mode == "live":
+        return [*both_up, *steps]
+    first = [step for step in steps[:5] if step[0] in {"add", "pass"}]
+    spoken = [("add", (venue, _INSTRUMENTS[0], 0, 1, 1.0)) for venue in _VENUES]
+    return [*spoken, *first, *both_up, *steps[5:]]
+
+
 @given(_STEPS, st.sampled_from(["a file", "live", "live after a restart"]))
 @settings(max_examples=200)
 def test_surprise_and_level_equal_the_recount(steps: list[tuple[str, Any]], mode: str) -> None:
@@ -198,29 +210,47 @@ def test_surprise_and_level_equal_the_recount(steps: list[tuple[str, Any]], mode
     for venue in _VENUES:
         for instrument in _INSTRUMENTS:
             engine.carry(venue, instrument)
-    both_up = [("up", venue) for venue in _VENUES]
-    if mode == "a file":
-        steps = [step for step in steps if step[0] not in {"up", "down"}]
-    elif mode == "live":
-        steps = [*both_up, *steps]
-    else:  # what an earlier run saw, of both venues, before anything is known of their feeds
-        first = [step for step in steps[:5] if step[0] in {"add", "pass"}]
-        spoken = [("add", (venue, _INSTRUMENTS[0], 0, 1, 1.0)) for venue in _VENUES]
-        steps = [*spoken, *first, *both_up, *steps[5:]]
-    for what, value in [*steps, ("ask", 0), ("pass", 700_000), ("ask", 0)]:
+    for what, value in [*_as_told(steps, mode), ("ask", 0), ("pass", 700_000), ("ask", 0)]:
         if what == "add":
             venue, instrument, late, count, usd = value
+            event = Liquidation(venue, instrument, instrument, "long", 1.0, "fill", None, usd, clock - late)
             for _ in range(count):
-                event = Liquidation(venue, instrument, instrument, "long", 1.0, "fill", None, usd, clock - late)
                 engine.add(event)
                 recount.add(event)
         elif what == "pass":
             clock += value
         elif what == "ask":
             _compare(engine, recount, max(clock, recount.newest) + value)
-        elif what == "up":
-            engine.feed_up(value, clock)
-            recount.up(value, clock)
         else:
-            engine.feed_down(value, clock)
-            recount.down(value, clock)
+            for told in (engine.feed_up, recount.up) if what == "up" else (engine.feed_down, recount.down):
+                told(value, clock)
+
+
+def test_a_million_events_in_one_millisecond() -> None:
+    engine = VelocityEngine()
+    event = Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 1.0, "fill", None, 1.0, _T)
+    for _ in range(1_000_000):
+        engine.add(event)
+    before = engine.metrics("BTCUSDT", _T)
+    later = engine.metrics("BTCUSDT", _T + 86_400_000)
+
+    assert before is not None
+    assert later is not None
+    assert (before.event_count_10s, before.surprise_mean) == (1_000_000, pytest.approx(1 / 60))
+    assert before.surprise == surprise_fano(1_000_000, before.surprise_mean, before.surprise_fano)  # type: ignore[arg-type]
+    assert later.event_count_300s == 0
+    assert later.surprise == 0.0
+
+
+def test_a_burst_does_not_teach_its_own_baseline_until_it_is_old() -> None:
+    engine = VelocityEngine()
+    for second in range(-7_200, 300):
+        event = Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 1.0, "fill", None, 1.0, _T + 1000 * second)
+        for _ in range(50 if second >= 0 else second % 60 == 0):
+            engine.add(event)
+    rows = [engine.metrics("BTCUSDT", _T + ms) for ms in (299_999, 660_000)]
+    means = [row.surprise_mean for row in rows if row is not None]
+
+    assert means[0] is not None
+    assert means[1] is not None
+    assert means[0] < 1 < 100 * means[0] < means[1]

@@ -39,15 +39,19 @@ class Comovement:
     """
 
     def __init__(self, limit: int = STREAMS) -> None:
-        self.instruments = CountCorrelation(limit=limit)
-        self.venues = CountCorrelation(limit=_VENUES)
+        self.limit = limit
+        self.instruments = self.venues = CountCorrelation(limit=0)
         self._next_ms: int | None = None  # the first bin that was not looked at
         self._ranked_ms = 0
 
     def tick(self, engine: VelocityEngine, now_ms: int) -> None:
         """Take over the seconds that ended `PATIENCE_MS` ago."""
         end_ms = (now_ms - PATIENCE_MS) // _BIN_MS * _BIN_MS
-        begin_ms = end_ms - _BIN_MS if self._next_ms is None else max(self._next_ms, end_ms - _BEHIND_MS)
+        if self._next_ms is None:
+            self._next_ms = end_ms - _BIN_MS
+            self.instruments = CountCorrelation(start_ms=self._next_ms, limit=self.limit)
+            self.venues = CountCorrelation(start_ms=self._next_ms, limit=_VENUES)
+        begin_ms = max(self._next_ms, end_ms - _BEHIND_MS)
         if end_ms <= begin_ms:
             return
         self._next_ms = end_ms
@@ -78,10 +82,10 @@ class Comovement:
     def _rank(self, engine: VelocityEngine, end_ms: int) -> None:
         """Give up followed instruments for busier ones."""
         recent = engine.counts(end_ms - _RANKED_MS, end_ms)
-        busy = sorted(recent, key=lambda name: (-sum(recent[name].values()), name))[: self.instruments.limit]
+        busy = sorted(recent, key=lambda name: (-sum(recent[name].values()), name))[: self.limit]
         wanted = set(busy)
         followed = self.instruments.streams()
-        free = self.instruments.limit - len(followed)
+        free = self.limit - len(followed)
         newcomers = len(wanted.difference(followed))
         idle = [name for name in followed if name not in wanted]
         for name in idle[: max(0, newcomers - free)]:
