@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from msgspec.structs import replace
 
+from liqtape import __version__
 from liqtape.embedded import EmbeddedServer
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
@@ -22,9 +23,24 @@ from liqtape.engine.levels import LevelRule
 from liqtape.engine.pricevolatility import PriceVolatility
 from liqtape.engine.threshold import Threshold
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
-from liqtape.events import Alert, Event, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
+from liqtape.events import (
+    Alert,
+    Event,
+    Gap,
+    Liquidation,
+    PriceTick,
+    RawLiquidation,
+    Trouble,
+    VelocityMetrics,
+    VenueHealth,
+)
+from liqtape.feeds.marks import Began, Down, Filled, Missed, Pulsed, Up, recalled_in_parts
+from liqtape.feeds.outages import STARTING, Outages
+from liqtape.feeds.pacing import Patience
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
+from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.venuefeed import VenueFeed
+from liqtape.feeds.watch import Watch
 from liqtape.history.eventlog import EventLog
 from liqtape.history.observe import Observer
 from liqtape.history.outlet import Outlet
@@ -56,16 +72,19 @@ class Tracker:
     """The service inside your own program: `async with Tracker(Settings()) as tracker: ...`.
 
     Everything between a received frame and the marks of the publishers is plain calls (`ingest`); what awaits are the
-    sockets at one end and the sinks at the other.
+    sockets at one end and the sinks at the other. `is_replaying` tells `taps` that what they get is no news.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a program brings, and what a replay and tests replace
         self,
         settings: Settings | None = None,
         *,
         sinks: Iterable[Sink] = (),
         ssl_context: ssl.SSLContext | None = None,
         data_dir: Path | None = None,
+        patience: Patience | None = None,
+        recorder: Recorder | None = None,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self.settings = Settings() if settings is None else settings
         enabled = {venue: own for venue, own in self.settings.venues.items() if own.enabled}
@@ -74,20 +93,14 @@ class Tracker:
         _check_accounts(enabled)
         wanted = self.settings.symbols
         self._wanted = {venue: _spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
-        throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
-        partly = [name for name, venue in VENUES.items() if is_partial(venue)]
-        self.engine = VelocityEngine(
-            throttled,
-            _rule(self.settings.alerts, enabled),
-            partial_venues=partly,
-            acceleration=self.settings.alerts.acceleration_form,
-        )
+        self.engine = _engine(self.settings.alerts, enabled)
         self.instruments = Instruments(_spell)
         self.intake = Intake(self.engine, self.instruments, _spelled(wanted, enabled), self._wanted)
         self.levels = Levels(self.engine)
         self.comovement = Comovement()
         self.volatility = PriceVolatility()
         self._priced_ms = 0
+        self.recorder, self._now = recorder, time.monotonic if now is None else now
         self.log = event_log(self.settings.history, data_dir)
         self._observer = None if self.log is None else Observer(self.log)
         self.database = _database(self.settings.history, self.log)
@@ -100,17 +113,23 @@ class Tracker:
         self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
         self.publishers: list[Publisher] = []
         self.callbacks: list[Tap[Any]] = []
-        self.feeds = [self._feed(venue, own, ssl_context) for venue, own in enabled.items()]
-        self._sinks = list(sinks)
-        self._data_dir = data_dir
+        self.outages = Outages(
+            self.engine,
+            self.intake.clock,
+            {venue: VENUES[venue].holds_ms for venue in enabled},
+            () if self.log is None else (self._log_gap,),
+        )
+        self.feeds = [self._feed(venue, own, ssl_context, patience) for venue, own in enabled.items()]
+        self.watch = Watch(self.feeds, self.intake.clock, data_dir)
+        self._sinks, self._data_dir = list(sinks), data_dir
         self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
-        self._alert_taps: list[Callable[[Alert], None]] = []
+        self.alert_taps: list[Callable[[Alert], None]] = []
         self._active: set[str] = set()
         self._ledgers: list[Ledger] = []  # of streams that are not ours (wrapped, replayed)
         self._tasks: list[asyncio.Task[None]] = []
         self._publishing: list[asyncio.Task[None]] = []
         self.price_feed = self._price_feed(enabled, ssl_context)
-        self._started = self._ended = False
+        self._started = self._ended = self.is_replaying = False
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -129,6 +148,8 @@ class Tracker:
             raise RuntimeError("this tracker has run; make a new one")
         self._started = True
         try:
+            if self.recorder is not None:
+                self.recorder.open(self._began())
             await self._open_log()
             await self._open_redis()
         except BaseException:
@@ -140,6 +161,8 @@ class Tracker:
             self._publishing.append(self._spawn(f"publisher {sink.name}", publisher.run))
         for tap in self.callbacks:
             tap.start()
+        for feed in self.feeds:
+            self.outages.begin(Gap(feed.venue.name, self.intake.clock.at_ms(_wall_ms()), None, STARTING))
         if self.database is not None:
             self._storing = self._spawn("postgres", self.database.run)
         self._tasks.append(self._spawn("tick", self._tick))
@@ -155,12 +178,16 @@ class Tracker:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await asyncio.gather(self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
-            await asyncio.gather(self._flush(), self._close_log(), *(tap.stop() for tap in self.callbacks))
+            await asyncio.gather(
+                self._flush(), self.watch.stop(), self._close_log(), *(tap.stop() for tap in self.callbacks)
+            )
         finally:
             for task in (*self._tasks, *self._publishing):
                 task.cancel()
             for subscription in list(self._subscriptions):
                 subscription.end()
+            if self.recorder is not None:
+                await asyncio.to_thread(self.recorder.close)
             if self.embedded is not None:
                 await self.embedded.stop()
 
@@ -178,7 +205,7 @@ class Tracker:
     def ingest(self, events: Sequence[Event], ledger: Ledger) -> None:
         """Take in the events of a frame, or of several that came together: the one way into the engine."""
         first = events[0] if events else None
-        received = first.receive_ms if isinstance(first, (RawLiquidation, PriceTick)) else None
+        received = first.receive_ms if isinstance(first, (RawLiquidation, PriceTick)) else _received_ms(events)
         wall_ms = _wall_ms() if received is None else received
         accepted = self.intake.take(events, ledger, wall_ms)
         if accepted:
@@ -195,6 +222,39 @@ class Tracker:
         ledger.events_decoded += 1
         if self.intake.admit(liquidation, ledger, wall_ms):
             self._spread([liquidation], wall_ms)
+
+    def feed_up(self, venue: str, wall_ms: int) -> Gap | None:
+        """A venue is live since `wall_ms` of our clock; the gap that ended."""
+        if self.recorder is not None:
+            self.recorder.mark(Up(venue, wall_ms))
+        gap = self.outages.up(venue, wall_ms)
+        if self._observer is not None:
+            self._observer.feed_up(venue, self.intake.clock.at_ms(wall_ms))
+        return gap
+
+    def feed_down(self, venue: str, wall_ms: int, reason: str) -> None:
+        """A venue was last seen live at `wall_ms` of our clock."""
+        if self.recorder is not None:
+            self.recorder.mark(Down(venue, wall_ms, reason))
+        at_ms = self.outages.down(venue, wall_ms, reason)
+        if self._observer is not None:
+            self._observer.feed_down(venue, at_ms)
+
+    def feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Gap:
+        """It turned out that a venue had not been live between two moments of our clock."""
+        if self.recorder is not None:
+            self.recorder.mark(Missed(venue, from_ms, until_ms, reason))
+        gap = self.outages.missed(venue, from_ms, until_ms, reason)
+        if self._observer is not None and gap.until_ms is not None:
+            self._observer.feed_down(venue, gap.from_ms)
+            self._observer.feed_up(venue, gap.until_ms)
+        return gap
+
+    def gap_filled(self, gap: Gap) -> None:
+        """All of a gap was got afterwards."""
+        if self.recorder is not None:
+            self.recorder.mark(Filled(gap))
+        self.outages.filled(gap)
 
     def now_ms(self) -> int:
         """The evaluation time now: event time, not the wall clock (see `EventClock`)."""
@@ -220,7 +280,14 @@ class Tracker:
 
     def health(self) -> list[VenueHealth]:
         """One record a venue, in the order of the settings."""
-        return [feed.health(self.engine, self.now_ms()) for feed in self.feeds]
+        return self._health_at(self.now_ms())
+
+    def _health_at(self, now_ms: int) -> list[VenueHealth]:
+        return [feed.health(self.engine, now_ms) for feed in self.feeds]
+
+    def gaps(self) -> list[Gap]:
+        """Intervals in which liquidations may have been missed, those that last still at the end."""
+        return self.outages.gaps()
 
     def ledger(self) -> Ledger:
         """The sum over all connections, past ones included, and what became of their events in the log."""
@@ -250,7 +317,21 @@ class Tracker:
         """Call `callback` with every level change."""
         tap: Tap[Alert] = Tap(callback, name)
         self.add_callback(tap)
-        self._alert_taps.append(tap.offer)
+        self.alert_taps.append(tap.offer)
+        return tap
+
+    def on_gap(self, callback: Callable[[Gap], object], name: str = "") -> Tap[Gap]:
+        """Call `callback` with every gap: when it begins (`until_ms` None), when it ends, and when it was filled."""
+        tap: Tap[Gap] = Tap(callback, name)
+        self.add_callback(tap)
+        self.outages.taps.append(tap.offer)
+        return tap
+
+    def on_trouble(self, callback: Callable[[Trouble], object], name: str = "") -> Tap[Trouble]:
+        """Call `callback` once for each trouble of liqtape itself that a person must look at."""
+        tap: Tap[Trouble] = Tap(callback, name)
+        self.add_callback(tap)
+        self.watch.taps.append(tap.offer)
         return tap
 
     def liquidations(self) -> Subscription[Liquidation]:
@@ -259,7 +340,7 @@ class Tracker:
 
     def alerts(self) -> Subscription[Alert]:
         """Every level change from now on; ends with the tracker."""
-        return self._subscribed(Subscription(self._alert_taps))
+        return self._subscribed(Subscription(self.alert_taps))
 
     def _subscribed(self, subscription: Subscription[T]) -> Subscription[T]:
         self._subscriptions.add(subscription)
@@ -273,30 +354,28 @@ class Tracker:
         if self._started:
             tap.start()
 
-    def _feed(self, name: str, own: VenueSettings, ssl_context: ssl.SSLContext | None) -> VenueFeed:
+    def _feed(
+        self, name: str, own: VenueSettings, ssl_context: ssl.SSLContext | None, patience: Patience | None
+    ) -> VenueFeed:
         return VenueFeed(
             VENUES[name],
             own,
             self.instruments,
             wanted=self._wanted[name],
             on_events=self.ingest,
-            on_up=self._feed_up,
-            on_down=self._feed_down,
+            on_up=self.feed_up,
+            on_down=self.feed_down,
+            on_missed=self.feed_missed,
+            on_filled=self.gap_filled,
             on_listed=self._carry,
             ssl_context=ssl_context,
+            patience=patience,
+            recorder=self.recorder,
         )
 
-    def _feed_up(self, venue: str, wall_ms: int) -> None:
-        at_ms = self.intake.clock.at_ms(wall_ms)
-        self.engine.feed_up(venue, at_ms)
-        if self._observer is not None:
-            self._observer.feed_up(venue, at_ms)
-
-    def _feed_down(self, venue: str, wall_ms: int) -> None:
-        at_ms = self.intake.clock.at_ms(wall_ms)
-        self.engine.feed_down(venue, at_ms)
-        if self._observer is not None:
-            self._observer.feed_down(venue, at_ms)
+    def _log_gap(self, gap: Gap) -> None:
+        if self.log is not None:
+            self.log.gap(gap, filled=gap.filled)
 
     def _price_feed(self, venues: Collection[str], ssl_context: ssl.SSLContext | None) -> PriceFeed:
         """The price from the venues that are connected anyway, Binance's spot host standing in where futures fail.
@@ -311,7 +390,19 @@ class Tracker:
             for source in PRICE_SOURCES
             if none or source.venue in venues
         ]
-        return PriceFeed(self._take_price, sources, brought=venues, ssl_context=ssl_context)
+        return PriceFeed(
+            self._take_price,
+            sources,
+            brought=venues,
+            ssl_context=ssl_context,
+            recorder=self.recorder,
+            now=self._now,
+        )
+
+    def _began(self) -> Began:
+        own = self.settings
+        symbols_of = {name: venue.symbols for name, venue in own.venues.items() if venue.enabled}
+        return Began(__version__, own.symbols, symbols_of, own.alerts, own.price.always)
 
     def _carry(self, contracts: Iterable[Contract]) -> None:
         for contract in contracts:
@@ -320,15 +411,16 @@ class Tracker:
     def _spread(self, accepted: Sequence[Liquidation], wall_ms: int, *, is_news: bool = True) -> None:
         if self.log is not None:
             self.log.offer(accepted)
+        self.is_replaying = not is_news
         for tap in tuple(self.taps):  # a forgotten subscription may leave in between
             for liquidation in accepted:
                 tap(liquidation)
-        instruments: set[str] = set()
+        instruments: dict[str, None] = {}  # in their order: which one is the third to be CRITICAL shows
         for liquidation in accepted:
-            instruments.add(liquidation.instrument)
+            instruments[liquidation.instrument] = None
             if liquidation.notional_usd is None:
                 self._resize(liquidation)
-        self._active |= instruments
+        self._active |= instruments.keys()
         for publisher in self.publishers:
             publisher.events(accepted)
         if is_news:
@@ -349,7 +441,7 @@ class Tracker:
         for publisher in self.publishers:
             publisher.alert(alert)
             publisher.mark([instrument])  # the row says its level too, and may have been the last one
-        for tap in tuple(self._alert_taps):
+        for tap in tuple(self.alert_taps):
             tap(alert)
 
     def _take_price(self, tick: PriceTick) -> None:
@@ -368,13 +460,16 @@ class Tracker:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             self.price_feed.pulse([feed.venue.name for feed in self.feeds if any(map(is_refused, feed.connections))])
-            if self.price_feed.is_stale:
-                self.engine.btc_price = self.engine.btc_source = None
             self.pulse(_wall_ms())
+            self.watch.keep_samples()
 
     def pulse(self, wall_ms: int) -> None:
         """Release held events, lower levels, let quiet instruments decay and end with a row of zeros."""
         self.pulses += 1
+        if self.recorder is not None:
+            self.recorder.mark(Pulsed(wall_ms))
+        if self.price_feed.is_stale:
+            self.engine.btc_price = self.engine.btc_source = None
         self.intake.clock.estimate()
         if self._priced_ms:  # by the trades' own time: a second is closed when a trade lies behind it
             self.engine.volatility_factor = self.volatility.volatility_factor(self._priced_ms)
@@ -386,7 +481,8 @@ class Tracker:
         self.comovement.tick(self.engine, now)
         for instrument in self.levels.raised():
             self._check_level(instrument, now)
-        health = self.health()
+        self.watch.look(self._now(), wall_ms, self.ledgers())
+        health = self._health_at(now)
         if self._observer is not None:
             self._observer.pulse(self.intake.clock.at_ms(wall_ms), health)
         for publisher in self.publishers:
@@ -412,16 +508,25 @@ class Tracker:
             return
         await asyncio.to_thread(self.log.start)
         recalled = self.log.recalled
-        if recalled is None:
-            return
-        for venue, up_ms, down_ms in recalled.feeds:
+        if recalled is not None:
+            for gap in recalled.gaps:
+                self.outages.begin(gap)
+            self.recall(recalled.events, recalled.feeds, _wall_ms())
+
+    def recall(self, events: Sequence[Liquidation], feeds: Iterable[tuple[str, int, int]], wall_ms: int) -> None:
+        """What an earlier run saw: (venue, up, down) of its feeds, and its events, by event time."""
+        feeds = list(feeds)
+        if self.recorder is not None:
+            for mark in recalled_in_parts(events, feeds, wall_ms):
+                self.recorder.mark(mark)
+        for venue, up_ms, down_ms in feeds:
             self.engine.feed_up(venue, up_ms)
             self.engine.feed_down(venue, down_ms)
-        since_ms = _wall_ms() - WINDOW_MS
-        self.intake.recall(recalled.events, since_ms)
-        self._active.update(event.instrument for event in recalled.events if event.event_ms > since_ms)
-        now = self.now_ms()
-        for instrument in self._active:
+        since_ms = wall_ms - WINDOW_MS
+        self.intake.recall(events, since_ms)
+        self._active.update(event.instrument for event in events if event.event_ms > since_ms)
+        now = self.intake.clock.now_ms(wall_ms)
+        for instrument in sorted(self._active):
             self.levels.check(instrument, now)
 
     async def _close_log(self) -> None:
@@ -470,6 +575,13 @@ class Tracker:
                 return
 
 
+def _engine(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
+    throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
+    partly = [name for name, venue in VENUES.items() if is_partial(venue)]
+    form = alerts.acceleration_form
+    return VelocityEngine(throttled, _rule(alerts, venues), partial_venues=partly, acceleration=form)
+
+
 def _rule(alerts: AlertSettings, venues: Iterable[str]) -> LevelRule | Threshold:
     if alerts.rule == "threshold":
         return Threshold(alerts.velocity_10s, alerts.acceleration)
@@ -495,6 +607,12 @@ def _spelled(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:
 
 def _spell(venue: str, symbol: str) -> Contract:
     return VENUES[venue].spell(symbol) if venue in VENUES else Contract(venue, symbol, symbol, unit_value="1")
+
+
+def _received_ms(events: Iterable[Event]) -> int | None:
+    """When a frame that begins with something else was received; no clock may say so, or a replay would differ."""
+    stamped = (event.receive_ms for event in events if isinstance(event, (RawLiquidation, PriceTick)))
+    return next(stamped, None)
 
 
 def _database(settings: HistorySettings, log: EventLog | None) -> PostgresSink | None:

@@ -9,27 +9,26 @@ from liqtape.events import WINDOWS
 __all__ = ["Feed", "Feeds"]
 
 _KEPT_MS = 2 * RETAIN_MS  # the feed's clock and the evaluation's need not be the same
-_PAST_LIMIT = 1_000
+_LEARNED_MS = 10 * 21_600_000  # ten half-lives of the baselines
+_LIMIT = 1_000
 _UNKNOWN = (None, None, None, None)
 _WHOLE = (1.0, 1.0, 1.0, 1.0)
 
 
 class Feed:
-    """Live intervals of one venue's feed, oldest first.
-
-    `past` are those that no window can see any more, for baselines; of more than 1,000 the oldest are forgotten.
+    """Live intervals of one venue's feed, oldest first; of those that ended `kept_ms` ago only the newest is kept.
 
     >>> feed = Feed(); feed.up(0); feed.down(5_000); feed.up(8_000)
     >>> feed.exposure_ms(0, 10_000)
     7000
     """
 
-    __slots__ = ("ended", "past", "since")
+    __slots__ = ("ended", "kept_ms", "since")
 
-    def __init__(self) -> None:
+    def __init__(self, kept_ms: int = _KEPT_MS) -> None:
+        self.kept_ms = kept_ms
         self.since: int | None = None
         self.ended: list[tuple[int, int]] = []  # (up, down)
-        self.past: list[tuple[int, int]] = []
 
     @property
     def is_known(self) -> bool:
@@ -47,7 +46,37 @@ class Feed:
         if self.since is not None:
             self.ended.append((self.since, max(at_ms, self.since)))
             self.since = None
-            self.forget(at_ms - _KEPT_MS)
+            self.forget(at_ms - self.kept_ms)
+
+    def missed(self, from_ms: int, until_ms: int) -> None:
+        """It turned out that the feed was not live in between."""
+        kept: list[tuple[int, int]] = []
+        for up, down in self.spans():
+            kept += [(up, min(down, from_ms)), (max(up, until_ms), down)]
+        self._take([(up, down) for up, down in kept if up < down])
+
+    def mended(self, from_ms: int, until_ms: int) -> None:
+        """What was missed in between is known now, as if the feed had been live.
+
+        >>> feed = Feed(); feed.up(0); feed.down(5_000); feed.up(8_000); feed.mended(5_000, 8_000)
+        >>> feed.exposure_ms(0, 10_000)
+        10000
+        """
+        merged: list[tuple[int, int]] = []
+        for up, down in sorted([*self.spans(), (from_ms, until_ms)]):
+            if merged and up <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(down, merged[-1][1]))
+            else:
+                merged.append((up, down))
+        self._take(merged)
+
+    def spans(self) -> list[tuple[int, int]]:
+        """All intervals that are kept; one that lasts ends at `EVER_MS`."""
+        return [*self.ended, *([] if self.since is None else [(self.since, EVER_MS)])]
+
+    def _take(self, spans: list[tuple[int, int]]) -> None:
+        self.ended = [span for span in spans if span[1] != EVER_MS]
+        self.since = next((up for up, down in spans if down == EVER_MS), None)
 
     def covers(self, from_ms: int) -> bool:
         """Whether the feed is live now and was without a break since `from_ms`."""
@@ -61,23 +90,19 @@ class Feed:
         return live
 
     def forget(self, before_ms: int) -> None:
-        """Intervals that ended before `before_ms` are past."""
-        while len(self.ended) > 1 and self.ended[0][1] < before_ms:
-            self.past.append(self.ended.pop(0))
-        del self.past[:-_PAST_LIMIT]
-
-    def live(self) -> list[tuple[int, int]]:
-        """All intervals, past ones included; one that lasts ends at `EVER_MS`."""
-        return [*self.past, *self.ended, *([] if self.since is None else [(self.since, EVER_MS)])]
+        """Drop intervals that ended before `before_ms`, and the oldest of more than 1,000."""
+        while len(self.ended) > 1 and (self.ended[0][1] < before_ms or len(self.ended) > _LIMIT):
+            del self.ended[0]
 
 
 class Feeds:
-    """The feeds of all venues, by venue."""
+    """The feeds of all venues: what of the windows was live, and what baselines may learn from."""
 
-    __slots__ = ("_begun_ms", "_feeds", "_spoken", "_watches")
+    __slots__ = ("_begun_ms", "_feeds", "_spoken", "_taught", "_watches")
 
     def __init__(self) -> None:
         self._feeds: dict[str, Feed] = {}
+        self._taught: dict[str, Feed] = {}  # the same for days, less what was mended too late to be learned
         self._watches: dict[frozenset[str], Watch] = {}
         self._begun_ms: int | None = None
         self._spoken: set[str] = set()
@@ -101,16 +126,28 @@ class Feeds:
 
     def up(self, venue: str, at_ms: int, reached_ms: int) -> None:
         """The venue's feed is live from `at_ms` on; it was `reached_ms` before anything was known of it."""
-        feed = self._feeds.setdefault(venue, Feed())
-        if not feed.is_known and venue in self._spoken and self._begun_ms is not None:
-            feed.past.append((self._begun_ms, reached_ms))
+        feed, taught = self._both(venue)
+        if not taught.is_known and venue in self._spoken and self._begun_ms is not None:
+            taught.ended.append((self._begun_ms, reached_ms))
         feed.up(at_ms)
-        self._watches.clear()
+        taught.up(at_ms)
 
     def down(self, venue: str, at_ms: int) -> None:
         """The venue's feed was last seen live at `at_ms`."""
-        self._feeds.setdefault(venue, Feed()).down(at_ms)
-        self._watches.clear()
+        for feed in self._both(venue):
+            feed.down(at_ms)
+
+    def missed(self, venue: str, from_ms: int, until_ms: int) -> None:
+        """It turned out later that the venue's feed was not live in between."""
+        for feed in self._both(venue):
+            feed.missed(from_ms, until_ms)
+
+    def mended(self, venue: str, from_ms: int, until_ms: int, settled_ms: int) -> None:
+        """All that was missed in between has been added; before `settled_ms` too late for the baselines."""
+        feed, taught = self._both(venue)
+        feed.mended(from_ms, until_ms)
+        if until_ms > settled_ms:
+            taught.mended(max(from_ms, settled_ms), until_ms)
 
     def carried(self, venue: str) -> None:
         """The venue is one of ours, even if its feed was never live."""
@@ -137,14 +174,19 @@ class Feeds:
 
     def watch(self, venues: Collection[str]) -> Watch:
         """When at least one of them was live; where nothing is known of any, since the first event."""
-        known = frozenset(venue for venue in venues if venue in self._feeds and self._feeds[venue].is_known)
+        known = frozenset(venue for venue in venues if venue in self._taught and self._taught[venue].is_known)
         watch = self._watches.get(known)
         if watch is None:
-            live = [interval for venue in known for interval in self._feeds[venue].live()]
+            live = [interval for venue in known for interval in self._taught[venue].spans()]
             if not known and self._begun_ms is not None:
                 live = [(self._begun_ms, EVER_MS)]
             watch = self._watches[known] = Watch(live, is_known=bool(known))
         return watch
+
+    def _both(self, venue: str) -> tuple[Feed, Feed]:
+        """To be changed."""
+        self._watches.clear()
+        return self._feeds.setdefault(venue, Feed()), self._taught.setdefault(venue, Feed(_LEARNED_MS))
 
     def _of(self, venues: Collection[str]) -> list[Feed]:
         return [self._feeds[venue] for venue in venues if venue in self._feeds]

@@ -46,6 +46,12 @@ class Judge:
         is_kept = scope.is_blind or scope.reaches(sums.judged, self._keeps[current])
         return self.levels.step(instrument, now_ms, wanted, is_kept=is_kept)
 
+    def shown(self, instrument: str, scope: Scope, sums: Sums) -> Level:
+        """What a row says: the level as it was last remembered, or what the rule says now if that is higher."""
+        current = self.levels.current(instrument)
+        wanted = self.wanted(scope, sums, self.rule.floor(instrument))
+        return wanted if _LEVELS.index(wanted) > _LEVELS.index(current) else current
+
     def decisive(self, scope: Scope, counts: Counts) -> Score | None:
         """The surprise that is compared with the thresholds, with what it was measured by."""
         return self.rule.decisive(scope.scores(counts))

@@ -98,6 +98,16 @@ class VelocityEngine:
         self._feeds.down(venue, at_ms)
         self._generation += 1
 
+    def feed_missed(self, venue: str, from_ms: int, until_ms: int) -> None:
+        """It turned out later that the venue's feed was not live in between."""
+        self._feeds.missed(venue, from_ms, until_ms)
+        self._generation += 1
+
+    def feed_mended(self, venue: str, from_ms: int, until_ms: int) -> None:
+        """All that the venue's feed missed in between has been added."""
+        self._feeds.mended(venue, from_ms, until_ms, self._learning.settled_ms)
+        self._generation += 1
+
     def carry(self, venue: str, instrument: str) -> None:
         """The venue offers the instrument, so its outages make the instrument's windows partial.
 
@@ -147,7 +157,7 @@ class VelocityEngine:
         return True
 
     def level(self, instrument: str, now_ms: int) -> Level:
-        """The level alone: what is needed after each event, at a fraction of `metrics`.
+        """The level alone: what is needed after each event, at a fraction of `metrics`. It is remembered.
 
         A calm instrument moves no cursor: a tail only moves forwards, so what lies behind it now is the most that can
         be in the window.
@@ -259,7 +269,7 @@ class VelocityEngine:
         if self.threshold is not None:
             level = self.threshold.level(sums.every[0] / WINDOWS[0], speed.value, sums.moment[0])
         else:
-            level = self.judge.step(instrument, now_ms, scope, sums)
+            level = self.judge.shown(instrument, scope, sums)
         said = self._said(series.venues, now_ms, series.late_total, _judged(scope, sums, level))
         return row((instrument, None, now_ms), rings, sums, speed, said)
 

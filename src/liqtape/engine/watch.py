@@ -8,7 +8,7 @@ from liqtape.engine.surprise import HALF_LIFE_S
 
 __all__ = ["EVER_MS", "Watch"]
 
-EVER_MS = 1 << 62
+EVER_MS = 1 << 63
 """The end of what has not ended yet."""
 
 _LN2 = log(2)

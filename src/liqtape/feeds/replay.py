@@ -11,7 +11,7 @@ from liqtape.engine.cascade import Levels
 from liqtape.events import Alert, Liquidation, VelocityMetrics
 from liqtape.feeds.tape import Tape
 
-__all__ = ["Step", "paced", "steps"]
+__all__ = ["Step", "paced", "rows_due", "steps"]
 
 
 class Step(Struct, frozen=True):
@@ -48,17 +48,19 @@ def steps(tape: Tape, every: int = 1) -> Iterator[Step]:
             engine.add(events[-1])
             at += 1
         engine.tick(now_ms)
-        rows = _rows(engine, shown | {event.instrument for event in events}, shown, now_ms)
-        levels_of = {row.symbol: row.level for row in rows}
-        changed = [symbol for symbol, level in levels_of.items() if level != levels.current(symbol)]
-        changed += [symbol for symbol in levels.raised() if symbol not in levels_of]
-        alerts = [alert for symbol in changed if (alert := levels.check(symbol, now_ms))]
+        instruments = {event.instrument for event in events}
+        alerts = [
+            alert
+            for instrument in sorted(instruments.union(levels.raised()))
+            if (alert := levels.check(instrument, now_ms))
+        ]
+        rows = rows_due(engine, shown | instruments, shown, now_ms)
         if events or rows or alerts:
             yield Step(second, events, rows, alerts)
         second += every
 
 
-def _rows(engine: VelocityEngine, instruments: Iterable[str], shown: set[str], now_ms: int) -> list[VelocityMetrics]:
+def rows_due(engine: VelocityEngine, instruments: Iterable[str], shown: set[str], now_ms: int) -> list[VelocityMetrics]:
     """The rows due now; `shown`, the instruments whose last row was not of zeros, is kept up to date."""
     rows = []
     for instrument in sorted(instruments):
