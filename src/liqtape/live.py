@@ -17,8 +17,11 @@ from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:  # the service is imported by the commands that run it
     from liqtape.demo import DemoSummary
+    from liqtape.service import StopSignals
 
 __all__ = ["demo", "run"]
+
+_END_SECONDS = 4.5  # after a signal; a tracker takes four at most
 
 
 def run(
@@ -44,7 +47,12 @@ def run(
         raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
     if settings.history.url is None:
         settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
-    return 128 + asyncio.run(_run(settings, sys.stdout))
+    from liqtape.service import StopSignals
+
+    # Around the loop: it waits for its threads at the end, and one of them may hang in a dead disk.
+    with StopSignals(_END_SECONDS).installed() as stop:
+        asyncio.run(_run(settings, stop, sys.stdout))
+    return 128 + stop.received
 
 
 def _options(
@@ -65,16 +73,14 @@ def _options(
     return options
 
 
-async def _run(settings: Settings, out: TextIO) -> int:
-    from liqtape.service import StopSignals, watch
+async def _run(settings: Settings, stop: "StopSignals", out: TextIO) -> None:
+    from liqtape.service import watch
     from liqtape.systemd import notified
     from liqtape.tracker import Tracker
 
-    with StopSignals().installed() as stop:
-        tracker = Tracker(settings, data_dir=data_directory())
-        async with tracker, notified(lambda: tracker.pulses):
-            await watch(tracker, stop, None, out=out)
-    return stop.received
+    tracker = Tracker(settings, data_dir=data_directory())
+    async with tracker, notified(lambda: tracker.pulses):
+        await watch(tracker, stop, None, out=out)
 
 
 def demo(

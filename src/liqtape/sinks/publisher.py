@@ -133,6 +133,12 @@ class Publisher:
         self._stop.set()
         self._wake.set()
 
+    def unwritten(self) -> str:
+        """What it still has to write, in words; empty when nothing but the state of health."""
+        events = len(self._recent if self._resync else self._events)
+        counts = {"instruments": len(self._dirty), "events": events, "alerts": len(self._alerts)}
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
     def _pending(self) -> bool:
         return bool(self._dirty or self._events or self._alerts or self._price or self._health)
 
@@ -155,7 +161,7 @@ class Publisher:
             # Refused in part: the rest was done, and the alerts would be announced a second time.
             self._give_back(batch, batch.alerts if isinstance(error, SinkUnavailable) else ())
             raise
-        except Exception:
+        except BaseException:  # also where it is cancelled: what is left at the end is counted
             self._give_back(batch, batch.alerts)
             raise
         self.batches_total += 1
