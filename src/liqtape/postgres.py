@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from liqtape.errors import ConfigurationError, MissingExtra
+from liqtape.plain import plain
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -97,7 +98,7 @@ def unfit() -> tuple[type[Exception], ...]:
 
 def explained(error: Exception) -> str:
     """One line, with the server's code of the error where it gave one."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = plain(str(error), 400) or type(error).__name__
     if isinstance(error, TimeoutError) and not error.args:
         text = "no answer in time"
     code = getattr(error, "sqlstate", None)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from liqtape.events import Alert, VelocityMetrics
+from liqtape.plain import plain
 from liqtape.tracker import Tracker
 from liqtape.tui.table import alert_line, live_view, metric_line, venue_line
 
@@ -149,7 +150,7 @@ async def _lines(
 
     def say(lines: Sequence[str]) -> None:
         if lines:
-            print("\n".join(lines), file=out, flush=True)
+            print("\n".join(plain(line, 1_000) for line in lines), file=out, flush=True)
 
     def say_alert(alert: Alert) -> None:
         say([f"alert {alert_line(alert)}"])

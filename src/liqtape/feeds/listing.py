@@ -8,6 +8,7 @@ import aiohttp
 from liqtape.errors import DecodeError, ListingError
 from liqtape.feeds.lost import printable
 from liqtape.instruments import Contract
+from liqtape.plain import plain, without_credentials
 from liqtape.venues.base import InstrumentPage, InstrumentSource, Venue
 
 __all__ = ["PartialListing", "fetch_contracts"]
@@ -38,7 +39,7 @@ async def fetch_contracts(venue: Venue, rest_url: str | None, session: aiohttp.C
     failures: list[str] = []
     for answer in answers:
         if isinstance(answer, ListingError):
-            failures.append(str(answer))
+            failures.append(plain(without_credentials(str(answer)), 400))
         elif isinstance(answer, BaseException):
             raise answer
         else:
@@ -79,7 +80,7 @@ async def _all_pages(
 async def _page(venue: Venue, url: str, body: bytes, session: aiohttp.ClientSession) -> InstrumentPage:
     method, data, headers = ("POST", body, {"Content-Type": "application/json"}) if body else ("GET", None, None)
     try:
-        async with session.request(method, url, data=data, headers=headers) as response:
+        async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
             payload = bytearray()
             async for piece in response.content.iter_chunked(65_536):
                 payload += piece

@@ -224,9 +224,11 @@ def pool_of(url: str) -> ConnectionPool:
     try:
         place = urlsplit(url)
         # redis-py would quietly take another database for a path it cannot read.
-        usable = place.scheme == "unix" or re.fullmatch(r"/?\d*", place.path) is not None
+        path = r"[^@]*" if place.scheme == "unix" else r"/?\d*"
+        usable = re.fullmatch(path, place.path) is not None
         pool = ConnectionPool.from_url(url, **options)
-    except (ValueError, RedisError):
+        pool.make_connection()  # only this looks at the options of the query
+    except (ValueError, TypeError, RedisError):
         usable = False
     if not usable:
         # Raised here, without a cause: its text may quote a piece of the URL, and that may be a piece of the password.
