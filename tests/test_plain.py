@@ -22,6 +22,7 @@ from liqtape.plain import plain, without_credentials, without_secrets
 from liqtape.postgres import check_url
 from liqtape.service import StopSignals, watch
 from liqtape.settings import (
+    AlertSettings,
     HistorySettings,
     PriceSettings,
     RedisSettings,
@@ -69,23 +70,19 @@ def test_no_password_however_odd_is_shown(middle: str, scheme: str, encoded: boo
         assert MARK not in without_secrets(url)
         told: list[str] = []
         for section, kind in (("redis", RedisSettings), ("history", HistorySettings)):
-            tries: list[Callable[[], object]] = [
-                lambda kind=kind, url=url: kind(url),
-                lambda section=section, url=url: load_settings(None, {}, {section: {"url": url}}),
-                lambda section=section, url=url: load_settings(None, {}, {section: {"url": [url]}}),
-                lambda section=section, url=url: load_settings(None, {f"LIQTAPE_{section.upper()}_URL": url}),
-                lambda section=section, url=url: load_settings(None, {}, {section: {"url": url, "urI": url}}),
-            ]
-            told += [_told(one) for one in tries]
-        told += [_told(lambda url=url: RedisSink(url)), _told(lambda url=url: check_url(url))]
+            for given in ({"url": url}, {"url": [url]}, {"url": url, "urI": url}):
+                told.append(_told(load_settings, None, {}, {section: given}))
+            told.append(_told(load_settings, None, {f"LIQTAPE_{section.upper()}_URL": url}))
+            told.append(_told(kind, url))
+        told += [_told(RedisSink, url), _told(check_url, url)]
         assert [text for text in told if MARK in text] == []
 
 
-def _told(work: Callable[[], object]) -> str:
+def _told(work: Callable[..., object], *arguments: object) -> str:
     """All ways a value, or the error instead of it, is shown."""
     out = io.StringIO()
     try:
-        value = work()
+        value = work(*arguments)
     except (ConfigurationError, ValueError):
         return traceback.format_exc()
     Console(file=out, width=500).print(value)
@@ -106,7 +103,9 @@ def test_credentials_of_a_venues_proxy_are_not_shown(middle: str) -> None:
     ws, rest = f"wss://me:{secret}@proxy.example:1/binance", f"https://me:{secret}@proxy.example"
     shown = Settings(venues={"binance": VenueSettings(ws_url=ws, rest_url=rest)}, price=PriceSettings(ws))
 
-    assert MARK not in _told(lambda: shown) + _told(lambda: shown.venues["binance"])
+    assert MARK not in _told(Settings, (), shown.venues, RedisSettings(), AlertSettings(), shown.price) + repr(
+        shown.venues
+    )
     assert MARK not in without_credentials(f"cannot connect to {ws} or {rest}: refused")
     with pytest.raises(ValueError, match="percent-encoded") as refused:
         VenueSettings(ws_url=f"wss://me:{MARK}/{MARK}@proxy.example")

@@ -1,4 +1,4 @@
-# ruff: noqa: ASYNC110, ASYNC220, ASYNC221 - a test may block, and polls what it does not own
+# ruff: noqa: ASYNC110, ASYNC240 - a test may block, and polls what it does not own
 """How `liqtape run` ends and begins again, as a process: by SIGTERM whatever hangs, and by SIGKILL."""
 
 import asyncio
@@ -24,7 +24,7 @@ from liqtape.errors import EmbeddedUnavailable
 from liqtape.simulator import Simulator
 
 if TYPE_CHECKING:
-    from conftest import PostgresServer
+    from tests.conftest import PostgresServer
 
 BOUND_SECONDS = 30.0  # on a busy machine
 END_SECONDS = 5.0
@@ -169,7 +169,7 @@ async def test_a_signal_ends_it_with_everything_written(start: Callable[..., Run
 @pytest.mark.parametrize(
     "hanging",
     [("postgres",), ("redis", "disk"), ("redis", "postgres", "disk")],
-    ids=lambda hanging: "+".join(hanging),
+    ids="+".join,
 )
 async def test_sigterm_ends_it_in_time_whatever_hangs(
     start: Callable[..., Run], black_hole: str, postgres_server: "PostgresServer", hanging: tuple[str, ...]

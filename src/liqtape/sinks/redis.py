@@ -224,8 +224,10 @@ def pool_of(url: str) -> ConnectionPool:
     try:
         place = urlsplit(url)
         # redis-py would quietly take another database for a path it cannot read.
-        path = r"[^@]*" if place.scheme == "unix" else r"/?\d*"
-        usable = re.fullmatch(path, place.path) is not None
+        if place.scheme == "unix":  # anything between user and path is a piece of a password
+            usable = "@" not in place.path and not place.netloc.rpartition("@")[2]
+        else:
+            usable = re.fullmatch(r"/?\d*", place.path) is not None
         pool = ConnectionPool.from_url(url, **options)
         pool.make_connection()  # only this looks at the options of the query
     except (ValueError, TypeError, RedisError):
