@@ -70,8 +70,8 @@ def test_no_password_however_odd_is_shown(middle: str, scheme: str, encoded: boo
         assert MARK not in without_secrets(url)
         told: list[str] = []
         for section, kind in (("redis", RedisSettings), ("history", HistorySettings)):
-            for given in ({"url": url}, {"url": [url]}, {"url": url, "urI": url}):
-                told.append(_told(load_settings, None, {}, {section: given}))
+            written = ({"url": url}, {"url": [url]}, {"url": url, "urI": url})
+            told += [_told(load_settings, None, {}, {section: keys}) for keys in written]
             told.append(_told(load_settings, None, {f"LIQTAPE_{section.upper()}_URL": url}))
             told.append(_told(kind, url))
         told += [_told(RedisSink, url), _told(check_url, url)]

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal, localcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -427,10 +428,14 @@ async def test_certificate_of_an_unknown_authority_is_refused(
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     url = postgres_server.url(database)
     source = ListSource()
+
+    def refused(sink: PostgresSink) -> bool:
+        return "certificate verify failed" in sink.health().detail
+
     with speaking_tls(postgres_server, authority):
         for mode in ("require", "verify-ca", "verify-full"):
             async with running(PostgresSink(f"{url}?sslmode={mode}", source)) as sink:
-                await until(lambda sink=sink: "certificate verify failed" in sink.health().detail)
+                await until(partial(refused, sink))
         async with running(PostgresSink(f"{url}?sslmode=verify-full&sslrootcert={tmp_path}/ca.pem", source)) as sink:
             await until(lambda: sink.health().state == "writing")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))  # where the system's authorities are

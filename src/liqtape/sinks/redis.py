@@ -59,7 +59,7 @@ class RedisSink:
     def __init__(self, server: str | ConnectionPool, *, prefix: str = "") -> None:
         self.refused_keys_total = 0
         pool = pool_of(server) if isinstance(server, str) else server
-        self._make_connection: Callable[[], StreamConnection] = pool.make_connection
+        self._make_connection = _maker_of(pool)
         self._prefix = prefix
         self._rows = RowPacker(VelocityMetrics)
         self._encode = json.Encoder().encode
@@ -229,7 +229,7 @@ def pool_of(url: str) -> ConnectionPool:
         else:
             usable = re.fullmatch(r"/?\d*", place.path) is not None
         pool = ConnectionPool.from_url(url, **options)
-        pool.make_connection()  # only this looks at the options of the query
+        _maker_of(pool)()  # only this looks at the options of the query
     except (ValueError, TypeError, RedisError):
         usable = False
     if not usable:
@@ -239,6 +239,10 @@ def pool_of(url: str) -> ConnectionPool:
             "(special characters of a password percent-encoded)"
         )
     return pool
+
+
+def _maker_of(pool: ConnectionPool) -> Callable[[], StreamConnection]:
+    return pool.make_connection  # redis-py has not annotated it
 
 
 def _address(connection: StreamConnection) -> str:
