@@ -20,6 +20,7 @@ NAMES = (
     "flood",
     "redis_write",
     "history_log",
+    "history_query",
     "postgres_copy",
     "idle",
     "founding",

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import redis
 import trustme
-from aiohttp import web
+from aiohttp import ClientSession, web
 from msgspec.structs import replace
 
 from liqtape import tracker as tracker_module
@@ -638,9 +638,9 @@ async def test_silent_venue_is_stalled_from_its_last_data_on(
     feed = tracker.feeds[0]
     told = feed._on_down
 
-    def down(venue: str, at_ms: int) -> None:
+    def down(venue: str, at_ms: int, reason: str) -> None:
         downs.append((venue, at_ms))
-        told(venue, at_ms)
+        told(venue, at_ms, reason)
 
     monkeypatch.setattr(feed, "_on_down", down)
     async with tracker:
@@ -677,7 +677,8 @@ async def test_list_that_comes_late_extends_the_subscriptions(
     async def answer(request: web.Request) -> web.StreamResponse:
         if not is_there.is_set():
             return web.Response(status=503, text="later")
-        raise web.HTTPFound(simulator.rest_url("bybit") + request.path_qs)
+        async with ClientSession() as client, client.get(simulator.rest_url("bybit") + request.path_qs) as found:
+            return web.Response(body=await found.read())
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)

@@ -158,7 +158,7 @@ async def test_all_that_a_simulated_market_brings_is_logged_once_in_order(tmp_pa
 async def test_the_time_between_two_runs_is_a_gap(tmp_path: Path) -> None:
     async with alone(tmp_path) as first:
         first._feed_up("bybit", now_ms() - 5_000)
-        first._feed_down("bybit", now_ms() - 1_000)
+        first._feed_down("bybit", now_ms() - 1_000, "not running")
     async with alone(tmp_path) as second:
         second._feed_up("bybit", now_ms())
     connection = open_for_reading(tmp_path)

@@ -20,6 +20,7 @@ from liqtape.bench import bench
 from liqtape.checkup import check
 from liqtape.errors import ConfigurationError, DecodeError, LiqtapeError
 from liqtape.live import demo, run
+from liqtape.past import history
 from liqtape.plain import plain
 from liqtape.venues import VENUES
 from liqtape.venues.base import Venue
@@ -398,3 +399,4 @@ app.command()(run)
 app.command()(demo)
 app.command()(check)
 app.command()(bench)
+app.command()(history)

@@ -1,6 +1,7 @@
 """The commands that run the service in the foreground: `run` and `demo`."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ def run(
         settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
     from liqtape.service import StopSignals
 
+    os.umask(0o077)  # what it writes is its user's alone
     # Around the loop: it waits for its threads at the end, and one of them may hang in a dead disk.
     with StopSignals(_END_SECONDS).installed() as stop:
         asyncio.run(_run(settings, stop, sys.stdout))

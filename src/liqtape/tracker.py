@@ -20,9 +20,22 @@ from liqtape.engine.intake import Intake
 from liqtape.engine.pricevolatility import PriceVolatility
 from liqtape.engine.threshold import Threshold
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
-from liqtape.events import Alert, Event, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
+from liqtape.events import (
+    Alert,
+    Event,
+    Gap,
+    Liquidation,
+    PriceTick,
+    RawLiquidation,
+    Trouble,
+    VelocityMetrics,
+    VenueHealth,
+)
+from liqtape.feeds.outages import STARTING, Outages
+from liqtape.feeds.pacing import Patience
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
 from liqtape.feeds.venuefeed import VenueFeed
+from liqtape.feeds.watch import Watch
 from liqtape.history.eventlog import EventLog
 from liqtape.history.observe import Observer
 from liqtape.history.outlet import Outlet
@@ -30,7 +43,7 @@ from liqtape.history.recall import WINDOW_MS
 from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
-from liqtape.settings import HistorySettings, Settings, VenueSettings
+from liqtape.settings import AlertSettings, HistorySettings, Settings, VenueSettings
 from liqtape.shutdown import Deadline, end, end_callbacks, end_history, end_publishers
 from liqtape.sinks.base import Sink
 from liqtape.sinks.callback import Tap
@@ -55,7 +68,7 @@ class Tracker:
     """The service inside your own program: `async with Tracker(Settings()) as tracker: ...`.
 
     Everything between a received frame and the marks of the publishers is plain calls (`ingest`); what awaits are the
-    sockets at one end and the sinks at the other.
+    sockets at one end and the sinks at the other. `is_replaying` tells `taps` that what they get is no news.
     """
 
     def __init__(
@@ -65,9 +78,9 @@ class Tracker:
         sinks: Iterable[Sink] = (),
         ssl_context: ssl.SSLContext | None = None,
         data_dir: Path | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.settings = Settings() if settings is None else settings
-        alerts = self.settings.alerts
         enabled = {venue: own for venue, own in self.settings.venues.items() if own.enabled}
         if unknown := sorted(set(enabled) - set(VENUES)):
             raise ConfigurationError(f"venues: unknown venue '{unknown[0]}'; known: {', '.join(VENUES)}")
@@ -76,8 +89,7 @@ class Tracker:
         self._wanted = {venue: _spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
         throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
         partly = [name for name, venue in VENUES.items() if is_partial(venue)]
-        threshold = Threshold(alerts.velocity_10s, alerts.acceleration)
-        self.engine = VelocityEngine(throttled, threshold, partial_venues=partly)
+        self.engine = VelocityEngine(throttled, _threshold(self.settings.alerts), partial_venues=partly)
         self.instruments = Instruments(_spell)
         self.intake = Intake(self.engine, self.instruments, _spelled(wanted, enabled), self._wanted)
         self.levels = Levels(self.engine)
@@ -95,7 +107,14 @@ class Tracker:
         self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
         self.publishers: list[Publisher] = []
         self.callbacks: list[Tap[Any]] = []
-        self.feeds = [self._feed(venue, own, ssl_context) for venue, own in enabled.items()]
+        self.outages = Outages(
+            self.engine,
+            self.intake.clock,
+            {venue: VENUES[venue].holds_ms for venue in enabled},
+            () if self.log is None else (self._log_gap,),
+        )
+        self.feeds = [self._feed(venue, own, ssl_context, patience) for venue, own in enabled.items()]
+        self.watch = Watch(self.feeds, self.intake.clock, data_dir)
         self._sinks = list(sinks)
         self._data_dir = data_dir
         self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
@@ -105,7 +124,7 @@ class Tracker:
         self._tasks: list[asyncio.Task[None]] = []
         self._publishing: list[asyncio.Task[None]] = []
         self.price_feed = self._price_feed(enabled, ssl_context)
-        self._started = self._ended = False
+        self._started = self._ended = self.is_replaying = False
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -135,6 +154,8 @@ class Tracker:
             self._publishing.append(self._spawn(f"publisher {sink.name}", publisher.run))
         for tap in self.callbacks:
             tap.start()
+        for feed in self.feeds:
+            self.outages.begin(Gap(feed.venue.name, self.intake.clock.at_ms(_wall_ms()), None, STARTING))
         if self.database is not None:
             self._storing = self._spawn("postgres", self.database.run)
         self._tasks.append(self._spawn("tick", self._tick))
@@ -175,8 +196,9 @@ class Tracker:
         if self.log is not None and self._observer is not None:
             self._observer.end(self.intake.clock.at_ms(_wall_ms()), self.health())
             ending.append(end_history(self.log, self.database, self._storing, deadline))
-        rest = [text for texts in await asyncio.gather(*ending) for text in texts]
-        if rest:
+        watching = end(deadline.left(), self.watch.stop())
+        rests, _ = await asyncio.gather(asyncio.gather(*ending), watching)
+        if rest := [text for texts in rests for text in texts]:
             _log.warning("ended in time, but not all was written: %s", "; ".join(rest))
 
     def ingest(self, events: Sequence[Event], ledger: Ledger) -> None:
@@ -218,6 +240,10 @@ class Tracker:
         """One record a venue, in the order of the settings."""
         return [feed.health(self.engine, self.now_ms()) for feed in self.feeds]
 
+    def gaps(self) -> list[Gap]:
+        """Intervals in which liquidations may have been missed, those that last still at the end."""
+        return self.outages.gaps()
+
     def ledger(self) -> Ledger:
         """The sum over all connections, past ones included, and what became of their events in the log."""
         total = sum((ledger for _, ledger in self.ledgers()), Ledger())
@@ -249,6 +275,20 @@ class Tracker:
         self._alert_taps.append(tap.offer)
         return tap
 
+    def on_gap(self, callback: Callable[[Gap], object], name: str = "") -> Tap[Gap]:
+        """Call `callback` with every gap: when it begins (`until_ms` None), when it ends, and when it was filled."""
+        tap: Tap[Gap] = Tap(callback, name)
+        self.add_callback(tap)
+        self.outages.taps.append(tap.offer)
+        return tap
+
+    def on_trouble(self, callback: Callable[[Trouble], object], name: str = "") -> Tap[Trouble]:
+        """Call `callback` once for each trouble of liqtape itself that a person must look at."""
+        tap: Tap[Trouble] = Tap(callback, name)
+        self.add_callback(tap)
+        self.watch.taps.append(tap.offer)
+        return tap
+
     def liquidations(self) -> Subscription[Liquidation]:
         """Every liquidation from now on; ends with the tracker. Slower than 10,000 behind: the newest are dropped."""
         return self._subscribed(Subscription(self.taps))
@@ -269,7 +309,9 @@ class Tracker:
         if self._started:
             tap.start()
 
-    def _feed(self, name: str, own: VenueSettings, ssl_context: ssl.SSLContext | None) -> VenueFeed:
+    def _feed(
+        self, name: str, own: VenueSettings, ssl_context: ssl.SSLContext | None, patience: Patience | None
+    ) -> VenueFeed:
         return VenueFeed(
             VENUES[name],
             own,
@@ -278,21 +320,34 @@ class Tracker:
             on_events=self.ingest,
             on_up=self._feed_up,
             on_down=self._feed_down,
+            on_missed=self._feed_missed,
+            on_filled=self.outages.filled,
             on_listed=self._carry,
             ssl_context=ssl_context,
+            patience=patience,
         )
 
-    def _feed_up(self, venue: str, wall_ms: int) -> None:
-        at_ms = self.intake.clock.at_ms(wall_ms)
-        self.engine.feed_up(venue, at_ms)
+    def _feed_up(self, venue: str, wall_ms: int) -> Gap | None:
+        gap = self.outages.up(venue, wall_ms)
         if self._observer is not None:
-            self._observer.feed_up(venue, at_ms)
+            self._observer.feed_up(venue, self.intake.clock.at_ms(wall_ms))
+        return gap
 
-    def _feed_down(self, venue: str, wall_ms: int) -> None:
-        at_ms = self.intake.clock.at_ms(wall_ms)
-        self.engine.feed_down(venue, at_ms)
+    def _feed_down(self, venue: str, wall_ms: int, reason: str) -> None:
+        at_ms = self.outages.down(venue, wall_ms, reason)
         if self._observer is not None:
             self._observer.feed_down(venue, at_ms)
+
+    def _feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Gap:
+        gap = self.outages.missed(venue, from_ms, until_ms, reason)
+        if self._observer is not None and gap.until_ms is not None:
+            self._observer.feed_down(venue, gap.from_ms)
+            self._observer.feed_up(venue, gap.until_ms)
+        return gap
+
+    def _log_gap(self, gap: Gap) -> None:
+        if self.log is not None:
+            self.log.gap(gap, filled=gap.filled)
 
     def _price_feed(self, venues: Collection[str], ssl_context: ssl.SSLContext | None) -> PriceFeed:
         """The price from the venues that are connected anyway, Binance's spot host standing in where futures fail.
@@ -316,6 +371,7 @@ class Tracker:
     def _spread(self, accepted: Sequence[Liquidation], wall_ms: int, *, is_news: bool = True) -> None:
         if self.log is not None:
             self.log.offer(accepted)
+        self.is_replaying = not is_news
         for tap in tuple(self.taps):  # a forgotten subscription may leave in between
             for liquidation in accepted:
                 tap(liquidation)
@@ -366,6 +422,7 @@ class Tracker:
             if self.price_feed.is_stale:
                 self.engine.btc_price = self.engine.btc_source = None
             self.pulse(_wall_ms())
+            self.watch.keep_samples()
 
     def pulse(self, wall_ms: int) -> None:
         """Release held events, lower levels, let quiet instruments decay and end with a row of zeros."""
@@ -379,6 +436,7 @@ class Tracker:
         now = self.intake.clock.now_ms(wall_ms)
         for instrument in self.levels.raised():
             self._check_level(instrument, now)
+        self.watch.look(time.monotonic(), wall_ms, self.ledgers())
         health = self.health()
         if self._observer is not None:
             self._observer.pulse(self.intake.clock.at_ms(wall_ms), health)
@@ -410,6 +468,8 @@ class Tracker:
         for venue, up_ms, down_ms in recalled.feeds:
             self.engine.feed_up(venue, up_ms)
             self.engine.feed_down(venue, down_ms)
+        for gap in recalled.gaps:
+            self.outages.begin(gap)
         since_ms = _wall_ms() - WINDOW_MS
         self.intake.recall(recalled.events, since_ms)
         self._active.update(event.instrument for event in recalled.events if event.event_ms > since_ms)
@@ -452,6 +512,10 @@ class Tracker:
                 await asyncio.sleep(_RESTART_SECONDS)
             else:
                 return
+
+
+def _threshold(alerts: AlertSettings) -> Threshold:
+    return Threshold(alerts.velocity_10s, alerts.acceleration)
 
 
 def _check_accounts(venues: Mapping[str, VenueSettings]) -> None:

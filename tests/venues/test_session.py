@@ -15,6 +15,7 @@ from liqtape.instruments import Contract
 from liqtape.ledger import Ledger
 from liqtape.venues import binance, bybit
 from liqtape.venues.base import Endpoint, Heartbeat, InstrumentPage, InstrumentSource, Venue
+from liqtape.venues.limits import Limits, Pace
 from liqtape.venues.session import ACK_LIMIT, Session
 
 _FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -38,9 +39,11 @@ class _Toy:
     name = "toy"
     ws_url = "ws://toy"
     slot_seconds: int | None = None
+    holds_ms = 0
     listing_needed = False
     bundled_symbols: Sequence[str] = ()
     instrument_sources: Sequence[InstrumentSource] = ()
+    limits = Limits((), (Pace(1_000, 1.0),))
 
     def __init__(self, topics_per_request: int = 2, heartbeat: Heartbeat | None = None) -> None:
         self.topics_per_request = topics_per_request
@@ -359,12 +362,12 @@ def test_a_notice_is_noticed_and_the_last_one_kept() -> None:
 def test_undecodable_frames_are_counted_and_the_newest_sampled_cut_short() -> None:
     session = _live()
     for i in range(100):
-        assert session.received(b"%d" % i + b"\xff" * 5_000, None, 1.0) == []
+        assert session.received(b"%d" % i + b"\xff" * 20_000, None, 1.0) == []
 
     assert session.ledger.frames_undecodable == 100
     assert len(session.samples) == 8
-    assert [payload[:2] for _, payload in session.samples] == [b"%d" % i for i in range(92, 100)]
-    assert {(len(reason), len(payload)) for reason, payload in session.samples} == {(200, 500)}
+    assert [sample.payload[:2] for sample in session.samples] == [b"%d" % i for i in range(92, 100)]
+    assert {(len(sample.reason), len(sample.payload)) for sample in session.samples} == {(200, 16_384)}
 
 
 def test_events_reach_the_caller_with_the_time_of_receipt_left_to_the_venue() -> None:
@@ -419,3 +422,35 @@ def test_nothing_is_due_before_the_deadline(
             return
         session.received(frame, None, now)
         session.take_outgoing()
+
+
+def test_requests_keep_the_venues_pace_and_all_go_out() -> None:
+    venue = _Toy(topics_per_request=1)
+    venue.limits = Limits((), (Pace(2, 1.0),))
+    session = Session(venue, Endpoint("ws://toy", tuple("abcde"), 5.0))
+    now = 0.0
+    sent = [(now, frame) for frame in session.opened(now)]
+    answered = 0
+    while not session.confirmed:
+        for _ in sent[answered:]:
+            answered += 1
+            session.received(b"ack %d" % answered, None, now)
+        sent += [(now, frame) for frame in session.take_outgoing()]
+        if not session.confirmed:
+            assert session.next_deadline() > now
+            now = session.next_deadline()
+            sent += [(now, frame) for frame in session.due(now)]
+
+    assert [at for at, _ in sent] == [0.0, 0.0, 1.0, 1.0, 2.0]
+    assert [frame[1] for frame in _sent([frame for _, frame in sent])] == list("abcde")
+
+
+def test_a_heartbeat_takes_a_place_and_is_never_held_back() -> None:
+    venue = _Toy(topics_per_request=1, heartbeat=Heartbeat(b"ping", 0.5))
+    venue.limits = Limits((), (Pace(1, 1.0),))
+    session = Session(venue, Endpoint("ws://toy", ("a", "b"), 5.0))
+    assert len(session.opened(0.0)) == 1
+    session.received(b"ack 1", None, 0.1)
+    assert session.take_outgoing() == []
+    assert session.due(0.5) == [b"ping"]
+    assert session.due(1.4) == [b"ping"]

@@ -96,6 +96,14 @@ class VelocityEngine:
         """The venue's feed was last seen live at `at_ms`."""
         self._feeds.setdefault(venue, Feed()).down(at_ms)
 
+    def feed_missed(self, venue: str, from_ms: int, until_ms: int) -> None:
+        """It turned out later that the venue's feed was not live in between."""
+        self._feeds.setdefault(venue, Feed()).missed(from_ms, until_ms)
+
+    def feed_mended(self, venue: str, from_ms: int, until_ms: int) -> None:
+        """All that the venue's feed missed in between has been added."""
+        self._feeds.setdefault(venue, Feed()).mended(from_ms, until_ms)
+
     def carry(self, venue: str, instrument: str) -> None:
         """The venue offers the instrument, so its outages make the instrument's windows partial.
 

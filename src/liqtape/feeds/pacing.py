@@ -8,7 +8,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
-__all__ = ["Backoff", "Clock", "SystemClock"]
+from liqtape.venues.limits import Pace
+
+__all__ = ["Backoff", "Clock", "Patience", "SystemClock"]
 
 
 class Backoff(Struct, frozen=True):
@@ -23,6 +25,19 @@ class Backoff(Struct, frozen=True):
     def delay(self, failures: int, rng: random.Random) -> float:
         """The wait after the `failures`-th failure in a row."""
         return rng.uniform(0.0, min(self.cap, self.first * 2.0 ** min(failures - 1, 60)))
+
+
+class Patience(Struct, frozen=True):
+    """How long connections wait (seconds): for the handshake, for data, and before they try again.
+
+    `silence_limit` and `attempts` replace the venues' own limits, of silence and of connections; None leaves them as
+    they are. Other attempts than a venue allows are for simulated ones.
+    """
+
+    connect: float = 10.0
+    silence_limit: float | None = None
+    backoff: Backoff = Backoff()
+    attempts: tuple[Pace, ...] | None = None
 
 
 class Clock(Protocol):

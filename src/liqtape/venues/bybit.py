@@ -31,17 +31,21 @@ from liqtape.venues.base import (
     rows_of,
     yymmdd,
 )
+from liqtape.venues.limits import Limits, Pace
 from liqtape.venues.tables import BYBIT_SYMBOLS
 
 __all__ = [
     "alike",
+    "alternatives",
     "bundled_symbols",
     "decode",
     "decode_instruments",
     "decode_together",
     "endpoints",
     "heartbeat",
+    "holds_ms",
     "instrument_sources",
+    "limits",
     "listing_needed",
     "name",
     "slot_seconds",
@@ -54,8 +58,11 @@ __all__ = [
 name = "bybit"
 ws_url = "wss://stream.bybit.com"
 heartbeat = Heartbeat(b'{"op":"ping"}', every=20.0)
+# 500 connections in 5 min from one address (v5 "Connect"); for messages it states no figure: ours is caution.
+limits = Limits((Pace(250, 300.0),), (Pace(100, 1.0),))
 topics_per_request = 200
 slot_seconds: int | None = None
+holds_ms = 600  # batches of 500 ms
 listing_needed = True
 bundled_symbols = BYBIT_SYMBOLS
 instrument_sources = (
@@ -66,6 +73,7 @@ instrument_sources = (
 alike = b'{"topic":"allLiquidation.'
 
 _TOPIC = "allLiquidation."
+_OTHER_HOSTS = ("wss://stream.bybit.kz", "wss://stream.bybit-tr.com")  # v5 "Connect": of its regional sites
 _LENGTH_LIMIT = 21_000  # characters of all topics of one connection, counted here as the JSON list they are sent in
 _PUNCTUATION = 3
 _SIDE: dict[str, Side] = {"Buy": "long", "Sell": "short"}  # POSITION side
@@ -134,6 +142,11 @@ def endpoints(symbols: Sequence[str]) -> list[Endpoint]:
         # The coin-margined BTC contract trades less often: a minute may pass on a quiet night.
         *_connections("inverse", inverse, "publicTrade.BTCUSD", silence_limit=120.0),
     ]
+
+
+def alternatives(endpoint: Endpoint) -> list[Endpoint]:
+    """The same at the hosts of its regional sites."""
+    return [replace(endpoint, url=host + endpoint.url.removeprefix(ws_url)) for host in _OTHER_HOSTS]
 
 
 def _connections(category: str, symbols: Sequence[str], canary: str, silence_limit: float) -> list[Endpoint]:
