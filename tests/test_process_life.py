@@ -164,6 +164,8 @@ async def test_a_signal_ends_it_with_everything_written(start: Callable[..., Run
     assert database.execute("SELECT count(*) > 0 FROM events").fetchone() == (1,)
     assert database.execute("SELECT count(*) FROM coverage WHERE down_ms IS NULL").fetchone() == (0,)
     database.close()
+    made = [path for path in (tmp_path / "liqtape").rglob("*") if path.stat().st_mode & 0o077]
+    assert made == []  # nobody else may read or write what it made
 
 
 @pytest.mark.parametrize(

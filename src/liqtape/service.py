@@ -116,12 +116,17 @@ def _history_note(tracker: Tracker) -> str:
 
 
 def _trouble(tracker: Tracker) -> list[str]:
-    """What the history cannot do now; nothing while all is well."""
+    """What cannot be written now; nothing while all is well."""
     log = None if tracker.log is None else tracker.log.health()
     server = None if tracker.database is None else tracker.database.health()
     said = [f"HISTORY NOT WRITTEN: {log.detail}"] if log is not None and log.state == "failing" else []
     if server is not None and server.state == "failing":
         said.append(f"PostgreSQL not written: {server.detail}; events wait in the local log")
+    said += [
+        f"{publisher.sink.name} not written: {publisher.detail}"
+        for publisher in tracker.publishers
+        if publisher.state == "failing"
+    ]
     return said
 
 
@@ -168,7 +173,7 @@ async def _lines(
         say([venue_line(venue) for venue in health if states.get(venue.venue) != venue.state])
         states = {venue.venue: venue.state for venue in health}
         if troubled != (troubled := _trouble(tracker)):
-            say(troubled or ["history is written again"])
+            say(troubled or ["all is written again"])
         if not hinted and (hinted := _hint(tracker)):
             say(hinted)
         rows = sorted(_rows(tracker), key=lambda row: -row.usd_velocity_60s)

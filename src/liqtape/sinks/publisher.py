@@ -33,8 +33,8 @@ class Publisher:
     """Marks in, batches out. Nothing here waits for the sink but `run` itself.
 
     `snapshot` turns instruments into their newest metrics at flush time; `everything` names all live instruments, for
-    the catch-up after the sink was away. `state` is starting, ok, failing or closed; `errors` counts by cause what
-    no sink should raise.
+    the catch-up after the sink was away. `state` is starting, ok, failing or closed, `detail` the last error of failing;
+    each cause of it is logged once until the sink is back. `errors` counts by cause what no sink should raise.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Publisher:
     ) -> None:
         self.sink = sink
         self.state = "starting"
+        self.detail = ""
         self.failures_total = 0
         self.batches_total = 0
         self.events_dropped_total = 0
@@ -61,6 +62,7 @@ class Publisher:
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._resync = True
+        self._told: set[str] = set()  # causes since it was last well
 
     def mark(self, instruments: Iterable[str]) -> None:
         """These instruments changed."""
@@ -168,7 +170,8 @@ class Publisher:
         self._resync = False
         if self.state == "failing":
             _log.info("%s: back, caught up", self.sink.name)
-        self.state = "ok"
+            self._told.clear()
+        self.state, self.detail = "ok", ""
 
     def _take(self) -> Batch:
         metrics = self._snapshot(sorted(self._dirty))
@@ -199,15 +202,16 @@ class Publisher:
     def _failed(self, error: SinkError) -> None:
         self.failures_total += 1
         self._resync = True
-        if self.state != "failing":
+        if error.cause not in self._told:
+            self._told.add(error.cause)
             _log.warning("%s: %s; feeds and callbacks go on, retrying", self.sink.name, error)
-        self.state = "failing"
+        self.state, self.detail = "failing", str(error)
 
     def _surprised(self, error: Exception) -> None:
         self.failures_total += 1
         self._resync = True
         self._count("write", error)
-        self.state = "failing"
+        self.state, self.detail = "failing", f"{type(error).__name__}: {error}"
 
     def _count(self, what: str, error: Exception) -> None:
         cause = f"{what}: {type(error).__name__}"

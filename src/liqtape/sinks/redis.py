@@ -31,6 +31,7 @@ _REPLY_SECONDS = 5.0
 _DATABASE = 1
 _RENEW_SECONDS = 0.9  # a row's time to live is renewed at most so often, and with each second's republishing
 _SYMBOL = re.compile(r"[\w:.@#-]{1,64}")  # \w: letters and digits of any script
+_CODE = re.compile(r": ([A-Z]+)\b")  # of an error reply
 _SCHEMA_HEAD = b'{"schema":%d,' % SCHEMA
 _NEEDS_REOPENING = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH")
 
@@ -81,7 +82,7 @@ class RedisSink:
             await connection.connect()
         except (RedisError, OSError) as error:
             await _disconnect(connection)
-            raise SinkUnavailable(f"Redis at {_address(connection)}: {error}") from error
+            raise SinkUnavailable(f"Redis at {_address(connection)}: {error}", type(error).__name__) from error
         except BaseException:
             await _disconnect(connection)
             raise
@@ -103,10 +104,11 @@ class RedisSink:
                 refusals = await self._exchange(commands)
         except TimeoutError as error:
             await self.close()
-            raise SinkUnavailable(f"Redis at {_address(connection)}: no reply in {_REPLY_SECONDS:g} s") from error
+            text = f"Redis at {_address(connection)}: no reply in {_REPLY_SECONDS:g} s"
+            raise SinkUnavailable(text, "no reply") from error
         except (OSError, hiredis.ProtocolError) as error:
             await self.close()
-            raise SinkUnavailable(f"Redis at {_address(connection)}: connection lost: {error}") from error
+            raise SinkUnavailable(f"Redis at {_address(connection)}: connection lost: {error}", "lost") from error
         except BaseException:
             await self.close()  # cancelled between write and reply: the connection is out of step
             raise
@@ -135,11 +137,13 @@ class RedisSink:
     async def _refused(self, connection: StreamConnection, refusals: list[str], total: int) -> None:
         self._forget_written()
         text = f"Redis at {_address(connection)} refused {len(refusals)} of {total} commands, first {refusals[0]}"
+        code = _CODE.search(refusals[0])
+        cause = code[1] if code else "refused"
         if any(f": {code}" in refusal for refusal in refusals for code in _NEEDS_REOPENING):
             # A demoted, loading or re-secured server: a new connection asks Sentinel and authenticates again.
             await self.close()
-            raise SinkUnavailable(text)
-        raise SinkError(text)
+            raise SinkUnavailable(text, cause)
+        raise SinkError(text, cause)
 
     def _changed_levels(self, batch: Batch) -> dict[str, str]:
         """The newest level of each instrument where it is not what this connection wrote last."""
