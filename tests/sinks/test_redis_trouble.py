@@ -1,5 +1,5 @@
 # ruff: noqa: ASYNC221 - a test may block
-"""A publisher and a real Redis in every kind of trouble: a line a cause, a state, recovery, and then the newest state."""
+"""A publisher and a real Redis in every kind of trouble: a line a cause, a state, recovery, then the newest state."""
 
 import asyncio
 import logging

@@ -33,8 +33,8 @@ class Publisher:
     """Marks in, batches out. Nothing here waits for the sink but `run` itself.
 
     `snapshot` turns instruments into their newest metrics at flush time; `everything` names all live instruments, for
-    the catch-up after the sink was away. `state` is starting, ok, failing or closed, `detail` the last error of failing;
-    each cause of it is logged once until the sink is back. `errors` counts by cause what no sink should raise.
+    the catch-up after the sink was away. `state` is starting, ok, failing or closed, `detail` the last error of that,
+    each cause of which is logged once until the sink is back. `errors` counts by cause what no sink should raise.
     """
 
     def __init__(
