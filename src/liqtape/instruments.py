@@ -17,7 +17,7 @@ from liqtape.money import CLEAR, MICRO, WHOLE, micro_usd
 __all__ = ["MOST_SYMBOLS", "Contract", "Instruments", "split_multiplier"]
 
 # Our own: what the calling thread's context rounds to is the user's business.
-MOST_SYMBOLS = 10_000
+MOST_SYMBOLS = 5_000
 """Kept of one venue; the largest lists 3,000. Events of others are rejected: a venue's names must not fill memory."""
 
 _DECIMALS = Context(prec=40)
