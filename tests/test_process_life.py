@@ -12,7 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -143,12 +143,16 @@ def stopped(server: "PostgresServer") -> Iterator[None]:
     """Every process of the server halted, as behind a network that swallows everything."""
     children = server.children()
     try:
-        for pid in children:
-            os.kill(pid, signal.SIGSTOP)
+        _signal(children, signal.SIGSTOP)
         yield
     finally:
-        for pid in children:
-            os.kill(pid, signal.SIGCONT)
+        _signal(children, signal.SIGCONT)
+
+
+def _signal(processes: list[int], number: int) -> None:
+    for pid in processes:
+        with suppress(ProcessLookupError):  # a worker of the server may have ended by itself
+            os.kill(pid, number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])

@@ -342,7 +342,8 @@ class Tracker:
         gap = self.outages.missed(venue, from_ms, until_ms, reason)
         if self._observer is not None and gap.until_ms is not None:
             self._observer.feed_down(venue, gap.from_ms)
-            self._observer.feed_up(venue, gap.until_ms)
+            if not self.outages.lasts(venue):
+                self._observer.feed_up(venue, gap.until_ms)
         return gap
 
     def _log_gap(self, gap: Gap) -> None:
