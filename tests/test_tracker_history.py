@@ -64,7 +64,7 @@ async def test_a_killed_run_goes_on_in_the_next(tmp_path: Path) -> None:
     now = now_ms()
     events = [raw(now - 1_000 * age) for age in (1_500, 900, 295, 200, 50, 20, 5)]
     async with alone(tmp_path / "first") as first:
-        first._feed_up("bybit", now - 100_000)
+        first.feed_up("bybit", now - 100_000)
         first.ingest(events, first.new_ledger())
         first.pulse(now)
         before = first.engine.metrics("BTCUSDT", now)
@@ -159,9 +159,9 @@ async def test_a_feed_that_was_lost_earlier_than_was_told_stays_lost(tmp_path: P
     """Two connections of a venue end one after the other, and the second had been silent for longer."""
     async with alone(tmp_path) as tracker:
         now = now_ms()
-        tracker._feed_up("bybit", now - 9_000)
-        tracker._feed_down("bybit", now - 2_000, "closed")
-        tracker._feed_missed("bybit", now - 3_000, now - 2_000, "closed")
+        tracker.feed_up("bybit", now - 9_000)
+        tracker.feed_down("bybit", now - 2_000, "closed")
+        tracker.feed_missed("bybit", now - 3_000, now - 2_000, "closed")
         await written(tracker)
     connection = open_for_reading(tmp_path)
     spells = connection.execute("SELECT up_ms, down_ms FROM coverage").fetchall()
@@ -174,10 +174,10 @@ async def test_a_feed_that_was_lost_earlier_than_was_told_stays_lost(tmp_path: P
 
 async def test_the_time_between_two_runs_is_a_gap(tmp_path: Path) -> None:
     async with alone(tmp_path) as first:
-        first._feed_up("bybit", now_ms() - 5_000)
-        first._feed_down("bybit", now_ms() - 1_000, "not running")
+        first.feed_up("bybit", now_ms() - 5_000)
+        first.feed_down("bybit", now_ms() - 1_000, "not running")
     async with alone(tmp_path) as second:
-        second._feed_up("bybit", now_ms())
+        second.feed_up("bybit", now_ms())
     connection = open_for_reading(tmp_path)
     [(down_ms,), _] = connection.execute("SELECT down_ms FROM coverage ORDER BY up_ms").fetchall()
     [(venue, from_ms, until_ms, reason)] = connection.execute("SELECT venue, from_ms, until_ms, reason FROM gaps")

@@ -134,7 +134,7 @@ async def test_a_gap_is_filled_from_the_venues_archive_and_is_no_news(venue: str
     async with running(venue) as run:
         alerts: list[Alert] = []
         await cut_off(run, 1.5)
-        run.tracker._alert_taps.append(alerts.append)
+        run.tracker.alert_taps.append(alerts.append)
         await until(lambda: any(gap.filled for gap in run.outages()))
         await settled(run)
 

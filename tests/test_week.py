@@ -76,7 +76,7 @@ def tracker(monkeypatch: pytest.MonkeyPatch, clock: list[int]) -> Tracker:  # no
         )
     )
     made.publishers.append(Publisher(Hanging(), made.snapshot, made.active))
-    for taps in (made.taps, made._alert_taps, made.outages.taps):
+    for taps in (made.taps, made.alert_taps, made.outages.taps):
         add: Callable[[Any], None] = taps.append
         add(Tap(lambda _: None, "hanging", limit=500).offer)
     return made

@@ -18,9 +18,10 @@ from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:  # the service is imported by the commands that run it
     from liqtape.demo import DemoSummary
+    from liqtape.feeds.recorder import Recording
     from liqtape.service import StopSignals
 
-__all__ = ["demo", "run"]
+__all__ = ["demo", "record", "run"]
 
 _END_SECONDS = 4.5  # after a signal; a tracker takes four at most
 
@@ -36,16 +37,14 @@ def run(
         list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")
     ] = None,
     redis: Annotated[str | None, typer.Option(metavar="URL|embedded|off", help="Default: embedded.")] = None,
+    record: Annotated[Path | None, typer.Option(metavar="DIR", help="Raw frames go there, for `replay`.")] = None,
     history: Annotated[
         str | None,
         typer.Option(metavar="DIR|postgresql://..|off", help="Default: the user's data directory."),
     ] = None,
 ) -> int:
     """Track liquidations live: feeds, metrics, every sink; until interrupted."""
-    options = _options(venue, symbol, redis, history)
-    settings = load_settings(settings_file(config), None, options, frozenset(VENUES), watched)
-    if not any(own.enabled for own in settings.venues.values()):
-        raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
+    settings = _settings(config, _options(venue, symbol, redis, history))
     if settings.history.url is None:
         settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
     from liqtape.service import StopSignals
@@ -53,8 +52,43 @@ def run(
     os.umask(0o077)  # what it writes is its user's alone
     # Around the loop: it waits for its threads at the end, and one of them may hang in a dead disk.
     with StopSignals(_END_SECONDS).installed() as stop:
-        asyncio.run(_run(settings, stop, sys.stdout))
+        asyncio.run(_run(settings, stop, sys.stdout, record))
     return 128 + stop.received
+
+
+def record(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The recording; one that is there goes on.")],
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")
+    ] = None,
+    venue: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: all.")
+    ] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 records until interrupted.")] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,  # noqa: FBT002 - an option
+) -> int:
+    """Raw frames of the venues to a recording, for `replay`; ends with what was written."""
+    settings = _settings(config, _options(venue, symbol, "off", "off"))
+    signalled, recording = asyncio.run(_record(settings, out, seconds, sys.stderr if as_json else sys.stdout))
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(recording) + b"\n")
+    else:
+        share = f", {recording.written / recording.bytes:.0%} of their bytes" if recording.bytes else ""
+        counts = f"{recording.frames:,} frames in {recording.segments} segments{share}"
+        sys.stdout.write(f"recorded in {out}: {counts}, {recording.dropped_frames:,} dropped\n")
+    if signalled:
+        return 128 + signalled
+    return 1 if recording.dropped_frames or recording.errors else 0
+
+
+def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
+    settings = load_settings(settings_file(config), None, options, frozenset(VENUES), watched)
+    if not any(own.enabled for own in settings.venues.values()):
+        raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
+    return settings
 
 
 def _options(
@@ -75,14 +109,29 @@ def _options(
     return options
 
 
-async def _run(settings: Settings, stop: "StopSignals", out: TextIO) -> None:
+async def _run(settings: Settings, stop: "StopSignals", out: TextIO, record: Path | None) -> None:
+    from liqtape.feeds.recorder import Recorder
     from liqtape.service import watch
     from liqtape.systemd import notified
     from liqtape.tracker import Tracker
 
-    tracker = Tracker(settings, data_dir=data_directory())
+    recorder = None if record is None else Recorder(record)
+    tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
     async with tracker, notified(lambda: tracker.pulses):
         await watch(tracker, stop, None, out=out)
+
+
+async def _record(settings: Settings, to: Path, seconds: float, out: TextIO) -> "tuple[int, Recording]":
+    """The signal that ended it, or 0, and what was written."""
+    from liqtape.feeds.recorder import Recorder
+    from liqtape.service import StopSignals, watch
+    from liqtape.tracker import Tracker
+
+    recorder = Recorder(to)
+    with StopSignals().installed() as stop:
+        async with Tracker(settings, recorder=recorder) as tracker:
+            await watch(tracker, stop, seconds or None, [f"recording to {to}"], out)
+    return stop.received, recorder.summary()
 
 
 def demo(

@@ -22,7 +22,7 @@ _HOUR_MS = 3_600_000
 _ROWS = 60  # of a table whose step nobody named
 
 
-def history(  # noqa: PLR0917 - options are arguments
+def history(
     begin: Annotated[
         str | None,
         typer.Option("--from", metavar="T", help="-2h, ISO time (UTC), Unix s or ms. Default: 1 h before --to."),

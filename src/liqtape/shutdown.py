@@ -9,12 +9,13 @@ import time
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
+from liqtape.feeds.recorder import Recorder
 from liqtape.history.eventlog import EventLog
 from liqtape.sinks.callback import Tap
 from liqtape.sinks.postgres import PostgresSink
 from liqtape.sinks.publisher import Publisher
 
-__all__ = ["Deadline", "end", "end_callbacks", "end_history", "end_publishers"]
+__all__ = ["Deadline", "end", "end_callbacks", "end_history", "end_publishers", "end_recorder"]
 
 _CLOSE_SECONDS = 0.5  # of the rest, for hanging up on whoever did not answer
 
@@ -67,6 +68,12 @@ async def end_callbacks(callbacks: Sequence[Tap[Any]], deadline: Deadline) -> li
         for tap, known in zip(callbacks, before, strict=True)
         if (dropped := tap.dropped_total - known)
     ]
+
+
+async def end_recorder(recorder: Recorder, deadline: Deadline) -> list[str]:
+    """Let it write what it holds; what it could not it tells by itself."""
+    await end(deadline.left(), asyncio.to_thread(recorder.close, deadline.left(_CLOSE_SECONDS)))
+    return []
 
 
 async def end_history(
