@@ -78,7 +78,11 @@ class RedisSink:
             await connection.connect()
         except (RedisError, OSError) as error:
             await _disconnect(connection)
-            raise SinkUnavailable(f"Redis at {_address(connection)}: {error}", type(error).__name__) from error
+            name = type(error).__name__
+            cause = (
+                "lost" if name.startswith("Connection") else name
+            )  # as a server that ends: first lost, then not there
+            raise SinkUnavailable(f"Redis at {_address(connection)}: {error}", cause) from error
         except BaseException:
             await _disconnect(connection)
             raise
