@@ -35,7 +35,7 @@ _CLOSE_SECONDS = 1.0
 
 _ROWS = 50  # of one flush: about a millisecond of the loop
 _FLOOD = 50_000  # events/s: taking them in keeps a core busy for a quarter of the time
-_REST = 50.0  # times as long as making the rows took; the rest of a flush takes twice as long as that
+_REST = 50.0  # times as long as making the rows took; packing and sending them takes about as long again
 _LONGEST_REST = 0.5
 
 _instrument = attrgetter("instrument")

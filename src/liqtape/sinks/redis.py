@@ -116,7 +116,7 @@ class RedisSink:
         if any(isinstance(reply, hiredis.ReplyError) for reply in replies):
             await self._refused(connection, commands, replies)
         self._levels.update(levels)
-        if torn:
+        if torn:  # somebody deleted or evicted them: now the whole rows
             await self.publish(Batch(metrics=[row for row in batch.metrics if row.symbol in torn]))
 
     async def close(self) -> None:
