@@ -30,6 +30,9 @@ _REPLY_SECONDS = 5.0
 _DATABASE = 1
 _SYMBOL = re.compile(r"[\w:.@#-]{1,64}")  # \w: letters and digits of any script
 _CODE = re.compile(r": ([A-Z]+)\b")  # of an error reply
+# A server that ends is first lost and then not there, one that hangs does not answer to a connection either.
+_CAUSES = dict.fromkeys(("ConnectionError", "ConnectionRefusedError", "ConnectionResetError"), "lost")
+_CAUSES["TimeoutError"] = "no reply"
 _SCHEMA_HEAD = b'{"schema":%d,' % SCHEMA
 _NEEDS_REOPENING = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH")
 
@@ -78,11 +81,8 @@ class RedisSink:
             await connection.connect()
         except (RedisError, OSError) as error:
             await _disconnect(connection)
-            name = type(error).__name__
-            cause = (
-                "lost" if name.startswith("Connection") else name
-            )  # as a server that ends: first lost, then not there
-            raise SinkUnavailable(f"Redis at {_address(connection)}: {error}", cause) from error
+            kind = type(error).__name__
+            raise SinkUnavailable(f"Redis at {_address(connection)}: {error}", _CAUSES.get(kind, kind)) from error
         except BaseException:
             await _disconnect(connection)
             raise
