@@ -49,6 +49,7 @@ from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
 from liqtape.settings import AlertSettings, HistorySettings, Settings, VenueSettings
+from liqtape.shutdown import Deadline, end, end_callbacks, end_history, end_publishers, end_recorder
 from liqtape.sinks.base import Sink
 from liqtape.sinks.callback import Tap
 from liqtape.sinks.postgres import PostgresSink
@@ -61,8 +62,8 @@ from liqtape.venues.base import is_partial
 __all__ = ["Tracker"]
 
 _TICK_SECONDS = 1.0
-_FLUSH_SECONDS = 3.0
 _RESTART_SECONDS = 1.0
+_EMBEDDED_SECONDS = 0.5  # at the end; its guard ends it in any case
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -168,39 +169,49 @@ class Tracker:
         self._tasks.append(self._spawn("tick", self._tick))
         self._tasks.extend(self._spawn(f"feed {feed.venue.name}", feed.run) for feed in self.feeds)
 
-    async def stop(self) -> None:
-        """Stop feeds, flush sinks (a few seconds at most), end callbacks and the embedded server."""
+    async def stop(self, seconds: float = 4.0) -> None:
+        """Stop feeds, flush sinks and the history, end callbacks and the embedded server, `seconds` for all of it.
+
+        What could not be written by then, because a server or the disk hangs, is counted and told in one line.
+        """
         if not self._started:
             return
         self._started, self._ended = False, True
+        deadline = Deadline(seconds)
         try:
             for task in self._tasks:  # first, so that nothing is connected again
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            await asyncio.gather(self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
-            await asyncio.gather(
-                self._flush(), self.watch.stop(), self._close_log(), *(tap.stop() for tap in self.callbacks)
-            )
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=deadline.left())
+            await end(deadline.left(), self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
+            await self._flush(deadline)
         finally:
             for task in (*self._tasks, *self._publishing):
                 task.cancel()
             for subscription in list(self._subscriptions):
                 subscription.end()
             if self.recorder is not None:
-                await asyncio.to_thread(self.recorder.close)
+                await end(deadline.left(), asyncio.to_thread(self.recorder.close, 0.0))
             if self.embedded is not None:
-                await self.embedded.stop()
+                await end(max(_EMBEDDED_SECONDS, deadline.left()), self.embedded.stop())
 
-    async def _flush(self) -> None:
+    async def _flush(self, deadline: Deadline) -> None:
         for publisher in self.publishers:
             publisher.mark(self._active)
             publisher.health([*self.health(), *self._log_health()])
-            publisher.stop()
-        if self._publishing:
-            _, late = await asyncio.wait(self._publishing, timeout=_FLUSH_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*self._publishing, return_exceptions=True)
+        ending = [
+            end_publishers(self.publishers, self._publishing, deadline),
+            end_callbacks(self.callbacks, deadline),
+        ]
+        if self.recorder is not None:
+            ending.append(end_recorder(self.recorder, deadline))
+        if self.log is not None and self._observer is not None:
+            self._observer.end(self.intake.clock.at_ms(_wall_ms()), self.health())
+            ending.append(end_history(self.log, self.database, self._storing, deadline))
+        watching = end(deadline.left(), self.watch.stop())
+        rests, _ = await asyncio.gather(asyncio.gather(*ending), watching)
+        if rest := [text for texts in rests for text in texts]:
+            _log.warning("ended in time, but not all was written: %s", "; ".join(rest))
 
     def ingest(self, events: Sequence[Event], ledger: Ledger) -> None:
         """Take in the events of a frame, or of several that came together: the one way into the engine."""
@@ -247,7 +258,8 @@ class Tracker:
         gap = self.outages.missed(venue, from_ms, until_ms, reason)
         if self._observer is not None and gap.until_ms is not None:
             self._observer.feed_down(venue, gap.from_ms)
-            self._observer.feed_up(venue, gap.until_ms)
+            if not self.outages.lasts(venue):
+                self._observer.feed_up(venue, gap.until_ms)
         return gap
 
     def gap_filled(self, gap: Gap) -> None:
@@ -528,15 +540,6 @@ class Tracker:
         now = self.intake.clock.now_ms(wall_ms)
         for instrument in sorted(self._active):
             self.levels.check(instrument, now)
-
-    async def _close_log(self) -> None:
-        if self.log is not None and self._observer is not None:
-            self._observer.end(self.intake.clock.at_ms(_wall_ms()), self.health())
-            await asyncio.to_thread(self.log.stop)
-        if self.database is not None and self._storing is not None:
-            await self.database.stop()
-            self._storing.cancel()
-            await asyncio.gather(self._storing, return_exceptions=True)
 
     async def _open_redis(self) -> None:
         redis = self.settings.redis
