@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from liqtape.events import WINDOWS, VelocityMetrics
 from liqtape.service import StopSignals, watch
-from liqtape.settings import PriceSettings, Settings, VenueSettings
+from liqtape.settings import HistorySettings, PriceSettings, Settings, VenueSettings
 from liqtape.simulator import Recount, Simulator, recount
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.tracker import Tracker
@@ -21,6 +21,7 @@ from liqtape.tracker import Tracker
 __all__ = ["DemoSummary", "demo"]
 
 _SETTLE_SECONDS = 5.0
+_READ_AT_ONCE = 100_000
 _CHECK_OFFSETS_S = (0, 1, 5, 9.999, 10, 25, 59, 60, 240, 300)
 
 
@@ -51,7 +52,7 @@ async def demo(
     """
     with tempfile.TemporaryDirectory(prefix="liqtape-demo-") as directory, StopSignals().installed() as stop:
         async with Simulator(scenario, seed, speed) as simulator:
-            tracker = Tracker(_settings(simulator), data_dir=Path(directory))
+            tracker = Tracker(_settings(simulator, Path(directory)), data_dir=Path(directory))
             alerts: list[int] = []
             tracker.on_alert(lambda alert: alerts.append(alert.at_ms), "demo")
             began = time.monotonic()
@@ -65,12 +66,13 @@ async def demo(
         return summary, stop.received
 
 
-def _settings(simulator: Simulator) -> Settings:
+def _settings(simulator: Simulator, directory: Path) -> Settings:
     venues = {
         name: VenueSettings(ws_url=simulator.ws_url(name), rest_url=simulator.rest_url(name)) for name in DIALECTS
     }
     # Without an address of its own the price would look for its spot host on the network.
-    return Settings(venues=venues, price=PriceSettings(spot_url=simulator.ws_url("binance")))
+    price = PriceSettings(spot_url=simulator.ws_url("binance"))
+    return Settings(venues=venues, price=price, history=HistorySettings(str(directory / "history")))
 
 
 def _note(scenario: str) -> str:
@@ -82,7 +84,8 @@ async def _settle(tracker: Tracker, simulator: Simulator) -> None:
     deadline = time.monotonic() + _SETTLE_SECONDS
     while time.monotonic() < deadline:
         ledger = tracker.ledger()
-        if ledger.events_accepted >= len(simulator.ledger.distinct()) and not ledger.events_pending:
+        waiting = ledger.events_pending + ledger.events_log_pending
+        if ledger.events_accepted >= len(simulator.ledger.distinct()) and not waiting:
             return
         await asyncio.sleep(0.05)
 
@@ -100,6 +103,7 @@ def _compare(tracker: Tracker, simulator: Simulator) -> tuple[list[str], int]:
         ("events decoded", ledger.events_decoded, total + ledger.events_rejected_invalid),
         ("repeats dropped", ledger.events_duplicate, total - len(distinct)),
         ("events without USD", ledger.events_unsized, 0),
+        ("events in the history", _logged(tracker), len(distinct)),
     ):
         if ours != theirs:
             differences.append(f"{what}: {ours} here, {theirs} sent")
@@ -133,6 +137,14 @@ def _metric_differences(metrics: VelocityMetrics, expected: Recount) -> list[str
     wanted["total_value_usd"] = expected.windows[300].micro_usd / 1_000_000
     got = msgspec.structs.asdict(metrics)
     return [f"{field} {got[field]} here, {value} recounted" for field, value in wanted.items() if got[field] != value]
+
+
+def _logged(tracker: Tracker) -> int:
+    """How many events a reader finds in the log, whatever its own count says."""
+    found = seq = 0
+    while tracker.log is not None and (batch := tracker.log.after(seq, _READ_AT_ONCE)):
+        found, seq = found + len(batch), batch[-1][0]
+    return found
 
 
 def _summary(

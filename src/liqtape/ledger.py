@@ -13,17 +13,27 @@ _EVENTS = (
     "events_rejected_future",
     "events_pending",
 )
-_FIELDS = ("frames_received", *_FRAMES, "events_decoded", *_EVENTS, "events_unsized")
+_LOGGED = (
+    "events_logged",
+    "events_not_logged_full",
+    "events_not_logged_disk",
+    "events_not_logged_closed",
+    "events_not_logged_duplicate",
+    "events_not_logged_invalid",
+    "events_log_pending",
+)
+_COUNTED = ("frames_received", *_FRAMES, "events_decoded", *_EVENTS, "events_unsized")
+_FIELDS = (*_COUNTED, *_LOGGED)
 
 
 class Ledger:
-    """Counts of one connection, or the sum of several.
+    """Counts of one connection, or the sum of several; with a history log (`is_logged`) also what became of them there.
 
     >>> ledger = Ledger(); ledger.frames_received += 1; ledger.frames_control += 1; ledger.balanced()
     True
     """
 
-    __slots__ = _FIELDS
+    __slots__ = (*_FIELDS, "is_logged")
 
     frames_received: int
     frames_liquidation: int
@@ -38,15 +48,25 @@ class Ledger:
     events_rejected_future: int
     events_pending: int
     events_unsized: int
+    events_logged: int
+    events_not_logged_full: int
+    events_not_logged_disk: int
+    events_not_logged_closed: int
+    events_not_logged_duplicate: int
+    events_not_logged_invalid: int
+    events_log_pending: int
+    is_logged: bool
 
     def __init__(self) -> None:
         for field in _FIELDS:
             setattr(self, field, 0)
+        self.is_logged = False
 
     def __add__(self, other: Ledger) -> Ledger:
         total = Ledger()
         for field in _FIELDS:
             setattr(total, field, getattr(self, field) + getattr(other, field))
+        total.is_logged = self.is_logged or other.is_logged
         return total
 
     def balanced(self) -> bool:
@@ -54,8 +74,13 @@ class Ledger:
         counts = self.as_dict()
         frames = sum(counts[field] for field in _FRAMES)
         events = sum(counts[field] for field in _EVENTS)
-        return counts["frames_received"] == frames and counts["events_decoded"] == events
+        logged = sum(counts[field] for field in _LOGGED) if self.is_logged else self.events_accepted
+        return (
+            counts["frames_received"] == frames
+            and counts["events_decoded"] == events
+            and logged == self.events_accepted
+        )
 
     def as_dict(self) -> dict[str, int]:
-        """The counts by name, for health, metrics and summaries."""
-        return {field: getattr(self, field) for field in _FIELDS}
+        """The counts by name, for health, metrics and summaries; those of the log only where there is one."""
+        return {field: getattr(self, field) for field in (_FIELDS if self.is_logged else _COUNTED)}

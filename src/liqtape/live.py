@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import msgspec
 import typer
+from msgspec.structs import replace
 
 from liqtape.errors import ConfigurationError
 from liqtape.settings import Settings, load_settings, settings_file
@@ -31,16 +32,24 @@ def run(
         list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")
     ] = None,
     redis: Annotated[str | None, typer.Option(metavar="URL|embedded|off", help="Default: embedded.")] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|postgresql://..|off", help="Default: the user's data directory."),
+    ] = None,
 ) -> int:
     """Track liquidations live: feeds, metrics, every sink; until interrupted."""
-    options = _options(venue, symbol, redis)
+    options = _options(venue, symbol, redis, history)
     settings = load_settings(settings_file(config), None, options, frozenset(VENUES), watched)
     if not any(own.enabled for own in settings.venues.values()):
         raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
+    if settings.history.url is None:
+        settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
     return 128 + asyncio.run(_run(settings, sys.stdout))
 
 
-def _options(venue: Sequence[str] | None, symbol: Sequence[str] | None, redis: str | None) -> dict[str, Any]:
+def _options(
+    venue: Sequence[str] | None, symbol: Sequence[str] | None, redis: str | None, history: str | None
+) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if venue:
         for name in venue:
@@ -51,6 +60,8 @@ def _options(venue: Sequence[str] | None, symbol: Sequence[str] | None, redis: s
         options["symbols"] = list(symbol)
     if redis:
         options["redis"] = {"url": redis}
+    if history is not None:
+        options["history"] = {"url": history}
     return options
 
 
@@ -67,7 +78,7 @@ async def _run(settings: Settings, out: TextIO) -> int:
     from liqtape.tracker import Tracker
 
     with StopSignals().installed() as stop:
-        async with Tracker(settings, data_dir=data_directory() if settings.redis.persist else None) as tracker:
+        async with Tracker(settings, data_dir=data_directory()) as tracker:
             await watch(tracker, stop, None, out=out)
     return stop.received
 
@@ -111,6 +122,7 @@ def _spoken(summary: "DemoSummary") -> list[str]:
         "repeats dropped": f"{ledger['events_duplicate']:,}",
         "rejected, waiting": f"{rejected:,}, {ledger['events_pending']:,}",
         "frames received": f"{ledger['frames_received']:,} ({frames})",
+        "in the history": f"{ledger['events_logged']:,}, {ledger['events_log_pending']:,} waiting",
         "ledger": "balanced" if summary.balanced else "NOT BALANCED",
         "metrics recounted": f"{summary.metrics_checked:,} rows of {summary.instruments} symbols",
         "level changes": f"{summary.alerts:,}",

@@ -59,7 +59,7 @@ async def watch(
 ) -> None:
     """Show the tracker until a signal or for `seconds`: a live table on a terminal, plain lines in a pipe."""
     out = sys.stdout if out is None else out
-    notes = [*notes, _redis_note(tracker)]
+    notes = [*notes, _redis_note(tracker), _history_note(tracker)]
     deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
     if out.isatty():
         await _table(tracker, stop, deadline, notes, Console(file=out))
@@ -81,6 +81,19 @@ def _redis_note(tracker: Tracker) -> str:
     return f"Redis on port {port}: redis-cli -p {port} -n 1 HGETALL velocity:BTCUSDT:current"
 
 
+def _history_note(tracker: Tracker) -> str:
+    """Where events are kept."""
+    return "History: off" if tracker.log is None else f"History: {tracker.log.directory}"
+
+
+def _trouble(tracker: Tracker) -> list[str]:
+    """What the history cannot do now; nothing while all is well."""
+    log = None if tracker.log is None else tracker.log.health()
+    if log is None or log.state != "failing":
+        return []
+    return [f"HISTORY NOT WRITTEN: {log.detail}"]
+
+
 def _left(deadline: float | None, step: float) -> float:
     if deadline is None:
         return step
@@ -93,7 +106,7 @@ async def _table(
     with Live(console=console, auto_refresh=False, screen=False) as live:
         while True:
             rows = _rows(tracker)
-            said = [*notes, *_hint(tracker)]
+            said = [*notes, *_trouble(tracker), *_hint(tracker)]
             live.update(live_view(rows, tracker.health(), tracker.ledger(), said), refresh=True)
             if await stop.wait(max(0.0, _left(deadline, _REFRESH_SECONDS))) or _left(deadline, 1.0) <= 0:
                 return
@@ -115,6 +128,7 @@ async def _lines(
     say(notes)
     states: dict[str, str] = {}
     hinted: list[str] = []
+    troubled: list[str] = []
     rounds = 0
     while True:
         if await stop.wait(max(0.0, _left(deadline, 1.0))) or _left(deadline, 1.0) <= 0:
@@ -122,6 +136,8 @@ async def _lines(
         health = tracker.health()
         say([venue_line(venue) for venue in health if states.get(venue.venue) != venue.state])
         states = {venue.venue: venue.state for venue in health}
+        if troubled != (troubled := _trouble(tracker)):
+            say(troubled or ["history is written again"])
         if not hinted and (hinted := _hint(tracker)):
             say(hinted)
         rows = sorted(_rows(tracker), key=lambda row: -row.usd_velocity_60s)

@@ -6,7 +6,7 @@ import tomllib
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +15,7 @@ from liqtape.errors import ConfigurationError
 
 __all__ = [
     "AlertSettings",
+    "HistorySettings",
     "PriceSettings",
     "RedisSettings",
     "Settings",
@@ -110,6 +111,42 @@ class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("spot_url must begin with ws:// or wss://")
 
 
+class HistorySettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`url`: a directory, `off`, or a postgresql:// URL, whose spool is in the data directory.
+
+    Without one `run` keeps its history in the user's data directory, and a tracker of your own keeps none. What is
+    older than `retention_days` is removed, and the oldest of what is more than `retention_gb`.
+    """
+
+    url: str | None = None
+    retention_days: float = 3650.0
+    retention_gb: float = 50.0
+    seal: bool = True
+    synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
+
+    def __post_init__(self) -> None:
+        if self.url is not None:
+            if not self.url.strip():
+                raise ValueError("url must be a directory, off, or begin with postgresql://")
+            if "://" in self.url and not self.is_server:
+                raise ValueError("url must be a directory, off, or begin with postgresql://")
+        if not (self.retention_days > 0 and self.retention_gb > 0):
+            raise ValueError("retention_days and retention_gb must be above 0")
+
+    @property
+    def is_server(self) -> bool:
+        """Whether a PostgreSQL server is named."""
+        return self.url is not None and self.url.startswith(("postgresql://", "postgres://"))
+
+    def __repr__(self) -> str:
+        return f"HistorySettings({', '.join(f'{key}={value!r}' for key, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        shown = None if self.url is None else _without_password(self.url)
+        rest = ("retention_days", "retention_gb", "seal", "synchronous")
+        return [("url", shown), *((key, getattr(self, key)) for key in rest)]
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything a tracker is built from. `symbols` (either spelling) empty means all instruments.
 
@@ -124,6 +161,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     redis: RedisSettings = RedisSettings()
     alerts: AlertSettings = AlertSettings()
     price: PriceSettings = PriceSettings()
+    history: HistorySettings = HistorySettings()
 
     def __post_init__(self) -> None:
         _check_names("symbols", self.symbols, "BTCUSDT")

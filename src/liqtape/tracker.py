@@ -23,6 +23,9 @@ from liqtape.errors import ConfigurationError, EmbeddedUnavailable
 from liqtape.events import Alert, Event, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
 from liqtape.feeds.venuefeed import VenueFeed
+from liqtape.history.observe import Observer
+from liqtape.history.recall import WINDOW_MS
+from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
 from liqtape.settings import Settings, VenueSettings
@@ -76,11 +79,13 @@ class Tracker:
         self.levels = Levels(self.engine)
         self.volatility = PriceVolatility()
         self._priced_ms = 0
+        self.log = event_log(self.settings.history, data_dir)
+        self._observer = None if self.log is None else Observer(self.log)
         self.embedded: EmbeddedServer | None = None
         self.redis_url: str | None = None
         self.crashes: Counter[str] = Counter()
         self.taps: list[Callable[[Liquidation], None]] = []
-        self.price_taps: list[Callable[[PriceTick], None]] = []
+        self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
         self.publishers: list[Publisher] = []
         self.callbacks: list[Tap[Any]] = []
         self.feeds = [self._feed(venue, own, ssl_context) for venue, own in enabled.items()]
@@ -112,6 +117,7 @@ class Tracker:
             raise RuntimeError("this tracker has run; make a new one")
         self._started = True
         try:
+            await self._open_log()
             await self._open_redis()
         except BaseException:
             await self.stop()
@@ -141,13 +147,16 @@ class Tracker:
                 task.cancel()
             for subscription in list(self._subscriptions):
                 subscription.end()
-            if self.embedded is not None:
-                await self.embedded.stop()
+            try:
+                await self._close_log()
+            finally:
+                if self.embedded is not None:
+                    await self.embedded.stop()
 
     async def _flush(self) -> None:
         for publisher in self.publishers:
             publisher.mark(self._active)
-            publisher.health(self.health())
+            publisher.health([*self.health(), *self._log_health()])
             publisher.stop()
         if self._publishing:
             _, late = await asyncio.wait(self._publishing, timeout=_FLUSH_SECONDS)
@@ -195,8 +204,11 @@ class Tracker:
         return [feed.health(self.engine, self.now_ms()) for feed in self.feeds]
 
     def ledger(self) -> Ledger:
-        """The sum over all connections, past ones included."""
-        return sum((ledger for _, ledger in self.ledgers()), Ledger())
+        """The sum over all connections, past ones included, and what became of their events in the log."""
+        total = sum((ledger for _, ledger in self.ledgers()), Ledger())
+        if self.log is not None:
+            self.log.count(total)
+        return total
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
         """(name, ledger) of every connection, past ones summed per venue, and of every stream that is not ours."""
@@ -249,11 +261,23 @@ class Tracker:
             self.instruments,
             wanted=self._wanted[name],
             on_events=self.ingest,
-            on_up=lambda venue, wall_ms: self.engine.feed_up(venue, self.intake.clock.at_ms(wall_ms)),
-            on_down=lambda venue, wall_ms: self.engine.feed_down(venue, self.intake.clock.at_ms(wall_ms)),
+            on_up=self._feed_up,
+            on_down=self._feed_down,
             on_listed=self._carry,
             ssl_context=ssl_context,
         )
+
+    def _feed_up(self, venue: str, wall_ms: int) -> None:
+        at_ms = self.intake.clock.at_ms(wall_ms)
+        self.engine.feed_up(venue, at_ms)
+        if self._observer is not None:
+            self._observer.feed_up(venue, at_ms)
+
+    def _feed_down(self, venue: str, wall_ms: int) -> None:
+        at_ms = self.intake.clock.at_ms(wall_ms)
+        self.engine.feed_down(venue, at_ms)
+        if self._observer is not None:
+            self._observer.feed_down(venue, at_ms)
 
     def _price_feed(self, venues: Collection[str], ssl_context: ssl.SSLContext | None) -> PriceFeed:
         """The price from the venues that are connected anyway, Binance's spot host standing in where futures fail.
@@ -275,6 +299,8 @@ class Tracker:
             self.engine.carry(contract.venue, contract.instrument)
 
     def _spread(self, accepted: Sequence[Liquidation], wall_ms: int, *, is_news: bool = True) -> None:
+        if self.log is not None:
+            self.log.offer(accepted)
         for tap in tuple(self.taps):  # a forgotten subscription may leave in between
             for liquidation in accepted:
                 tap(liquidation)
@@ -338,10 +364,42 @@ class Tracker:
         for instrument in self.levels.raised():
             self._check_level(instrument, now)
         health = self.health()
+        if self._observer is not None:
+            self._observer.pulse(self.intake.clock.at_ms(wall_ms), health)
         for publisher in self.publishers:
             publisher.mark(self._active)
-            publisher.health(health)
+            publisher.health([*health, *self._log_health()])
         self._active = {instrument for instrument in self._active if not self.engine.is_empty(instrument, now)}
+
+    def _log_health(self) -> list[VenueHealth]:
+        """The log as one more line of what is published about the venues."""
+        if self.log is None:
+            return []
+        log = self.log.health()
+        return [VenueHealth("history", log.state, log.since_ms, None, 0, None, log.detail)]
+
+    async def _open_log(self) -> None:
+        """Lock and open the history, and take back what the last run saw: windows go on, and nothing is news twice."""
+        if self.log is None:
+            return
+        await asyncio.to_thread(self.log.start)
+        recalled = self.log.recalled
+        if recalled is None:
+            return
+        for venue, up_ms, down_ms in recalled.feeds:
+            self.engine.feed_up(venue, up_ms)
+            self.engine.feed_down(venue, down_ms)
+        since_ms = _wall_ms() - WINDOW_MS
+        self.intake.recall(recalled.events, since_ms)
+        self._active.update(event.instrument for event in recalled.events if event.event_ms > since_ms)
+        now = self.now_ms()
+        for instrument in self._active:
+            self.levels.check(instrument, now)
+
+    async def _close_log(self) -> None:
+        if self.log is not None and self._observer is not None:
+            self._observer.end(self.intake.clock.at_ms(_wall_ms()), self.health())
+            await asyncio.to_thread(self.log.stop)
 
     async def _open_redis(self) -> None:
         redis = self.settings.redis
@@ -351,7 +409,7 @@ class Tracker:
         if url == "embedded":
             if redis.persist and self._data_dir is None:
                 raise ConfigurationError("redis.persist: the embedded server needs a data_dir to keep its data in")
-            self.embedded = EmbeddedServer(self._data_dir, persist=redis.persist)
+            self.embedded = EmbeddedServer(self._data_dir if redis.persist else None, persist=redis.persist)
             try:
                 await self.embedded.start()
             except EmbeddedUnavailable as error:

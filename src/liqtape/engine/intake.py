@@ -1,6 +1,6 @@
 """From decoded events to accepted liquidations: filter, identity, size, the future rule; every step in the ledger."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 
 from liqtape.engine.eventtime import EventClock
@@ -172,6 +172,18 @@ class Intake:
             ledger.events_pending -= 1
             ledger.events_rejected_future += 1
         self._held = sorted(kept, key=lambda entry: entry[:2])
+
+    def recall(self, liquidations: Iterable[Liquidation], since_ms: int) -> None:
+        """Take back what an earlier run accepted, oldest first: known as repeats, and in the windows from `since_ms`.
+
+        They are in no ledger, which counts what this run received.
+        """
+        for liquidation in liquidations:
+            if liquidation.id:
+                self._door(liquidation.venue).identities.is_new(liquidation.id, liquidation.event_ms)
+            if liquidation.event_ms > since_ms:
+                self.clock.reached(liquidation.event_ms)
+                self.engine.add(liquidation)
 
     def forgotten_total(self) -> int:
         """Identities forgotten because their store was full: repeats of those would count again."""

@@ -1,0 +1,48 @@
+"""What a running tracker tells its log beside events: prices, feeds, states, and that it lives."""
+
+from collections.abc import Iterable
+
+from liqtape.events import PriceTick, VenueHealth
+from liqtape.history.bars import PriceBars
+from liqtape.history.eventlog import EventLog
+from liqtape.history.records import Alive, FeedDown, FeedUp, StateSeen
+
+__all__ = ["Observer"]
+
+
+class Observer:
+    """Turns what happens into records of the log; times are those of the venues."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._bars = PriceBars()
+        self._states: dict[str, str] = {}
+
+    def price(self, tick: PriceTick) -> None:
+        """A trade of the reference price."""
+        bar = self._bars.add(tick)
+        if bar is not None:
+            self._log.note(bar)
+
+    def feed_up(self, venue: str, at_ms: int) -> None:
+        """A venue's feed is live."""
+        self._log.note(FeedUp(venue, at_ms))
+
+    def feed_down(self, venue: str, at_ms: int) -> None:
+        """A venue's feed was last seen live."""
+        self._log.note(FeedDown(venue, at_ms))
+
+    def pulse(self, at_ms: int, health: Iterable[VenueHealth]) -> None:
+        """Once a second, and last of all: what has changed, and that all events until now were offered."""
+        for venue in health:
+            if self._states.get(venue.venue) != venue.state:
+                self._states[venue.venue] = venue.state
+                self._log.note(StateSeen(at_ms, venue.venue, venue.state, venue.detail))
+        self._log.note(Alive(at_ms))
+
+    def end(self, at_ms: int, health: Iterable[VenueHealth]) -> None:
+        """The last pulse, with the bar that was being made."""
+        bar = self._bars.end()
+        if bar is not None:
+            self._log.note(bar)
+        self.pulse(at_ms, health)

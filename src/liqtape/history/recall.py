@@ -1,0 +1,72 @@
+"""What a new process reads back of the last: so that windows go on where they were, and nothing is news twice."""
+
+import math
+import sqlite3
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from liqtape.events import Liquidation
+from liqtape.history.database import transaction
+from liqtape.history.layout import EVENT_COLUMNS
+from liqtape.history.records import AWAY
+
+__all__ = ["SELECTED", "WINDOW_MS", "Recalled", "end_last_run", "liquidation_of_row", "recall"]
+
+WINDOW_MS = 302_000
+"""The largest window, and the two seconds an evaluation may be asked for in the past."""
+
+IDENTITIES_MS = 1_200_000
+"""How far back repeats are known: venues repeat at subscribe, and are back-filled after an outage."""
+
+_HOUR_MS = 3_600_000
+SELECTED = ", ".join(EVENT_COLUMNS[1:])
+
+
+class Recalled(Struct, frozen=True):
+    """`events` by event time, from where repeats are to be known on; `feeds` are (venue, up, down), oldest first.
+
+    `alive_ms` is when the last run still lived, 0 where there was none.
+    """
+
+    events: Sequence[Liquidation]
+    feeds: Sequence[tuple[str, int, int]]
+    alive_ms: int
+
+
+def liquidation_of_row(row: Sequence[object]) -> Liquidation:
+    """The event of a row in the order of the columns behind `schema`; a price that is no number is null there."""
+    venue, instrument, symbol, side, price, *rest = row
+    return Liquidation(venue, instrument, symbol, side, math.nan if price is None else price, *rest)  # type: ignore[arg-type]
+
+
+def end_last_run(connection: sqlite3.Connection) -> None:
+    """What a run that ended left open: its feeds were up while it lived, and since then every venue has a gap."""
+    with transaction(connection):
+        connection.execute(
+            "UPDATE coverage SET down_ms = max(up_ms, (SELECT value FROM meta WHERE key = 'alive_ms')) "
+            "WHERE down_ms IS NULL"
+        )
+        connection.execute(
+            "INSERT INTO gaps SELECT venue, max(down_ms), NULL, ?, 0 FROM coverage "
+            "WHERE venue NOT IN (SELECT venue FROM gaps WHERE until_ms IS NULL) GROUP BY venue ON CONFLICT DO NOTHING",
+            (AWAY,),
+        )
+
+
+def recall(connection: sqlite3.Connection, now_ms: int) -> Recalled:
+    """Read back what matters at `now_ms`; the log must not be written to before."""
+    (alive_ms,) = connection.execute("SELECT value FROM meta WHERE key = 'alive_ms'").fetchone()
+    # What happened within the horizon was logged behind the last hour that ended before it.
+    horizon_ms = now_ms - IDENTITIES_MS
+    (seq,) = connection.execute(
+        "SELECT coalesce(max(last_seq), 0) FROM hours WHERE hour_ms <= ?", (horizon_ms - 2 * _HOUR_MS,)
+    ).fetchone()
+    rows = connection.execute(
+        f"SELECT {SELECTED} FROM unsealed_events WHERE seq > ? AND event_ms > ? ORDER BY event_ms, seq",
+        (seq, horizon_ms),
+    )
+    feeds = connection.execute(
+        "SELECT venue, up_ms, down_ms FROM coverage WHERE down_ms > ? ORDER BY up_ms", (now_ms - WINDOW_MS,)
+    )
+    return Recalled([liquidation_of_row(row) for row in rows], feeds.fetchall(), alive_ms)

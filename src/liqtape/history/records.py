@@ -1,0 +1,89 @@
+"""What the log keeps beside events, a frozen record each, and the statement that writes it."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+__all__ = ["AWAY", "WRITES", "Alive", "FeedDown", "FeedUp", "GapSeen", "LogGap", "PriceBar", "Record", "StateSeen"]
+
+
+class Record(Struct, frozen=True, gc=False):
+    """Base of all of them."""
+
+
+class Alive(Record, frozen=True, gc=False):
+    """All events offered before are logged when this is: where a crash counts from."""
+
+    at_ms: int
+
+
+class FeedUp(Record, frozen=True, gc=False):
+    """A venue's feed is live from now on; what gap of the venue was open ends."""
+
+    venue: str
+    at_ms: int
+
+
+class FeedDown(Record, frozen=True, gc=False):
+    """A venue's feed was last seen live at `at_ms`."""
+
+    venue: str
+    at_ms: int
+
+
+class GapSeen(Record, frozen=True, gc=False):
+    """A gap as it is known now: written again when it ends, and when it was back-filled."""
+
+    venue: str
+    from_ms: int
+    until_ms: int | None
+    reason: str
+    filled: bool = False
+
+
+class LogGap(Record, frozen=True, gc=False):
+    """An interval in which so many accepted events could not be logged."""
+
+    from_ms: int
+    until_ms: int
+    reason: str
+    events: int
+
+
+class StateSeen(Record, frozen=True, gc=False):
+    """A venue is in another state than before."""
+
+    at_ms: int
+    venue: str
+    state: str
+    detail: str
+
+
+class PriceBar(Record, frozen=True, gc=False):
+    """The trades of one second at one source; two bars of the same second and source are parts of one."""
+
+    bar_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float | None
+    trades: int
+    source: str
+
+
+AWAY = "not running"
+"""The reason of a gap between two runs."""
+
+WRITES: Mapping[type[Record], str] = {
+    Alive: "UPDATE meta SET value = ? WHERE key = 'alive_ms'",
+    FeedUp: "INSERT INTO coverage (venue, up_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
+    FeedDown: "UPDATE coverage SET down_ms = max(up_ms, ?2) WHERE venue = ?1 AND down_ms IS NULL",
+    GapSeen: """INSERT INTO gaps VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+        SET until_ms = excluded.until_ms, reason = excluded.reason, filled = excluded.filled""",
+    LogGap: "INSERT INTO log_gaps VALUES (?, ?, ?, ?)",
+    StateSeen: "INSERT INTO health VALUES (?, ?, ?, ?)",
+    PriceBar: """INSERT INTO prices VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+        SET high = max(high, excluded.high), low = min(low, excluded.low), close = excluded.close,
+        volume = volume + excluded.volume, trades = trades + excluded.trades""",
+}

@@ -1,0 +1,141 @@
+"""The log as its one writer sees it: batches of events and records, each batch one transaction."""
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import chain
+from operator import attrgetter
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from liqtape.events import SCHEMA, Liquidation
+from liqtape.history.database import open_for_writing, transaction
+from liqtape.history.layout import DATABASE, EVENT_COLUMNS
+from liqtape.history.recall import Recalled, end_last_run, recall
+from liqtape.history.records import WRITES, FeedUp, Record
+from liqtape.history.sealed import SealedIdentities
+
+__all__ = ["Store", "Written"]
+
+# Every step of a statement gives the interpreter to the other threads, and under load gets it back 5 ms later. So many
+# rows go into one statement: with one each, a busy process would log 200 events a second. Powers of two keep the number
+# of different statements small, each prepared once.
+_MOST_ROWS = 2048
+_COLUMNS = EVENT_COLUMNS[1:]
+_row_of = attrgetter(*_COLUMNS)
+_UNFIT = (OverflowError, UnicodeError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+
+
+class Written(Struct, frozen=True, gc=False):
+    """What became of a batch: `duplicate` were in the log before, `invalid` are no rows (a time beyond 64 bits)."""
+
+    logged: int
+    duplicate: int
+    invalid: int
+
+
+class Store:
+    """The open database of a log. Any sqlite3.Error leaves the batch unwritten as a whole; close and open again."""
+
+    def __init__(self, directory: Path, synchronous: str = "NORMAL") -> None:
+        self._path = directory / DATABASE
+        self._connection = open_for_writing(directory, synchronous)
+        self._inode = self._path.stat().st_ino
+        self._sealed = SealedIdentities(directory)
+        self._data_version = -1
+
+    def close(self) -> None:
+        """Close the file; the last to close it also empties its write-ahead log."""
+        self._connection.close()
+
+    def is_there(self) -> bool:
+        """Whether the open file still bears its name: what is written to a removed one is gone with it."""
+        try:
+            return self._path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
+    def write(self, events: Sequence[Liquidation], records: Sequence[Record] = ()) -> Written:
+        """Write all in one transaction."""
+        try:
+            with transaction(self._connection):
+                fresh = self._unsealed(events)
+                logged = self._insert(fresh)
+                self._note(records)
+        except _UNFIT:
+            return self._write_one_by_one(events, records)
+        return Written(logged, len(events) - logged, 0)
+
+    def _unsealed(self, events: Sequence[Liquidation]) -> Sequence[Liquidation]:
+        """Without those that are in files already; asked only for times that lie in files."""
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        if version != self._data_version:  # another process has written: maybe the sealing
+            self._sealed.read(self._connection)
+            self._data_version = version
+        until_ms = self._sealed.until_ms
+        if all(event.event_ms > until_ms for event in events):
+            return events
+        return [event for event in events if not (event.event_ms <= until_ms and self._sealed.holds(event))]
+
+    def _insert(self, events: Sequence[Liquidation]) -> int:
+        execute = self._connection.execute
+        logged = position = 0
+        size = _MOST_ROWS
+        while position < len(events):
+            while size > len(events) - position:
+                size //= 2
+            rows = map(_row_of, events[position : position + size])
+            logged += execute(_INSERTS[size], tuple(chain.from_iterable(rows))).rowcount
+            position += size
+        return logged
+
+    def _note(self, records: Sequence[Record]) -> None:
+        execute = self._connection.execute
+        for record in records:
+            execute(WRITES[type(record)], astuple(record))
+            if isinstance(record, FeedUp):
+                execute(
+                    "UPDATE gaps SET until_ms = max(from_ms, ?2) WHERE venue = ?1 AND until_ms IS NULL",
+                    (record.venue, record.at_ms),
+                )
+
+    def _write_one_by_one(self, events: Sequence[Liquidation], records: Sequence[Record]) -> Written:
+        """As `write`, leaving out what cannot be a row."""
+        logged = invalid = 0
+        with transaction(self._connection):
+            for event in events:
+                try:
+                    logged += self._insert(self._unsealed([event]))
+                except _UNFIT:
+                    invalid += 1
+            for record in records:
+                try:
+                    self._note([record])
+                except _UNFIT:
+                    continue  # a text no venue can send; its events are in the log all the same
+        return Written(logged, len(events) - logged - invalid, invalid)
+
+    def mark_hour(self, hour_ms: int) -> None:
+        """All that is logged until now belongs to this hour or an earlier one."""
+        with transaction(self._connection):
+            self._connection.execute(
+                "INSERT INTO hours SELECT ?, coalesce(max(seq), 0) FROM events WHERE true ON CONFLICT DO NOTHING",
+                (hour_ms,),
+            )
+
+    def begin_run(self, now_ms: int) -> Recalled:
+        """End what the last run left open, and read back what matters of it."""
+        end_last_run(self._connection)
+        return recall(self._connection, now_ms)
+
+
+def _insert_sql(rows: int) -> str:
+    values = ", ".join([f"({SCHEMA}, {', '.join('?' * len(_COLUMNS))})"] * rows)
+    return (
+        f"INSERT INTO events ({', '.join(EVENT_COLUMNS)}) VALUES {values} "
+        "ON CONFLICT (event_ms, venue, id) WHERE id <> '' DO NOTHING"
+    )
+
+
+_INSERTS = {1 << power: _insert_sql(1 << power) for power in range(_MOST_ROWS.bit_length())}

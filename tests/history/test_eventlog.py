@@ -1,0 +1,274 @@
+"""The event log: nothing waits for it, what it cannot take is counted, told once and written down when that can be."""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from liqtape.errors import ConfigurationError
+from liqtape.events import Gap, Liquidation
+from liqtape.history import eventlog
+from liqtape.history.database import open_for_reading
+from liqtape.history.eventlog import EventLog
+from liqtape.history.layout import DATABASE, LOCK
+from liqtape.history.records import Alive, FeedUp, PriceBar, Record
+from liqtape.history.store import Store, Written
+from liqtape.ledger import Ledger
+
+MakeLog = Callable[..., EventLog]
+MakeMany = Callable[..., list[Liquidation]]
+Until = Callable[[Callable[[], object]], None]
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eventlog, "_RETRY_SECONDS", 0.01)
+
+
+class Disk:
+    """Between the log and its store: `stuck` holds every write, `error` refuses it."""
+
+    def __init__(self) -> None:
+        self.flows = threading.Event()
+        self.flows.set()
+        self.reached = threading.Event()
+        self.error: Exception | None = None
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    disk, write = Disk(), Store.write
+
+    def slow(self: Store, events: Sequence[Liquidation], records: Sequence[Record] = ()) -> Written:
+        disk.reached.set()
+        disk.flows.wait(30)
+        if disk.error is not None:
+            raise disk.error
+        return write(self, events, records)
+
+    monkeypatch.setattr(Store, "write", slow)
+    yield disk
+    disk.error = None
+    disk.flows.set()
+
+
+def rows(log: EventLog, name: str) -> list[tuple[object, ...]]:
+    connection = open_for_reading(log.directory)
+    found = connection.execute(f"SELECT * FROM {name}").fetchall()
+    connection.close()
+    return found
+
+
+def counted(log: EventLog, accepted: int) -> dict[str, int]:
+    """What the ledger says, if it balances."""
+    ledger = Ledger()
+    ledger.events_decoded = ledger.events_accepted = accepted
+    log.count(ledger)
+    assert ledger.balanced()
+    return {name.removeprefix("events_"): n for name, n in ledger.as_dict().items() if "log" in name and n}
+
+
+def test_offered_events_are_on_disk_soon_in_order(event_log: MakeLog, liquidations: MakeMany, until: Until) -> None:
+    log = event_log()
+    for event in liquidations(500):
+        log.offer([event])
+    log.offer(liquidations(3_000, 500))
+    until(lambda: not log.events_pending)
+    assert counted(log, 3_500) == {"logged": 3_500}
+    assert log.after(0, 9_999) == list(enumerate(liquidations(3_500), 1))
+    assert log.after(3_490, 3) == list(enumerate(liquidations(3, 3_490), 3_491))
+    assert log.last_seq == 3_500
+
+
+def test_a_repeat_is_counted_as_one(event_log: MakeLog, liquidations: MakeMany, until: Until) -> None:
+    log = event_log()
+    log.offer(liquidations(3))
+    log.offer(liquidations(4))
+    until(lambda: not log.events_pending)
+    assert counted(log, 7) == {"logged": 4, "not_logged_duplicate": 3}
+    assert log.health().events_lost == 0
+
+
+def test_a_stuck_disk_delays_nobody_and_its_losses_are_written_down(
+    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = event_log(limit=10)
+    disk.flows.clear()
+    log.offer(liquidations(4))
+    assert disk.reached.wait(10)
+    log.offer(liquidations(6, 4))  # the buffer is full now, with what the writer holds
+    for event in liquidations(5, 10):
+        log.offer([event])
+    assert counted(log, 15) == {"not_logged_full": 5, "log_pending": 10}
+    assert [record.getMessage() for record in caplog.records if "not logged" in record.getMessage()] == [
+        "history: events are not logged (full); they are counted, metrics and sinks go on"
+    ]
+    disk.flows.set()
+    until(lambda: not log.events_pending)
+    log.offer(liquidations(1, 15))
+    until(lambda: not log.events_pending)
+    assert counted(log, 16) == {"logged": 11, "not_logged_full": 5}
+    until(lambda: rows(log, "log_gaps"))
+    [(from_ms, until_ms, reason, events)] = rows(log, "log_gaps")
+    assert (reason, events) == ("full", 5)
+    assert isinstance(from_ms, int)
+    assert isinstance(until_ms, int)
+    assert from_ms <= until_ms
+
+
+def test_a_failing_disk_loses_nothing_the_buffer_holds(
+    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = event_log(limit=100)
+    disk.error = sqlite3.OperationalError("disk I/O error")
+    log.offer(liquidations(100))
+    until(lambda: log.health().state == "failing")
+    log.offer(liquidations(20, 100))
+    assert counted(log, 120) == {"not_logged_disk": 20, "log_pending": 100}
+    assert log.health().detail == "disk I/O error"
+    assert log.health().events_lost == 20
+
+    disk.error = None
+    until(lambda: log.health().state == "writing")
+    assert counted(log, 120) == {"logged": 100, "not_logged_disk": 20}
+    told = [record.getMessage() for record in caplog.records if record.name == "liqtape.history.eventlog"]
+    assert [text.partition(":")[2].split()[0] for text in told] == ["cannot", "events", "writing"]
+
+
+def test_every_cause_is_told_once(
+    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = event_log()
+    disk.error = sqlite3.OperationalError("disk I/O error")
+    log.offer(liquidations(1))
+    for _ in range(3):
+        disk.reached.clear()
+        assert disk.reached.wait(10)
+    assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
+
+
+def test_an_error_nobody_foresaw_is_survived(
+    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until
+) -> None:
+    log = event_log()
+    disk.error = ZeroDivisionError("what")
+    log.offer(liquidations(2))
+    until(lambda: log.health().detail == "what")
+    disk.error = None
+    until(lambda: not log.events_pending)
+    assert counted(log, 2) == {"logged": 2}
+
+
+def test_stop_writes_what_waits(event_log: MakeLog, liquidations: MakeMany) -> None:
+    log = event_log()
+    log.offer(liquidations(30_000))
+    log.stop()
+    assert counted(log, 30_000) == {"logged": 30_000}
+    assert log.health().state == "closed"
+
+
+def test_stop_does_not_wait_for_a_stuck_disk(event_log: MakeLog, disk: Disk, liquidations: MakeMany) -> None:
+    log = event_log()
+    disk.flows.clear()
+    log.offer(liquidations(3))
+    assert disk.reached.wait(10)
+    log.stop(0.01)
+    log.offer(liquidations(2, 3))
+    assert counted(log, 5) == {"not_logged_closed": 5}
+    disk.flows.set()
+    log.stop()
+    assert counted(log, 5) == {"not_logged_closed": 5}
+
+
+def test_stop_with_a_failing_disk_counts_the_rest_as_the_disk_s(
+    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until
+) -> None:
+    log = event_log()
+    disk.error = sqlite3.OperationalError("disk I/O error")
+    log.offer(liquidations(3))
+    until(lambda: log.health().state == "failing")
+    log.stop()
+    assert counted(log, 3) == {"not_logged_disk": 3}
+
+
+def test_records_are_written_behind_the_events_before_them(
+    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eventlog, "_MOST_EVENTS", 5)
+    monkeypatch.setattr(eventlog, "_RECORD_LIMIT", 3)
+    log = event_log()
+    disk.flows.clear()
+    log.offer(liquidations(1))
+    assert disk.reached.wait(10)
+    log.offer(liquidations(5, 1))
+    log.offer(liquidations(5, 6))
+    log.note(Alive(1_000))
+    log.gap(Gap("okx", 5, None, "reset"))
+    log.note(FeedUp("okx", 9))
+    log.note(PriceBar(0, 1.0, 1.0, 1.0, 1.0, None, 1, "okx"))
+    assert log.records_dropped_total == 1
+    written: list[tuple[int, dict[str, object]]] = []
+    write = Store.write
+
+    def look(self: Store, events: Sequence[Liquidation], records: Sequence[Record] = ()) -> Written:
+        done = write(self, events, records)
+        written.append((len(rows(log, "events")), {str(key): value for key, value in rows(log, "meta")}))
+        return done
+
+    monkeypatch.setattr(Store, "write", look)
+    disk.flows.set()
+    until(lambda: rows(log, "gaps"))
+    assert all(meta["alive_ms"] == 0 or events == 11 for events, meta in written)
+    assert rows(log, "gaps") == [("okx", 5, 9, "reset", 0)]
+
+
+def test_a_second_log_in_the_directory_is_refused(event_log: MakeLog, tmp_path: Path) -> None:
+    event_log()
+    with pytest.raises(ConfigurationError, match=r"history is in use by process \d+; stop it, or name another"):
+        event_log()
+    event_log(tmp_path / "another")
+
+
+def test_a_directory_that_is_a_file_is_refused(event_log: MakeLog, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"cannot use .*file: File exists"):
+        event_log(tmp_path / "file")
+
+
+def test_a_log_removed_meanwhile_is_begun_anew(
+    event_log: MakeLog, liquidations: MakeMany, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = event_log()
+    log.offer(liquidations(1))
+    until(lambda: not log.events_pending)
+    for file in log.directory.iterdir():
+        file.unlink()
+    log.directory.rmdir()
+    log.offer(liquidations(2, 1))
+    until(lambda: not log.events_pending)
+    assert counted(log, 3) == {"logged": 3}
+    assert "removed while it was written" in caplog.text
+    assert {path.name for path in log.directory.iterdir()} >= {DATABASE, LOCK}
+    with pytest.raises(ConfigurationError, match="in use"):
+        event_log()
+
+
+def test_events_offered_before_the_start_are_logged(tmp_path: Path, liquidations: MakeMany) -> None:
+    log = EventLog(tmp_path / "history")
+    log.offer(liquidations(2))
+    log.start()
+    log.stop()
+    assert counted(log, 2) == {"logged": 2}
+
+
+def test_numbers_are_never_used_twice(event_log: MakeLog, liquidations: MakeMany, until: Until) -> None:
+    log = event_log()
+    log.offer(liquidations(3))
+    log.stop()
+    again = event_log()
+    again.offer(liquidations(2, 3))
+    until(lambda: not again.events_pending)
+    assert [seq for seq, _ in again.after(0, 10)] == [1, 2, 3, 4, 5]

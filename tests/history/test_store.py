@@ -1,0 +1,187 @@
+"""The log as its writer sees it: what is written is read again, once, to the last digit."""
+
+import math
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from liqtape.errors import ConfigurationError
+from liqtape.events import Gap, Liquidation
+from liqtape.history.database import open_for_reading
+from liqtape.history.layout import DATABASE, EVENT_COLUMNS, VERSION
+from liqtape.history.recall import SELECTED, liquidation_of_row
+from liqtape.history.records import Alive, FeedDown, FeedUp, GapSeen, LogGap, PriceBar, StateSeen
+from liqtape.history.store import Store, Written
+
+Make = Callable[..., Liquidation]
+MakeMany = Callable[..., list[Liquidation]]
+
+
+def stored(directory: Path) -> list[Liquidation]:
+    connection = open_for_reading(directory)
+    rows = connection.execute(f"SELECT {SELECTED} FROM unsealed_events ORDER BY seq").fetchall()
+    connection.close()
+    return [liquidation_of_row(row) for row in rows]
+
+
+def table(directory: Path, name: str) -> list[tuple[object, ...]]:
+    connection = open_for_reading(directory)
+    rows = connection.execute(f"SELECT * FROM {name}").fetchall()
+    connection.close()
+    return rows
+
+
+def test_columns_are_the_fields_of_an_event() -> None:
+    assert ("schema", *Liquidation.__struct_fields__) == EVENT_COLUMNS
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 1023, 2047, 2048, 4097])
+def test_events_come_back_in_order_whatever_the_size_of_the_batch(
+    count: int, tmp_path: Path, liquidations: MakeMany
+) -> None:
+    store = Store(tmp_path)
+    assert store.write(liquidations(count)) == Written(count, 0, 0)
+    store.close()
+    assert stored(tmp_path) == liquidations(count)
+    assert [row[0] for row in table(tmp_path, "events")] == list(range(1, count + 1))
+
+
+def test_an_event_is_logged_once(tmp_path: Path, liquidation: Make) -> None:
+    store = Store(tmp_path)
+    event = liquidation(1)
+    other_time, other_venue = replace(event, event_ms=event.event_ms + 1), replace(event, venue="okx")
+    assert store.write([event, event, other_time]) == Written(2, 1, 0)
+    assert store.write([event, other_venue]) == Written(1, 1, 0)
+    store.close()
+    assert stored(tmp_path) == [event, other_time, other_venue]
+
+
+def test_events_without_identity_are_logged_each(tmp_path: Path, liquidation: Make) -> None:
+    store = Store(tmp_path)
+    event = liquidation(1, identity="")
+    assert store.write([event, event]) == Written(2, 0, 0)
+    assert store.write([event]) == Written(1, 0, 0)
+    store.close()
+
+
+def test_what_is_no_row_costs_nothing_but_itself(tmp_path: Path, liquidation: Make) -> None:
+    store = Store(tmp_path)
+    good, beyond, lone = liquidation(1), liquidation(2, event_ms=1 << 63), replace(liquidation(3), symbol="\ud800")
+    state = StateSeen(1, "bybit", "live", "\ud800")
+    assert store.write([good, beyond, lone, good], [state, Alive(7)]) == Written(1, 1, 2)
+    store.close()
+    assert stored(tmp_path) == [good]
+    assert ("alive_ms", 7) in table(tmp_path, "meta")
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+reals = st.floats(allow_nan=False)
+
+
+@given(
+    st.lists(
+        st.builds(
+            Liquidation,
+            texts,
+            texts,
+            texts,
+            st.sampled_from(["long", "short", None]),
+            reals,
+            st.sampled_from(["fill", "bankruptcy"]),
+            st.none() | reals,
+            st.none() | reals,
+            st.integers(-(1 << 63), (1 << 63) - 1),
+            st.none() | st.integers(-(1 << 63), (1 << 63) - 1),
+            texts,
+        ),
+        max_size=9,
+    )
+)
+def test_any_event_comes_back_to_the_last_digit(
+    tmp_path_factory: pytest.TempPathFactory, events: list[Liquidation]
+) -> None:
+    directory = tmp_path_factory.mktemp("any")
+    store = Store(directory)
+    written = store.write(events)
+    store.close()
+    seen: set[tuple[str, int, str]] = set()
+    expected = []
+    for event in events:
+        key = (event.venue, event.event_ms, event.id)
+        if not event.id or key not in seen:
+            expected.append(event)
+        seen.add(key)
+    assert stored(directory) == expected
+    assert written == Written(len(expected), len(events) - len(expected), 0)
+
+
+def test_a_price_that_is_no_number_stays_none(tmp_path: Path, liquidation: Make) -> None:
+    store = Store(tmp_path)
+    store.write([replace(liquidation(1), price=math.nan)])
+    store.close()
+    assert math.isnan(stored(tmp_path)[0].price)
+
+
+def test_records_are_kept_and_a_gap_is_as_last_known(tmp_path: Path) -> None:
+    gap = Gap("okx", 100, None, "reset")
+    first = PriceBar(1_000, 5.0, 7.0, 4.0, 6.0, 2.0, 3, "bybit")
+    late = PriceBar(1_000, 8.0, 9.0, 6.5, 8.5, 1.0, 2, "bybit")
+    store = Store(tmp_path)
+    store.write([], [GapSeen(gap.venue, gap.from_ms, None, gap.reason), first, StateSeen(5, "okx", "stalled", "why")])
+    store.write([], [GapSeen("okx", 100, 900, "reset", filled=True), late, LogGap(1, 2, "full", 3)])
+    store.close()
+    assert table(tmp_path, "gaps") == [("okx", 100, 900, "reset", 1)]
+    assert table(tmp_path, "prices") == [(1_000, 5.0, 9.0, 4.0, 8.5, 3.0, 5, "bybit")]
+    assert table(tmp_path, "health") == [(5, "okx", "stalled", "why")]
+    assert table(tmp_path, "log_gaps") == [(1, 2, "full", 3)]
+
+
+def test_a_run_that_ended_leaves_its_coverage_and_a_gap_until_the_next_feed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.begin_run(0)
+    store.write([], [FeedUp("okx", 100), FeedUp("bybit", 200), FeedDown("bybit", 300), Alive(1_000)])
+    store.close()  # as a crash leaves it
+
+    store = Store(tmp_path)
+    recalled = store.begin_run(5_000)
+    assert recalled.feeds == [("okx", 100, 1_000), ("bybit", 200, 300)]
+    assert recalled.alive_ms == 1_000
+    assert table(tmp_path, "gaps") == [("bybit", 300, None, "not running", 0), ("okx", 1_000, None, "not running", 0)]
+    store.write([], [FeedUp("okx", 6_000)])
+    store.close()
+    assert table(tmp_path, "gaps") == [("bybit", 300, None, "not running", 0), ("okx", 1_000, 6_000, "not running", 0)]
+    assert table(tmp_path, "coverage") == [("bybit", 200, 300), ("okx", 100, 1_000), ("okx", 6_000, None)]
+
+
+def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    foreign = b"no database" * 500
+    (tmp_path / DATABASE).write_bytes(foreign)
+    with pytest.raises(ConfigurationError, match="no database"):
+        Store(tmp_path)
+    assert (tmp_path / DATABASE).read_bytes() == foreign
+
+
+def test_a_newer_log_is_refused_by_writer_and_reader(tmp_path: Path) -> None:
+    Store(tmp_path).close()
+    connection = sqlite3.connect(tmp_path / DATABASE)
+    connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    connection.close()
+    with pytest.raises(ConfigurationError, match="newer"):
+        Store(tmp_path)
+    with pytest.raises(ConfigurationError, match="newer"):
+        open_for_reading(tmp_path)
+
+
+def test_a_removed_file_is_noticed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.is_there()
+    (tmp_path / DATABASE).unlink()
+    assert not store.is_there()
+    (tmp_path / DATABASE).touch()
+    assert not store.is_there()
+    store.close()
