@@ -21,6 +21,7 @@ from liqtape.engine.pricevolatility import PriceVolatility
 from liqtape.engine.threshold import Threshold
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
 from liqtape.events import Alert, Event, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
+from liqtape.feeds.pacing import Patience
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
 from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.history.observe import Observer
@@ -61,6 +62,7 @@ class Tracker:
         sinks: Iterable[Sink] = (),
         ssl_context: ssl.SSLContext | None = None,
         data_dir: Path | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.settings = Settings() if settings is None else settings
         alerts = self.settings.alerts
@@ -88,7 +90,7 @@ class Tracker:
         self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
         self.publishers: list[Publisher] = []
         self.callbacks: list[Tap[Any]] = []
-        self.feeds = [self._feed(venue, own, ssl_context) for venue, own in enabled.items()]
+        self.feeds = [self._feed(venue, own, ssl_context, patience) for venue, own in enabled.items()]
         self._sinks = list(sinks)
         self._data_dir = data_dir
         self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
@@ -254,7 +256,9 @@ class Tracker:
         if self._started:
             tap.start()
 
-    def _feed(self, name: str, own: VenueSettings, ssl_context: ssl.SSLContext | None) -> VenueFeed:
+    def _feed(
+        self, name: str, own: VenueSettings, ssl_context: ssl.SSLContext | None, patience: Patience | None
+    ) -> VenueFeed:
         return VenueFeed(
             VENUES[name],
             own,
@@ -265,6 +269,7 @@ class Tracker:
             on_down=self._feed_down,
             on_listed=self._carry,
             ssl_context=ssl_context,
+            patience=patience,
         )
 
     def _feed_up(self, venue: str, wall_ms: int) -> None:

@@ -190,4 +190,3 @@ class Lane:
 def _rebased(sums: array[int] | list[int]) -> list[int]:
     base = sums[0]
     return [s - base for s in sums]
-

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-__all__ = ["Backoff", "Clock", "SystemClock"]
+__all__ = ["Backoff", "Clock", "Patience", "SystemClock"]
 
 
 class Backoff(Struct, frozen=True):
@@ -23,6 +23,17 @@ class Backoff(Struct, frozen=True):
     def delay(self, failures: int, rng: random.Random) -> float:
         """The wait after the `failures`-th failure in a row."""
         return rng.uniform(0.0, min(self.cap, self.first * 2.0 ** min(failures - 1, 60)))
+
+
+class Patience(Struct, frozen=True):
+    """How long connections wait (seconds): for the handshake, for data, and before they try again.
+
+    `silence_limit` replaces the venues' own; None leaves them as they are.
+    """
+
+    connect: float = 10.0
+    silence_limit: float | None = None
+    backoff: Backoff = Backoff()
 
 
 class Clock(Protocol):

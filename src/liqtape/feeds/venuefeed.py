@@ -17,6 +17,7 @@ from liqtape.errors import ListingError
 from liqtape.events import Event, VenueHealth
 from liqtape.feeds.connection import Connection, State, Status
 from liqtape.feeds.listing import PartialListing, fetch_contracts
+from liqtape.feeds.pacing import Patience
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
 from liqtape.settings import VenueSettings
@@ -52,6 +53,7 @@ class VenueFeed:
         on_down: Callable[[str, int], None],
         on_listed: Callable[[Iterable[Contract]], None],
         ssl_context: ssl.SSLContext | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.venue = venue
         self.connections: list[Connection] = []
@@ -64,6 +66,7 @@ class VenueFeed:
         self._on_down = on_down
         self._on_listed = on_listed
         self._ssl_context = ssl_context
+        self._patience = Patience() if patience is None else patience
         self._tasks: dict[Connection, asyncio.Task[None]] = {}
         self._leaving: dict[Connection, asyncio.Task[None]] = {}
         self._live: dict[Connection, int] = {}  # up_ms
@@ -181,6 +184,8 @@ class VenueFeed:
         if not self._listed:  # half a list must not hide what is known of the other half
             symbols = sorted({*symbols, *self.venue.bundled_symbols})
         endpoints = endpoints_of(self.venue, self._settings, [s for s in symbols if self._wants(s)])
+        if (limit := self._patience.silence_limit) is not None:
+            endpoints = [replace(endpoint, silence_limit=limit) for endpoint in endpoints]
         running = {connection.endpoint for connection in self.connections}
         for connection in [c for c in self.connections if c.endpoint not in endpoints]:
             self.connections.remove(connection)
@@ -199,6 +204,8 @@ class VenueFeed:
             on_state=self._changed,
             ledger=ledger,
             ssl_context=self._ssl_context,
+            backoff=self._patience.backoff,
+            connect_timeout=self._patience.connect,
         )
         self.connections.append(connection)
         self._tasks[connection] = asyncio.get_running_loop().create_task(connection.run(), name=repr(connection))
