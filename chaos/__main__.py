@@ -1,8 +1,11 @@
-"""`python -m chaos`: seeded scenarios in which nothing may be lost, doubled or hidden."""
+"""`python -m chaos`: seeded scenarios in which nothing may be lost, doubled or hidden; also `fuzz` and `soak`."""
 
 import argparse
 import asyncio
+import os
 import sys
+import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -10,15 +13,89 @@ from chaos.judge import Verdict
 from chaos.plan import plan
 from chaos.scenario import Scenario
 
+_LONGEST_SECONDS = 180.0
+
+
+async def run_all(seeds: Sequence[int], workers: int) -> list[Verdict]:
+    """Each scenario in a process of its own, a few at a time; progress on a terminal."""
+    waiting = asyncio.Semaphore(workers)
+    verdicts: list[Verdict] = []
+
+    async def one(seed: int) -> None:
+        async with waiting:
+            verdicts.append(await _in_process(seed))
+        if sys.stderr.isatty():
+            print(f"\r{len(verdicts)} of {len(seeds)}", end="", file=sys.stderr, flush=True)
+        if not verdicts[-1].is_good:
+            print(f"\rseed {seed}: {verdicts[-1].problems[:2]}", file=sys.stderr, flush=True)
+
+    await asyncio.gather(*map(one, seeds))
+    return sorted(verdicts, key=lambda verdict: verdict.seed)
+
+
+async def _in_process(seed: int) -> Verdict:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "chaos", "--seed", str(seed), "--json", stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        out, said = await asyncio.wait_for(process.communicate(), _LONGEST_SECONDS)
+        return msgspec.json.decode(out, type=Verdict)
+    except (TimeoutError, msgspec.DecodeError) as error:
+        words = "longer than it may last" if isinstance(error, TimeoutError) else said.decode()[-500:]
+        return Verdict(seed, problems=[f"the scenario itself failed: {words}"])
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, 9)
+            await process.wait()
+
+
+def table(verdicts: Sequence[Verdict], seconds: float) -> str:
+    """The sums, and each failure with the command that repeats it."""
+    sums = {
+        "scenarios": len(verdicts),
+        "events": sum(verdict.events for verdict in verdicts),
+        "lost": sum(verdict.lost for verdict in verdicts),
+        "duplicated": sum(verdict.duplicated for verdict in verdicts),
+        "unreported gaps": sum(verdict.unreported for verdict in verdicts),
+        "other failures": sum(not verdict.is_good for verdict in verdicts)
+        - sum(bool(verdict.lost or verdict.duplicated or verdict.unreported) for verdict in verdicts),
+        "in gaps of our kills": sum(verdict.excused for verdict in verdicts),
+        "seconds": round(seconds),
+    }
+    lines = [
+        "| " + " | ".join(sums) + " |",
+        "|" + "---:|" * len(sums),
+        "| " + " | ".join(f"{value:,}" for value in sums.values()) + " |",
+    ]
+    for verdict in verdicts:
+        if not verdict.is_good:
+            lines += [f"\nseed {verdict.seed} (repeat: python -m chaos --seed {verdict.seed})"]
+            lines += [f"  {problem}" for problem in verdict.problems]
+    return "\n".join(lines)
+
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
-    options.add_argument("--seed", type=int)
+    options.add_argument("--seed", type=int, help="this one alone, with its plan")
+    options.add_argument("--scenarios", type=int, default=200, metavar="N")
+    options.add_argument("--first", type=int, default=1, metavar="SEED")
+    options.add_argument("--workers", type=int, default=4, metavar="N", help="scenarios at a time (default 4)")
+    options.add_argument("--json", action="store_true", help="the verdict of --seed as JSON")
     chosen = options.parse_args()
-    what = plan(chosen.seed)
-    print(what, file=sys.stderr)
-    verdict: Verdict = asyncio.run(Scenario(what).run())
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(verdict)) + b"\n")
+    began = time.monotonic()
+    if chosen.seed is None:
+        seeds = range(chosen.first, chosen.first + chosen.scenarios)
+        verdicts = asyncio.run(run_all(seeds, chosen.workers))
+    else:
+        if not chosen.json:
+            print(msgspec.json.format(msgspec.json.encode(plan(chosen.seed))).decode())
+        verdicts = [asyncio.run(Scenario(plan(chosen.seed)).run())]
+    if chosen.json:
+        sys.stdout.buffer.write(msgspec.json.encode(verdicts[0]))
+    else:
+        print(table(verdicts, time.monotonic() - began))
+    sys.exit(0 if all(verdict.is_good for verdict in verdicts) else 1)
 
 
 if __name__ == "__main__":

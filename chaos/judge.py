@@ -62,7 +62,7 @@ class Evidence(Struct, frozen=True):
 
 
 class Verdict(Struct):
-    """What was found; all but `events` and `excused` should be zero or empty."""
+    """What was found; all but `events`, `excused` and `unsized` should be zero or empty."""
 
     seed: int
     events: int = 0
@@ -70,6 +70,10 @@ class Verdict(Struct):
     duplicated: int = 0
     unreported: int = 0
     excused: int = 0
+    unsized: int = 0
+    """Events whose contract was not known yet: their value stays unknown, as is promised."""
+    unasked: int = 0
+    """Of symbols that were not subscribed, as the venue's list of them could not be had."""
     seconds: float = 0.0
     problems: list[str] = []
 
@@ -90,13 +94,25 @@ def key_of_logged(event: Liquidation) -> Key:
 def judged(evidence: Evidence) -> Verdict:
     """Lost, duplicated, unreported; what a kill of ours excuses is counted apart."""
     verdict = Verdict(evidence.plan.seed)
-    logged = Counter(map(key_of_logged, evidence.logged))
+    logged = _logged(evidence)
     verdict.events = logged.total()
+    verdict.unsized = sum(event.notional_usd is None for event in evidence.logged)
     _judge_duplicates(evidence, logged, verdict)
     missing = _judge_losses(evidence, logged, verdict)
     _judge_holes(evidence, logged, missing, verdict)
     _judge_outages(evidence, verdict)
     return verdict
+
+
+def _logged(evidence: Evidence) -> Counter[Key]:
+    """What is in the log. An event without value counts as the liquidation it can only be."""
+    logged = Counter(key_of_logged(event) for event in evidence.logged if event.notional_usd is not None)
+    unsized = [key_of_logged(event) for event in evidence.logged if event.notional_usd is None]
+    if unsized:
+        known = _known(evidence)
+        for key in unsized:
+            logged[next((k for k in known if k[:4] == key[:4] and logged[k] < len(known[k])), key)] += 1
+    return logged
 
 
 def _known(evidence: Evidence) -> dict[Key, dict[int, Row]]:
@@ -110,7 +126,7 @@ def _known(evidence: Evidence) -> dict[Key, dict[int, Row]]:
 def matched(evidence: Evidence) -> list[Row]:
     """The simulator's rows of what is in the log, for counting them again."""
     known = _known(evidence)
-    logged = Counter(map(key_of_logged, evidence.logged))
+    logged = _logged(evidence)
     return [row for key, count in logged.items() for row in list(known.get(key, {}).values())[:count]]
 
 
@@ -175,12 +191,22 @@ def _judge_holes(evidence: Evidence, logged: Mapping[Key, int], missing: set[Key
         slack = _slack_ms(plan, venue)
         uncovered = _uncovered(evidence, venue)
         for at_ms in list(moments.values())[logged.get(key, 0) :]:
-            if at_ms > evidence.until_ms:
+            if at_ms > evidence.until_ms or _is_unknowable(evidence, venue, at_ms):
                 continue
             if not any(gap.holds(at_ms + plan.shift_ms, slack) for gap in uncovered):
                 verdict.unreported += 1
                 at_s = (at_ms - evidence.began_ms) / 1000
                 verdict.problems.append(f"never came, sent at {at_s:.2f} s, and no gap is reported: {key}")
+
+
+def _is_unknowable(evidence: Evidence, venue: str, at_ms: float) -> bool:
+    """Whether the venue itself said nothing for less than the silence limit: no protocol here numbers its messages."""
+    at = (at_ms - evidence.began_ms) / 1000
+    return any(
+        strike.kind == "stall" and strike.against == venue and not strike.is_long
+        and strike.at - 0.2 <= at <= strike.at + strike.seconds + 0.2
+        for strike in evidence.plan.strikes
+    )  # fmt: skip
 
 
 def _slack_ms(plan: Plan, venue: str) -> float:

@@ -66,7 +66,8 @@ class Link:
 
     async def serve(self, host: str, port: int) -> None:
         """The connection's whole life."""
-        self._writer.transport.set_write_buffer_limits(high=0)
+        # Not 0: under TLS asyncio takes an empty buffer for a full one then.
+        self._writer.transport.set_write_buffer_limits(high=1, low=0)
         await self._proxy.is_open.wait()
         try:
             reader, self._server = await asyncio.open_connection(host, port)

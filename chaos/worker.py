@@ -5,6 +5,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import ssl
 import sys
@@ -127,6 +128,7 @@ def _say(answer: Answer) -> None:
 
 def main() -> None:
     """Serve the configuration in the file named."""
+    logging.basicConfig(level=os.environ.get("CHAOS_LOG", "ERROR"), format="%(relativeCreated)d %(name)s %(message)s")
     asyncio.run(serve(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Config)))
 
 
