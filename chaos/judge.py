@@ -30,6 +30,15 @@ class Arrival(Struct, frozen=True):
 
     row: Row
     at_ms: float
+    message: tuple[int, int] = (0, 0)
+    """Which message of which connection told of it."""
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What the venue's identity of it stands on; Bybit's rows bear no number, and a repeat looks like the first."""
+        row = self.row
+        same = (row.price, row.size) if row.venue == "bybit" else (row.serial,)
+        return (*key_of_row(row), *same)
 
 
 class Interval(Struct, frozen=True):
@@ -91,6 +100,20 @@ def key_of_logged(event: Liquidation) -> Key:
     return event.venue, event.symbol, event.side or "", event.event_ms, usd
 
 
+def _moments(arrivals: Iterable[Arrival]) -> dict[Key, list[float]]:
+    """When each liquidation came first. Equal rows of Bybit are different ones if they stand in one message."""
+    per_message: dict[tuple[object, ...], dict[tuple[int, int], dict[int, float]]] = defaultdict(dict)
+    for arrival in arrivals:
+        rows = per_message[arrival.identity].setdefault(arrival.message, {})
+        rows.setdefault(arrival.row.serial, arrival.at_ms)
+    moments: dict[Key, list[float]] = defaultdict(list)
+    for identity, messages in per_message.items():
+        most = max(len(rows) for rows in messages.values())
+        first = sorted(min(rows.values()) for rows in messages.values())[0]
+        moments[identity[:5]] += [first] * most  # type: ignore[index]
+    return moments
+
+
 def judged(evidence: Evidence) -> Verdict:
     """Lost, duplicated, unreported; what a kill of ours excuses is counted apart."""
     verdict = Verdict(evidence.plan.seed)
@@ -142,20 +165,17 @@ def _judge_duplicates(evidence: Evidence, logged: Mapping[Key, int], verdict: Ve
 
 def _judge_losses(evidence: Evidence, logged: Mapping[Key, int], verdict: Verdict) -> set[Key]:
     """Every delivered liquidation is in the log, or fell into the gap that a kill of ours left."""
-    delivered: dict[Key, dict[int, float]] = defaultdict(dict)
-    for arrival in evidence.arrivals:
-        delivered[key_of_row(arrival.row)].setdefault(arrival.row.serial, arrival.at_ms)
     missing: set[Key] = set()
-    for key, arrived in delivered.items():
+    for key, arrived in _moments(evidence.arrivals).items():
         absent = len(arrived) - logged.get(key, 0)
         if absent <= 0:
             continue
-        excuses = sum(_is_excused(evidence, key[0], at_ms) for at_ms in arrived.values())
+        excuses = sum(_is_excused(evidence, key[0], at_ms) for at_ms in arrived)
         verdict.excused += min(absent, excuses)
         missing.add(key)
         if absent > excuses:
             verdict.lost += absent - excuses
-            at_s = (min(arrived.values()) - evidence.began_ms) / 1000
+            at_s = (min(arrived) - evidence.began_ms) / 1000
             verdict.problems.append(f"lost {absent - excuses} of {len(arrived)}, arrived at {at_s:.2f} s: {key}")
     return missing
 
@@ -181,16 +201,13 @@ def _uncovered(evidence: Evidence, venue: str) -> list[Interval]:
 def _judge_holes(evidence: Evidence, logged: Mapping[Key, int], missing: set[Key], verdict: Verdict) -> None:
     """What a venue sent and we do not have was sent while the venue is reported as not seen."""
     plan = evidence.plan
-    sent: dict[Key, dict[int, float]] = defaultdict(dict)
-    for arrival in evidence.published:
-        sent[key_of_row(arrival.row)].setdefault(arrival.row.serial, arrival.at_ms)
-    for key, moments in sent.items():
+    for key, moments in _moments(evidence.published).items():
         venue = key[0]
         if key in missing or logged.get(key, 0) >= len(moments):
             continue
         slack = _slack_ms(plan, venue)
         uncovered = _uncovered(evidence, venue)
-        for at_ms in list(moments.values())[logged.get(key, 0) :]:
+        for at_ms in moments[logged.get(key, 0) :]:
             if at_ms > evidence.until_ms or _is_unknowable(evidence, venue, at_ms):
                 continue
             if not any(gap.holds(at_ms + plan.shift_ms, slack) for gap in uncovered):
@@ -211,7 +228,8 @@ def _is_unknowable(evidence: Evidence, venue: str, at_ms: float) -> bool:
 
 def _slack_ms(plan: Plan, venue: str) -> float:
     is_slow = any(strike.against == venue and strike.kind in ("slow", "throttle", "drip") for strike in plan.strikes)
-    return _SLOW_MS if is_slow else _TOLERANCE_MS
+    # While the venues' clocks are not known yet, moments of ours are taken for theirs.
+    return (_SLOW_MS if is_slow else _TOLERANCE_MS) + max(0, plan.shift_ms)
 
 
 def _judge_outages(evidence: Evidence, verdict: Verdict) -> None:
@@ -234,7 +252,9 @@ def _is_reported(evidence: Evidence, strike: Strike) -> bool:
         spans = (gap for gap in uncovered if gap.holds(began_ms + 300 + shift_ms, slack))
         covers = any(gap.holds(end_ms - 300 + shift_ms, slack) for gap in spans)
         return covers and _is_noticed(evidence, strike.against, began_ms + shift_ms)
-    if strike.is_outage and strike.kind not in ("notice", "half_open"):
+    if strike.kind == "half_open":
+        return any(gap.holds(began_ms + 500 + shift_ms, slack) for gap in uncovered)
+    if strike.is_outage and strike.kind != "notice":
         middle_ms = began_ms + shift_ms
         return any(gap.from_ms - slack <= middle_ms <= gap.until_ms + slack + 1_500 for gap in uncovered)
     return True

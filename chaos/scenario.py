@@ -94,7 +94,7 @@ class Scenario:
         self._published: list[Arrival] = []
         self._killed_ms: list[float] = []
         self._problems: list[str] = []
-        self._unasked = 0
+        self._unasked = self._messages = 0
 
     async def run(self) -> Verdict:
         """The verdict; what went wrong in the harness itself is one of its problems."""
@@ -159,7 +159,8 @@ class Scenario:
         if subscribed and not any(talk.payloads(frame) for talk in subscribed):
             self._unasked += len(frame.rows)
             return
-        self._published += [Arrival(row, at_ms) for row in frame.rows]
+        self._messages += 1
+        self._published += [Arrival(row, at_ms, (0, self._messages)) for row in frame.rows]
 
     async def _play(self) -> Verdict:
         await self._child.start()
@@ -276,7 +277,7 @@ class Scenario:
             )  # type: ignore[arg-type]
             rows.setdefault((record.connection, record.frame), []).append(row)
         return [
-            Arrival(row, message.at_ms)
+            Arrival(row, message.at_ms, (link.peer_port, number))
             for venue in VENUES
             for link in self._proxies[venue].links
             for number, message in enumerate(link.delivered(), 1)
