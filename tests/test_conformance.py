@@ -347,6 +347,30 @@ def test_random_bytes(venue: Venue, payload: bytes, start: bytes) -> None:
     _check(venue, start + payload)
 
 
+def _told(session: Session) -> tuple[object, ...]:
+    return session.ledger.as_dict(), session.last_received, session.last_data, list(session.samples), session.outgoing
+
+
+@every_venue
+@given(data=st.data())
+def test_frames_that_come_together_give_what_they_give_one_by_one(venue: Venue, data: st.DataObject) -> None:
+    real = st.sampled_from(_frames(venue))
+    cut = st.builds(lambda frame, at: frame[: at % len(frame)], real, st.integers(0, 10_000))
+    odd = st.builds(lambda a, b, glue: a + glue + b, real, real, st.sampled_from([b",", b"", b"]", b"],["]))
+    frames = data.draw(st.lists(real, max_size=12)) + data.draw(st.lists(real | cut | odd, max_size=6))
+    frames = data.draw(st.permutations(frames))
+    endpoint = venue.endpoints(["BTCUSDT"])[0]
+    alone, together = Session(venue, endpoint), Session(venue, endpoint)
+
+    expected = [event for frame in frames for event in alone.received(frame, 7, 1.0)]
+    batches = together.received_together(frames, 7, 1.0)
+
+    assert [event for batch in batches for event in batch] == expected
+    assert _told(together) == _told(alone)
+    for batch in batches:  # what is replayed stays by itself
+        assert len({isinstance(event, RawLiquidation) and event.replayed for event in batch}) == 1
+
+
 def _check_listing(venue: Venue, payload: bytes) -> None:
     try:
         page = venue.decode_instruments(payload)

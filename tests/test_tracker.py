@@ -635,9 +635,9 @@ async def test_silent_venue_is_stalled_from_its_last_data_on(
     feed = tracker.feeds[0]
     told = feed._on_down
 
-    def down(venue: str, at_ms: int) -> None:
+    def down(venue: str, at_ms: int, reason: str) -> None:
         downs.append((venue, at_ms))
-        told(venue, at_ms)
+        told(venue, at_ms, reason)
 
     monkeypatch.setattr(feed, "_on_down", down)
     async with tracker:

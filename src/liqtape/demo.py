@@ -84,16 +84,22 @@ async def _settle(tracker: Tracker, simulator: Simulator) -> None:
     deadline = time.monotonic() + _SETTLE_SECONDS
     while time.monotonic() < deadline:
         ledger = tracker.ledger()
-        waiting = ledger.events_pending + ledger.events_log_pending
+        waiting = ledger.events_pending + ledger.events_log_pending + max(0, _told(simulator) - ledger.events_decoded)
         if ledger.events_accepted >= len(simulator.ledger.distinct()) and not waiting:
             return
         await asyncio.sleep(0.05)
 
 
+def _told(simulator: Simulator) -> int:
+    """Liquidations the venues told us of, repeats and what they answered to REST requests included."""
+    sent = simulator.ledger
+    return sum(tally.liquidations for tally in (*sent.connections, *sent.rest.values()))
+
+
 def _compare(tracker: Tracker, simulator: Simulator) -> tuple[list[str], int]:
     ledger = tracker.ledger()
     sent = simulator.ledger
-    total = sum(tally.liquidations for tally in sent.connections)
+    total = _told(simulator)
     distinct = sent.distinct()
     differences = []
     if not ledger.balanced():
@@ -165,7 +171,7 @@ def _summary(
         seed,
         round(lasted, 1),
         tracker.redis_url,
-        sum(tally.liquidations for tally in simulator.ledger.connections),
+        _told(simulator),
         len(distinct),
         venues,
         len({record.symbol for record in distinct}),

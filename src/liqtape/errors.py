@@ -8,6 +8,7 @@ __all__ = [
     "LiqtapeError",
     "ListingError",
     "MissingExtra",
+    "RestError",
     "SinkError",
     "SinkUnavailable",
     "SubscriptionRefused",
@@ -43,6 +44,10 @@ class SubscriptionRefused(LiqtapeError):
 
 class ListingError(LiqtapeError):
     """A venue's list of instruments could not be had; the message names venue, address and what came instead."""
+
+
+class RestError(LiqtapeError):
+    """A venue's REST interface did not answer as it should; the message names the address and what came instead."""
 
 
 class SinkError(LiqtapeError):

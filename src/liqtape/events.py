@@ -25,6 +25,7 @@ __all__ = [
     "RawLiquidation",
     "Rejected",
     "Side",
+    "Trouble",
     "Unit",
     "VelocityMetrics",
     "VenueHealth",
@@ -141,12 +142,24 @@ Event = RawLiquidation | Invalid | PriceTick | Ack | Rejected | Pong | Notice
 
 
 class Gap(Struct, frozen=True, gc=False):
-    """An interval in which a venue's liquidations may have been missed; `until_ms` is None while it lasts."""
+    """An interval in which a venue's liquidations may have been missed; `until_ms` is None while it lasts.
+
+    Times are the venue's. `filled`: everything of it was got afterwards, so nothing is missing any more.
+    """
 
     venue: str
     from_ms: int
     until_ms: int | None
     reason: str
+    filled: bool = False
+
+
+class Trouble(Struct, frozen=True, gc=False):
+    """Something about liqtape itself that a person must look at; told once while it lasts."""
+
+    subject: str
+    reason: str
+    at_ms: int
 
 
 class VelocityMetrics(Struct, frozen=True, gc=False):
@@ -222,7 +235,11 @@ class Alert(Struct, frozen=True, gc=False):
 
 
 class VenueHealth(Struct, frozen=True, gc=False):
-    """One venue as an operator sees it: `last_data_age_s` counts any market data, canary trades included."""
+    """One venue as an operator sees it: `last_data_age_s` counts any market data, canary trades included.
+
+    `skew_ms` is by how much our clock is ahead of the venue's, what is always on the way included; None before enough
+    was received.
+    """
 
     venue: str
     state: str
@@ -231,3 +248,4 @@ class VenueHealth(Struct, frozen=True, gc=False):
     reconnects: int
     coverage: float | None
     detail: str = ""
+    skew_ms: int | None = None

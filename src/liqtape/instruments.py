@@ -18,6 +18,7 @@ __all__ = ["Contract", "Instruments", "split_multiplier"]
 
 # Our own: what the calling thread's context rounds to is the user's business.
 _DECIMALS = Context(prec=40)
+_INFINITE = math.inf
 _MICRO = float(MICRO)  # a float times an int takes twice as long
 
 # Coins whose contracts count lots of several coins: an explicit list, because a coin's name may begin with digits
@@ -69,11 +70,12 @@ class Contract(Struct, frozen=True):
 class _Known:
     """A contract and what sizing needs of it, worked out once: reading the decimal text took 5 us an event."""
 
-    __slots__ = ("contract", "denominator", "factor", "instrument", "inverse", "numerator", "value")
+    __slots__ = ("contract", "denominator", "factor", "instrument", "inverse", "is_single", "numerator", "value")
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
         self.instrument, self.inverse, self.factor = contract.instrument, contract.inverse, contract.factor
+        self.is_single = contract.factor == 1
         size = Fraction(contract.unit_value or 0)  # 0 while unknown: then no quantity is above 0
         self.value = float(size)
         self.numerator, self.denominator = size.numerator, size.denominator
@@ -138,7 +140,7 @@ class Instruments:
         # `micro_usd` at its place: without its call and loop, 250 ns of 800 less.
         nearest = product + WHOLE - WHOLE
         is_sure = -0.25 < product - nearest < 0.25 and product < CLEAR
-        if not is_sure or known.factor != 1 or not 0 < quantity < math.inf:
+        if not (is_sure and known.is_single and 0.0 < quantity < _INFINITE):
             return _sized_with_care(raw, known, identity)
         return Liquidation(
             venue,

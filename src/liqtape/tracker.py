@@ -20,10 +20,22 @@ from liqtape.engine.intake import Intake
 from liqtape.engine.pricevolatility import PriceVolatility
 from liqtape.engine.threshold import Threshold
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
-from liqtape.events import Alert, Event, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
+from liqtape.events import (
+    Alert,
+    Event,
+    Gap,
+    Liquidation,
+    PriceTick,
+    RawLiquidation,
+    Trouble,
+    VelocityMetrics,
+    VenueHealth,
+)
+from liqtape.feeds.outages import STARTING, Outages
 from liqtape.feeds.pacing import Patience
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
 from liqtape.feeds.venuefeed import VenueFeed
+from liqtape.feeds.watch import Watch
 from liqtape.history.observe import Observer
 from liqtape.history.recall import WINDOW_MS
 from liqtape.history.setup import event_log
@@ -90,7 +102,9 @@ class Tracker:
         self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
         self.publishers: list[Publisher] = []
         self.callbacks: list[Tap[Any]] = []
+        self.outages = Outages(self.engine, self.intake.clock, () if self.log is None else (self._log_gap,))
         self.feeds = [self._feed(venue, own, ssl_context, patience) for venue, own in enabled.items()]
+        self.watch = Watch(self.feeds, self.intake.clock, data_dir)
         self._sinks = list(sinks)
         self._data_dir = data_dir
         self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
@@ -130,6 +144,8 @@ class Tracker:
             self._publishing.append(self._spawn(f"publisher {sink.name}", publisher.run))
         for tap in self.callbacks:
             tap.start()
+        for feed in self.feeds:
+            self.outages.begin(Gap(feed.venue.name, self.intake.clock.at_ms(_wall_ms()), None, STARTING))
         self._tasks.append(self._spawn("tick", self._tick))
         self._tasks.extend(self._spawn(f"feed {feed.venue.name}", feed.run) for feed in self.feeds)
 
@@ -143,6 +159,7 @@ class Tracker:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await asyncio.gather(self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
+            await self.watch.stop()
             await asyncio.gather(self._flush(), *(tap.stop() for tap in self.callbacks))
         finally:
             for task in (*self._tasks, *self._publishing):
@@ -205,6 +222,10 @@ class Tracker:
         """One record a venue, in the order of the settings."""
         return [feed.health(self.engine, self.now_ms()) for feed in self.feeds]
 
+    def gaps(self) -> list[Gap]:
+        """Intervals in which liquidations may have been missed, those that last still at the end."""
+        return self.outages.gaps()
+
     def ledger(self) -> Ledger:
         """The sum over all connections, past ones included, and what became of their events in the log."""
         total = sum((ledger for _, ledger in self.ledgers()), Ledger())
@@ -234,6 +255,20 @@ class Tracker:
         tap: Tap[Alert] = Tap(callback, name)
         self.add_callback(tap)
         self._alert_taps.append(tap.offer)
+        return tap
+
+    def on_gap(self, callback: Callable[[Gap], object], name: str = "") -> Tap[Gap]:
+        """Call `callback` with every gap: when it begins (`until_ms` None), when it ends, and when it was filled."""
+        tap: Tap[Gap] = Tap(callback, name)
+        self.add_callback(tap)
+        self.outages.taps.append(tap.offer)
+        return tap
+
+    def on_trouble(self, callback: Callable[[Trouble], object], name: str = "") -> Tap[Trouble]:
+        """Call `callback` once for each trouble of liqtape itself that a person must look at."""
+        tap: Tap[Trouble] = Tap(callback, name)
+        self.add_callback(tap)
+        self.watch.taps.append(tap.offer)
         return tap
 
     def liquidations(self) -> Subscription[Liquidation]:
@@ -267,22 +302,34 @@ class Tracker:
             on_events=self.ingest,
             on_up=self._feed_up,
             on_down=self._feed_down,
+            on_missed=self._feed_missed,
+            on_filled=self.outages.filled,
             on_listed=self._carry,
             ssl_context=ssl_context,
             patience=patience,
         )
 
-    def _feed_up(self, venue: str, wall_ms: int) -> None:
-        at_ms = self.intake.clock.at_ms(wall_ms)
-        self.engine.feed_up(venue, at_ms)
+    def _feed_up(self, venue: str, wall_ms: int) -> Gap | None:
+        gap = self.outages.up(venue, wall_ms)
         if self._observer is not None:
-            self._observer.feed_up(venue, at_ms)
+            self._observer.feed_up(venue, self.intake.clock.at_ms(wall_ms))
+        return gap
 
-    def _feed_down(self, venue: str, wall_ms: int) -> None:
-        at_ms = self.intake.clock.at_ms(wall_ms)
-        self.engine.feed_down(venue, at_ms)
+    def _feed_down(self, venue: str, wall_ms: int, reason: str) -> None:
+        self.outages.down(venue, wall_ms, reason)
         if self._observer is not None:
-            self._observer.feed_down(venue, at_ms)
+            self._observer.feed_down(venue, self.intake.clock.at_ms(wall_ms))
+
+    def _feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Gap:
+        gap = self.outages.missed(venue, from_ms, until_ms, reason)
+        if self._observer is not None and gap.until_ms is not None:
+            self._observer.feed_down(venue, gap.from_ms)
+            self._observer.feed_up(venue, gap.until_ms)
+        return gap
+
+    def _log_gap(self, gap: Gap) -> None:
+        if self.log is not None:
+            self.log.gap(gap, filled=gap.filled)
 
     def _price_feed(self, venues: Collection[str], ssl_context: ssl.SSLContext | None) -> PriceFeed:
         """The price from the venues that are connected anyway, Binance's spot host standing in where futures fail.
@@ -356,6 +403,7 @@ class Tracker:
             if self.price_feed.is_stale:
                 self.engine.btc_price = self.engine.btc_source = None
             self.pulse(_wall_ms())
+            self.watch.keep_samples()
 
     def pulse(self, wall_ms: int) -> None:
         """Release held events, lower levels, let quiet instruments decay and end with a row of zeros."""
@@ -368,6 +416,7 @@ class Tracker:
         now = self.intake.clock.now_ms(wall_ms)
         for instrument in self.levels.raised():
             self._check_level(instrument, now)
+        self.watch.look(time.monotonic(), wall_ms, self.ledgers())
         health = self.health()
         if self._observer is not None:
             self._observer.pulse(self.intake.clock.at_ms(wall_ms), health)
@@ -394,6 +443,8 @@ class Tracker:
         for venue, up_ms, down_ms in recalled.feeds:
             self.engine.feed_up(venue, up_ms)
             self.engine.feed_down(venue, down_ms)
+        for gap in recalled.gaps:
+            self.outages.begin(gap)
         since_ms = _wall_ms() - WINDOW_MS
         self.intake.recall(recalled.events, since_ms)
         self._active.update(event.instrument for event in recalled.events if event.event_ms > since_ms)

@@ -503,3 +503,40 @@ def test_a_hole_anywhere_in_the_largest_window_is_partial_until_it_left() -> Non
 
     assert [metrics_of(engine, _T + ms).partial for ms in (0, 100_000, 100_001)] == [True, True, False]
     assert metrics_of(engine, _T).coverage_60s == 1.0
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["binance", "bybit", "own"]),
+            st.sampled_from(["long", "short", None]),
+            st.integers(0, 310_000),
+            st.integers(0, 10**12),
+        ),
+        max_size=60,
+    ),
+    st.integers(0, 2_000),
+)
+def test_totals_are_those_of_the_row(events: list[tuple[str, Side | None, int, int]], back: int) -> None:
+    engine = VelocityEngine()
+    for venue, side, age, micro in events:
+        engine.add(
+            Liquidation(venue, "BTCUSDT", "BTCUSDT", side, 1.0, "fill", 1.0, micro / 1e6, 1_790_000_000_000 - age)
+        )
+    now = engine.newest_ms - back
+
+    totals, row = engine.totals("BTCUSDT", now), engine.metrics("BTCUSDT", now)
+
+    if row is None:
+        assert totals is None
+        return
+    assert totals is not None
+    assert totals.counts == (row.event_count_10s, row.event_count_30s, row.event_count_60s, row.event_count_300s)
+    assert totals.micro_usd[3] / 1e6 == row.total_value_usd
+    assert [u / (w * 1e6) for u, w in zip(totals.micro_usd, (10, 30, 60, 300), strict=True)] == [
+        row.usd_velocity_10s,
+        row.usd_velocity_30s,
+        row.usd_velocity_60s,
+        row.usd_velocity_300s,
+    ]
+    assert totals.acceleration == row.acceleration

@@ -136,7 +136,7 @@ async def test_binary_and_broken_frames_are_counted_and_the_feed_lives_on(venue_
         await life.until(lambda: life.connection.ledger.frames_received == 5)
 
     assert life.connection.ledger.frames_undecodable == 2
-    assert [payload for _, payload in life.connection.session.samples] == [b"\x1f\x8b\x08\x00gzip", b'{"e":"aggTr']
+    assert [sample.payload for sample in life.connection.session.samples] == [b"\x1f\x8b\x08\x00gzip", b'{"e":"aggTr']
     assert not life.connection.failures
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from liqtape.errors import ListingError
 from liqtape.feeds import listing
+from liqtape.feeds import rest as rest_module
 from liqtape.feeds.listing import PartialListing, fetch_contracts
 from liqtape.simulator import Limits, Simulator
 from liqtape.venues import binance, bybit
@@ -161,7 +162,7 @@ async def test_what_the_other_sources_gave_comes_with_the_error(rest: Serve, cli
 async def test_an_answer_too_long_is_cut_off(
     rest: Serve, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "_LONGEST_ANSWER", 100_000)
+    monkeypatch.setattr(rest_module, "_LONGEST_ANSWER", 100_000)
 
     async def answer(_: web.Request) -> web.Response:
         response = web.Response(body=json.dumps(["x" * 10_000_000]).encode())

@@ -13,7 +13,7 @@ from aiohttp import web
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ListingError
 from liqtape.events import Event, VenueHealth
-from liqtape.feeds import venuefeed
+from liqtape.feeds import connections, venuefeed
 from liqtape.feeds.connection import State, Status
 from liqtape.feeds.listing import PartialListing
 from liqtape.feeds.venuefeed import VenueFeed
@@ -22,6 +22,7 @@ from liqtape.ledger import Ledger
 from liqtape.settings import VenueSettings
 from liqtape.venues import bybit
 from liqtape.venues.base import Endpoint
+from liqtape.venues.limits import Limits
 
 BOUND_SECONDS = 10.0
 T = 1_790_000_000_000
@@ -35,8 +36,8 @@ class FakeConnection:
         self.endpoint = endpoint
         self.ledger: Ledger = known["ledger"]
         self.reconnects = 0
-        self.last_data_age: float | None = None
-        self.session = SimpleNamespace(refused={})
+        self.last_data_age: float | None = -1.0
+        self.session = SimpleNamespace(refused={}, endpoint=endpoint)
         self.status = Status("connecting", T)
         self.stops = 0
         self.may_end = asyncio.Event()
@@ -85,9 +86,15 @@ class Told(list[tuple[str, int]]):
         assert venue == "toy"
         self.append(("up", at_ms))
 
-    def down(self, venue: str, at_ms: int) -> None:
+    def down(self, venue: str, at_ms: int, reason: str) -> None:
         assert venue == "toy"
+        assert reason
         self.append(("down", at_ms))
+
+    def missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> None:
+        assert venue == "toy"
+        assert reason
+        self.append(("missed", from_ms, until_ms))  # type: ignore[arg-type]
 
 
 def contract(symbol: str, venue: str = "toy") -> Contract:
@@ -100,7 +107,13 @@ def toy(**known: Any) -> Any:
     def endpoints(symbols: Sequence[str]) -> list[Endpoint]:
         return [Endpoint(f"wss://toy.example/{symbol}", (symbol,), 10.0) for symbol in symbols]
 
-    facts = {"name": "toy", "ws_url": "wss://toy.example", "listing_needed": True, "bundled_symbols": ("A-X",)}
+    facts = {
+        "name": "toy",
+        "limits": Limits((), ()),
+        "ws_url": "wss://toy.example",
+        "listing_needed": True,
+        "bundled_symbols": ("A-X",),
+    }
     return SimpleNamespace(**(facts | {"endpoints": endpoints} | known))
 
 
@@ -117,6 +130,8 @@ class Rig:
             on_events=lambda events, ledger: self.events.append((events, ledger)),
             on_up=self.told.up,
             on_down=self.told.down,
+            on_missed=self.told.missed,
+            on_filled=lambda _: None,
             on_listed=lambda contracts: self.listed.extend(c.symbol for c in contracts),
         )
 
@@ -138,7 +153,7 @@ async def running(rig: Rig) -> AsyncIterator[asyncio.Task[None]]:
     try:
         yield task
     finally:
-        for connection in rig.feed._leaving:
+        for connection in rig.feed.crew._leaving:
             connection.may_end.set()  # type: ignore[attr-defined]
         await rig.feed.stop()
         task.cancel()
@@ -153,7 +168,9 @@ async def until(true: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def listings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Listings]:
-    monkeypatch.setattr(venuefeed, "Connection", FakeConnection)
+    monkeypatch.setattr(connections, "Connection", FakeConnection)
+    monkeypatch.setattr(connections, "_OVERLAP_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "_LOOK_SECONDS", 0.001)
 
     def use(*answers: Sequence[str] | Exception, retry: float = 60.0, reload: float = 60.0) -> Listings:
         made = Listings(*answers)
@@ -169,7 +186,7 @@ Use = Callable[..., Listings]
 
 
 def topics(rig: Rig) -> list[str]:
-    return sorted(topic for connection in rig.feed.connections for topic in connection.endpoint.topics)
+    return sorted(topic for connection in rig.feed.crew.all for topic in connection.endpoint.topics)
 
 
 async def test_connects_what_the_venue_lists_and_says_what_it_lists(listings: Use) -> None:
@@ -225,7 +242,7 @@ async def test_without_a_list_the_bundled_symbols_are_used_said_and_extended_lat
         assert rig.health.detail == "list of instruments not loaded, the bundled one is used"
         first = rig.connection("A-X")
 
-        await until(lambda: len(rig.feed.connections) == 2)
+        await until(lambda: len(rig.feed.crew.all) == 2)
         assert topics(rig) == ["A-X", "B-X"]
         assert rig.connection("A-X") is first
         assert rig.health.detail == ""
@@ -310,16 +327,75 @@ async def test_redundant_connection_carries_the_venue_while_the_other_is_away(li
         assert rig.told == [("up", T), ("down", T + 55)]
 
 
-async def test_new_endpoint_that_is_not_live_yet_is_a_gap(listings: Use) -> None:
+async def test_new_endpoint_joins_when_it_is_live_without_a_gap(listings: Use) -> None:
     listings(["A-X"], ["A-X", "B-X"], reload=0.02)
     rig = Rig()
     async with running(rig):
         await until(lambda: len(rig.feed.connections) == 1)
         rig.connection("A-X").tell("live", T, up_ms=T)
-        await until(lambda: len(rig.told) == 2)
-        rig.connection("B-X").tell("live", T + 70, up_ms=T + 60)
+        await until(lambda: len(rig.feed.crew.all) == 2)
+        assert rig.health.state == "live"
+        rig.feed.crew.all[1].tell("live", T + 70, up_ms=T + 60)  # type: ignore[attr-defined]
+        await until(lambda: len(rig.feed.connections) == 2)
 
-        assert rig.told == [("up", T), ("down", T), ("up", T + 60)]
+        assert rig.told == [("up", T)]
+
+
+async def test_new_endpoint_that_never_becomes_live_is_a_gap_in_the_end(
+    listings: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_PATIENCE_SECONDS", 0.05)
+    listings(["A-X"], ["A-X", "B-X"], reload=0.02)
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 1)
+        rig.connection("A-X").tell("live", T, up_ms=T)
+        await until(lambda: len(rig.feed.connections) == 2)
+
+        assert [what for what, *_ in rig.told] == ["up", "down"]
+        assert rig.health.state == "connecting"
+
+
+async def test_changed_topics_replace_the_old_ones_only_when_they_are_live_and_the_old_had_data_once_more(
+    listings: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listings(["A-X"], ["B-X"], reload=0.02)
+    rig = Rig(toy(bundled_symbols=()))
+    listed = ["A-X"]
+    monkeypatch.setattr(rig.feed._instruments, "listed", lambda _: listed)
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 1)
+        old = rig.connection("A-X")
+        old.tell("live", T, up_ms=T)
+        old.last_data_age = 1e9
+        listed = ["B-X"]
+        await until(lambda: len(rig.feed.crew.all) == 2)
+        new: Any = rig.feed.crew.all[1]
+        assert rig.feed.connections == [old]
+        new.tell("live", T + 10, up_ms=T + 10)
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert (rig.feed.connections, old.stops) == ([old], 0)
+
+        old.last_data_age = -1.0
+        await until(lambda: old.stops == 1)
+        assert rig.feed.connections == [new]
+        assert rig.told == [("up", T)]
+
+
+async def test_redundant_connection_that_turns_out_dead_shows_what_both_missed(listings: Use) -> None:
+    listings(["A-X"])
+    rig = Rig(redundancy=2)
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 2)
+        first, second = rig.connection("A-X", 0), rig.connection("A-X", 1)
+        first.tell("live", T, up_ms=T)
+        second.tell("live", T, up_ms=T)
+        first.tell("waiting", T + 50, down_ms=T + 50)
+        first.tell("live", T + 80, up_ms=T + 80)
+        second.tell("stalled", T + 90, down_ms=T + 60)
+
+        assert rig.told == [("up", T), ("missed", T + 60, T + 80)]
 
 
 async def test_worst_connection_is_the_state_of_the_venue(listings: Use) -> None:
@@ -374,7 +450,7 @@ async def test_ledger_of_a_retired_connection_is_counted_once_at_every_moment(
         assert any(name.startswith("toy /A-X") for name, _ in rig.feed.ledgers())
 
         retired.may_end.set()
-        await until(lambda: not rig.feed._leaving)
+        await until(lambda: not rig.feed.crew._leaving)
         assert (rig.total.frames_received, rig.total.events_decoded) == (5, 3)
         assert not any(name.startswith("toy /A-X") for name, _ in rig.feed.ledgers())
         assert rig.health.reconnects == 7
@@ -384,12 +460,13 @@ async def test_ledger_of_a_retired_connection_is_counted_once_at_every_moment(
         assert (rig.total.events_accepted, rig.total.events_pending) == (3, 0)
         assert rig.total.balanced()
 
+        await until(lambda: topics(rig) == ["B-X"])
         late = rig.connection("B-X")
         late.ledger.frames_received = late.ledger.frames_control = 2
         listed = []
-        await until(lambda: not rig.feed.connections and not rig.feed._leaving)
+        await until(lambda: not rig.feed.connections and not rig.feed.crew._leaving)
         assert (rig.total.frames_received, rig.total.events_accepted) == (7, 3)
-        assert rig.feed._unsettled == []
+        assert rig.feed.crew._unsettled == []
 
 
 async def test_stop_closes_everything_and_nothing_begins_afterwards(listings: Use) -> None:
@@ -425,7 +502,8 @@ async def test_list_is_fetched_over_tls_with_the_given_trust(
     await site.start()
     rig = Rig(bybit, rest_url=f"https://127.0.0.1:{runner.addresses[0][1]}", ws_url="ws://127.0.0.1:9")
     rig.feed._ssl_context = client_tls
-    rig.feed._on_down = rig.feed._on_up = lambda _venue, _ms: None
+    rig.feed._on_down = lambda _venue, _ms, _reason: None
+    rig.feed._on_up = lambda _venue, _ms: None
     try:
         async with running(rig):
             await until(lambda: bool(rig.feed.connections))

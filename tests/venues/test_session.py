@@ -15,6 +15,7 @@ from liqtape.instruments import Contract
 from liqtape.ledger import Ledger
 from liqtape.venues import binance, bybit
 from liqtape.venues.base import Endpoint, Heartbeat, InstrumentPage, InstrumentSource, Venue
+from liqtape.venues.limits import Limits, Pace
 from liqtape.venues.session import ACK_LIMIT, Session
 
 _FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -41,6 +42,7 @@ class _Toy:
     listing_needed = False
     bundled_symbols: Sequence[str] = ()
     instrument_sources: Sequence[InstrumentSource] = ()
+    limits = Limits((), (Pace(1_000, 1.0),))
 
     def __init__(self, topics_per_request: int = 2, heartbeat: Heartbeat | None = None) -> None:
         self.topics_per_request = topics_per_request
@@ -359,12 +361,12 @@ def test_a_notice_is_noticed_and_the_last_one_kept() -> None:
 def test_undecodable_frames_are_counted_and_the_newest_sampled_cut_short() -> None:
     session = _live()
     for i in range(100):
-        assert session.received(b"%d" % i + b"\xff" * 5_000, None, 1.0) == []
+        assert session.received(b"%d" % i + b"\xff" * 20_000, None, 1.0) == []
 
     assert session.ledger.frames_undecodable == 100
     assert len(session.samples) == 8
-    assert [payload[:2] for _, payload in session.samples] == [b"%d" % i for i in range(92, 100)]
-    assert {(len(reason), len(payload)) for reason, payload in session.samples} == {(200, 500)}
+    assert [sample.payload[:2] for sample in session.samples] == [b"%d" % i for i in range(92, 100)]
+    assert {(len(sample.reason), len(sample.payload)) for sample in session.samples} == {(200, 16_384)}
 
 
 def test_events_reach_the_caller_with_the_time_of_receipt_left_to_the_venue() -> None:

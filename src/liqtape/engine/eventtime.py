@@ -19,7 +19,7 @@ class EventClock:
     is the time then, and the bare wall clock only where nothing was accepted yet. Streams that bring too few samples
     for an estimate get the wall clock 5 s after their first.
 
-    `latest_ms` is the newest evaluation time so far, and 0 before any.
+    `skews` are those of the last estimate, by venue; `latest_ms` is the newest evaluation time, and 0 before any.
 
     >>> clock = EventClock()
     >>> for i in range(8): clock.observe("bybit", 1_000 + i, 1_300 + i)
@@ -34,6 +34,7 @@ class EventClock:
         self._skew_ms: int | None = None
         self._first_ms: int | None = None
         self.latest_ms = 0
+        self.skews: dict[str, int] = {}
 
     def observe(self, venue: str, event_ms: int, receive_ms: int) -> None:
         """A frame's first event, as a sample of its venue's lag."""
@@ -46,10 +47,11 @@ class EventClock:
 
     def estimate(self) -> dict[str, int]:
         """Skew of each venue in ms, re-estimated; call about once a second."""
-        skews = {venue: sorted(lags)[len(lags) // 4] for venue, lags in self._lags.items() if len(lags) >= _ENOUGH}
-        if skews:
-            self._skew_ms = min(skews.values())
-        return skews
+        known = {venue: sorted(lags) for venue, lags in self._lags.items() if len(lags) >= _ENOUGH}
+        self.skews = {venue: lags[len(lags) // 4] for venue, lags in known.items()}
+        if self.skews:
+            self._skew_ms = min(self.skews.values())
+        return self.skews
 
     def reached(self, event_ms: int) -> None:
         """An event of that time was accepted."""

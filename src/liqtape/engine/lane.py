@@ -104,22 +104,26 @@ class Lane:
             return
         self.now_ms = now_ms
         times, at = self.times, self.at
-        size = len(times)
         head = at[HEAD]
-        if head < size and times[head] <= now_ms:
-            new_head = bisect_right(times, now_ms, head + 1, size) if head + 1 < size else size
-            self.moment += sum(times[head:new_head])
-            at[HEAD] = head = new_head
+        if head < len(times) and (first := times[head]) <= now_ms:
+            # Nearly always one step; a leap is found in log time.
+            head += 1
+            if head < len(times) and times[head] <= now_ms:
+                head = bisect_right(times, now_ms, head + 1)
+                first = sum(times[at[HEAD] : head])
+            self.moment += first
+            at[HEAD] = head
         for k, offset in _TAILS:
             i = at[k]
-            if i < head and times[i] <= (limit := now_ms - offset):
-                # Nearly always one step; a leap is found in log time.
+            if i < head and (first := times[i]) <= (limit := now_ms - offset):
                 j = i + 1
                 if j < head and times[j] <= limit:
                     j = bisect_right(times, limit, j + 1, head)
+                    if k == MOMENT:
+                        first = sum(times[i:j])
                 at[k] = j
                 if k == MOMENT:
-                    self.moment -= sum(times[i:j])
+                    self.moment -= first
 
     def _go_back(self, now_ms: int) -> None:
         times, at = self.times, self.at

@@ -7,15 +7,16 @@ of its rings.
 
 from collections.abc import Collection, Sequence
 from math import ceil, fsum
+from operator import add
 from typing import Any
 
 from liqtape.engine.acceleration import highest_slope, slope, slope_error
 from liqtape.engine.coverage import Feed
-from liqtape.engine.lane import MOMENT, RETAIN_MS
+from liqtape.engine.lane import HEAD, MOMENT, RETAIN_MS
 from liqtape.engine.ring import Ring, SlotRing
 from liqtape.engine.threshold import Threshold
 from liqtape.engine.throttle import corrected_rate
-from liqtape.engine.window import Window
+from liqtape.engine.window import Totals, Window
 from liqtape.events import WINDOWS, Level, Liquidation, VelocityMetrics
 from liqtape.money import CLEAR, MICRO, WHOLE, micro_of
 
@@ -94,6 +95,14 @@ class VelocityEngine:
     def feed_down(self, venue: str, at_ms: int) -> None:
         """The venue's feed was last seen live at `at_ms`."""
         self._feeds.setdefault(venue, Feed()).down(at_ms)
+
+    def feed_missed(self, venue: str, from_ms: int, until_ms: int) -> None:
+        """It turned out later that the venue's feed was not live in between."""
+        self._feeds.setdefault(venue, Feed()).missed(from_ms, until_ms)
+
+    def feed_mended(self, venue: str, from_ms: int, until_ms: int) -> None:
+        """All that the venue's feed missed in between has been added."""
+        self._feeds.setdefault(venue, Feed()).mended(from_ms, until_ms)
 
     def carry(self, venue: str, instrument: str) -> None:
         """The venue offers the instrument, so its outages make the instrument's windows partial.
@@ -204,6 +213,34 @@ class VelocityEngine:
             sum(ring.unsided.count(k) for ring in rings),
             sum(ring.unsided.micro(k) for ring in rings),
         )
+
+    def totals(self, instrument: str, now_ms: int) -> Totals | None:
+        """Counts, USD and acceleration alone, at `now_ms` as for `metrics`; None if never seen.
+
+        >>> engine = VelocityEngine()
+        >>> engine.add(Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 8e4, "bankruptcy", 0.01, 800.0, 1_000_000))
+        True
+        >>> engine.totals("BTCUSDT", 1_020_000)
+        Totals(counts=(0, 1, 1, 1), micro_usd=(0, 800000000, 800000000, 800000000), acceleration=0.0)
+        """
+        series = self._at(instrument, now_ms)
+        if series is None:
+            return None
+        series.advanced_ms = now_ms
+        horizon_ms = self.newest_ms - RETAIN_MS
+        total: Sequence[int] = _NOTHING
+        in_horizon = sum_ms = 0
+        for ring in series.rings.values():
+            ring.advance(now_ms, horizon_ms)
+            for lane in ring.lanes:
+                if lane.times:
+                    row = lane.windows()
+                    total = row if total is _NOTHING else list(map(add, total, row))
+                    in_horizon += lane.at[HEAD] - lane.at[MOMENT]
+                    sum_ms += lane.moment
+        n10, n30, n60, n300, u10, u30, u60, u300 = total
+        acceleration = slope(in_horizon, sum_ms, now_ms, _HORIZON_S)
+        return Totals((n10, n30, n60, n300), (u10, u30, u60, u300), acceleration)
 
     def metrics(self, instrument: str, now_ms: int) -> VelocityMetrics | None:
         """All metrics at evaluation time `now_ms`; None for an instrument never seen, zeros after its events left.

@@ -6,7 +6,18 @@ from msgspec import Struct
 
 from liqtape.money import MICRO
 
-__all__ = ["Window"]
+__all__ = ["Totals", "Window"]
+
+
+class Totals(Struct, frozen=True, gc=False):
+    """The windows of 10, 30, 60 and 300 s in numbers alone: what is needed after every event, at a tenth of a row.
+
+    `counts` in liquidations, `micro_usd` in exact micro-USD, `acceleration` in liquidations/s^2.
+    """
+
+    counts: tuple[int, int, int, int]
+    micro_usd: tuple[int, int, int, int]
+    acceleration: float
 
 
 class Window(Struct, frozen=True):

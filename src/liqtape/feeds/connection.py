@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import math
 import random
 import ssl
 import traceback
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -18,7 +19,8 @@ from liqtape.feeds.pacing import Backoff, Clock, SystemClock
 from liqtape.feeds.transport import Connect, Socket, open_socket
 from liqtape.ledger import Ledger
 from liqtape.venues.base import Endpoint, Venue
-from liqtape.venues.session import Session
+from liqtape.venues.limits import Turnstile
+from liqtape.venues.session import SAMPLES, Session, Undecodable
 
 __all__ = ["Connection", "State", "Status"]
 
@@ -28,6 +30,9 @@ State = Literal["connecting", "subscribing", "live", "stalled", "waiting", "stop
 """`live`: every request was answered and market data came."""
 
 _SHORTEST_WAIT = 0.01
+_VAIN_ATTEMPTS = 2  # before another address is tried
+_LEAVE = (0.85, 0.95)  # of a connection's lifetime: early enough to try again, and not all at once
+_LEAVE_AGAIN_SECONDS = 60.0
 _CAUSES_REMEMBERED = 100
 
 
@@ -55,7 +60,14 @@ class Connection:
     `on_events` gets the events of a frame, or of several that came together, in the loop: it must not block.
     `on_state` gets every change. `failures` counts lost connections by cause: dns, refused, network, tls, timeout,
     handshake, http_<status>, closed_<code>, protocol, too_big, subscription, stalled, notice, address, internal.
-    `session` is that of the current or last attempt, `reconnects` the attempts after the first.
+    `session` is that of the current or last attempt, `reconnects` the attempts after the first, `samples` the newest
+    undecodable frames.
+
+    `addresses` bring the same as the endpoint and take turns while none stays live; without them the endpoint is the
+    only one. `turnstile` lets
+    through the attempts of all connections to the venue. `on_leaving` is told that the connection will end soon, by the
+    venue's notice or its lifetime: where it answers that another one takes over, this one stays until it is stopped or
+    lost, and does not reconnect.
     """
 
     def __init__(  # noqa: PLR0913 - the venue's part, the caller's part, and what tests replace
@@ -65,7 +77,11 @@ class Connection:
         *,
         on_events: Callable[[list[Event]], None],
         on_state: Callable[["Connection", Status], None] | None = None,
+        on_leaving: Callable[["Connection"], bool] | None = None,
+        addresses: Sequence[Endpoint] = (),
+        turnstile: Turnstile | None = None,
         ledger: Ledger | None = None,
+        samples: deque[Undecodable] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         backoff: Backoff | None = None,
         connect_timeout: float = 10.0,
@@ -78,7 +94,14 @@ class Connection:
         self.ledger = Ledger() if ledger is None else ledger
         self.failures: Counter[str] = Counter()
         self.reconnects = 0
+        self.samples = deque[Undecodable](maxlen=SAMPLES) if samples is None else samples
         self._on_events = on_events
+        self._on_leaving = on_leaving
+        self._addresses = tuple(addresses) or (endpoint,)
+        self._vain = 0
+        self._turnstile = turnstile
+        self._leave_at: float | None = None
+        self._leaving = False
         self._error: Exception | None = None
         self._frames: list[bytes] = []  # of this turn of the loop, but the first
         self._is_turn = False
@@ -124,12 +147,18 @@ class Connection:
                 try:
                     await self._serve()
                 except Exception as error:  # noqa: BLE001 - the supervisor: whatever it was, the feed lives on
+                    if self._leaving:  # what it was to bring, another one brings
+                        break
                     if not self._stopping:
                         await self._pause(self._lost(error))
         finally:
             self._tell("stopped")
             self._running = False
             self._ended.set()
+
+    def relieve(self) -> None:
+        """Another one takes over: stay until stopped or lost, and do not reconnect."""
+        self._leaving = True
 
     async def stop(self) -> None:
         """End `run` with a close frame; at most about a second, whatever the peer does."""
@@ -142,19 +171,24 @@ class Connection:
 
     def _begin(self) -> Session:
         """A new attempt, nothing known."""
-        self.session = Session(self.venue, self.endpoint, self.ledger)
+        self.session = Session(self.venue, self._addresses[0], self.ledger, self.samples)
         self._socket: Socket | None = None
         self._error = None
         self._is_confirmed = False
         self._live_since: float | None = None
-        self._label = f"{self.venue.name} {self.endpoint.url}"
+        self._label = f"{self.venue.name} {self.session.endpoint.url}"
         return self.session
 
     async def _serve(self) -> None:
         """One connection from its beginning to its end, which is an exception unless `stop` was called."""
         session = self._begin()
+        await self._admitted()
+        if self._stopping:
+            return
         self._tell("connecting")
         self._socket = socket = await self._open()
+        lifetime = self.venue.limits.lifetime
+        self._leave_at = None if lifetime is None else self._now() + lifetime * self._rng.uniform(*_LEAVE)
         try:
             for frame in session.opened(self._now()):
                 socket.send(frame)
@@ -168,7 +202,7 @@ class Connection:
             await socket.close()
 
     async def _open(self) -> Socket:
-        url, limit = self.endpoint.url, self._connect_timeout
+        url, limit = self.session.endpoint.url, self._connect_timeout
         try:
             async with asyncio.timeout(limit) as self._patience:
                 return await self._connect(url, self._received, self._wake.set, self._ssl_context)
@@ -188,9 +222,25 @@ class Connection:
             now = self._now()
             for frame in session.due(now):
                 socket.send(frame)
-            if session.notice is not None:
-                raise Lost("notice", f"the venue will close this connection: {session.notice}")
-            await self._clock.wait(self._wake, max(_SHORTEST_WAIT, session.next_deadline() - now))
+            deadline = session.next_deadline()
+            if not self._leaving:
+                deadline = min(deadline, self._leave(session, now))
+            await self._clock.wait(self._wake, max(_SHORTEST_WAIT, deadline - now))
+
+    def _leave(self, session: Session, now: float) -> float:
+        """See whether the end is near, and let another connection take over; when to look again."""
+        leave_at = math.inf if self._leave_at is None else self._leave_at
+        if session.notice is None and now < leave_at:
+            return leave_at
+        self._leaving = self._on_leaving is not None and self._on_leaving(self)
+        if session.notice is not None:
+            lost = Lost("notice", f"the venue will close this connection: {session.notice}")
+            if not self._leaving:
+                raise lost
+            self.failures[lost.cause] += 1
+            log.info("%s: %s; another one takes over", self._label, lost)
+        self._leave_at = now + _LEAVE_AGAIN_SECONDS
+        return self._leave_at
 
     def _received(self, payload: bytes) -> None:
         """One frame. A task or queue per frame would cost several times the work itself.
@@ -250,14 +300,30 @@ class Connection:
         last = self.session.last_data
         held = self._live_since is not None and last is not None and last - self._live_since >= self._backoff.cap
         self._in_a_row = 1 if held else self._in_a_row + 1
+        self._vain = 0 if held else self._vain + 1
+        if self._vain >= _VAIN_ATTEMPTS:
+            self._vain = 0
+            self._addresses = (*self._addresses[1:], self._addresses[0])
         at_once = held and lost.cause == "notice"
         seconds = 0.0 if at_once else self._backoff.delay(self._in_a_row, self._rng)
         self._tell("waiting", lost, seconds)
-        until = self._now() + seconds
+        await self._rest(self._now() + seconds)
+        self.reconnects += not self._stopping
+
+    async def _admitted(self) -> None:
+        """Wait until the venue allows one more attempt."""
+        if self._turnstile is None:
+            return
+        now = self._now()
+        at = self._turnstile.reserve(now)
+        if at > now:
+            self._tell("waiting", self._loss or Lost("pace", "as many attempts as the venue allows"), at - now)
+            await self._rest(at)
+
+    async def _rest(self, until: float) -> None:
         while not self._stopping and (left := until - self._now()) > 0:
             self._wake.clear()
             await self._clock.wait(self._wake, left)
-        self.reconnects += not self._stopping
 
     def _lost(self, error: Exception) -> Lost:
         """The error as a named reason; our own are logged with their traceback, once for each place."""

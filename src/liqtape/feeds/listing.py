@@ -5,15 +5,14 @@ from collections.abc import Sequence
 
 import aiohttp
 
-from liqtape.errors import DecodeError, ListingError
-from liqtape.feeds.lost import printable
+from liqtape.errors import DecodeError, ListingError, RestError
+from liqtape.feeds.rest import fetch
 from liqtape.instruments import Contract
 from liqtape.venues.base import InstrumentPage, InstrumentSource, Venue
 
 __all__ = ["PartialListing", "fetch_contracts"]
 
 _TOTAL_SECONDS = 15.0
-_LONGEST_ANSWER = 32 * 1024 * 1024
 _MOST_PAGES = 50
 
 
@@ -77,22 +76,11 @@ async def _all_pages(
 
 
 async def _page(venue: Venue, url: str, body: bytes, session: aiohttp.ClientSession) -> InstrumentPage:
-    method, data, headers = ("POST", body, {"Content-Type": "application/json"}) if body else ("GET", None, None)
     try:
-        async with session.request(method, url, data=data, headers=headers) as response:
-            payload = bytearray()
-            async for piece in response.content.iter_chunked(65_536):
-                payload += piece
-                if len(payload) > _LONGEST_ANSWER:
-                    raise ListingError(f"{venue.name}: {url}: an answer of more than {_LONGEST_ANSWER} bytes")
-            if response.status != 200:
-                said = printable(bytes(payload))
-                raise ListingError(f"{venue.name}: {url}: HTTP {response.status}" + (f": {said}" if said else ""))
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        if isinstance(error, TimeoutError):
-            raise
-        raise ListingError(f"{venue.name}: {url}: {str(error) or type(error).__name__}") from error
+        payload = await fetch(url, body, session)
+    except RestError as error:
+        raise ListingError(f"{venue.name}: {error}") from error
     try:
-        return venue.decode_instruments(bytes(payload))
+        return venue.decode_instruments(payload)
     except DecodeError as error:
         raise ListingError(f"{venue.name}: {url}: {error}") from error

@@ -89,7 +89,7 @@ class Normalizer:
             for liquidation in self.take(frame):
                 yield line(liquidation)
             if ledger.frames_undecodable > undecodable and undecodable < _WARNINGS:
-                reason, _ = self._session.samples[-1]
+                reason = self._session.samples[-1].reason
                 _log.warning("frame %d: %s", ledger.frames_received, reason)
 
 

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from liqtape.venues.limits import Pace
+
 __all__ = ["Backoff", "Clock", "Patience", "SystemClock"]
 
 
@@ -28,12 +30,14 @@ class Backoff(Struct, frozen=True):
 class Patience(Struct, frozen=True):
     """How long connections wait (seconds): for the handshake, for data, and before they try again.
 
-    `silence_limit` replaces the venues' own; None leaves them as they are.
+    `silence_limit` and `attempts` replace the venues' own limits, of silence and of connections; None leaves them as
+    they are. Other attempts than a venue allows are for simulated ones.
     """
 
     connect: float = 10.0
     silence_limit: float | None = None
     backoff: Backoff = Backoff()
+    attempts: tuple[Pace, ...] | None = None
 
 
 class Clock(Protocol):

@@ -1,4 +1,4 @@
-"""One venue's feed: its list of instruments, its connections, and when it was live."""
+"""One venue's feed: its list of instruments, its connections, when it was live, and the filling of what it missed."""
 
 import asyncio
 import logging
@@ -7,21 +7,24 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 import aiohttp
 from msgspec.structs import replace
 
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ListingError
-from liqtape.events import Event, VenueHealth
-from liqtape.feeds.connection import Connection, State, Status
+from liqtape.events import Event, Gap, VenueHealth
+from liqtape.feeds.backfill import Backfill
+from liqtape.feeds.connection import Connection
+from liqtape.feeds.connections import Connections
 from liqtape.feeds.listing import PartialListing, fetch_contracts
+from liqtape.feeds.outages import STARTING
 from liqtape.feeds.pacing import Patience
+from liqtape.feeds.presence import Presence
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
 from liqtape.settings import VenueSettings
-from liqtape.venues.base import Endpoint, Venue, WatchesAccounts, is_partial
+from liqtape.venues.base import Backfills, Endpoint, Venue, WatchesAccounts, is_partial
 
 __all__ = ["VenueFeed", "endpoints_of"]
 
@@ -29,16 +32,19 @@ _RETRY_SECONDS = 60.0
 _RELOAD_SECONDS = 86_400.0
 _UNSIZED_SECONDS = 60.0  # between two loads because of symbols whose contracts are of unknown size
 _UNSIZED_LOADS = 5  # a day for one symbol: the venue may never list it
-_WORST_FIRST: tuple[State, ...] = ("stalled", "waiting", "connecting", "subscribing", "stopped", "live")
+_REFRESH_SECONDS = 900.0  # between two attempts to end a suspicion by new connections
+_SHORT_START_MS = 10_000
 
 _log = logging.getLogger(__name__)
 
 
 class VenueFeed:
-    """All connections of one venue; `on_up` and `on_down` tell when the venue as a whole is live.
+    """All connections of one venue. Moments told are those of our clock, in ms.
 
-    A venue is live while each of its endpoints has a live connection: one of several missing means that some of its
-    instruments are not seen.
+    `on_up` and `on_down` tell when the venue as a whole is live, `on_missed` what turned out later not to have been;
+    the gap they give back is filled where the venue tells of the past, and then told to `on_filled`. `suspicion` is
+    what speaks against a feed that lives, `unbalanced` names ledgers that do not add up, `skew_ms` is how far our clock
+    is ahead of the venue's: these are set from outside.
     """
 
     def __init__(  # noqa: PLR0913 - where it gets things from and where it tells them
@@ -49,41 +55,65 @@ class VenueFeed:
         *,
         wanted: Collection[str],
         on_events: Callable[[list[Event], Ledger], None],
-        on_up: Callable[[str, int], None],
-        on_down: Callable[[str, int], None],
+        on_up: Callable[[str, int], Gap | None],
+        on_down: Callable[[str, int, str], None],
+        on_missed: Callable[[str, int, int, str], Gap | None],
+        on_filled: Callable[[Gap], None],
         on_listed: Callable[[Iterable[Contract]], None],
         ssl_context: ssl.SSLContext | None = None,
         patience: Patience | None = None,
     ) -> None:
         self.venue = venue
-        self.connections: list[Connection] = []
+        self.suspicion = ""
+        self.unbalanced: Sequence[str] = ()
+        self.skew_ms: int | None = None
         self.listing_error: str | None = None
         self._settings = settings
         self._instruments = instruments
         self._wanted = frozenset(wanted)
-        self._on_events = on_events
         self._on_up = on_up
         self._on_down = on_down
+        self._on_missed = on_missed
         self._on_listed = on_listed
         self._ssl_context = ssl_context
-        self._patience = Patience() if patience is None else patience
-        self._tasks: dict[Connection, asyncio.Task[None]] = {}
-        self._leaving: dict[Connection, asyncio.Task[None]] = {}
-        self._live: dict[Connection, int] = {}  # up_ms
-        self._is_up = False
+        self._patience = patience
+        self._presence = Presence(self._up, self._down, self._missed)
+        self.crew = Connections(
+            venue,
+            self._presence,
+            on_events,
+            redundancy=settings.redundancy,
+            ssl_context=ssl_context,
+            patience=patience,
+        )
+        if settings.ws_url is None:
+            self.crew.may_move()
+        self.backfill: Backfill | None = None
+        if isinstance(venue, Backfills):
+            self.backfill = Backfill(
+                venue.name,
+                venue,
+                settings.rest_url,
+                subjects=self._subjects,
+                on_events=on_events,
+                on_filled=on_filled,
+            )
         self._since_ms = _wall_ms()
-        self._past = Ledger()  # of connections that are no more
-        self._unsettled: list[Ledger] = []  # of such as well, but events of theirs still wait for their time
-        self._past_reconnects = 0
+        self._refreshed: float | None = None
         self._unsized: Counter[str] = Counter()  # loads asked for, by symbol
         self._reload = asyncio.Event()
-        self._tried = self._listed = self._stopping = False
+        self._tried = self._listed = False
 
     async def run(self) -> None:
         """Fetch the list where it is needed, connect, and reload the list once a day; ends only when cancelled."""
         # `trust_env`: the proxies of the environment, as every other client would use them.
         connector = aiohttp.TCPConnector(ssl=self._ssl_context or True)
-        async with aiohttp.ClientSession(connector=connector, trust_env=True) as session:
+        async with (
+            aiohttp.ClientSession(connector=connector, trust_env=True) as session,
+            asyncio.TaskGroup() as beside,
+        ):
+            if self.backfill is not None:
+                beside.create_task(self.backfill.run(session), name=f"back-fill {self.venue.name}")
             if not self.venue.listing_needed:
                 self._connect()
             while True:
@@ -98,33 +128,47 @@ class VenueFeed:
             self._unsized[symbol] += 1
             self._reload.set()
 
+    @property
+    def connections(self) -> list[Connection]:
+        """Those that stand for the venue now."""
+        return self.crew.running
+
     async def stop(self) -> None:
         """Close every connection, and begin no other; about a second at most."""
-        self._stopping = True
-        await asyncio.gather(*(self._ended(connection) for connection in self.connections), *self._leaving.values())
+        await self.crew.stop()
+
+    def suspect(self, suspicion: str) -> None:
+        """Say what speaks against the feed, or nothing; new connections try whether it is theirs."""
+        if suspicion:
+            now = asyncio.get_running_loop().time()
+            if self._refreshed is None or now - self._refreshed >= _REFRESH_SECONDS:
+                self._refreshed = now
+                self.crew.refresh()
+        self.suspicion = suspicion
 
     def health(self, engine: VelocityEngine, now_ms: int) -> VenueHealth:
         """What an operator needs to see first."""
-        states = [connection.status.state for connection in self.connections]
-        state = next((worst for worst in _WORST_FIRST if worst in states), "idle" if self._tried else "starting")
-        ages = [connection.last_data_age for connection in self.connections]
+        state: str = self.crew.state or ("idle" if self._tried else "starting")
+        if self.suspicion and state == "live":
+            state = "quiet"
+        if self.unbalanced:
+            state = "unbalanced"
+        ages = [connection.last_data_age for connection in self.crew.all]
         return VenueHealth(
             self.venue.name,
             state,
             self._since_ms,
             min((round(age, 3) for age in ages if age is not None), default=None),
-            self._past_reconnects + sum(connection.reconnects for connection in self.connections),
+            self.crew.reconnects,
             engine.coverage(self.venue.name, now_ms),
             self._detail(),
+            self.skew_ms,
         )
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
-        """(name, ledger) of each connection, and of the past ones together."""
-        own = [
-            (f"{self.venue.name} {urlsplit(connection.endpoint.url).path} {i}", connection.ledger)
-            for i, connection in enumerate([*self.connections, *self._leaving])
-        ]
-        return [*own, (f"{self.venue.name} past", sum(self._unsettled, self._past))]
+        """(name, ledger) of each connection, of the past ones together, and of the back-fill."""
+        own = self.crew.ledgers()
+        return own if self.backfill is None else [*own, (f"{self.venue.name} back-fill", self.backfill.ledger)]
 
     async def _until_reload(self) -> None:
         """Once a day, soon after a failure, and soon after an event of unknown contract size."""
@@ -141,14 +185,17 @@ class VenueFeed:
             accounts = len(_accounts(self.venue, self._settings))
             words.append(f"part of the liquidations only: fills of {accounts} watched accounts")
         for connection in self.connections:
-            if connection.status.reason:
-                words.append(connection.status.reason)
-            if connection.session.refused:
-                words.append(f"{len(connection.session.refused)} topics refused")
+            words += _words_of(connection)
         if self.listing_error:
             words.append("list of instruments not loaded, the bundled one is used")
         if self._tried and not self.connections:
             words.append("no symbol of the settings is listed here")
+        if self.suspicion:
+            words.append(self.suspicion)
+        if self.unbalanced:
+            words.append(f"ledger does not balance: {', '.join(self.unbalanced)}")
+        if self.backfill is not None and self.backfill.detail:
+            words.append(f"a gap is not filled: {self.backfill.detail}")
         return "; ".join(dict.fromkeys(words))
 
     async def _load(self, session: aiohttp.ClientSession) -> None:
@@ -177,68 +224,46 @@ class VenueFeed:
         return symbol in self._wanted or self._instruments.contract(self.venue.name, symbol).instrument in self._wanted
 
     def _connect(self) -> None:
-        """Run what the symbols of now need; connections whose topics did not change stay as they are."""
-        if self._stopping:
-            return
+        """Run what the symbols of now need."""
         symbols = self._instruments.listed(self.venue.name)
         if not self._listed:  # half a list must not hide what is known of the other half
             symbols = sorted({*symbols, *self.venue.bundled_symbols})
         endpoints = endpoints_of(self.venue, self._settings, [s for s in symbols if self._wants(s)])
-        if (limit := self._patience.silence_limit) is not None:
+        if self._patience is not None and (limit := self._patience.silence_limit) is not None:
             endpoints = [replace(endpoint, silence_limit=limit) for endpoint in endpoints]
-        running = {connection.endpoint for connection in self.connections}
-        for connection in [c for c in self.connections if c.endpoint not in endpoints]:
-            self.connections.remove(connection)
-            self._leaving[connection] = asyncio.get_running_loop().create_task(self._retire(connection))
-        for endpoint in endpoints:
-            if endpoint not in running:
-                for _ in range(self._settings.redundancy):
-                    self._begin(endpoint)
+        self.crew.use(endpoints)
 
-    def _begin(self, endpoint: Endpoint) -> None:
-        ledger = Ledger()
-        connection = Connection(
-            self.venue,
-            endpoint,
-            on_events=lambda events: self._on_events(events, ledger),
-            on_state=self._changed,
-            ledger=ledger,
-            ssl_context=self._ssl_context,
-            backoff=self._patience.backoff,
-            connect_timeout=self._patience.connect,
-        )
-        self.connections.append(connection)
-        self._tasks[connection] = asyncio.get_running_loop().create_task(connection.run(), name=repr(connection))
+    def _subjects(self) -> tuple[Sequence[str], bool]:
+        """Whose past liquidations are asked for, and whether these are all."""
+        if isinstance(self.venue, WatchesAccounts):
+            return _accounts(self.venue, self._settings), True
+        return [s for s in self._instruments.listed(self.venue.name) if self._wants(s)], self._listed
 
-    async def _ended(self, connection: Connection) -> None:
-        await connection.stop()
-        task = self._tasks.pop(connection, None)
-        if task is not None:
-            await asyncio.gather(task, return_exceptions=True)
+    def _up(self, at_ms: int) -> None:
+        self._since_ms = _wall_ms()
+        self._fill(self._on_up(self.venue.name, at_ms))
 
-    async def _retire(self, connection: Connection) -> None:
-        await self._ended(connection)
-        del self._leaving[connection]
-        self._unsettled.append(connection.ledger)
-        for ledger in [ledger for ledger in self._unsettled if not ledger.events_pending]:
-            self._unsettled.remove(ledger)
-            self._past += ledger
-        self._past_reconnects += connection.reconnects
+    def _down(self, at_ms: int, reason: str) -> None:
+        self._since_ms = _wall_ms()
+        self._on_down(self.venue.name, at_ms, reason)
 
-    def _changed(self, connection: Connection, status: Status) -> None:
-        if status.up_ms is not None:
-            self._live[connection] = status.up_ms
-        elif status.down_ms is not None:
-            self._live.pop(connection, None)
-        covered = {other.endpoint for other in self._live}
-        is_up = bool(self.connections) and all(other.endpoint in covered for other in self.connections)
-        if is_up and not self._is_up:
-            self._on_up(self.venue.name, max(self._live.values()))
-        elif self._is_up and not is_up:
-            # Without `down_ms` it is a new endpoint that is not live yet.
-            self._on_down(self.venue.name, status.since_ms if status.down_ms is None else status.down_ms)
-        if is_up != self._is_up:
-            self._is_up, self._since_ms = is_up, status.since_ms
+    def _missed(self, from_ms: int, until_ms: int, reason: str) -> None:
+        self._fill(self._on_missed(self.venue.name, from_ms, until_ms, reason))
+
+    def _fill(self, gap: Gap | None) -> None:
+        if gap is None or self.backfill is None or gap.until_ms is None:
+            return
+        if gap.reason != STARTING or gap.until_ms - gap.from_ms > _SHORT_START_MS:
+            self.backfill.ask(gap)
+
+
+def _words_of(connection: Connection) -> list[str]:
+    words = [connection.status.reason] if connection.status.reason else []
+    if connection.session.refused:
+        words.append(f"{len(connection.session.refused)} topics refused")
+    if connection.session.endpoint != connection.endpoint:
+        words.append(f"at its other address {connection.session.endpoint.url}")
+    return words
 
 
 def endpoints_of(venue: Venue, settings: VenueSettings, symbols: Sequence[str]) -> list[Endpoint]:

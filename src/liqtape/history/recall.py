@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from liqtape.events import Liquidation
+from liqtape.events import Gap, Liquidation
 from liqtape.history.database import transaction
 from liqtape.history.layout import EVENT_COLUMNS
 from liqtape.history.records import AWAY
@@ -26,11 +26,12 @@ SELECTED = ", ".join(EVENT_COLUMNS[1:])
 class Recalled(Struct, frozen=True):
     """`events` by event time, from where repeats are to be known on; `feeds` are (venue, up, down), oldest first.
 
-    `alive_ms` is when the last run still lived, 0 where there was none.
+    `gaps` last until each venue is live again. `alive_ms` is when the last run still lived, 0 where there was none.
     """
 
     events: Sequence[Liquidation]
     feeds: Sequence[tuple[str, int, int]]
+    gaps: Sequence[Gap]
     alive_ms: int
 
 
@@ -69,4 +70,5 @@ def recall(connection: sqlite3.Connection, now_ms: int) -> Recalled:
     feeds = connection.execute(
         "SELECT venue, up_ms, down_ms FROM coverage WHERE down_ms > ? ORDER BY up_ms", (now_ms - WINDOW_MS,)
     )
-    return Recalled([liquidation_of_row(row) for row in rows], feeds.fetchall(), alive_ms)
+    gaps = connection.execute("SELECT venue, from_ms, until_ms, reason FROM gaps WHERE until_ms IS NULL")
+    return Recalled([liquidation_of_row(row) for row in rows], feeds.fetchall(), [Gap(*row) for row in gaps], alive_ms)

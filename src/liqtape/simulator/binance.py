@@ -7,6 +7,7 @@ the same stream, marked `st` 2, and count in contracts. `S` is the side of the o
 
 import json
 import random
+import time
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -84,6 +85,10 @@ class _Conversation(Conversation):
             known = "SUBSCRIBE, UNSUBSCRIBE, LIST_SUBSCRIPTIONS"
             return _refusal(2, f"Invalid request: unknown variant {request.method}, expected one of {known}", number)
         return Reply([_json({"result": None, "id": number})])
+
+    def notice(self) -> bytes | None:
+        event = _json({"e": "serverShutdown", "E": time.time_ns() // 1_000_000})
+        return b'{"stream":"!serverShutdown","data":%b}' % event if self._wrapped else event
 
     def payloads(self, frame: Frame) -> list[bytes]:
         if not self._serves:

@@ -9,15 +9,20 @@ from msgspec import Meta, Struct
 from liqtape.errors import DecodeError
 from liqtape.events import Event, Invalid
 from liqtape.instruments import Contract
+from liqtape.venues.limits import Limits, Pace
 
 __all__ = [
     "MALFORMED",
     "Amount",
+    "BackfillPage",
+    "BackfillRequest",
+    "Backfills",
     "DecodesTogether",
     "Endpoint",
     "Heartbeat",
     "InstrumentPage",
     "InstrumentSource",
+    "OffersAlternatives",
     "Stamp",
     "Symbol",
     "Venue",
@@ -88,6 +93,30 @@ class InstrumentPage(Struct, frozen=True):
     next_query: str = ""
 
 
+class BackfillRequest(Struct, frozen=True):
+    """A REST page of past liquidations: default host, path with query; with a `body` it is a POST of JSON.
+
+    `subject` is what the answer does not name, as the account; `before` how many rows earlier pages brought.
+    """
+
+    host: str
+    path: str
+    body: bytes = b""
+    subject: str = ""
+    before: int = 0
+
+
+class BackfillPage(Struct, frozen=True):
+    """Events of one REST answer, all of them `replayed`, and the request of the next page.
+
+    `whole` is False where the venue is known to keep something back.
+    """
+
+    events: list[Event]
+    following: BackfillRequest | None = None
+    whole: bool = True
+
+
 class Venue(Protocol):
     """A module satisfies it: what differs between venues is a constant or a function here, never an `if venue ==`."""
 
@@ -100,6 +129,10 @@ class Venue(Protocol):
 
     @property
     def heartbeat(self) -> Heartbeat | None: ...
+
+    @property
+    def limits(self) -> Limits:
+        """What the venue asks of its clients."""
 
     @property
     def topics_per_request(self) -> int:
@@ -138,14 +171,41 @@ class Venue(Protocol):
 
 @runtime_checkable
 class DecodesTogether(Protocol):
-    """What a venue offers whose frames can be decoded many at a time: a third of the cost of one by one."""
+    """What a venue offers whose frames of one liquidation can be decoded many at a time, at half the cost."""
 
     @property
     def alike(self) -> bytes | tuple[bytes, ...]:
         """How the frames begin that can be."""
 
     def decode_together(self, payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-        """Events of such frames, equal to `decode` of each. Raises DecodeError where one by one must tell which."""
+        """The event of each such frame, as by `decode`. Raises DecodeError where they must go one by one."""
+
+
+@runtime_checkable
+class OffersAlternatives(Protocol):
+    """What a venue offers whose liquidations can be had at another address as well."""
+
+    def alternatives(self, endpoint: Endpoint) -> list[Endpoint]:
+        """The same liquidations elsewhere, to be tried in this order when the endpoint stays silent."""
+
+
+@runtime_checkable
+class Backfills(Protocol):
+    """What a venue offers that tells of past liquidations, so that a gap can be closed."""
+
+    @property
+    def backfill_pace(self) -> Pace:
+        """Requests the venue allows."""
+
+    @property
+    def backfill_depth(self) -> float:
+        """How many seconds back the venue tells of."""
+
+    def backfill_requests(self, from_ms: int, until_ms: int, subjects: Sequence[str]) -> list[BackfillRequest]:
+        """First pages for `[from_ms, until_ms]` of these symbols, or of these accounts where accounts are watched."""
+
+    def decode_backfill(self, request: BackfillRequest, payload: bytes, receive_ms: int | None) -> BackfillPage:
+        """Events of an answer. Raises DecodeError."""
 
 
 @runtime_checkable

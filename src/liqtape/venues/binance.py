@@ -27,10 +27,12 @@ from liqtape.venues.base import (
     invalid_row,
     joined,
 )
+from liqtape.venues.limits import Limits, Pace
 from liqtape.venues.tables import BINANCE_COIN_M
 
 __all__ = [
     "alike",
+    "alternatives",
     "bundled_symbols",
     "decode",
     "decode_instruments",
@@ -38,6 +40,7 @@ __all__ = [
     "endpoints",
     "heartbeat",
     "instrument_sources",
+    "limits",
     "listing_needed",
     "name",
     "slot_seconds",
@@ -50,6 +53,8 @@ __all__ = [
 name = "binance"
 ws_url = "wss://fstream.binance.com"
 heartbeat = None  # the server sends ping frames every 3 min; the transport answers them
+# Futures: 300 attempts in 5 min, 10 messages a second, cut at 24 h (venues reference, 2.2); half is left to others.
+limits = Limits((Pace(150, 300.0),), (Pace(5, 1.0),), lifetime=86_400.0)
 topics_per_request = 100
 slot_seconds: int | None = 1
 listing_needed = False
@@ -64,6 +69,9 @@ alike = b'{"e":"forceOrder"'
 # BTC trades arrive many times a second; ten seconds without one mean that the stream is dead, not the market.
 _SILENCE_LIMIT = 10.0
 _CANARY = "btcusdt@aggTrade"
+_OTHER_HOST = "wss://dstream.binance.com"
+_OTHER_CANARY = "btcusd_perp@aggTrade"
+_OTHER_SILENCE_LIMIT = 60.0
 _SIDE: dict[str, Side] = {"SELL": "long", "BUY": "short"}  # the forced ORDER's side
 _COIN_M = re.compile(r"USD_(PERP|\d{6})$")
 _COIN_M_TYPE = 2
@@ -134,6 +142,12 @@ def endpoints(symbols: Sequence[str]) -> list[Endpoint]:  # noqa: ARG001 - one s
     return [Endpoint(f"{ws_url}/market/ws", ("!forceOrder@arr", _CANARY), _SILENCE_LIMIT, _CANARY)]
 
 
+def alternatives(endpoint: Endpoint) -> list[Endpoint]:
+    """The COIN-M host: since 2026-06-30 it sends the same stream of all symbols, but no trade of USD-M."""
+    topics = tuple(topic for topic in endpoint.topics if topic != _CANARY)
+    return [Endpoint(f"{_OTHER_HOST}/ws", (*topics, _OTHER_CANARY), _OTHER_SILENCE_LIMIT, _OTHER_CANARY)]
+
+
 def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
     """`{"method": "SUBSCRIBE", "params": [...], "id": n}`."""
     return msgspec.json.encode({"method": "SUBSCRIBE", "params": list(topics), "id": int(request_id)})
@@ -159,7 +173,7 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 
 def decode_together(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-    """Events of many liquidation frames."""
+    """The event of each of many liquidation frames."""
     try:
         messages = _sounds(joined(payloads))
     except MALFORMED as error:

@@ -31,10 +31,12 @@ from liqtape.venues.base import (
     rows_of,
     yymmdd,
 )
+from liqtape.venues.limits import Limits, Pace
 from liqtape.venues.tables import BYBIT_SYMBOLS
 
 __all__ = [
     "alike",
+    "alternatives",
     "bundled_symbols",
     "decode",
     "decode_instruments",
@@ -42,6 +44,7 @@ __all__ = [
     "endpoints",
     "heartbeat",
     "instrument_sources",
+    "limits",
     "listing_needed",
     "name",
     "slot_seconds",
@@ -54,6 +57,8 @@ __all__ = [
 name = "bybit"
 ws_url = "wss://stream.bybit.com"
 heartbeat = Heartbeat(b'{"op":"ping"}', every=20.0)
+# 500 connections in 5 min from one address (v5 "Connect"); for messages it states no figure: ours is caution.
+limits = Limits((Pace(250, 300.0),), (Pace(10, 1.0),))
 topics_per_request = 200
 slot_seconds: int | None = None
 listing_needed = True
@@ -66,6 +71,7 @@ instrument_sources = (
 alike = b'{"topic":"allLiquidation.'
 
 _TOPIC = "allLiquidation."
+_OTHER_HOSTS = ("wss://stream.bybit.kz", "wss://stream.bybit-tr.com")  # v5 "Connect": of its regional sites
 _LENGTH_LIMIT = 21_000  # characters of all topics of one connection, counted here as the JSON list they are sent in
 _PUNCTUATION = 3
 _SIDE: dict[str, Side] = {"Buy": "long", "Sell": "short"}  # POSITION side
@@ -136,6 +142,11 @@ def endpoints(symbols: Sequence[str]) -> list[Endpoint]:
     ]
 
 
+def alternatives(endpoint: Endpoint) -> list[Endpoint]:
+    """The same at the hosts of its regional sites."""
+    return [replace(endpoint, url=host + endpoint.url.removeprefix(ws_url)) for host in _OTHER_HOSTS]
+
+
 def _connections(category: str, symbols: Sequence[str], canary: str, silence_limit: float) -> list[Endpoint]:
     runs: list[list[str]] = []
     length = _LENGTH_LIMIT
@@ -166,16 +177,14 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 
 def decode_together(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-    """Events of many liquidation frames; equal rows are numbered within their frame."""
+    """The event of each of many liquidation frames."""
     try:
         frames = _sounds(joined(payloads))
     except MALFORMED as error:
         raise DecodeError(f"{name}: {error}") from error
-    if len(frames) != len(payloads):
-        raise DecodeError(f"{name}: a frame that is not one message")
-    if all(len(frame.data) == 1 for frame in frames):
-        return _raws([frame.data[0] for frame in frames], receive_ms)
-    return [event for frame in frames for event in _events(frame.data, receive_ms)]
+    if len(frames) != len(payloads) or not all(len(frame.data) == 1 for frame in frames):
+        raise DecodeError(f"{name}: not one liquidation a frame")
+    return _raws([frame.data[0] for frame in frames], receive_ms)
 
 
 def _raws(rows: Sequence[_SoundRow], receive_ms: int | None) -> list[Event]:

@@ -18,6 +18,8 @@ from liqtape.instruments import Contract, split_multiplier
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
+    BackfillPage,
+    BackfillRequest,
     Endpoint,
     Heartbeat,
     InstrumentPage,
@@ -28,15 +30,21 @@ from liqtape.venues.base import (
     invalid_row,
     rows_of,
 )
+from liqtape.venues.limits import Limits, Pace
 from liqtape.venues.tables import HYPERLIQUID_ACCOUNTS
 
 __all__ = [
+    "backfill_depth",
+    "backfill_pace",
+    "backfill_requests",
     "bundled_symbols",
     "decode",
+    "decode_backfill",
     "decode_instruments",
     "endpoints",
     "heartbeat",
     "instrument_sources",
+    "limits",
     "listing_needed",
     "name",
     "partial_by_design",
@@ -52,6 +60,10 @@ __all__ = [
 name = "hyperliquid"
 ws_url = "wss://api.hyperliquid.xyz"
 heartbeat = Heartbeat(b'{"method":"ping"}', every=50.0, only_when_idle=True)  # closed after 60 s of nothing
+# 30 new connections and 2000 messages a minute from one address (venues reference, 6.6); at most 4 are ours at once.
+limits = Limits((Pace(15, 60.0),), (Pace(500, 60.0),))
+backfill_pace = Pace(8, 60.0)  # of a weight of 1200 a minute a full page of fills takes 120
+backfill_depth = 30 * 86_400.0  # no date is stated, but the newest 10,000 fills
 topics_per_request = 1
 slot_seconds: int | None = None
 listing_needed = False
@@ -62,10 +74,13 @@ instrument_sources = (InstrumentSource("https://api.hyperliquid.xyz", "/info", b
 
 _SILENCE_LIMIT = 30.0
 _CANARY = "trades:BTC"
+_PAGE_FILLS = 2_000
+_REACHABLE_FILLS = 10_000
 _MOST_ACCOUNTS = 10  # distinct accounts from one network address, over all its connections
 _ACCOUNT = re.compile(r"0x[0-9a-f]{40}")
 _OTHER_SIDE: dict[Side, Side] = {"long": "short", "short": "long"}
 _OWN_LEG: dict[str, Side] = {"A": "long", "B": "short"}  # the liquidated account sold: it was long
+_OTHER_LEG: dict[str, Side] = {"A": "short", "B": "long"}
 _LITERAL: dict[str, Side] = {"Long": "long", "Short": "short"}
 _DELEVERAGED = "Auto-Deleveraging"
 
@@ -153,7 +168,7 @@ class _Frame(Struct, gc=False):
 
 
 _frame = msgspec.json.Decoder(_Frame)
-_sound = msgspec.json.Decoder(_Sound, strict=False)
+_sound = msgspec.json.Decoder(_Sound, strict=False).decode  # the method, bound once
 _loose_fills = msgspec.json.Decoder(_LooseFills)
 _named = msgspec.json.Decoder(_Named)
 _fill = msgspec.json.Decoder(_Fill, strict=False)
@@ -193,24 +208,26 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     if not payload.startswith(b'{"channel":"userFills",'):  # as every live frame seen; other orders go the long way
         return _long_way(payload, receive_ms)
     try:
-        message = _sound.decode(payload).data
+        message = _sound(payload).data
     except MALFORMED:
         return _long_way(payload, receive_ms)
-    user, replayed = message.user, message.isSnapshot
+    user, replayed = message.user.lower(), message.isSnapshot
     events: list[Event] = []
     for fill in message.fills:
-        forced = fill.liquidation
-        if forced is None or fill.dir == _DELEVERAGED or _is_other_market(fill.coin):
+        forced, coin, words = fill.liquidation, fill.coin, fill.dir
+        if forced is None or words == _DELEVERAGED or (not coin.isalnum() and _is_other_market(coin)):
             continue
-        side = _side(fill, forced.liquidatedUser, user)
-        if side is None:
-            return _long_way(payload, receive_ms)
+        liquidated = forced.liquidatedUser
+        if liquidated is None or words.startswith("Liquidated "):
+            side = _side(fill, liquidated, user)
+            if side is None:
+                return _long_way(payload, receive_ms)
+        else:  # `_side` of nearly all fills, at its place
+            side = _OWN_LEG[fill.side] if liquidated.lower() == user else _OTHER_LEG[fill.side]
         # Both legs of a trade bear its `tid`: where both are watched, the second is a repeat.
         tid = str(fill.tid)
         events.append(
-            RawLiquidation(
-                name, fill.coin, side, fill.px, "fill", fill.sz, "base", fill.time, receive_ms, tid, 1, replayed
-            ),
+            RawLiquidation(name, coin, side, fill.px, "fill", fill.sz, "base", fill.time, receive_ms, tid, 1, replayed),
         )
     return events
 
@@ -342,3 +359,34 @@ def decode_instruments(payload: bytes) -> InstrumentPage:
         raise DecodeError(f"{name} meta: {error}") from error
     coins = [coin for meta in (metas if isinstance(metas, list) else [metas]) for coin in meta.universe]
     return InstrumentPage([spell(coin.name) for coin in coins if not coin.isDelisted])
+
+
+def backfill_requests(from_ms: int, until_ms: int, subjects: Sequence[str]) -> list[BackfillRequest]:
+    """The first page of each account's fills."""
+    return [_page(account, from_ms, until_ms, 0) for account in subjects]
+
+
+def _page(account: str, from_ms: int, until_ms: int, before: int) -> BackfillRequest:
+    question = {"type": "userFillsByTime", "user": account, "startTime": from_ms, "endTime": until_ms}
+    body = msgspec.json.encode(question | {"aggregateByTime": False})
+    return BackfillRequest("https://api.hyperliquid.xyz", "/info", body, f"{account} {from_ms} {until_ms}", before)
+
+
+_past = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | None) -> BackfillPage:
+    """`POST /info` with `userFillsByTime`, oldest first; of the newest 10,000 fills no older ones are told."""
+    account, from_ms, until_ms = request.subject.split()
+    try:
+        rows = rows_of(name, _past.decode(payload), _fill)
+    except MALFORMED as error:
+        raise DecodeError(f"{name} past fills: {error}") from error
+    events = _liquidations(rows, account, receive_ms, replayed=True)
+    count = request.before + len(rows)
+    if len(rows) < _PAGE_FILLS:
+        return BackfillPage(events, whole=count < _REACHABLE_FILLS)
+    newest_ms = max((row.time for row in rows if not isinstance(row, Invalid)), default=0)
+    if newest_ms <= int(from_ms):  # a whole page of one millisecond: what follows cannot be asked for
+        return BackfillPage(events, whole=False)
+    return BackfillPage(events, _page(account, newest_ms, int(until_ms), count), whole=count < _REACHABLE_FILLS)

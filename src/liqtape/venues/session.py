@@ -13,15 +13,27 @@ from liqtape.errors import DecodeError, FeedStalled, SubscriptionRefused
 from liqtape.events import Ack, Event, Invalid, Notice, PriceTick, RawLiquidation, Rejected
 from liqtape.ledger import Ledger
 from liqtape.venues.base import DecodesTogether, Endpoint, Heartbeat, Venue, batched
+from liqtape.venues.limits import Turnstile
 
-__all__ = ["ACK_LIMIT", "Session"]
+__all__ = ["ACK_LIMIT", "SAMPLES", "Session", "Undecodable"]
 
 ACK_LIMIT = 10.0
 """Seconds a venue may take to answer a request."""
 
+SAMPLES = 8
+"""Undecodable frames that a session keeps."""
+
 _REQUESTS_IN_FLIGHT = 4
-_SAMPLES = 8
+_SAMPLE_BYTES = 16_384
 _WORTH_IT = 4  # frames; fewer are as quick one by one
+
+
+class Undecodable(Struct, frozen=True, gc=False):
+    """A frame that its venue's decoder refused, cut to a length that can be kept."""
+
+    reason: str
+    payload: bytes
+    receive_ms: int | None = None
 
 
 class _Request(Struct, frozen=True):
@@ -34,25 +46,34 @@ class Session:
     """Times are seconds of any monotonic clock, given by the caller.
 
     `outgoing` holds frames to send now; the caller takes them with `take_outgoing` after every call. `refused` maps the
-    topics the venue would not give to its reason. `samples` are the newest undecodable frames, cut short.
+    topics the venue would not give to its reason. `samples` are the newest undecodable frames; several sessions may
+    share them. Requests go out no faster than the venue allows.
     """
 
-    def __init__(self, venue: Venue, endpoint: Endpoint, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        endpoint: Endpoint,
+        ledger: Ledger | None = None,
+        samples: deque[Undecodable] | None = None,
+    ) -> None:
         self.venue = venue
         self.endpoint = endpoint
         self.ledger = Ledger() if ledger is None else ledger
         # A canary alone is no feed, unless it is all that was asked for.
         self._essential = set(endpoint.topics) - {endpoint.canary} or set(endpoint.topics)
         self._together = venue if isinstance(venue, DecodesTogether) else None
+        self._alike = venue.alike if isinstance(venue, DecodesTogether) else b""
         self.confirmed = False
         self.notice: str | None = None
         self.refused: dict[str, str] = {}
-        self.samples: deque[tuple[str, bytes]] = deque(maxlen=_SAMPLES)
+        self.samples = deque[Undecodable](maxlen=SAMPLES) if samples is None else samples
         self.last_received = 0.0
         self.last_data: float | None = None
         self.outgoing: list[bytes] = []
         self._waiting: deque[tuple[str, ...]] = deque(batched(endpoint.topics, venue.topics_per_request))
         self._in_flight: dict[str, _Request] = {}
+        self._turnstile = Turnstile(venue.limits.messages)
         self._next_id = 1
         self._confirmed_at = 0.0
         self._next_beat = 0.0
@@ -73,7 +94,7 @@ class Session:
             events = self.venue.decode(payload, receive_ms)
         except DecodeError as error:
             ledger.frames_undecodable += 1
-            self.samples.append((str(error)[:200], payload[:500]))
+            self.samples.append(Undecodable(str(error)[:200], payload[:_SAMPLE_BYTES], receive_ms))
             return []
         if not events:  # a topic we do not use is no sign that ours are alive
             ledger.frames_other_topic += 1
@@ -92,23 +113,20 @@ class Session:
         return events
 
     def received_together(self, payloads: Sequence[bytes], receive_ms: int | None, now: float) -> list[list[Event]]:
-        """Events of frames that came together, as few lists as can be: what is replayed stays by itself, being no news.
-
-        The liquidations among the frames are decoded at once and come first; their own order is kept.
+        """The same of frames that came together, in as few lists as can be: what is replayed stays by itself, being no
+        news. The liquidations among the frames are decoded at once; the order stays that of the frames.
         """
+        known = self._decoded_together(payloads, receive_ms, now)
+        if known and len(known) == len(payloads):
+            return [known]
         batches: list[list[Event]] = []
-        together = self._together
-        if together is not None:
-            alike = [payload for payload in payloads if payload.startswith(together.alike)]
-            if len(alike) >= _WORTH_IT and (batch := self._decoded(together, alike, receive_ms)):
-                self.ledger.frames_received += len(alike)
-                self.ledger.frames_liquidation += len(alike)
-                self.last_received = self.last_data = now
-                batches.append(batch)
-                payloads = [payload for payload in payloads if not payload.startswith(together.alike)]
         last: list[Event] = []
+        decoded = iter(known)
         for payload in payloads:
-            events = self.received(payload, receive_ms, now)
+            if known and payload.startswith(self._alike):
+                events = [next(decoded)]
+            else:
+                events = self.received(payload, receive_ms, now)
             if not events:
                 continue
             first = events[0]
@@ -118,18 +136,28 @@ class Session:
             elif last:
                 last += events
             else:
-                last = events
+                last = list(events)
                 batches.append(last)
         return batches
 
-    def _decoded(
-        self, together: DecodesTogether, payloads: Sequence[bytes], receive_ms: int | None
-    ) -> list[Event] | None:
-        """None where they must be looked at one by one, to find the one that is not alike."""
+    def _decoded_together(self, payloads: Sequence[bytes], receive_ms: int | None, now: float) -> list[Event]:
+        """One event for each frame that begins as nearly all liquidations do; none where they must go one by one."""
+        together = self._together
+        if together is None:
+            return []
+        alike = [payload for payload in payloads if payload.startswith(self._alike)]
+        if len(alike) < _WORTH_IT:
+            return []
         try:
-            return together.decode_together(payloads, receive_ms)
+            events = together.decode_together(alike, receive_ms)
         except DecodeError:
-            return None
+            return []
+        if len(events) != len(alike):
+            return []
+        self.ledger.frames_received += len(alike)
+        self.ledger.frames_liquidation += len(alike)
+        self.last_received = self.last_data = now
+        return events
 
     def due(self, now: float) -> list[bytes]:
         """Frames whose time has come. Raises FeedStalled or SubscriptionRefused when the connection is worthless."""
@@ -141,15 +169,19 @@ class Session:
             raise SubscriptionRefused(f"{self.venue.name}: every liquidation topic was refused: {reason}")
         if self.confirmed and now >= self._silent_from():
             raise FeedStalled(f"{self.venue.name}: connected, but no data for {self.endpoint.silence_limit:g} s")
+        self._request_more(now)
         beat = self.venue.heartbeat
         if beat and now >= self._beat_due(beat):
             self._next_beat = now + beat.every
+            self._turnstile.reserve(now)
             self.outgoing.append(beat.frame)
         return self.take_outgoing()
 
     def next_deadline(self) -> float:
         """When `due` must be asked again at the latest."""
         deadlines = [request.deadline for request in self._in_flight.values()]
+        if self._may_request():
+            deadlines.append(self._turnstile.next_at(0.0))
         if self.confirmed:
             deadlines.append(self._silent_from())
         beat = self.venue.heartbeat
@@ -196,12 +228,15 @@ class Session:
         self._waiting.extendleft((topics[middle:], topics[:middle]))
 
     def _request_more(self, now: float) -> None:
-        while self._waiting and len(self._in_flight) < _REQUESTS_IN_FLIGHT:
+        while self._may_request() and self._turnstile.passes(now):
             topics = self._waiting.popleft()
             request = _Request(str(self._next_id), topics, now + ACK_LIMIT)
             self._next_id += 1
             self._in_flight[request.id] = request
             self.outgoing.append(self.venue.subscribe(request.id, topics))
-        if not self._in_flight and not self.confirmed:
+        if not self._in_flight and not self._waiting and not self.confirmed:
             self.confirmed = True
             self._confirmed_at = now
+
+    def _may_request(self) -> bool:
+        return bool(self._waiting) and len(self._in_flight) < _REQUESTS_IN_FLIGHT

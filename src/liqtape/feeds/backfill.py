@@ -1,0 +1,156 @@
+"""Fills a venue's gaps from its REST interface, where it tells of past liquidations."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import aiohttp
+
+from liqtape.errors import DecodeError, RestError
+from liqtape.events import Event, Gap
+from liqtape.feeds.rest import fetch
+from liqtape.ledger import Ledger
+from liqtape.venues.base import BackfillPage, BackfillRequest, Backfills
+from liqtape.venues.limits import Turnstile
+
+__all__ = ["Backfill"]
+
+_SETTLE_SECONDS = 2.0  # what happened last must have reached the venue's archive
+_BEFORE_MS = 600_000  # what is pushed late bears an older stamp: OKX has been 8 min late
+_AFTER_MS = 1_000
+_ANSWER_SECONDS = 15.0
+_PAUSES = (1.0, 4.0, 15.0)  # between attempts at one page
+_MOST_PAGES = 50  # of one subject
+_AGAIN_SECONDS = 600.0
+_MOST_ROUNDS = 6  # of one gap
+_MOST_GAPS = 100
+
+_log = logging.getLogger(__name__)
+
+
+class Backfill:
+    """One venue's: `ask` for a gap, `run` in a task. What it gets goes the way of all events, marked as replayed.
+
+    `subjects` gives the symbols or accounts to ask for, and whether these are all. A gap is filled when every page of
+    every subject came; else it stays a gap, and is tried again some minutes later. `detail` says what stands open.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        venue: Backfills,
+        rest_url: str | None,
+        *,
+        subjects: Callable[[], tuple[Sequence[str], bool]],
+        on_events: Callable[[list[Event], Ledger], None],
+        on_filled: Callable[[Gap], None],
+    ) -> None:
+        self.ledger = Ledger()
+        self.filled_total = self.dropped_total = 0
+        self.detail = ""
+        self._name = name
+        self._venue = venue
+        self._rest_url = rest_url
+        self._subjects = subjects
+        self._on_events = on_events
+        self._on_filled = on_filled
+        self._rounds: dict[Gap, int] = {}  # of each gap that stands open
+        self._turnstile = Turnstile([venue.backfill_pace])
+        self._wake = asyncio.Event()
+
+    def ask(self, gap: Gap) -> None:
+        """Fill this gap, which has ended; the newest 100 are tried."""
+        if len(self._rounds) >= _MOST_GAPS:
+            del self._rounds[next(iter(self._rounds))]
+            self.dropped_total += 1
+        self._rounds[gap] = 0
+        self._wake.set()
+
+    async def run(self, session: aiohttp.ClientSession) -> None:
+        """Fill what is asked for; ends only when cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_AGAIN_SECONDS if self._rounds else None):
+                    await self._wake.wait()
+            self._wake.clear()
+            if self._rounds:
+                await asyncio.sleep(_SETTLE_SECONDS)
+                await self._round(session)
+
+    async def _round(self, session: aiohttp.ClientSession) -> None:
+        gaps = list(self._rounds)
+        reason = await self._fill(gaps, session)
+        for gap in gaps:
+            rounds = self._rounds.pop(gap, 0) + 1
+            if not reason:
+                self.filled_total += 1
+                self._on_filled(gap)
+            elif rounds < _MOST_ROUNDS:
+                self._rounds[gap] = rounds
+        if reason and reason != self.detail:
+            _log.warning("%s: gap not filled: %s", self._name, reason)
+        elif not reason:
+            _log.info("%s: %d gaps filled", self._name, len(gaps))
+        self.detail = reason
+
+    async def _fill(self, gaps: Sequence[Gap], session: aiohttp.ClientSession) -> str:
+        """Get everything between the first gap's beginning and the last one's end; why not all of it came."""
+        from_ms = min(gap.from_ms for gap in gaps)
+        until_ms = max(gap.until_ms or gap.from_ms for gap in gaps)
+        subjects, are_all = self._subjects()
+        reason = "" if are_all else "the list of instruments is not known"
+        if until_ms - from_ms > 1_000 * self._venue.backfill_depth:
+            reason = "the gap is longer than the venue tells of"
+        for first in self._venue.backfill_requests(from_ms - _BEFORE_MS, until_ms + _AFTER_MS, subjects):
+            request: BackfillRequest | None = first
+            for _ in range(_MOST_PAGES):
+                if request is None:
+                    break
+                try:
+                    page = await self._page(request, session)
+                except (RestError, DecodeError) as error:
+                    return str(error)
+                self._take(page)
+                reason = reason if page.whole else "the venue keeps back a part"
+                request = page.following
+            else:
+                reason = "more pages than are asked for"
+        return reason
+
+    async def _page(self, request: BackfillRequest, session: aiohttp.ClientSession) -> BackfillPage:
+        url = (self._rest_url or request.host).rstrip("/") + request.path
+        for pause in _PAUSES:
+            try:
+                return await self._attempt(url, request, session)
+            except (RestError, DecodeError):
+                await asyncio.sleep(pause)
+        return await self._attempt(url, request, session)
+
+    async def _attempt(self, url: str, request: BackfillRequest, session: aiohttp.ClientSession) -> BackfillPage:
+        now = asyncio.get_running_loop().time()
+        await asyncio.sleep(self._turnstile.reserve(now) - now)
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                payload = await fetch(url, request.body, session)
+        except TimeoutError:
+            raise RestError(f"{url}: no answer within {_ANSWER_SECONDS:g} s") from None
+        return self._decoded(request, payload)
+
+    def _decoded(self, request: BackfillRequest, payload: bytes) -> BackfillPage:
+        self.ledger.frames_received += 1
+        try:
+            page = self._venue.decode_backfill(request, payload, time.time_ns() // 1_000_000)
+        except DecodeError:
+            self.ledger.frames_undecodable += 1
+            raise
+        if page.events:
+            self.ledger.frames_liquidation += 1
+        else:
+            self.ledger.frames_other_topic += 1
+        return page
+
+    def _take(self, page: BackfillPage) -> None:
+        if page.events:
+            self._on_events(page.events, self.ledger)

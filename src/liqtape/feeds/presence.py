@@ -1,0 +1,109 @@
+"""When a venue as a whole was live, from the lives of its connections: what is missed is found, also afterwards."""
+
+import math
+from collections.abc import Callable, Hashable, Iterable
+
+from liqtape.venues.base import Endpoint
+
+__all__ = ["Presence"]
+
+_MOST_SPANS = 100
+
+
+class _Seat:
+    """One endpoint and the lives of the connections that bring it, in wall ms."""
+
+    __slots__ = ("ended", "live", "reach_ms")
+
+    def __init__(self) -> None:
+        self.live: dict[Hashable, int] = {}
+        self.ended: list[tuple[int, int]] = []
+        self.reach_ms: int | None = None  # up to here all is settled; None while nobody is live
+
+    def holes(self) -> tuple[list[tuple[int, int]], int | None]:
+        """What no connection covered since the last look, and the end of it all if none is live."""
+        reach: float = math.inf if self.reach_ms is None else self.reach_ms
+        found: list[tuple[int, int]] = []
+        for up, down in sorted([*self.ended, *((up, math.inf) for up in self.live.values())]):
+            if up > reach:
+                found.append((int(reach), up))
+                self.reach_ms = up
+            reach = max(reach, down)
+        return found, None if math.isinf(reach) else int(reach)
+
+
+class Presence:
+    """A venue is live while each of its seats has a live connection: one missing means that something is not seen.
+
+    Several connections may bring one seat, and each is known to have lived only up to its last data, which is learnt
+    when it is lost. So a hole may be found when others are live already: that is told by `on_missed`.
+    """
+
+    def __init__(
+        self,
+        on_up: Callable[[int], None],
+        on_down: Callable[[int, str], None],
+        on_missed: Callable[[int, int, str], None],
+    ) -> None:
+        self.is_up = False
+        self._down_ms = 0
+        self._on_up = on_up
+        self._on_down = on_down
+        self._on_missed = on_missed
+        self._required: frozenset[Endpoint] = frozenset()
+        self._seats: dict[Endpoint, _Seat] = {}
+
+    def require(self, endpoints: Iterable[Endpoint], at_ms: int) -> None:
+        """From now on these endpoints are what the venue consists of."""
+        self._required = frozenset(endpoints)
+        for endpoint in [e for e, seat in self._seats.items() if e not in self._required and not seat.live]:
+            del self._seats[endpoint]
+        if self.is_up and not self._all_live():
+            self._down(at_ms, "new topics are not live yet")
+        else:
+            self._look()
+
+    def up(self, connection: Hashable, endpoint: Endpoint, up_ms: int) -> None:
+        """A connection is live since `up_ms`."""
+        seat = self._seats.setdefault(endpoint, _Seat())
+        if not seat.live:
+            seat.ended.clear()
+            seat.reach_ms = up_ms
+        seat.live[connection] = up_ms
+        self._look()
+
+    def down(self, connection: Hashable, endpoint: Endpoint, down_ms: int, reason: str) -> None:
+        """A connection is lost, and was last seen live at `down_ms`."""
+        seat = self._seats.get(endpoint)
+        if seat is None or connection not in seat.live:
+            return
+        seat.ended = [*seat.ended[1 - _MOST_SPANS :], (seat.live.pop(connection), down_ms)]
+        holes, end_ms = seat.holes()
+        if endpoint in self._required:
+            for from_ms, until_ms in holes:
+                self._on_missed(from_ms, until_ms, reason)
+            if end_ms is not None and self.is_up:
+                self._down(end_ms, reason)
+            elif end_ms is not None and end_ms < self._down_ms:  # it had begun before what was found first
+                self._on_missed(end_ms, self._down_ms, reason)
+                self._down_ms = end_ms
+        if not seat.live and endpoint not in self._required:
+            del self._seats[endpoint]
+
+    def is_live(self, connection: Hashable, endpoint: Endpoint) -> bool:
+        """Whether this connection is live."""
+        seat = self._seats.get(endpoint)
+        return seat is not None and connection in seat.live
+
+    def _all_live(self) -> bool:
+        return bool(self._required) and all(e in self._seats and self._seats[e].live for e in self._required)
+
+    def _look(self) -> None:
+        if not self.is_up and self._all_live():
+            self.is_up = True
+            self._on_up(max(min(self._seats[e].live.values()) for e in self._required))
+
+    def _down(self, at_ms: int, reason: str) -> None:
+        self.is_up = False
+        self._down_ms = at_ms
+        self._on_down(at_ms, reason)

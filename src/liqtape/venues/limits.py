@@ -1,0 +1,62 @@
+"""What a venue allows: so many of something in so many seconds, and how long a connection may live."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+__all__ = ["Limits", "Pace", "Turnstile"]
+
+
+class Pace(Struct, frozen=True):
+    """At most `count` in any `seconds`."""
+
+    count: int
+    seconds: float
+
+
+class Limits(Struct, frozen=True):
+    """What a venue asks of its clients; each figure has its source where the venue states it.
+
+    `connections` are attempts to connect, of all our connections to the venue together; `messages` those that we send
+    on one connection. `lifetime` is after how many seconds the venue cuts a connection, None where it does not.
+    """
+
+    connections: tuple[Pace, ...]
+    messages: tuple[Pace, ...]
+    lifetime: float | None = None
+
+
+class Turnstile:
+    """Lets through what the paces allow; time is an argument.
+
+    >>> turnstile = Turnstile([Pace(2, 1.0)])
+    >>> [turnstile.passes(at) for at in (0.0, 0.1, 0.2, 1.0)], turnstile.next_at(1.0)
+    ([True, True, False, True], 1.1)
+    """
+
+    __slots__ = ("_lanes",)
+
+    def __init__(self, paces: Iterable[Pace]) -> None:
+        self._lanes = [(pace.seconds, deque[float](maxlen=pace.count)) for pace in paces]
+
+    def next_at(self, now: float) -> float:
+        """When the next one may pass; `now` when it may at once."""
+        return max((now, *(past[0] + seconds for seconds, past in self._lanes if len(past) == past.maxlen)))
+
+    def passes(self, now: float) -> bool:
+        """Whether one more may pass now; it then has."""
+        if self.next_at(now) > now:
+            return False
+        self._let(now)
+        return True
+
+    def reserve(self, now: float) -> float:
+        """When one more may pass; that moment is taken from here on."""
+        at = self.next_at(now)
+        self._let(at)
+        return at
+
+    def _let(self, at: float) -> None:
+        for _, past in self._lanes:
+            past.append(at)

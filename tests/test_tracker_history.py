@@ -1,0 +1,250 @@
+"""The tracker and its history: what it accepts is logged, and the next run goes on where this one ended."""
+
+import asyncio
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from liqtape import tracker as tracker_module
+from liqtape.cli import main
+from liqtape.errors import ConfigurationError
+from liqtape.events import Alert, Liquidation, PriceTick, RawLiquidation
+from liqtape.feeds.price import PRICE_SOURCES
+from liqtape.history.database import open_for_reading
+from liqtape.history.eventlog import EventLog
+from liqtape.history.store import Store
+from liqtape.settings import AlertSettings, HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
+from liqtape.simulator import Simulator
+from liqtape.tracker import Tracker
+
+OFF = RedisSettings("off")
+NOWHERE = PriceSettings(spot_url="ws://127.0.0.1:9")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracker_module, "_TICK_SECONDS", 0.1)
+    nowhere = tuple(replace(source, host="ws://127.0.0.1:9") for source in PRICE_SOURCES)
+    monkeypatch.setattr(tracker_module, "PRICE_SOURCES", nowhere)
+
+
+def alone(directory: Path, alerts: AlertSettings | None = None) -> Tracker:
+    """A tracker without feeds: the test brings the events."""
+    history = HistorySettings(str(directory))
+    alerts = AlertSettings() if alerts is None else alerts
+    return Tracker(Settings(venues={}, redis=OFF, price=NOWHERE, history=history, alerts=alerts))
+
+
+def raw(at_ms: int, symbol: str = "BTCUSDT", price: float = 80_000.0) -> RawLiquidation:
+    return RawLiquidation("bybit", symbol, "long", price, "bankruptcy", 0.01, "base", at_ms, at_ms)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def written(tracker: Tracker) -> EventLog:
+    assert tracker.log is not None
+    async with asyncio.timeout(10):
+        while tracker.log.events_pending:
+            await asyncio.sleep(0.002)
+    return tracker.log
+
+
+def logged(log: EventLog) -> list[Liquidation]:
+    return [event for _, event in log.after(0, 1_000_000)]
+
+
+async def test_a_killed_run_goes_on_in_the_next(tmp_path: Path) -> None:
+    now = now_ms()
+    events = [raw(now - 1_000 * age) for age in (1_500, 900, 295, 200, 50, 20, 5)]
+    async with alone(tmp_path / "first") as first:
+        first._feed_up("bybit", now - 100_000)
+        first.ingest(events, first.new_ledger())
+        first.pulse(now)
+        before = first.engine.metrics("BTCUSDT", now)
+        log = await written(first)
+        connection = sqlite3.connect(log.directory / "log.sqlite")  # until the pulse is on disk as well
+        async with asyncio.timeout(10):
+            while not connection.execute("SELECT 1 FROM meta WHERE key = 'alive_ms' AND value > 0").fetchone():
+                await asyncio.sleep(0.002)
+        connection.close()
+        shutil.copytree(log.directory, tmp_path / "second")  # as SIGKILL leaves it
+
+    second = alone(tmp_path / "second")
+    seen: list[Liquidation] = []
+    second.taps.append(seen.append)
+    async with second:
+        row = second.engine.metrics("BTCUSDT", now)
+        assert row is not None
+        assert before is not None
+        assert (row.event_count_300s, row.event_count_60s, row.total_value_usd) == (5, 3, 5 * 800.0)
+        assert row.event_count_10s == before.event_count_10s == 1
+        assert row.coverage_60s == pytest.approx(1.0, abs=0.02)
+        assert row.coverage_300s == pytest.approx(1 / 3, abs=0.02)
+        assert second.active() == ["BTCUSDT"]
+        assert second.ledger().events_accepted == 0
+        second.ingest(events[1:], second.new_ledger())  # what a venue sends again
+        assert (second.ledger().events_accepted, second.ledger().events_duplicate) == (0, 6)
+        second.ingest([raw(now, "ETHUSDT"), raw(now)], second.new_ledger())
+        again = second.engine.metrics("BTCUSDT", now)
+        assert again is not None
+        assert again.event_count_300s == 6
+        log = await written(second)
+        assert len(logged(log)) == 9
+        assert second.ledger().balanced()
+        assert [(event.instrument, event.event_ms) for event in seen] == [("ETHUSDT", now), ("BTCUSDT", now)]
+
+
+async def test_what_is_read_back_raises_no_alert(tmp_path: Path) -> None:
+    easy = AlertSettings(velocity_10s=0.2, acceleration=100.0)
+    now = now_ms()
+    async with alone(tmp_path, easy) as first:
+        alerts: list[Alert] = []
+        first.on_alert(alerts.append)
+        first.ingest([raw(now - 10 * i) for i in range(20)], first.new_ledger())
+        await written(first)
+    assert [alert.level for alert in alerts] == ["ALERT"]
+    second = alone(tmp_path, easy)
+    more: list[Alert] = []
+    second.on_alert(more.append)
+    async with second:
+        second.ingest([raw(now + 1)], second.new_ledger())
+        assert second.levels.raised()
+    assert more == []
+
+
+async def test_all_that_a_simulated_market_brings_is_logged_once_in_order(tmp_path: Path) -> None:
+    async with Simulator("faults", seed=3, speed=3.0) as simulator:
+        venues = {
+            name: VenueSettings(ws_url=simulator.ws_url(name), rest_url=simulator.rest_url(name))
+            for name in ("binance", "bybit", "okx")
+        }
+        settings = Settings(venues=venues, redis=OFF, price=NOWHERE, history=HistorySettings(str(tmp_path)))
+        tracker = Tracker(settings)
+        seen: list[Liquidation] = []
+        tracker.taps.append(seen.append)
+        async with tracker:
+            async with asyncio.timeout(15):
+                while len(seen) < 100:
+                    await asyncio.sleep(0.01)
+                    assert tracker.ledger().balanced()
+            await simulator.stop_generating()
+            async with asyncio.timeout(5):
+                while tracker.engine.btc_price is None:
+                    await asyncio.sleep(0.01)
+            log = await written(tracker)
+            assert logged(log) == seen
+    ledger = tracker.ledger()
+    assert ledger.balanced()
+    assert ledger.events_logged == ledger.events_accepted == len(seen)
+    connection = open_for_reading(tmp_path)
+    states = {(venue, state) for venue, state in connection.execute("SELECT venue, state FROM health")}
+    assert states >= {("binance", "live"), ("bybit", "live"), ("okx", "stopped")}
+    covered = connection.execute("SELECT venue FROM coverage WHERE down_ms >= up_ms").fetchall()
+    assert {venue for (venue,) in covered} == set(venues)
+    [(bars, trades)] = connection.execute(
+        "SELECT count(*), sum(trades) FROM prices WHERE low <= close AND close <= high"
+    )
+    connection.close()
+    assert 0 < bars <= trades
+
+
+async def test_the_time_between_two_runs_is_a_gap(tmp_path: Path) -> None:
+    async with alone(tmp_path) as first:
+        first._feed_up("bybit", now_ms() - 5_000)
+        first._feed_down("bybit", now_ms() - 1_000, "not running")
+    async with alone(tmp_path) as second:
+        second._feed_up("bybit", now_ms())
+    connection = open_for_reading(tmp_path)
+    [(down_ms,), _] = connection.execute("SELECT down_ms FROM coverage ORDER BY up_ms").fetchall()
+    [(venue, from_ms, until_ms, reason)] = connection.execute("SELECT venue, from_ms, until_ms, reason FROM gaps")
+    connection.close()
+    assert (venue, from_ms, reason) == ("bybit", down_ms, "not running")
+    assert until_ms >= from_ms + 900
+
+
+async def test_a_failing_log_is_shown_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    tracker = alone(tmp_path)
+    async with tracker:
+        monkeypatch.setattr(Store, "write", refuse)
+        tracker.ingest([raw(now_ms())], tracker.new_ledger())
+        async with asyncio.timeout(10):
+            while tracker._log_health()[0].state != "failing":
+                await asyncio.sleep(0.002)
+        [line] = tracker._log_health()
+        assert (line.venue, line.detail) == ("history", "database or disk is full")
+        tracker.ingest([raw(now_ms(), "ETHUSDT")], tracker.new_ledger())
+        assert tracker.active() == ["BTCUSDT", "ETHUSDT"]
+        assert tracker.ledger().events_log_pending == 2
+        assert tracker.ledger().balanced()
+    ledger = tracker.ledger()
+    assert (ledger.events_not_logged_disk, ledger.balanced()) == (2, True)
+
+
+async def test_a_second_tracker_in_the_directory_is_refused(tmp_path: Path) -> None:
+    async with alone(tmp_path):
+        with pytest.raises(ConfigurationError, match="in use by process"):
+            await alone(tmp_path).start()
+    async with alone(tmp_path):
+        pass
+
+
+def test_a_second_service_is_refused_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = EventLog(tmp_path)
+    log.start()
+    try:
+        assert main(["run", "--redis", "off", "--venue", "bybit", "--history", str(tmp_path)]) == 2
+    finally:
+        log.stop()
+    told = capsys.readouterr()
+    assert told.err.startswith(f"liqtape: history: {tmp_path} is in use by process ")
+    assert (told.err.count("\n"), told.out) == (1, "")
+
+
+def test_a_tracker_of_your_own_keeps_no_history_unless_told() -> None:
+    assert Tracker(Settings(redis=OFF)).log is None
+    assert Tracker(Settings(redis=OFF, history=HistorySettings("off"))).log is None
+
+
+def test_a_server_needs_a_directory_for_what_it_has_not_got(tmp_path: Path) -> None:
+    settings = Settings(redis=OFF, history=HistorySettings("postgresql://me:secret@127.0.0.1/liqtape"))
+    with pytest.raises(ConfigurationError, match="data_dir"):
+        Tracker(settings)
+    log = Tracker(settings, data_dir=tmp_path).log
+    assert log is not None
+    assert log.directory == tmp_path / "history"
+    assert "secret" not in repr(settings)
+
+
+def test_prices_of_a_bar_are_those_of_its_second_and_source(tmp_path: Path) -> None:
+    tracker = alone(tmp_path)
+    ticks = [
+        ("binance", 5.0, 100),
+        ("binance", 9.0, 200),
+        ("binance", 1.0, 999),
+        ("bybit", 7.0, 999),
+        ("bybit", 8.0, 1_000),
+    ]
+    for venue, price, at_ms in ticks:
+        tracker._take_price(PriceTick(venue, "BTCUSDT", price, None if at_ms == 200 else 2.0, at_ms))
+    log = tracker.log
+    assert log is not None
+    log.start()
+    tracker._observer.end(1, [])  # type: ignore[union-attr]
+    log.stop()
+    connection = open_for_reading(tmp_path)
+    rows = connection.execute("SELECT * FROM prices").fetchall()
+    connection.close()
+    assert rows == [
+        (0, 5.0, 9.0, 1.0, 1.0, None, 3, "binance"),
+        (0, 7.0, 7.0, 7.0, 7.0, 2.0, 1, "bybit"),
+        (1_000, 8.0, 8.0, 8.0, 8.0, 2.0, 1, "bybit"),
+    ]
