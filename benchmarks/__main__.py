@@ -11,7 +11,19 @@ import msgspec
 
 from benchmarks.measure import FULL, QUICK, TINY, Figure, Scale, cores, machine
 
-NAMES = ("decode", "engine", "batch", "memory", "latency", "flood", "redis_write", "idle", "founding")
+NAMES = (
+    "decode",
+    "engine",
+    "batch",
+    "memory",
+    "latency",
+    "flood",
+    "redis_write",
+    "history_log",
+    "postgres_copy",
+    "idle",
+    "founding",
+)
 
 
 def measured(name: str, scale: Scale) -> list[Figure]:

@@ -19,7 +19,7 @@ from liqtape import checkup
 from liqtape.embedded import server_binary
 from liqtape.errors import EmbeddedUnavailable
 from liqtape.feeds.check import Check
-from liqtape.settings import RedisSettings, Settings
+from liqtape.settings import HistorySettings, RedisSettings, Settings
 from liqtape.simulator import Simulator
 from liqtape.venues import VENUES
 
@@ -126,9 +126,10 @@ def test_all_passes_against_the_simulated_venues(served: Served, tmp_path: Path)
     assert [line[:5] for line in lines] == ["ok   "] * len(lines)
     subjects = [line[5:].partition(":")[0] for line in lines]
     venues = [subject for name in VENUES for subject in (name, f"{name} instruments")]
-    assert subjects == ["configuration", "redis", "disk", *venues, "clock"]
+    assert subjects == ["configuration", "redis", "disk", "history", *venues, "clock"]
     assert "embedded: Valkey" in lines[1]
     assert "GB free" in lines[2]
+    assert "GB free" in lines[3]
     assert "trades come" in lines[-1]
 
 
@@ -332,6 +333,22 @@ async def test_embedded_server_that_cannot_run_says_why(monkeypatch: pytest.Monk
 
     assert (check.ok, check.stage) == (False, "start")
     assert "not installed" in check.detail
+
+
+async def test_history_is_checked_where_it_will_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+
+    async def said(url: str | None) -> Check:
+        return await checkup._history(Settings(history=HistorySettings(url)))
+
+    assert (await said("off")).ok is None
+    assert (await said(None)).detail.startswith(f"{tmp_path} is writable")
+    assert (await said("postgresql://127.0.0.1/x")).detail.startswith(f"{tmp_path} is writable")
+    (tmp_path / "mine").mkdir()
+    assert (await said(str(tmp_path / "mine"))).detail.startswith(f"{tmp_path / 'mine'} is writable")
+    (tmp_path / "file").touch()
+    refused = await said(str(tmp_path / "file"))
+    assert (refused.ok, refused.stage) == (False, "write")
 
 
 async def test_disk_that_cannot_be_written_or_is_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

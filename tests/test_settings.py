@@ -38,7 +38,17 @@ VALUES: dict[str, tuple[str, object]] = {
     "persist": ("true", True),
     "velocity_10s": ("7.5", 7.5),
     "acceleration": ("0.5", 0.5),
+    "history.url": ("postgresql://127.0.0.1/x", "postgresql://127.0.0.1/x"),
+    "retention_days": ("7.5", 7.5),
+    "retention_gb": ("0.5", 0.5),
+    "seal": ("false", False),
+    "synchronous": ("FULL", "FULL"),
 }
+
+
+def sample(path: tuple[str, ...]) -> tuple[str, Any]:
+    """A value of the setting that is not its default, as text and as what it means."""
+    return VALUES.get(".".join(path)) or VALUES[path[-1]]
 
 
 def load(
@@ -105,7 +115,7 @@ def test_nothing_given_is_the_default(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", every_key(), ids=".".join)
 def test_every_key_by_environment(tmp_path: Path, path: tuple[str, ...]) -> None:
-    text, meaning = VALUES[path[-1]]
+    text, meaning = sample(path)
 
     settings = load(tmp_path, environ={"LIQTAPE_" + "_".join(path).upper(): text, "HOME": "/"})
 
@@ -115,7 +125,7 @@ def test_every_key_by_environment(tmp_path: Path, path: tuple[str, ...]) -> None
 
 @pytest.mark.parametrize("path", every_key(), ids=".".join)
 def test_option_over_environment_over_file_over_default(tmp_path: Path, path: tuple[str, ...]) -> None:
-    text, meaning = VALUES[path[-1]]
+    text, meaning = sample(path)
     variable = {"LIQTAPE_" + "_".join(path).upper(): text}
     listed = list(meaning) if isinstance(meaning, tuple) else meaning
     others: dict[str, Any] = {
@@ -125,6 +135,10 @@ def test_option_over_environment_over_file_over_default(tmp_path: Path, path: tu
         "enabled": True,
         "persist": False,
         "always": False,
+        "retention_days": 3,
+        "retention_gb": 4.5,
+        "seal": True,
+        "synchronous": "NORMAL",
     }
     other = others.get(
         path[-1], ["ETHUSDT"] if path[-1] in {"symbols", "accounts"} else "http://o" if "rest" in path[-1] else "ws://o"
@@ -174,6 +188,11 @@ def test_merging_leaves_the_options_as_they_were(tmp_path: Path) -> None:
         ("[venues.bibit]", ["unknown venue 'bibit'", "known: binance, bybit, hyperliquid, okx"]),
         ("venues = 3", ["venues", "expected a section"]),
         ('redis = "off"', ["redis: expected a section"]),
+        ('[history]\nurl = "mysql://x"', ["history: url must be a directory, off, or begin with postgresql://"]),
+        ('[history]\nurl = " "', ["history: url must be a directory, off, or begin with postgresql://"]),
+        ("[history]\nretention_gb = 0", ["history: retention_days and retention_gb must be above 0"]),
+        ("[history]\nretention_days = nan", ["history: retention_days and retention_gb must be above 0"]),
+        ('[history]\nsynchronous = "OFF"', ["history.synchronous: Invalid enum value 'OFF'"]),
         ('symbols = "BTCUSDT"', ["symbols: expected a list"]),
         ("symbols = [1]", ["symbols[0]: expected text"]),
         ('symbols = [""]', ["symbols must not contain an empty name"]),

@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC110 - a test polls what it does not own
 """The tracker and its history: what it accepts is logged, and the next run goes on where this one ended."""
 
 import asyncio

@@ -102,11 +102,14 @@ async def _results(settings: Settings, file: Path | None) -> AsyncIterator["Chec
         return await check_venue(VENUES[name], own, wanted=own.symbols or settings.symbols)
 
     loop = asyncio.get_running_loop()
+    server = loop.create_task(_database(settings))
     others = [loop.create_task(checking(settings)) for checking in _CHECKS]
     venues = [loop.create_task(venue(name)) for name in settings.venues]
     yield _configuration(settings, file)
     for other in others:
         yield await other
+    for one in await server:
+        yield one
     lags: list[int] = []
     for task in venues:
         answer = await task
@@ -209,26 +212,62 @@ async def _version(client: Any) -> str:
     return f"Redis {told.get('redis_version', 'of unknown version')}"
 
 
+async def _database(settings: Settings) -> list["Check"]:
+    """The PostgreSQL server of the history, if one is named, and what of TimescaleDB works there."""
+    from liqtape.feeds.check import Check
+
+    url = settings.history.url
+    if url is None or not settings.history.is_server:
+        return []
+    from liqtape.sinks.postgres_check import check_postgres
+
+    began = time.monotonic()
+    found = await check_postgres(url)
+    seconds = time.monotonic() - began
+    server = Check.failed if found.failed_stage else Check.passed
+    lines = [server("postgres", found.failed_stage or "tables", found.detail, seconds)]
+    return lines + [
+        Check(f"postgres {one.name}", one.works or None, "tried", one.detail, 0.0) for one in found.features
+    ]
+
+
 async def _disk(settings: Settings) -> "Check":
-    """Where files are written today: the temporary directory of the embedded server."""
+    """The temporary directory, where the embedded server works."""
     from liqtape.feeds.check import Check
 
     if settings.redis.url != "embedded":
         return Check.left_out("disk", "configuration", "nothing is written")
+    return _writable("disk", Path(tempfile.gettempdir()))
+
+
+async def _history(settings: Settings) -> "Check":
+    """The directory of the history, made by the first run; whoever writes there now may go on."""
+    from liqtape.feeds.check import Check
+    from liqtape.history.places import data_directory, history_directory
+
+    if settings.history.url == "off":
+        return Check.left_out("history", "configuration", "off")
+    data_dir = data_directory()
+    folder = history_directory(settings.history, data_dir) or data_dir / "history"
+    return _writable("history", next((path for path in (folder, *folder.parents) if path.exists()), folder))
+
+
+def _writable(subject: str, folder: Path) -> "Check":
+    from liqtape.feeds.check import Check
+
     began = time.monotonic()
     try:
-        folder = tempfile.gettempdir()
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"liqtape")
             file.flush()
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        return Check.failed("disk", "write", str(error), time.monotonic() - began)
+        return Check.failed(subject, "write", str(error), time.monotonic() - began)
     detail = f"{folder} is writable, {free / 1e9:.1f} GB free"
     if free < _LEAST_FREE:
-        return Check.failed("disk", "space", f"{detail}; at least {_LEAST_FREE / 1e9:.1f} GB are needed")
-    return Check.passed("disk", "space", detail, time.monotonic() - began)
+        return Check.failed(subject, "space", f"{detail}; at least {_LEAST_FREE / 1e9:.1f} GB are needed")
+    return Check.passed(subject, "space", detail, time.monotonic() - began)
 
 
-_CHECKS: tuple[Callable[[Settings], Coroutine[Any, Any, "Check"]], ...] = (_redis, _disk)
+_CHECKS: tuple[Callable[[Settings], Coroutine[Any, Any, "Check"]], ...] = (_redis, _disk, _history)
 """Adding a check is a function like these, and its name here."""

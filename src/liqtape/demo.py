@@ -72,7 +72,7 @@ def _settings(simulator: Simulator, directory: Path) -> Settings:
     }
     # Without an address of its own the price would look for its spot host on the network.
     price = PriceSettings(spot_url=simulator.ws_url("binance"))
-    return Settings(venues=venues, price=price, history=HistorySettings(str(directory / "history")))
+    return Settings(venues=venues, price=price, history=HistorySettings(str(directory / "history"), seal=False))
 
 
 def _note(scenario: str) -> str:

@@ -1,7 +1,6 @@
 """The commands that run the service in the foreground: `run` and `demo`."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 from msgspec.structs import replace
 
 from liqtape.errors import ConfigurationError
+from liqtape.history.places import data_directory
 from liqtape.settings import Settings, load_settings, settings_file
 from liqtape.venues import VENUES, watched
 
@@ -65,20 +65,14 @@ def _options(
     return options
 
 
-def data_directory() -> Path:
-    """Where this user's data is kept."""
-    if base := os.environ.get("XDG_DATA_HOME"):
-        return Path(base) / "liqtape"
-    home = Path.home()
-    return home / "Library/Application Support/liqtape" if sys.platform == "darwin" else home / ".local/share/liqtape"
-
-
 async def _run(settings: Settings, out: TextIO) -> int:
     from liqtape.service import StopSignals, watch
+    from liqtape.systemd import notified
     from liqtape.tracker import Tracker
 
     with StopSignals().installed() as stop:
-        async with Tracker(settings, data_dir=data_directory()) as tracker:
+        tracker = Tracker(settings, data_dir=data_directory())
+        async with tracker, notified(lambda: tracker.pulses):
             await watch(tracker, stop, None, out=out)
     return stop.received
 

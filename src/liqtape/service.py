@@ -83,15 +83,20 @@ def _redis_note(tracker: Tracker) -> str:
 
 def _history_note(tracker: Tracker) -> str:
     """Where events are kept."""
-    return "History: off" if tracker.log is None else f"History: {tracker.log.directory}"
+    if tracker.log is None:
+        return "History: off"
+    place = f"History: {tracker.log.directory}"
+    return place if tracker.database is None else f"{place}, and from there the PostgreSQL server named in the settings"
 
 
 def _trouble(tracker: Tracker) -> list[str]:
     """What the history cannot do now; nothing while all is well."""
     log = None if tracker.log is None else tracker.log.health()
-    if log is None or log.state != "failing":
-        return []
-    return [f"HISTORY NOT WRITTEN: {log.detail}"]
+    server = None if tracker.database is None else tracker.database.health()
+    said = [f"HISTORY NOT WRITTEN: {log.detail}"] if log is not None and log.state == "failing" else []
+    if server is not None and server.state == "failing":
+        said.append(f"PostgreSQL not written: {server.detail}; events wait in the local log")
+    return said
 
 
 def _left(deadline: float | None, step: float) -> float:

@@ -36,14 +36,17 @@ from liqtape.feeds.pacing import Patience
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
 from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.feeds.watch import Watch
+from liqtape.history.eventlog import EventLog
 from liqtape.history.observe import Observer
+from liqtape.history.outlet import Outlet
 from liqtape.history.recall import WINDOW_MS
 from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
-from liqtape.settings import Settings, VenueSettings
+from liqtape.settings import HistorySettings, Settings, VenueSettings
 from liqtape.sinks.base import Sink
 from liqtape.sinks.callback import Tap
+from liqtape.sinks.postgres import PostgresSink
 from liqtape.sinks.publisher import Publisher
 from liqtape.sinks.redis import RedisSink
 from liqtape.sinks.stream import Subscription
@@ -95,8 +98,11 @@ class Tracker:
         self._priced_ms = 0
         self.log = event_log(self.settings.history, data_dir)
         self._observer = None if self.log is None else Observer(self.log)
+        self.database = _database(self.settings.history, self.log)
+        self._storing: asyncio.Task[None] | None = None
         self.embedded: EmbeddedServer | None = None
         self.redis_url: str | None = None
+        self.pulses = 0  # grows once a second: the service lives
         self.crashes: Counter[str] = Counter()
         self.taps: list[Callable[[Liquidation], None]] = []
         self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
@@ -146,6 +152,8 @@ class Tracker:
             tap.start()
         for feed in self.feeds:
             self.outages.begin(Gap(feed.venue.name, self.intake.clock.at_ms(_wall_ms()), None, STARTING))
+        if self.database is not None:
+            self._storing = self._spawn("postgres", self.database.run)
         self._tasks.append(self._spawn("tick", self._tick))
         self._tasks.extend(self._spawn(f"feed {feed.venue.name}", feed.run) for feed in self.feeds)
 
@@ -160,17 +168,14 @@ class Tracker:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await asyncio.gather(self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
             await self.watch.stop()
-            await asyncio.gather(self._flush(), *(tap.stop() for tap in self.callbacks))
+            await asyncio.gather(self._flush(), self._close_log(), *(tap.stop() for tap in self.callbacks))
         finally:
             for task in (*self._tasks, *self._publishing):
                 task.cancel()
             for subscription in list(self._subscriptions):
                 subscription.end()
-            try:
-                await self._close_log()
-            finally:
-                if self.embedded is not None:
-                    await self.embedded.stop()
+            if self.embedded is not None:
+                await self.embedded.stop()
 
     async def _flush(self) -> None:
         for publisher in self.publishers:
@@ -407,6 +412,7 @@ class Tracker:
 
     def pulse(self, wall_ms: int) -> None:
         """Release held events, lower levels, let quiet instruments decay and end with a row of zeros."""
+        self.pulses += 1
         self.intake.clock.estimate()
         if self._priced_ms:  # by the trades' own time: a second is closed when a trade lies behind it
             self.engine.volatility_factor = self.volatility.volatility_factor(self._priced_ms)
@@ -426,11 +432,16 @@ class Tracker:
         self._active = {instrument for instrument in self._active if not self.engine.is_empty(instrument, now)}
 
     def _log_health(self) -> list[VenueHealth]:
-        """The log as one more line of what is published about the venues."""
+        """The log, and the server that follows it, as lines of what is published about the venues."""
         if self.log is None:
             return []
         log = self.log.health()
-        return [VenueHealth("history", log.state, log.since_ms, None, 0, None, log.detail)]
+        lines = [VenueHealth("history", log.state, log.since_ms, None, 0, None, log.detail)]
+        if self.database is not None:
+            server = self.database.health()
+            said = "; ".join(filter(None, [server.detail, f"{server.events_behind} events behind"]))
+            lines.append(VenueHealth("postgres", server.state, server.since_ms, None, server.outages, None, said))
+        return lines
 
     async def _open_log(self) -> None:
         """Lock and open the history, and take back what the last run saw: windows go on, and nothing is news twice."""
@@ -456,6 +467,10 @@ class Tracker:
         if self.log is not None and self._observer is not None:
             self._observer.end(self.intake.clock.at_ms(_wall_ms()), self.health())
             await asyncio.to_thread(self.log.stop)
+        if self.database is not None and self._storing is not None:
+            await self.database.stop()
+            self._storing.cancel()
+            await asyncio.gather(self._storing, return_exceptions=True)
 
     async def _open_redis(self) -> None:
         redis = self.settings.redis
@@ -510,6 +525,13 @@ def _spelled(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:
 
 def _spell(venue: str, symbol: str) -> Contract:
     return VENUES[venue].spell(symbol) if venue in VENUES else Contract(venue, symbol, symbol, unit_value="1")
+
+
+def _database(settings: HistorySettings, log: EventLog | None) -> PostgresSink | None:
+    """The sink that follows the log where a server is named; it has a reader of its own."""
+    if log is None or settings.url is None or not settings.is_server:
+        return None
+    return PostgresSink(settings.url, Outlet(log.directory), retention_days=settings.retention_days)
 
 
 def _wall_ms() -> int:

@@ -78,7 +78,7 @@ def main(directory: Path, rounds: int, seed: int) -> None:
         assert serials == list(range(len(serials)))
         acknowledged += told
         found += len(serials)
-    print(json.dumps({"acknowledged": acknowledged, "found": found, "lost": lost, "doubled": doubled}))
+    sys.stdout.write(json.dumps({"acknowledged": acknowledged, "found": found, "lost": lost, "doubled": doubled}))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from liqtape.events import Liquidation
 from liqtape.history import eventlog
 from liqtape.history.eventlog import EventLog
 from liqtape.history.layout import LOCK
+from liqtape.history.store import Store
 
 MakeLog = Callable[..., EventLog]
 MakeMany = Callable[..., list[Liquidation]]
@@ -104,13 +105,13 @@ def test_a_directory_without_permission_is_refused(event_log: MakeLog, tmp_path:
 def test_a_limit_of_the_file_size_is_like_a_full_disk(
     event_log: MakeLog, liquidations: MakeMany, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_really = eventlog.Store.__init__
+    open_really = Store.__init__
 
-    def small(self: eventlog.Store, directory: Path, synchronous: str = "NORMAL") -> None:
+    def small(self: Store, directory: Path, synchronous: str = "NORMAL") -> None:
         open_really(self, directory, synchronous)
         self._connection.execute("PRAGMA max_page_count = 60")
 
-    monkeypatch.setattr(eventlog.Store, "__init__", small)
+    monkeypatch.setattr(Store, "__init__", small)
     log = event_log()
     log.offer(liquidations(3_000))
     until(lambda: log.health().state == "failing")

@@ -10,7 +10,7 @@ import pytest
 
 from liqtape.errors import ConfigurationError
 from liqtape.events import Gap, Liquidation
-from liqtape.history import eventlog
+from liqtape.history import buffer, eventlog
 from liqtape.history.database import open_for_reading
 from liqtape.history.eventlog import EventLog
 from liqtape.history.layout import DATABASE, LOCK
@@ -120,8 +120,14 @@ def test_a_stuck_disk_delays_nobody_and_its_losses_are_written_down(
 
 
 def test_a_failing_disk_loses_nothing_the_buffer_holds(
-    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until, caplog: pytest.LogCaptureFixture
+    event_log: MakeLog,
+    disk: Disk,
+    liquidations: MakeMany,
+    until: Until,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("liqtape.history.losses._QUIET_MS", 0)  # so that what was lost is tried to be written, too
     log = event_log(limit=100)
     disk.error = sqlite3.OperationalError("disk I/O error")
     log.offer(liquidations(100))
@@ -130,16 +136,19 @@ def test_a_failing_disk_loses_nothing_the_buffer_holds(
     assert counted(log, 120) == {"not_logged_disk": 20, "log_pending": 100}
     assert log.health().detail == "disk I/O error"
     assert log.health().events_lost == 20
+    disk.reached.clear()
+    assert disk.reached.wait(10)
 
     disk.error = None
     until(lambda: log.health().state == "writing")
     assert counted(log, 120) == {"logged": 100, "not_logged_disk": 20}
-    told = [record.getMessage() for record in caplog.records if record.name == "liqtape.history.eventlog"]
+    assert [(reason, events) for _, _, reason, events in rows(log, "log_gaps")] == [("disk", 20)]
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("liqtape.history")]
     assert [text.partition(":")[2].split()[0] for text in told] == ["cannot", "events", "writing"]
 
 
 def test_every_cause_is_told_once(
-    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until, caplog: pytest.LogCaptureFixture
+    event_log: MakeLog, disk: Disk, liquidations: MakeMany, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = event_log()
     disk.error = sqlite3.OperationalError("disk I/O error")
@@ -198,7 +207,7 @@ def test_records_are_written_behind_the_events_before_them(
     event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(eventlog, "_MOST_EVENTS", 5)
-    monkeypatch.setattr(eventlog, "_RECORD_LIMIT", 3)
+    monkeypatch.setattr(buffer, "_RECORD_LIMIT", 3)
     log = event_log()
     disk.flows.clear()
     log.offer(liquidations(1))
@@ -209,7 +218,7 @@ def test_records_are_written_behind_the_events_before_them(
     log.gap(Gap("okx", 5, None, "reset"))
     log.note(FeedUp("okx", 9))
     log.note(PriceBar(0, 1.0, 1.0, 1.0, 1.0, None, 1, "okx"))
-    assert log.records_dropped_total == 1
+    assert log.buffer.records_dropped_total == 1
     written: list[tuple[int, dict[str, object]]] = []
     write = Store.write
 

@@ -137,11 +137,13 @@ def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(
 ) -> None:
     monkeypatch.setattr("liqtape.history.sealing._DELETED_AT_ONCE", 3)
     monkeypatch.setattr("liqtape.history.sealing._MOST_ROWS", 7)
+    monkeypatch.setattr("os.fsync", lambda _: None)  # which only a power cut could miss
     origin = (tmp_path / "log.sqlite").read_bytes()
     numbered = list(enumerate(written, 1))
     count = len(steps(tmp_path))
     assert count > 45
     for last in range(count):
+        monkeypatch.setattr("liqtape.history.sealing._MOST_ROWS", 7)
         directory = tmp_path_factory.mktemp("killed")
         (directory / "log.sqlite").write_bytes(origin)
         left = iter(range(last))
@@ -153,6 +155,7 @@ def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(
         with pytest.raises(Killed):
             seal(directory, step=step)
         assert seen(directory) == numbered
+        monkeypatch.setattr("liqtape.history.sealing._MOST_ROWS", 9)  # what is left over has other names then
         seal(directory)
         assert seen(directory) == numbered
         store = Store(directory)  # nothing of it is logged again, wherever it lies
@@ -160,6 +163,18 @@ def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(
         store.close()
         left_over = set(files(directory)) - {*sealed_files(directory), *sealed_files(directory, "prices")}
         assert left_over == {"gaps.parquet", "coverage.parquet"}
+
+
+def test_a_file_that_retention_took_off_the_list_is_removed(tmp_path: Path, written: list[Liquidation]) -> None:
+    seal(tmp_path)
+    first, *rest = sealed_files(tmp_path)
+    sealing = Sealing(tmp_path)
+    sealing.connection.execute("DELETE FROM partitions WHERE path = ?", (first,))  # and then it crashed
+    sealing.close()
+    seal(tmp_path)
+    assert not (tmp_path / first).exists()
+    assert sealed_files(tmp_path) == rest
+    assert len(seen(tmp_path)) < len(written)
 
 
 def test_the_newest_row_stays_so_that_numbers_go_on(

@@ -185,3 +185,17 @@ def test_a_removed_file_is_noticed(tmp_path: Path) -> None:
     (tmp_path / DATABASE).touch()
     assert not store.is_there()
     store.close()
+
+
+def test_sync_brings_what_was_committed_to_the_disk(
+    tmp_path: Path, liquidation: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr("os.fsync", lambda file: synced.append(Path(f"/proc/self/fd/{file}").readlink().name))
+    store = Store(tmp_path)
+    store.write([liquidation(1)])
+    store.sync()
+    assert synced == [f"{DATABASE}-wal"]
+    (tmp_path / f"{DATABASE}-wal").unlink()
+    store.sync()
+    store.close()

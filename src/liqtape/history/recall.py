@@ -19,12 +19,15 @@ WINDOW_MS = 302_000
 IDENTITIES_MS = 1_200_000
 """How far back repeats are known: venues repeat at subscribe, and are back-filled after an outage."""
 
+_MOST_EVENTS = 1_000_000  # as many as a venue's identities are kept
 _HOUR_MS = 3_600_000
 SELECTED = ", ".join(EVENT_COLUMNS[1:])
 
 
 class Recalled(Struct, frozen=True):
-    """`events` by event time, from where repeats are to be known on; `feeds` are (venue, up, down), oldest first.
+    """`events` by event time, from where repeats are to be known on, the newest million of them at most.
+
+    `feeds` are (venue, up, down), oldest first.
 
     `gaps` last until each venue is live again. `alive_ms` is when the last run still lived, 0 where there was none.
     """
@@ -64,7 +67,8 @@ def recall(connection: sqlite3.Connection, now_ms: int) -> Recalled:
         "SELECT coalesce(max(last_seq), 0) FROM hours WHERE hour_ms <= ?", (horizon_ms - 2 * _HOUR_MS,)
     ).fetchone()
     rows = connection.execute(
-        f"SELECT {SELECTED} FROM unsealed_events WHERE seq > ? AND event_ms > ? ORDER BY event_ms, seq",
+        f"SELECT {SELECTED} FROM (SELECT * FROM unsealed_events WHERE seq > ? AND event_ms > ? "
+        f"ORDER BY seq DESC LIMIT {_MOST_EVENTS}) ORDER BY event_ms, seq",
         (seq, horizon_ms),
     )
     feeds = connection.execute(

@@ -18,29 +18,26 @@ _log = logging.getLogger(__name__)
 class SealedIdentities:
     """The identities in the files of a history; those of the last few files asked are kept in memory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, connection: sqlite3.Connection) -> None:
         self.until_ms = _NEVER_MS
         self._directory = directory
-        self._files: list[tuple[str, str, int, int]] = []  # venue, path, first and last event_ms
+        self._connection = connection
         self._known: OrderedDict[str, set[tuple[int, str]]] = OrderedDict()
 
-    def read(self, connection: sqlite3.Connection) -> None:
-        """Learn which files there are."""
-        self._files = connection.execute(
-            "SELECT venue, path, from_ms, until_ms FROM partitions WHERE kind = 'events'"
-        ).fetchall()
-        self.until_ms = max((until for *_, until in self._files), default=_NEVER_MS)
+    def look(self) -> None:
+        """Learn until when there are files."""
+        (until_ms,) = self._connection.execute("SELECT max(until_ms) FROM partitions WHERE kind = 'events'").fetchone()
+        self.until_ms = _NEVER_MS if until_ms is None else until_ms
 
     def holds(self, event: Liquidation) -> bool:
         """Whether a file holds the event; one without identity is never the same as another."""
         if not event.id:
             return False
-        key = (event.event_ms, event.id)
-        return any(
-            key in self._identities(path)
-            for venue, path, from_ms, until_ms in self._files
-            if venue == event.venue and from_ms <= event.event_ms <= until_ms
-        )
+        files = self._connection.execute(
+            "SELECT path FROM partitions WHERE kind = 'events' AND until_ms >= ?1 AND from_ms <= ?1 AND venue = ?2",
+            (event.event_ms, event.venue),
+        ).fetchall()
+        return any((event.event_ms, event.id) in self._identities(path) for (path,) in files)
 
     def _identities(self, path: str) -> set[tuple[int, str]]:
         known = self._known.get(path)

@@ -2,23 +2,12 @@
 
 from pathlib import Path
 
-from liqtape.errors import ConfigurationError
 from liqtape.history.eventlog import EventLog
+from liqtape.history.places import history_directory
 from liqtape.history.seals import Seals
 from liqtape.settings import HistorySettings
 
-__all__ = ["event_log", "history_directory"]
-
-
-def history_directory(settings: HistorySettings, data_dir: Path | None) -> Path | None:
-    """Where the log is kept, None for nowhere; what goes to a server is kept in `data_dir` first."""
-    if settings.url is None or settings.url == "off":
-        return None
-    if not settings.is_server:
-        return Path(settings.url).expanduser()
-    if data_dir is None:
-        raise ConfigurationError("history.url: a server needs a data_dir for what it has not got yet")
-    return data_dir / "history"
+__all__ = ["event_log"]
 
 
 def event_log(settings: HistorySettings, data_dir: Path | None) -> EventLog | None:

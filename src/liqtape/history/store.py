@@ -1,7 +1,9 @@
 """The log as its one writer sees it: batches of events and records, each batch one transaction."""
 
+import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -42,7 +44,7 @@ class Store:
         self._path = directory / DATABASE
         self._connection = open_for_writing(directory, synchronous)
         self._inode = self._path.stat().st_ino
-        self._sealed = SealedIdentities(directory)
+        self._sealed = SealedIdentities(directory, self._connection)
         self._data_version = -1
 
     def close(self) -> None:
@@ -71,7 +73,7 @@ class Store:
         """Without those that are in files already; asked only for times that lie in files."""
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         if version != self._data_version:  # another process has written: maybe the sealing
-            self._sealed.read(self._connection)
+            self._sealed.look()
             self._data_version = version
         until_ms = self._sealed.until_ms
         if all(event.event_ms > until_ms for event in events):
@@ -81,10 +83,8 @@ class Store:
     def _insert(self, events: Sequence[Liquidation]) -> int:
         execute = self._connection.execute
         logged = position = 0
-        size = _MOST_ROWS
-        while position < len(events):
-            while size > len(events) - position:
-                size //= 2
+        while left := len(events) - position:
+            size = min(_MOST_ROWS, 1 << (left.bit_length() - 1))
             rows = map(_row_of, events[position : position + size])
             logged += execute(_INSERTS[size], tuple(chain.from_iterable(rows))).rowcount
             position += size
@@ -123,6 +123,19 @@ class Store:
                 "INSERT INTO hours SELECT ?, coalesce(max(seq), 0) FROM events WHERE true ON CONFLICT DO NOTHING",
                 (hour_ms,),
             )
+
+    def sync(self) -> None:
+        """Bring what was committed to the disk for good; waits for the disk.
+
+        A checkpoint would do as well, but needs space for all of it once more.
+        """
+        # (Opening and closing the database itself would drop SQLite's locks; on this file it holds none.)
+        with suppress(FileNotFoundError):
+            file = os.open(f"{self._path}-wal", os.O_RDONLY)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
 
     def begin_run(self, now_ms: int) -> Recalled:
         """End what the last run left open, and read back what matters of it."""

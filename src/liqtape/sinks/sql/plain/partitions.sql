@@ -1,0 +1,1 @@
+SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'liquidations'::regclass;

@@ -1,0 +1,1 @@
+SELECT drop_chunks('liquidations', older_than => $1::bigint);

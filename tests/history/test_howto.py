@@ -1,0 +1,109 @@
+"""The page on reading the history: each block runs, beside a log that is being written, and finds every event."""
+
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+from msgspec.structs import replace
+
+from liqtape.events import Gap, Liquidation
+from liqtape.history.eventlog import EventLog
+from liqtape.history.sealing import Sealing
+from liqtape.history.store import Store
+
+_PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "read-the-history.md"
+_HOUR_MS = 3_600_000
+
+MakeLog = Callable[..., EventLog]
+MakeMany = Callable[..., list[Liquidation]]
+Until = Callable[[Callable[[], object]], None]
+
+
+def blocks() -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", _PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def log(event_log: MakeLog, liquidations: MakeMany, tmp_path: Path, until: Until) -> EventLog:
+    """300 events, of which 200 are sealed, and an open log."""
+    events = [replace(event, venue=("bybit", "okx")[serial % 2]) for serial, event in enumerate(liquidations(300))]
+    directory = tmp_path / "history"
+    directory.mkdir()
+    store = Store(directory)
+    store.write(events[:200])
+    store.mark_hour(events[0].event_ms // _HOUR_MS * _HOUR_MS)
+    store.write(events[200:250])
+    store.close()
+    log = event_log()
+    log.offer(events[250:])
+    log.gap(Gap("okx", 1_000, 3_500, "reset"))
+    until(lambda: not log.events_pending)
+    sealing = Sealing(directory)
+    assert sealing.seal(events[0].event_ms + 2 * _HOUR_MS) == 200
+    sealing.close()
+    return log
+
+
+def test_every_block_runs_and_finds_all(log: EventLog, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    for block in blocks():
+        exec(block.replace('"~/.local/share/liqtape/history"', repr(str(log.directory))), names)
+    frames = {name: len(names[name]) for name in ("events", "newest", "newest_in_pandas", "everything")}  # type: ignore[arg-type]
+    assert frames == {"events": 200, "newest": 100, "newest_in_pandas": 100, "everything": 300}
+    assert names["everything"]["seq"].to_list() == list(range(1, 301))  # type: ignore[index]
+    assert names["by_minute"]["len"].sum() == 200  # type: ignore[index]
+    told = capsys.readouterr().out
+    assert re.search(r"bybit *│ *100 ", told)
+    assert "okx reset 2.5 s" in told
+    log.offer([replace(event, id="new") for _, event in log.after(299, 1)])  # and the writer was not stopped by it
+    log.stop()
+    assert log.events_logged == 51
+
+
+def test_the_command_line_reads_beside_the_writer(log: EventLog, require_server: Callable[[str], Path]) -> None:
+    command = [str(require_server("sqlite3")), "-readonly", str(log.directory / "log.sqlite")]
+    count = "SELECT count(*) FROM unsealed_events"
+    assert count in _PAGE.read_text()
+    assert subprocess.run([*command, count], check=True, capture_output=True, text=True).stdout == "100\n"
+
+
+def test_readers_in_other_processes_see_a_growing_log(log: EventLog, liquidations: MakeMany) -> None:
+    script = (
+        "import sqlite3, sys\n"
+        "log = sqlite3.connect(f'file:{sys.argv[1]}/log.sqlite?mode=ro', uri=True)\n"
+        "seen = []\n"
+        "while not seen or seen[-1] < 20_100:\n"
+        "    count, newest = log.execute('SELECT count(*), max(seq) - 200 FROM unsealed_events').fetchone()\n"
+        "    assert count == newest\n"
+        "    seen.append(count)\n"
+        "assert seen == sorted(seen)\n"
+        "print(len(set(seen)))\n"
+    )
+    command = [sys.executable, "-c", script, str(log.directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
+        for first in range(1_000, 21_000, 10):
+            log.offer(liquidations(10, first))
+        told, _ = reader.communicate(timeout=60)
+    assert reader.returncode == 0
+    assert int(told) >= 1
+    assert log.health().state == "writing"
+
+
+def test_duckdb_cannot_open_the_database_itself_without_a_network(log: EventLog) -> None:
+    """If this ever passes, the page may say it more simply."""
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False})
+    with pytest.raises(duckdb.Error, match=r"sqlite"):
+        connection.execute(f"ATTACH '{log.directory}/log.sqlite' AS log (TYPE sqlite)")
+    connection.close()
+
+
+def test_a_reader_cannot_write(log: EventLog) -> None:
+    reader = sqlite3.connect(f"file:{log.directory}/log.sqlite?mode=ro", uri=True)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("DELETE FROM events")
+    reader.close()
