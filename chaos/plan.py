@@ -61,6 +61,7 @@ class Plan(Struct, frozen=True):
     tls: bool
     redundancy: Mapping[str, int]
     skew_ms: Mapping[str, int]
+    has_postgres: bool = False
     seconds: float = SECONDS
 
     @property
@@ -74,7 +75,9 @@ def plan(seed: int) -> Plan:
     dice = random.Random(f"chaos:{seed}")
     strikes = [strike for venue in VENUES for strike in _of_venue(dice, venue)]
     strikes += _of_sink(dice, "redis")
-    strikes += _of_sink(dice, "postgres")
+    has_postgres = dice.random() < 0.3
+    if has_postgres:
+        strikes += _of_sink(dice, "postgres")
     if dice.random() < 0.4:
         strikes.append(Strike(dice.uniform(2.0, 8.0), "kill", "worker", dice.uniform(0.2, 2.0)))
     return Plan(
@@ -84,8 +87,9 @@ def plan(seed: int) -> Plan:
         faults=tuple(sorted(dice.sample(_GARBLED, dice.randint(0, 5)))),
         strikes=tuple(sorted(strikes, key=lambda strike: strike.at)),
         tls=dice.random() < 0.25,
-        redundancy={venue: 2 if dice.random() < 0.2 else 1 for venue in VENUES},
+        redundancy={venue: 2 if dice.random() < 0.2 and venue != "hyperliquid" else 1 for venue in VENUES},
         skew_ms=_skew(dice),
+        has_postgres=has_postgres,
     )
 
 

@@ -9,6 +9,7 @@ import ssl
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,8 +21,9 @@ import trustme
 from chaos.judge import Arrival, Evidence, Verdict, intervals, judged, matched
 from chaos.plan import SILENCE_LIMIT, VENUES, Plan, Strike
 from chaos.proxy import FaultProxy, Weather
-from chaos.servers import Redis
+from chaos.servers import Postgres, Redis, postgres_programs
 from chaos.worker import Answer, Config
+from liqtape.events import Liquidation
 from liqtape.demo import metric_differences
 from liqtape.history.follow import Follower
 from liqtape.history.layout import DATABASE
@@ -32,7 +34,7 @@ from liqtape.simulator.wire import Frame, Row
 __all__ = ["Scenario"]
 
 _START_SECONDS = 40.0
-_SETTLE_SECONDS = 30.0
+_SETTLE_SECONDS = 75.0  # Hyperliquid allows few attempts a minute
 _MOST_PROBLEMS = 20
 _FAST_RATE = 1_000_000
 
@@ -131,6 +133,7 @@ class Scenario:
         await self._redis.start()
         stack.push_async_callback(self._redis.kill)
         self._proxies["redis"] = await stack.enter_async_context(FaultProxy(self._redis.port, plan.seed))
+        self._postgres = await self._database(stack)
         secure = "s" if plan.tls else ""
         config = Config(
             directory=str(directory),
@@ -143,13 +146,25 @@ class Scenario:
                 for venue in VENUES
             },
             redis=f"redis://127.0.0.1:{self._proxies['redis'].port}/1",
-            history=str(directory / "history"),
+            history=str(directory / "history")
+            if self._postgres is None
+            else f"postgresql://liqtape@127.0.0.1:{self._proxies['postgres'].port}/postgres",
             silence_limit=SILENCE_LIMIT,
             ca=ca,
         )
         (directory / "config.json").write_bytes(msgspec.json.encode(config))
         self._directory = directory
         self._child = _Child(directory / "config.json", directory / "worker.log")
+
+    async def _database(self, stack: AsyncExitStack) -> Postgres | None:
+        programs = postgres_programs()
+        if not self._plan.has_postgres or programs is None:
+            return None
+        server = Postgres(programs)
+        stack.push_async_callback(server.remove)
+        await server.start()
+        self._proxies["postgres"] = await stack.enter_async_context(FaultProxy(server.port, self._plan.seed))
+        return server
 
     def _hear(self, frame: Frame) -> None:
         """What a venue publishes; symbols that nobody asked it for are counted apart."""
@@ -175,6 +190,7 @@ class Scenario:
         await self._settle()
         report = await self._child.ask("report")
         await self._judge_redis()
+        await self._judge_postgres()
         arrivals = self._arrivals()
         left = (await self._child.stop()).left
         evidence = self._evidence(began_ms, until_ms, arrivals)
@@ -214,10 +230,11 @@ class Scenario:
             await asyncio.sleep(strike.seconds)
             await self._child.start()
         elif strike.kind == "restart":
-            if strike.against == "redis":
-                await self._redis.kill()
+            server = self._redis if strike.against == "redis" else self._postgres
+            if server is not None:
+                await server.kill()
                 await asyncio.sleep(strike.seconds)
-                await self._redis.start()
+                await server.start()
         elif (proxy := self._proxies.get(strike.against)) is not None:
             await self._strike_way(strike, proxy)
 
@@ -267,6 +284,38 @@ class Scenario:
         else:
             await simulator.notice(venue, strike.seconds)
 
+    async def _judge_postgres(self) -> None:
+        """What is in the log is in the database, once."""
+        if self._postgres is None:
+            return
+        import asyncpg
+
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        there: Counter[tuple[object, ...]] = Counter()
+        here: Counter[tuple[object, ...]] = Counter()
+        while time.monotonic() < deadline:
+            here = Counter((e.venue, e.symbol, e.event_ms, e.id) for e in self._logged())
+            with contextlib.suppress(OSError, asyncpg.PostgresError):
+                client = await asyncpg.connect(f"postgresql://liqtape@127.0.0.1:{self._postgres.port}/postgres")
+                try:
+                    rows = await client.fetch("SELECT venue, symbol, event_ms, id FROM liquidations")
+                finally:
+                    await client.close()
+                there = Counter(map(tuple, rows))
+                if there == here:
+                    return
+            await asyncio.sleep(0.5)
+        self._problems.append(f"PostgreSQL: {(here - there).total()} missing, {(there - here).total()} too many")
+
+    def _logged(self) -> list[Liquidation]:
+        follower = Follower(self._directory / "history")
+        logged, seq = [], 0
+        while page := follower.after(seq, 50_000):
+            logged += [event for _, event in page]
+            seq = page[-1][0]
+        follower.close()
+        return logged
+
     def _arrivals(self) -> list[Arrival]:
         """What the proxies passed into our sockets, by the simulator's book of what each message said."""
         ports = {tally.peer_port: tally.connection for tally in self._simulator.ledger.connections}
@@ -286,12 +335,7 @@ class Scenario:
 
     def _evidence(self, began_ms: float, until_ms: float, arrivals: list[Arrival]) -> Evidence:
         history = self._directory / "history"
-        follower = Follower(history)
-        logged, seq = [], 0
-        while page := follower.after(seq, 50_000):
-            logged += [event for _, event in page]
-            seq = page[-1][0]
-        follower.close()
+        logged = self._logged()
         with contextlib.closing(sqlite3.connect(history / DATABASE)) as log:
             covered = log.execute("SELECT venue, up_ms, down_ms FROM coverage").fetchall()
             gaps = log.execute("SELECT venue, from_ms, until_ms FROM gaps").fetchall()

@@ -103,7 +103,7 @@ async def serve(config: Config) -> None:
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     tls = None if config.ca is None else ssl.create_default_context(cafile=config.ca)
-    patience = Patience(connect=1.5, silence_limit=config.silence_limit, backoff=Backoff(0.1, 0.8))
+    patience = Patience(connect=1.5, silence_limit=config.silence_limit, backoff=Backoff(0.2, 1.5))
     await asyncio.to_thread(int)  # the pool's first thread is no leak
     files, tasks = _files(), _tasks()
     tracker = Tracker(settings_of(config), data_dir=Path(config.directory), ssl_context=tls, patience=patience)
