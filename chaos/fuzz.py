@@ -3,11 +3,13 @@
 Nothing may come out but events, or the one error each reader documents; the ledger must balance afterwards.
 """
 
+import importlib
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -15,12 +17,13 @@ from msgspec import Struct
 from liqtape.engine import VelocityEngine
 from liqtape.engine.intake import Intake
 from liqtape.errors import ConfigurationError, DecodeError
+from liqtape.feeds.eventfiles import load
 from liqtape.identity import identity
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
 from liqtape.settings import load_settings
 from liqtape.venues import VENUES
-from liqtape.venues.base import Venue
+from liqtape.venues.base import Backfills, Venue
 from liqtape.venues.session import Session
 
 __all__ = ["Failure", "Outcome", "fuzz", "mutated", "targets"]
@@ -31,7 +34,8 @@ _TOGETHER = 16
 _MOST_FAILURES = 10
 _VALUES = (
     b"null", b"true", b"[]", b"{}", b'""', b"-1", b"0", b"-0.0", b"1e999", b"1e-999", b"NaN", b'"NaN"', b'"Infinity"',
-    b'"-1"', b'"1e400"', b'"0x1F"', b"9223372036854775808", b"-9223372036854775809", b"1" * 400, b'"' + b"9" * 400 + b'"',
+    b'"-1"', b'"1e400"', b'"0x1F"', b"9223372036854775808", b"-9223372036854775809", b"1" * 400,
+    b'"' + b"9" * 400 + b'"',
     b"1790000000000", b"253402300800000", b'"1790000000000"', b'"0.5"', b'"65000.1"', b'"BTCUSDT"', b'"Buy"', b'"SELL"',
     b'"\\u0000"', b"1", b"1e18", b"1e-18", b'"1e-18"', b"true", b"[1]", b'{"a":1}',
 )  # fmt: skip
@@ -58,6 +62,19 @@ acceleration = 2.0
 [history]
 url = "off"
 retention_days = 30.0
+"""
+
+
+_EVENTS = b"""\
+{"schema":1,"venue":"bybit","instrument":"BTCUSDT","symbol":"BTCUSDT","side":"long","price":65000.5,"price_kind":\
+"bankruptcy","quantity":0.5,"notional_usd":32500.25,"event_ms":1790000000000,"receive_ms":1790000000100,"id":"a"}
+{"schema":1,"venue":"okx","instrument":"ETHUSDT","symbol":"ETH-USDT-SWAP","side":"SHORT","price":2600,"price_kind":\
+"bankruptcy","quantity":null,"notional_usd":null,"event_ms":1790000000500,"receive_ms":null,"id":"b"}
+"""
+_ARCHIVE = b"""\
+ts_ms,venue,symbol,side,price,quantity_base,value_usd
+1790000000000,binance,BTCUSDT,long,65000.5,0.5,32500.25
+1790000000001,bybit,ETHUSDT,SHORT,2600,1,2600
 """
 
 
@@ -193,6 +210,31 @@ def _listing(venue: Venue) -> Callable[[bytes], str]:
     return read
 
 
+def _backfilling(venue: Backfills) -> Callable[[bytes], str]:
+    request = venue.backfill_requests(_NOW_MS - 60_000, _NOW_MS, ["BTC-USDT-SWAP"])[0]
+
+    def read(payload: bytes) -> str:
+        try:
+            page = venue.decode_backfill(request, payload, _NOW_MS)
+        except DecodeError:
+            return "undecodable"
+        return "events" if page.events else "nothing"
+
+    return read
+
+
+def _event_file(path: Path) -> Callable[[bytes], str]:
+    def read(payload: bytes) -> str:
+        path.write_bytes(payload)
+        try:
+            load(path)
+        except ConfigurationError:
+            return "refused"
+        return "a file of events"
+
+    return read
+
+
 def _configuration(directory: Path) -> Callable[[bytes], str]:
     path = directory / "liqtape.toml"
     known = frozenset(VENUES)
@@ -226,16 +268,50 @@ def targets(directory: Path) -> dict[str, Target]:
     """Everything that reads, by name; files are written below `directory`."""
     found: dict[str, Target] = {}
     for name, venue in VENUES.items():
-        frames = [line for path in sorted((_FIXTURES / name).glob("*.jsonl")) for line in path.read_bytes().splitlines()]
-        pages = [path.read_bytes() for path in sorted((_FIXTURES / name).glob("*.json"))]
+        frames = [
+            line for path in sorted((_FIXTURES / name).glob("*.jsonl")) for line in path.read_bytes().splitlines()
+        ]
+        pages = [_shortened(path.read_bytes()) for path in sorted((_FIXTURES / name).glob("*.json"))]
         found[f"{name} frames"] = frames, _Path(venue)
         found[f"{name} decode"] = frames, _decoding(venue)
-        # A page of hundreds of contracts would be all the time there is; a few contracts have every field.
-        found[f"{name} listing"] = [_shortened(page) for page in pages] or frames, _listing(venue)
+        if pages:
+            found[f"{name} listing"] = pages, _listing(venue)
+        if isinstance(venue, Backfills):
+            found[f"{name} backfill"] = _past(name), _backfilling(venue)
     found["configuration"] = [_CONFIG], _configuration(directory)
     variables = [b"REDIS_URL=off", b"VENUES_BYBIT_REDUNDANCY=2", b"SYMBOLS=BTCUSDT,ETHUSDT", b"ALERTS_ACCELERATION=1.5"]
     found["environment"] = variables, _environment()
+    for suffix, text in (("ndjson", _EVENTS), ("csv", _ARCHIVE)):
+        found[f"{suffix} events"] = [text], _event_file(directory / f"events.{suffix}")
+    try:
+        chunks = importlib.import_module("liqtape.feeds.chunks")
+    except ModuleNotFoundError:
+        return found
+    found["recording"] = _segments(chunks), lambda payload: f"{len(list(chunks.read_segment(payload)))} parts"
     return found
+
+
+def _past(name: str) -> list[bytes]:
+    """Answers of a venue's REST interface about past liquidations, as the simulator gives them."""
+    if name == "okx":
+        detail = {"bkLoss": "0", "bkPx": "84000.1", "ccy": "", "posSide": "long", "side": "sell", "sz": "2.5",
+                  "time": "1789999990000", "ts": "1789999990000"}  # fmt: skip
+        row = {"details": [detail, detail | {"ts": "1789999980000", "posSide": "net"}], "instId": "BTC-USDT-SWAP",
+               "instFamily": "BTC-USDT", "instType": "SWAP", "totalLoss": "0", "uly": "BTC-USDT"}  # fmt: skip
+        return [msgspec.json.encode({"code": "0", "data": [row], "msg": ""})]
+    fills = [path.read_bytes().splitlines() for path in sorted((_FIXTURES / name).glob("rest_fill_objects.jsonl"))]
+    frames = [msgspec.json.decode(line) for lines in fills for line in lines]
+    return [msgspec.json.encode(frame.get("data", {}).get("fills", [frame])) for frame in frames]
+
+
+def _segments(chunks: Any) -> list[bytes]:
+    """A small recording."""
+    writer = chunks.ChunkWriter()
+    frames = [line for path in sorted((_FIXTURES / "bybit").glob("*.jsonl")) for line in path.read_bytes().splitlines()]
+    told = writer.begin()
+    for number in range(4):
+        told += writer.chunk([chunks.Group(1, 1_790_000_000_000_000_000 + number, frames[number : number + 3])])
+    return [told, told + writer.end()]
 
 
 def _shortened(page: bytes) -> bytes:
@@ -249,14 +325,19 @@ def _shortened(page: bytes) -> bytes:
 
 def _shares(names: Sequence[str], inputs: int) -> Mapping[str, int]:
     """Files are slow to write: configuration gets a smaller part."""
-    weights = {name: 1 if name == "configuration" else 10 for name in names}
+    slow = ("configuration", "environment", "ndjson events", "csv events")
+    weights = {name: 1 if name in slow else 12 for name in names}
     total = sum(weights.values())
     return {name: max(1, inputs * weight // total) for name, weight in weights.items()}
 
 
 def _inputs(samples: Sequence[bytes], dice: random.Random, count: int) -> Iterator[bytes]:
     for _ in range(count):
-        yield dice.randbytes(dice.randrange(200)) if dice.random() < 0.01 else mutated(dice.choice(samples), samples, dice)
+        yield (
+            dice.randbytes(dice.randrange(200))
+            if dice.random() < 0.01
+            else mutated(dice.choice(samples), samples, dice)
+        )
 
 
 def fuzz(inputs: int, seed: int, directory: Path, only: str = "") -> dict[str, Outcome]:

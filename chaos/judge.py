@@ -3,9 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from chaos.plan import SILENCE_LIMIT, Plan, Strike
 from msgspec import Struct
 
-from chaos.plan import SILENCE_LIMIT, Plan, Strike
 from liqtape.events import Liquidation
 from liqtape.simulator import micro_usd_of
 from liqtape.simulator.wire import Row
@@ -63,11 +63,14 @@ class Evidence(Struct, frozen=True):
     told: Sequence[Row]
     """What came by other ways: snapshots, REST."""
     logged: Sequence[Liquidation]
+    """In the order of the log."""
     covered: Sequence[Interval]
     gaps: Sequence[Interval]
     states: Sequence[tuple[float, str, str]]
     killed_ms: Sequence[float]
     until_ms: float
+    reported: int
+    """So many of the log's events had been there when the windows were asked for."""
 
 
 class Verdict(Struct):
@@ -92,10 +95,12 @@ class Verdict(Struct):
 
 
 def key_of_row(row: Row) -> Key:
+    """Of what the simulator printed."""
     return row.venue, row.symbol, row.side, row.event_ms, micro_usd_of(row.venue, row.symbol, row.price, row.size)
 
 
 def key_of_logged(event: Liquidation) -> Key:
+    """Of what the service logged."""
     usd = -1 if event.notional_usd is None else round(event.notional_usd * 1_000_000)
     return event.venue, event.symbol, event.side or "", event.event_ms, usd
 
@@ -109,7 +114,7 @@ def _moments(arrivals: Iterable[Arrival]) -> dict[Key, list[float]]:
     moments: dict[Key, list[float]] = defaultdict(list)
     for identity, messages in per_message.items():
         most = max(len(rows) for rows in messages.values())
-        first = sorted(min(rows.values()) for rows in messages.values())[0]
+        first = min(min(rows.values()) for rows in messages.values())
         moments[identity[:5]] += [first] * most  # type: ignore[index]
     return moments
 
@@ -117,7 +122,7 @@ def _moments(arrivals: Iterable[Arrival]) -> dict[Key, list[float]]:
 def judged(evidence: Evidence) -> Verdict:
     """Lost, duplicated, unreported; what a kill of ours excuses is counted apart."""
     verdict = Verdict(evidence.plan.seed)
-    logged = _logged(evidence)
+    logged = _logged(evidence, evidence.logged)
     verdict.events = logged.total()
     verdict.unsized = sum(event.notional_usd is None for event in evidence.logged)
     _judge_duplicates(evidence, logged, verdict)
@@ -127,10 +132,10 @@ def judged(evidence: Evidence) -> Verdict:
     return verdict
 
 
-def _logged(evidence: Evidence) -> Counter[Key]:
+def _logged(evidence: Evidence, events: Sequence[Liquidation]) -> Counter[Key]:
     """What is in the log. An event without value counts as the liquidation it can only be."""
-    logged = Counter(key_of_logged(event) for event in evidence.logged if event.notional_usd is not None)
-    unsized = [key_of_logged(event) for event in evidence.logged if event.notional_usd is None]
+    logged = Counter(key_of_logged(event) for event in events if event.notional_usd is not None)
+    unsized = [key_of_logged(event) for event in events if event.notional_usd is None]
     if unsized:
         known = _known(evidence)
         for key in unsized:
@@ -147,9 +152,9 @@ def _known(evidence: Evidence) -> dict[Key, dict[int, Row]]:
 
 
 def matched(evidence: Evidence) -> list[Row]:
-    """The simulator's rows of what is in the log, for counting them again."""
+    """The simulator's rows of what was in the log when the windows were asked for, for counting them again."""
     known = _known(evidence)
-    logged = _logged(evidence)
+    logged = _logged(evidence, evidence.logged[: evidence.reported])
     return [row for key, count in logged.items() for row in list(known.get(key, {}).values())[:count]]
 
 
@@ -182,7 +187,9 @@ def _judge_losses(evidence: Evidence, logged: Mapping[Key, int], verdict: Verdic
 
 def _is_excused(evidence: Evidence, venue: str, at_ms: float) -> bool:
     killed = any(at_ms <= kill for kill in evidence.killed_ms)
-    return killed and any(gap.holds(at_ms + evidence.plan.shift_ms, _TOLERANCE_MS) for gap in _uncovered(evidence, venue))
+    return killed and any(
+        gap.holds(at_ms + evidence.plan.shift_ms, _TOLERANCE_MS) for gap in _uncovered(evidence, venue)
+    )
 
 
 def _uncovered(evidence: Evidence, venue: str) -> list[Interval]:

@@ -47,7 +47,12 @@ class Strike(Struct, frozen=True):
     @property
     def is_long(self) -> bool:
         """Whether nothing comes for longer than the silence limit."""
-        return self.against in VENUES and self.kind in _LONG and self.kind != "half_open" and self.seconds > SILENCE_LIMIT + 1.0
+        return (
+            self.against in VENUES
+            and self.kind in _LONG
+            and self.kind != "half_open"
+            and self.seconds > SILENCE_LIMIT + 1.0
+        )
 
 
 class Plan(Struct, frozen=True):

@@ -15,9 +15,8 @@ import time
 from types import TracebackType
 from typing import Self
 
-from msgspec import Struct
-
 from chaos.wire import Messages, Passed
+from msgspec import Struct
 
 __all__ = ["FaultProxy", "Link", "Weather"]
 
@@ -269,5 +268,3 @@ class FaultProxy:
 
 def _wall_ms() -> float:
     return time.time() * 1000
-
-

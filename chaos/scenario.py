@@ -13,22 +13,23 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import redis.asyncio
 import trustme
-
 from chaos.judge import Arrival, Evidence, Verdict, intervals, judged, matched
 from chaos.plan import SILENCE_LIMIT, VENUES, Plan, Strike
 from chaos.proxy import FaultProxy, Weather
 from chaos.servers import Postgres, Redis, postgres_programs
 from chaos.worker import Answer, Config
-from liqtape.events import Liquidation
+
 from liqtape.demo import metric_differences
+from liqtape.events import Liquidation
 from liqtape.history.follow import Follower
 from liqtape.history.layout import DATABASE
 from liqtape.settings import VenueSettings
-from liqtape.simulator import Simulator, recount
+from liqtape.simulator import Delivered, Simulator, recount
 from liqtape.simulator.wire import Frame, Row
 
 __all__ = ["Scenario"]
@@ -36,6 +37,8 @@ __all__ = ["Scenario"]
 _START_SECONDS = 40.0
 _SETTLE_SECONDS = 75.0  # Hyperliquid allows few attempts a minute
 _MOST_PROBLEMS = 20
+_LOG_TAIL = 4_000
+_OPEN_MS = 120_000
 _FAST_RATE = 1_000_000
 
 
@@ -65,7 +68,7 @@ class _Child:
         process = self._running()
         line = b"" if process.stdout is None else await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)
         if not line:
-            raise RuntimeError(f"the worker ended by itself:\n{self._log.read_text()[-2000:]}")
+            raise RuntimeError(f"the worker ended by itself:\n{self.log_tail()}")
         return msgspec.json.decode(line, type=Answer)
 
     async def kill(self) -> None:
@@ -79,8 +82,12 @@ class _Child:
         answer = await self.ask("stop")
         process = self._running()
         if await asyncio.wait_for(process.wait(), _START_SECONDS):
-            raise RuntimeError(f"the worker ended with {process.returncode}:\n{self._log.read_text()[-2000:]}")
+            raise RuntimeError(f"the worker ended with {process.returncode}:\n{self.log_tail()}")
         return answer
+
+    def log_tail(self) -> str:
+        """The newest of what the worker said to its log."""
+        return self._log.read_text(errors="replace")[-_LOG_TAIL:] if self._log.exists() else ""
 
     def _running(self) -> asyncio.subprocess.Process:
         if self._process is None:
@@ -97,6 +104,7 @@ class Scenario:
         self._killed_ms: list[float] = []
         self._problems: list[str] = []
         self._unasked = self._messages = 0
+        self.log = ""
 
     async def run(self) -> Verdict:
         """The verdict; what went wrong in the harness itself is one of its problems."""
@@ -110,8 +118,7 @@ class Scenario:
                 verdict = Verdict(self._plan.seed, problems=[f"{type(error).__name__}: {error}"])
             finally:
                 await self._child.kill()
-                if keep := os.environ.get("CHAOS_KEEP"):
-                    Path(keep).write_text((directory / "worker.log").read_text())
+                self.log = self._child.log_tail()
         verdict.problems = [*self._problems, *verdict.problems][:_MOST_PROBLEMS]
         verdict.unasked = self._unasked
         verdict.seconds = round(time.monotonic() - began, 1)
@@ -188,12 +195,12 @@ class Scenario:
         await self._simulator.stop_generating()
         until_ms = time.time() * 1000
         await self._settle()
-        report = await self._child.ask("report")
         await self._judge_redis()
         await self._judge_postgres()
+        report = await self._child.ask("report")
         arrivals = self._arrivals()
         left = (await self._child.stop()).left
-        evidence = self._evidence(began_ms, until_ms, arrivals)
+        evidence = self._evidence((began_ms, until_ms), arrivals, report.last_seq)
         verdict = judged(evidence)
         self._judge_worker(report, left, verdict)
         self._judge_windows(report, evidence, verdict)
@@ -294,7 +301,7 @@ class Scenario:
         there: Counter[tuple[object, ...]] = Counter()
         here: Counter[tuple[object, ...]] = Counter()
         while time.monotonic() < deadline:
-            here = Counter((e.venue, e.symbol, e.event_ms, e.id) for e in self._logged())
+            here = Counter((e.venue, e.symbol, e.event_ms, e.id) for _, e in self._logged())
             with contextlib.suppress(OSError, asyncpg.PostgresError):
                 client = await asyncpg.connect(f"postgresql://liqtape@127.0.0.1:{self._postgres.port}/postgres")
                 try:
@@ -307,12 +314,11 @@ class Scenario:
             await asyncio.sleep(0.5)
         self._problems.append(f"PostgreSQL: {(here - there).total()} missing, {(there - here).total()} too many")
 
-    def _logged(self) -> list[Liquidation]:
+    def _logged(self) -> list[tuple[int, Liquidation]]:
         follower = Follower(self._directory / "history")
-        logged, seq = [], 0
-        while page := follower.after(seq, 50_000):
-            logged += [event for _, event in page]
-            seq = page[-1][0]
+        logged: list[tuple[int, Liquidation]] = []
+        while page := follower.after(logged[-1][0] if logged else 0, 50_000):
+            logged += page
         follower.close()
         return logged
 
@@ -321,10 +327,7 @@ class Scenario:
         ports = {tally.peer_port: tally.connection for tally in self._simulator.ledger.connections}
         rows: dict[tuple[int, int], list[Row]] = {}
         for record in self._simulator.ledger.records:
-            row = Row(
-                record.serial, record.venue, record.symbol, record.side, record.price, record.size, record.event_ms
-            )  # type: ignore[arg-type]
-            rows.setdefault((record.connection, record.frame), []).append(row)
+            rows.setdefault((record.connection, record.frame), []).append(_row(record))
         return [
             Arrival(row, message.at_ms, (link.peer_port, number))
             for venue in VENUES
@@ -333,21 +336,28 @@ class Scenario:
             for row in rows.get((ports.get(link.peer_port, -1), number), ())
         ]
 
-    def _evidence(self, began_ms: float, until_ms: float, arrivals: list[Arrival]) -> Evidence:
-        history = self._directory / "history"
+    def _evidence(self, span: tuple[float, float], arrivals: list[Arrival], last_seq: int) -> Evidence:
+        began_ms, until_ms = span
         logged = self._logged()
-        with contextlib.closing(sqlite3.connect(history / DATABASE)) as log:
+        with contextlib.closing(sqlite3.connect(self._directory / "history" / DATABASE)) as log:
             covered = log.execute("SELECT venue, up_ms, down_ms FROM coverage").fetchall()
             gaps = log.execute("SELECT venue, from_ms, until_ms FROM gaps").fetchall()
             states = log.execute("SELECT at_ms, venue, state FROM health").fetchall()
-        told = [
-            Row(record.serial, record.venue, record.symbol, record.side, record.price, record.size, record.event_ms)  # type: ignore[arg-type]
-            for record in self._simulator.ledger.records
-        ]
+        open_until_ms = until_ms + _OPEN_MS
         return Evidence(
-            self._plan, began_ms, arrivals, self._published, told, logged,
-            intervals(covered, until_ms + 60_000), intervals(gaps, until_ms + 60_000), states, self._killed_ms, until_ms,
-        )  # fmt: skip
+            plan=self._plan,
+            began_ms=began_ms,
+            arrivals=arrivals,
+            published=self._published,
+            told=[_row(record) for record in self._simulator.ledger.records],
+            logged=[event for _, event in logged],
+            covered=intervals(covered, open_until_ms),
+            gaps=intervals(gaps, open_until_ms),
+            states=states,
+            killed_ms=self._killed_ms,
+            until_ms=until_ms,
+            reported=sum(seq <= last_seq for seq, _ in logged),
+        )
 
     def _judge_worker(self, report: Answer, left: tuple[str, ...], verdict: Verdict) -> None:
         if report.unbalanced:
@@ -389,15 +399,20 @@ class Scenario:
                 rows = next(iter((await self._child.ask("report")).rows.values()), [])
                 differences = []
                 for row in rows:
-                    there = await client.hget(f"velocity:{row.symbol}:current", "event_count_300s")
-                    if there != str(row.event_count_300s) and (there or row.event_count_300s):
-                        differences.append(f"{row.symbol}: {there} in Redis, {row.event_count_300s} in the engine")
+                    there = await client.hget(f"velocity:{row.symbol}:current", "event_count_300s")  # type: ignore[misc]
+                    if str(there) != str(row.event_count_300s) and (there or row.event_count_300s):
+                        differences.append(f"{row.symbol}: {there!r} in Redis, {row.event_count_300s} in the engine")
                 if not differences:
                     return
                 if time.monotonic() > deadline:
                     self._problems += differences[:3]
                     return
                 await asyncio.sleep(0.3)
+
+
+def _row(record: Delivered) -> Row:
+    side: Literal["long", "short"] = "long" if record.side == "long" else "short"
+    return Row(record.serial, record.venue, record.symbol, side, record.price, record.size, record.event_ms)
 
 
 def _all_live(answer: Answer) -> bool:

@@ -6,7 +6,6 @@
 import asyncio
 import gc
 import logging
-import os
 import ssl
 import sys
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from liqtape.tracker import Tracker
 
 __all__ = ["Answer", "Config", "settings_of"]
 
+_PATIENCE = 1_000
 _OFFSETS_MS = (0, 1_000, 9_999, 30_000, 59_000, 240_000, 300_000)
 
 
@@ -46,6 +46,8 @@ class Answer(Struct, frozen=True):
     connections: int = 0
     sockets: int = 0
     rows: Mapping[int, list[VelocityMetrics]] = {}
+    last_seq: int = 0
+    """The rows are made of what is in the log up to here."""
     left: tuple[str, ...] = ()
 
 
@@ -62,9 +64,9 @@ def settings_of(config: Config) -> Settings:
 def _files() -> dict[str, int]:
     """Open files by what they are; sockets count together."""
     found: dict[str, int] = {}
-    for name in os.listdir("/proc/self/fd"):
+    for link in Path("/proc/self/fd").iterdir():
         try:
-            target = os.readlink(f"/proc/self/fd/{name}")
+            target = str(link.readlink())
         except OSError:  # the listing's own
             continue
         kind = target.partition(":")[0] if target.startswith(("socket:", "pipe:", "anon_inode:")) else target
@@ -81,7 +83,9 @@ def _answer(tracker: Tracker, asked: str) -> Answer:
     ledger = tracker.ledger()
     unbalanced = [name for name, part in tracker.ledgers() if not part.balanced()]
     rows: dict[int, list[VelocityMetrics]] = {}
-    if asked == "report":
+    last_seq = 0
+    if asked == "report" and tracker.log is not None:
+        last_seq = tracker.log.last_seq
         now = tracker.now_ms()
         for offset in _OFFSETS_MS:
             found = (tracker.engine.metrics(name, now + offset) for name in tracker.engine.instruments())
@@ -94,6 +98,7 @@ def _answer(tracker: Tracker, asked: str) -> Answer:
         connections=sum(len(feed.connections) for feed in tracker.feeds),
         sockets=_files().get("socket", 0),
         rows=rows,
+        last_seq=last_seq,
     )
 
 
@@ -112,6 +117,10 @@ async def serve(config: Config) -> None:
         while line := await lines.readline():
             if line == b"stop\n":
                 break
+            for _ in range(_PATIENCE if line == b"report\n" else 0):
+                if not tracker.ledger().events_log_pending:  # back-fill may still bring some
+                    break
+                await asyncio.sleep(0.01)
             _say(_answer(tracker, line.decode().strip()))
     del tracker
     await asyncio.sleep(0.1)
@@ -128,7 +137,7 @@ def _say(answer: Answer) -> None:
 
 def main() -> None:
     """Serve the configuration in the file named."""
-    logging.basicConfig(level=os.environ.get("CHAOS_LOG", "ERROR"), format="%(relativeCreated)d %(name)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(relativeCreated)d %(name)s %(message)s")
     asyncio.run(serve(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Config)))
 
 
