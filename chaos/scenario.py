@@ -399,7 +399,7 @@ class Scenario:
                 rows = next(iter((await self._child.ask("report")).rows.values()), [])
                 differences = []
                 for row in rows:
-                    there = await client.hget(f"velocity:{row.symbol}:current", "event_count_300s")  # type: ignore[misc]
+                    there = await client.hget(f"velocity:{row.symbol}:current", "event_count_300s")
                     if str(there) != str(row.event_count_300s) and (there or row.event_count_300s):
                         differences.append(f"{row.symbol}: {there!r} in Redis, {row.event_count_300s} in the engine")
                 if not differences:
