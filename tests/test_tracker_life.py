@@ -17,7 +17,8 @@ from liqtape.events import Alert, Gap, Liquidation, Trouble
 from liqtape.feeds import backfill, connections, pacing
 from liqtape.feeds.outages import STARTING
 from liqtape.feeds.pacing import Backoff, Patience
-from liqtape.settings import PriceSettings, RedisSettings, Settings, VenueSettings
+from liqtape.history.database import open_for_reading
+from liqtape.settings import HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
 from liqtape.venues import VENUES, binance
@@ -226,7 +227,7 @@ async def test_another_address_is_tried_where_the_first_stays_silent(
 
 async def test_a_ledger_that_does_not_add_up_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     troubles: list[Trouble] = []
-    async with running("okx", "calm") as run:
+    async with running("okx") as run:
         run.tracker.watch.taps.append(troubles.append)
         run.feed.connections[0].ledger.frames_received += 1
         await until(lambda: run.health.state == "unbalanced")
@@ -265,7 +266,7 @@ async def test_undecodable_frames_are_kept_for_fixtures(tmp_path: Path) -> None:
 
 async def test_a_suspicion_makes_new_connections_take_over(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    async with running("okx", "calm") as run:
+    async with running("okx") as run:
         (old,) = run.feed.connections
         run.tracker.watch._rates.suspects = {"okx": "no liquidation for 300 s"}
         run.tracker.watch._rates.look = lambda *_: None  # type: ignore[method-assign]
@@ -276,3 +277,35 @@ async def test_a_suspicion_makes_new_connections_take_over(caplog: pytest.LogCap
         assert len(run.feed.crew.all) == 1  # not again within a quarter of an hour
         assert run.outages() == []
         assert [trouble.subject for trouble in run.tracker.watch.troubles] == ["okx quiet"]
+
+
+async def test_the_time_between_two_runs_is_filled_where_the_venue_tells_of_it(tmp_path: Path) -> None:
+    async with Simulator("cascade", speed=8.0) as simulator:
+        own = VenueSettings(ws_url=simulator.ws_url("okx"), rest_url=simulator.rest_url("okx"))
+        settings = Settings(
+            venues={"okx": own},
+            redis=RedisSettings("off"),
+            price=PriceSettings("ws://127.0.0.1:9"),
+            history=HistorySettings(str(tmp_path)),
+        )
+        async with Tracker(settings, patience=QUICK) as first:
+            await until(lambda: first.ledger().events_accepted > 20)
+        await asyncio.sleep(1.5)  # what is published meanwhile, nobody hears
+        accepted: list[Liquidation] = []
+        second = Tracker(settings, patience=QUICK)
+        second.taps.append(accepted.append)
+        async with second:
+            await until(lambda: any(gap.filled for gap in second.gaps()))
+
+    (gap,) = second.gaps()[:1]
+    assert (gap.reason, gap.filled) == ("not running", True)
+    assert gap.until_ms is not None
+    assert any(gap.from_ms < event.event_ms < gap.until_ms for event in accepted)
+    connection = open_for_reading(tmp_path)
+    rows = connection.execute("SELECT from_ms, until_ms, filled FROM gaps WHERE reason = 'not running' AND filled")
+    assert rows.fetchall() == [(gap.from_ms, gap.until_ms, 1)]
+    [(repeated,)] = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM events GROUP BY venue, id, event_ms HAVING count(*) > 1)"
+    )
+    connection.close()
+    assert repeated == 0

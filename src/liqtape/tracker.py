@@ -43,7 +43,7 @@ from liqtape.history.recall import WINDOW_MS
 from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
-from liqtape.settings import HistorySettings, Settings, VenueSettings
+from liqtape.settings import AlertSettings, HistorySettings, Settings, VenueSettings
 from liqtape.sinks.base import Sink
 from liqtape.sinks.callback import Tap
 from liqtape.sinks.postgres import PostgresSink
@@ -67,7 +67,7 @@ class Tracker:
     """The service inside your own program: `async with Tracker(Settings()) as tracker: ...`.
 
     Everything between a received frame and the marks of the publishers is plain calls (`ingest`); what awaits are the
-    sockets at one end and the sinks at the other.
+    sockets at one end and the sinks at the other. `is_replaying` tells `taps` that what they get is no news.
     """
 
     def __init__(
@@ -80,7 +80,6 @@ class Tracker:
         patience: Patience | None = None,
     ) -> None:
         self.settings = Settings() if settings is None else settings
-        alerts = self.settings.alerts
         enabled = {venue: own for venue, own in self.settings.venues.items() if own.enabled}
         if unknown := sorted(set(enabled) - set(VENUES)):
             raise ConfigurationError(f"venues: unknown venue '{unknown[0]}'; known: {', '.join(VENUES)}")
@@ -89,8 +88,7 @@ class Tracker:
         self._wanted = {venue: _spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
         throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
         partly = [name for name, venue in VENUES.items() if is_partial(venue)]
-        threshold = Threshold(alerts.velocity_10s, alerts.acceleration)
-        self.engine = VelocityEngine(throttled, threshold, partial_venues=partly)
+        self.engine = VelocityEngine(throttled, _threshold(self.settings.alerts), partial_venues=partly)
         self.instruments = Instruments(_spell)
         self.intake = Intake(self.engine, self.instruments, _spelled(wanted, enabled), self._wanted)
         self.levels = Levels(self.engine)
@@ -108,7 +106,12 @@ class Tracker:
         self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
         self.publishers: list[Publisher] = []
         self.callbacks: list[Tap[Any]] = []
-        self.outages = Outages(self.engine, self.intake.clock, () if self.log is None else (self._log_gap,))
+        self.outages = Outages(
+            self.engine,
+            self.intake.clock,
+            {venue: VENUES[venue].holds_ms for venue in enabled},
+            () if self.log is None else (self._log_gap,),
+        )
         self.feeds = [self._feed(venue, own, ssl_context, patience) for venue, own in enabled.items()]
         self.watch = Watch(self.feeds, self.intake.clock, data_dir)
         self._sinks = list(sinks)
@@ -120,7 +123,7 @@ class Tracker:
         self._tasks: list[asyncio.Task[None]] = []
         self._publishing: list[asyncio.Task[None]] = []
         self.price_feed = self._price_feed(enabled, ssl_context)
-        self._started = self._ended = False
+        self._started = self._ended = self.is_replaying = False
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -167,8 +170,9 @@ class Tracker:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await asyncio.gather(self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
-            await self.watch.stop()
-            await asyncio.gather(self._flush(), self._close_log(), *(tap.stop() for tap in self.callbacks))
+            await asyncio.gather(
+                self._flush(), self.watch.stop(), self._close_log(), *(tap.stop() for tap in self.callbacks)
+            )
         finally:
             for task in (*self._tasks, *self._publishing):
                 task.cancel()
@@ -321,9 +325,9 @@ class Tracker:
         return gap
 
     def _feed_down(self, venue: str, wall_ms: int, reason: str) -> None:
-        self.outages.down(venue, wall_ms, reason)
+        at_ms = self.outages.down(venue, wall_ms, reason)
         if self._observer is not None:
-            self._observer.feed_down(venue, self.intake.clock.at_ms(wall_ms))
+            self._observer.feed_down(venue, at_ms)
 
     def _feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Gap:
         gap = self.outages.missed(venue, from_ms, until_ms, reason)
@@ -358,6 +362,7 @@ class Tracker:
     def _spread(self, accepted: Sequence[Liquidation], wall_ms: int, *, is_news: bool = True) -> None:
         if self.log is not None:
             self.log.offer(accepted)
+        self.is_replaying = not is_news
         for tap in tuple(self.taps):  # a forgotten subscription may leave in between
             for liquidation in accepted:
                 tap(liquidation)
@@ -507,6 +512,10 @@ class Tracker:
                 await asyncio.sleep(_RESTART_SECONDS)
             else:
                 return
+
+
+def _threshold(alerts: AlertSettings) -> Threshold:
+    return Threshold(alerts.velocity_10s, alerts.acceleration)
 
 
 def _check_accounts(venues: Mapping[str, VenueSettings]) -> None:

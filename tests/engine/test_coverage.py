@@ -29,6 +29,26 @@ def _live_ms(changes: list[tuple[bool, int]], start: int, end: int) -> int:
     return live
 
 
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 400)), max_size=12),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 400), st.integers(1, 100)), max_size=6),
+)
+def test_what_was_missed_or_mended_afterwards_is_exactly_that(
+    changes: list[tuple[bool, int]], repairs: list[tuple[bool, int, int]]
+) -> None:
+    in_order = sorted(changes, key=lambda change: change[1])
+    feed = _feed(in_order)
+    live = {at for at in range(600) if _live_ms(in_order, at, at + 1)}
+    for is_mended, since, length in repairs:
+        span = set(range(since, since + length))
+        live = live | span if is_mended else live - span
+        (feed.mended if is_mended else feed.missed)(since, since + length)
+
+    assert {at for at in range(600) if feed.exposure_ms(at, at + 1)} == live
+    assert all(up < down for up, down in feed.ended)
+    assert all(a[1] <= b[0] for a, b in pairwise(feed.ended))
+
+
 @given(_CHANGES, st.integers(0, 450_000), st.integers(1, 300_000))
 @settings(max_examples=300)
 def test_exposure_is_the_live_part_of_the_window(changes: list[tuple[bool, int]], now: int, width: int) -> None:

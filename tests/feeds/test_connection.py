@@ -4,11 +4,13 @@ import random
 import ssl
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from liqtape.events import Event, PriceTick
 from liqtape.feeds.connection import Connection, Status
@@ -16,6 +18,7 @@ from liqtape.feeds.lost import Lost
 from liqtape.feeds.pacing import Backoff
 from liqtape.venues import binance, bybit
 from liqtape.venues.base import Endpoint
+from liqtape.venues.limits import Pace, Turnstile
 from liqtape.venues.session import ACK_LIMIT
 
 START_MS = 1_790_000_000_000
@@ -93,6 +96,8 @@ class Stage:
         self.sockets: list[ScriptedSocket] = []
         self.statuses: list[Status] = []
         self.events: list[Event] = []
+        self.urls: list[str] = []
+        self.at: list[float] = []
         self._attempts = list(attempts)
         self.connection = Connection(
             options.pop("venue", binance),
@@ -100,6 +105,9 @@ class Stage:
             on_events=options.pop("on_events", self.events.extend),
             on_state=options.pop("on_state", lambda _, status: self.statuses.append(status)),
             rng=options.pop("rng", random.Random(1)),
+            on_leaving=options.pop("on_leaving", None),
+            addresses=options.pop("addresses", ()),
+            turnstile=options.pop("turnstile", None),
             clock=self.clock,
             connect=self._connect,
         )
@@ -117,7 +125,9 @@ class Stage:
         on_lost: Callable[[], None],
         ssl_context: ssl.SSLContext | None,
     ) -> ScriptedSocket:
-        assert (url, ssl_context) == (ENDPOINT.url, None)
+        assert ssl_context is None
+        self.urls.append(url)
+        self.at.append(self.clock.now())
         if not self._attempts:
             asyncio.get_running_loop().create_task(self.connection.stop())
             await asyncio.Event().wait()
@@ -315,6 +325,82 @@ async def test_notices_at_every_connection_do_not_become_a_race() -> None:
     await stage.play()
 
     assert [(s.until_ms or 0) - s.since_ms for s in stage.waiting()] == [500, 1_000, 2_000, 4_000]
+
+
+async def test_a_connection_another_one_takes_over_from_stays_until_it_is_lost_and_ends() -> None:
+    asked: list[Connection] = []
+
+    def takes_over(connection: Connection) -> bool:
+        asked.append(connection)
+        return True
+
+    stage = Stage([*live(5.0, end=SHUTDOWN), *live(8.0)[2:]], live(9.0), on_leaving=takes_over)
+
+    connection = await stage.play()
+
+    assert asked == [connection]
+    assert stage.states() == ["connecting", "subscribing", "live", "stopped"]
+    assert stage.statuses[-1].down_ms == START_MS + 5_200
+    assert connection.failures == {"notice": 1}
+    assert connection.reconnects == 0
+
+
+async def test_a_notice_that_nobody_takes_over_from_reconnects() -> None:
+    stage = Stage(live(60.0, end=SHUTDOWN), on_leaving=lambda _: False)
+
+    connection = await stage.play()
+
+    assert connection.failures == {"notice": 1}
+    assert connection.reconnects == 1
+
+
+async def test_the_end_of_its_lifetime_is_told_early_and_again_where_nobody_takes_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(binance, "limits", replace(binance.limits, lifetime=1_000.0))
+    at: list[float] = []
+    stage = Stage(live(1_200.0), on_leaving=lambda _: bool(at.append(stage.clock.now())), rng=Most())
+
+    await stage.play()
+
+    assert at[0] == pytest.approx(950.0, abs=0.1)
+    assert [round(b - a) for a, b in pairwise(at)][:3] == [60, 60, 60]
+
+
+async def test_addresses_take_turns_while_none_stays_live() -> None:
+    other = replace(ENDPOINT, url="wss://other.example/ws")
+    silent = [Attempt(0.1, ACK)]
+    stage = Stage(silent, "dns", silent, live(40.0), "refused", addresses=(ENDPOINT, other))
+
+    connection = await stage.play()
+
+    assert stage.urls == [ENDPOINT.url] * 2 + [other.url] * 4
+    assert connection.endpoint == ENDPOINT
+    assert connection.session.endpoint == other
+
+
+async def test_attempts_keep_the_venues_pace_while_everything_fails() -> None:
+    stage = Stage(*["refused"] * 40, turnstile=Turnstile([Pace(3, 60.0)]))
+
+    connection = await stage.play()
+
+    assert min(later - first for first, later in zip(stage.at, stage.at[3:], strict=False)) > 59.999
+    assert connection.failures == {"refused": 40}
+    assert {status.cause for status in stage.waiting()} == {"refused"}
+
+
+async def test_connections_of_a_venue_share_its_pace() -> None:
+    turnstile = Turnstile([Pace(3, 60.0)])
+    stages = [Stage(*["refused"] * 10, turnstile=turnstile) for _ in range(4)]
+    clock = stages[0].clock
+    for stage in stages[1:]:
+        stage.clock = stage.connection._clock = clock
+        stage.connection._now, stage.connection._wall = clock.now, clock.wall
+    for stage in stages:  # one after the other, on one clock
+        await stage.play()
+
+    at = sorted(at for stage in stages for at in stage.at)
+    assert min(later - first for first, later in zip(at, at[3:], strict=False)) > 59.999
 
 
 async def test_heartbeats_go_out_and_nothing_else_wakes_the_runner() -> None:

@@ -421,3 +421,35 @@ def test_nothing_is_due_before_the_deadline(
             return
         session.received(frame, None, now)
         session.take_outgoing()
+
+
+def test_requests_keep_the_venues_pace_and_all_go_out() -> None:
+    venue = _Toy(topics_per_request=1)
+    venue.limits = Limits((), (Pace(2, 1.0),))
+    session = Session(venue, Endpoint("ws://toy", tuple("abcde"), 5.0))
+    now = 0.0
+    sent = [(now, frame) for frame in session.opened(now)]
+    answered = 0
+    while not session.confirmed:
+        for _ in sent[answered:]:
+            answered += 1
+            session.received(b"ack %d" % answered, None, now)
+        sent += [(now, frame) for frame in session.take_outgoing()]
+        if not session.confirmed:
+            assert session.next_deadline() > now
+            now = session.next_deadline()
+            sent += [(now, frame) for frame in session.due(now)]
+
+    assert [at for at, _ in sent] == [0.0, 0.0, 1.0, 1.0, 2.0]
+    assert [frame[1] for frame in _sent([frame for _, frame in sent])] == list("abcde")
+
+
+def test_a_heartbeat_takes_a_place_and_is_never_held_back() -> None:
+    venue = _Toy(topics_per_request=1, heartbeat=Heartbeat(b"ping", 0.5))
+    venue.limits = Limits((), (Pace(1, 1.0),))
+    session = Session(venue, Endpoint("ws://toy", ("a", "b"), 5.0))
+    assert len(session.opened(0.0)) == 1
+    session.received(b"ack 1", None, 0.1)
+    assert session.take_outgoing() == []
+    assert session.due(0.5) == [b"ping"]
+    assert session.due(1.4) == [b"ping"]

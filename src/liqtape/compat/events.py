@@ -45,6 +45,8 @@ class LiquidationEvent:
     liquidation: Liquidation | None = field(default=None, repr=False, compare=False)
     taken_in_by: object = field(default=None, repr=False, compare=False)
     """The tracker that counts it already: it is passed on there, and not counted again."""
+    replayed: bool = field(default=False, repr=False, compare=False)
+    """The venue told of it as of something past: it is counted, and raises no alert."""
 
     @property
     def timestamp(self) -> datetime:
@@ -81,7 +83,7 @@ def _exchange_name(number: int) -> str:
         return str(number)
 
 
-def native_event(liquidation: Liquidation, taken_in_by: object = None) -> LiquidationEvent:
+def native_event(liquidation: Liquidation, taken_in_by: object = None, *, replayed: bool = False) -> LiquidationEvent:
     """The liquidation as a native event; it carries the liquidation along, and who counts it already."""
     known = Exchange.__members__.get(liquidation.venue.upper())
     return LiquidationEvent(
@@ -94,4 +96,5 @@ def native_event(liquidation: Liquidation, taken_in_by: object = None) -> Liquid
         math.nan if liquidation.notional_usd is None else liquidation.notional_usd,
         liquidation,
         taken_in_by,
+        replayed,
     )

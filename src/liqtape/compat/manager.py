@@ -252,7 +252,8 @@ class EnhancedWebSocketManager:
     def _native(self, liquidation: Liquidation) -> None:
         """A liquidation that the tracker took in: already in the engine and on its way to Redis."""
         if liquidation.id:  # wrapped ones bear none, and have been passed on as the object they were
-            self._dispatch(native_event(liquidation, self.tracker))
+            replayed = self.tracker is not None and self.tracker.is_replaying
+            self._dispatch(native_event(liquidation, self.tracker, replayed=replayed))
 
     def _price(self, tick: PriceTick) -> None:
         self.btc_price_feed.take(tick)
@@ -293,12 +294,12 @@ class EnhancedWebSocketManager:
         if tracker is not None and not (isinstance(event, LiquidationEvent) and event.taken_in_by is tracker):
             tracker.admit(replace(liquidation, id="") if liquidation.id else liquidation, self._wrapped_ledger)
         if self.velocity_tracker:
-            self._track(liquidation)
+            self._track(liquidation, is_news=not (isinstance(event, LiquidationEvent) and event.replayed))
 
-    def _track(self, liquidation: Liquidation) -> None:
+    def _track(self, liquidation: Liquidation, *, is_news: bool) -> None:
         symbol, usd = liquidation.instrument, liquidation.notional_usd
         self.velocity_tracker.add_event(symbol, float("nan") if usd is None else usd, liquidation.event_ms / 1000)
-        metrics = self.velocity_tracker.calculate_velocity(symbol)
+        metrics = self.velocity_tracker.calculate_velocity(symbol) if is_news else None
         if metrics is not None and self._crossings.crosses(metrics):
             self.velocity_alerts += 1
             self._alerted.offer(metrics, self.tracker)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
@@ -19,6 +20,7 @@ __all__ = ["Watch"]
 
 _SKEW_MS = 1_000
 _KEPT = 100
+_STOP_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -69,12 +71,13 @@ class Watch:
             self._keeping = asyncio.get_running_loop().create_task(_kept(taken), name="quarantine")
 
     async def stop(self) -> None:
-        """Write what is left."""
-        if self._keeping is not None:
-            await self._keeping
-        self.keep_samples()
-        if self._keeping is not None:
-            await self._keeping
+        """Write what is left, if the disk is willing."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                for _ in range(2):  # what is being written, and what came meanwhile
+                    if self._keeping is not None:
+                        await self._keeping
+                    self.keep_samples()
 
     def _unbalanced(self, ledgers: Sequence[tuple[str, Ledger]]) -> dict[str, str]:
         wrong = {name: ledger for name, ledger in ledgers if not ledger.balanced()}

@@ -230,14 +230,14 @@ class EventLog:
         except BaseException:
             self.buffer.losses.give_back(lost)
             raise
-        self.buffer.settle(written)
-        self._events, self._records = [], []
         if self._state == "failing":
             lost_total = self.health().events_lost
             _log.warning("history: writing again to %s, %s events lost in all", self.directory, lost_total)
             self._told.clear()
             self.buffer.reason = "full"
             self._become("writing", "")
+        self.buffer.settle(written)
+        self._events, self._records = [], []
 
     def _fail(self, error: Exception) -> None:
         if self._store is not None and getattr(error, "sqlite_errorcode", None) not in _CURABLE:

@@ -27,9 +27,8 @@ SELECTED = ", ".join(EVENT_COLUMNS[1:])
 class Recalled(Struct, frozen=True):
     """`events` by event time, from where repeats are to be known on, the newest million of them at most.
 
-    `feeds` are (venue, up, down), oldest first.
-
-    `gaps` last until each venue is live again. `alive_ms` is when the last run still lived, 0 where there was none.
+    `feeds` are (venue, up, down), oldest first. `gaps` last until each venue is live again. `alive_ms` is when the last
+    run still lived, 0 where there was none.
     """
 
     events: Sequence[Liquidation]

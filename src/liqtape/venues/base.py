@@ -143,6 +143,10 @@ class Venue(Protocol):
         """Length of the slots in which the venue prints at most one liquidation a symbol; None: it prints all."""
 
     @property
+    def holds_ms(self) -> int:
+        """How long after its time a liquidation may be sent: what is lost with a connection may be so much older."""
+
+    @property
     def listing_needed(self) -> bool:
         """Whether liquidations are subscribed symbol by symbol, so that the list of instruments must be known."""
 

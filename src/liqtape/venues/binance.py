@@ -39,6 +39,7 @@ __all__ = [
     "decode_together",
     "endpoints",
     "heartbeat",
+    "holds_ms",
     "instrument_sources",
     "limits",
     "listing_needed",
@@ -57,6 +58,7 @@ heartbeat = None  # the server sends ping frames every 3 min; the transport answ
 limits = Limits((Pace(150, 300.0),), (Pace(5, 1.0),), lifetime=86_400.0)
 topics_per_request = 100
 slot_seconds: int | None = 1
+holds_ms = 1_100  # the newest of a symbol is sent at the end of its second: 1012 ms at most in recorded frames
 listing_needed = False
 bundled_symbols: tuple[str, ...] = ()
 instrument_sources = (

@@ -43,6 +43,7 @@ __all__ = [
     "decode_together",
     "endpoints",
     "heartbeat",
+    "holds_ms",
     "instrument_sources",
     "limits",
     "listing_needed",
@@ -58,9 +59,10 @@ name = "bybit"
 ws_url = "wss://stream.bybit.com"
 heartbeat = Heartbeat(b'{"op":"ping"}', every=20.0)
 # 500 connections in 5 min from one address (v5 "Connect"); for messages it states no figure: ours is caution.
-limits = Limits((Pace(250, 300.0),), (Pace(10, 1.0),))
+limits = Limits((Pace(250, 300.0),), (Pace(100, 1.0),))
 topics_per_request = 200
 slot_seconds: int | None = None
+holds_ms = 600  # batches of 500 ms
 listing_needed = True
 bundled_symbols = BYBIT_SYMBOLS
 instrument_sources = (

@@ -43,6 +43,7 @@ __all__ = [
     "decode_instruments",
     "endpoints",
     "heartbeat",
+    "holds_ms",
     "instrument_sources",
     "limits",
     "listing_needed",
@@ -66,6 +67,7 @@ backfill_pace = Pace(8, 60.0)  # of a weight of 1200 a minute a full page of fil
 backfill_depth = 30 * 86_400.0  # no date is stated, but the newest 10,000 fills
 topics_per_request = 1
 slot_seconds: int | None = None
+holds_ms = 1_000  # a block, and 0.4 s after it in the one sample seen
 listing_needed = False
 bundled_symbols: tuple[str, ...] = ()
 partial_by_design = True
@@ -384,9 +386,10 @@ def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | 
         raise DecodeError(f"{name} past fills: {error}") from error
     events = _liquidations(rows, account, receive_ms, replayed=True)
     count = request.before + len(rows)
+    whole = count < _REACHABLE_FILLS and not any(isinstance(event, Invalid) for event in events)
     if len(rows) < _PAGE_FILLS:
-        return BackfillPage(events, whole=count < _REACHABLE_FILLS)
+        return BackfillPage(events, whole=whole)
     newest_ms = max((row.time for row in rows if not isinstance(row, Invalid)), default=0)
     if newest_ms <= int(from_ms):  # a whole page of one millisecond: what follows cannot be asked for
         return BackfillPage(events, whole=False)
-    return BackfillPage(events, _page(account, newest_ms, int(until_ms), count), whole=count < _REACHABLE_FILLS)
+    return BackfillPage(events, _page(account, newest_ms, int(until_ms), count), whole)

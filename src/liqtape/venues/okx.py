@@ -47,6 +47,7 @@ __all__ = [
     "decode_together",
     "endpoints",
     "heartbeat",
+    "holds_ms",
     "instrument_sources",
     "limits",
     "listing_needed",
@@ -67,6 +68,7 @@ backfill_pace = Pace(20, 2.0)  # 40 in 2 s by its documentation; half is left to
 backfill_depth = 7 * 86_400.0  # widely said, no primary text
 topics_per_request = 1  # each topic is confirmed by itself, and none with the request's id
 slot_seconds: int | None = 1
+holds_ms = 1_100  # as far as is known it sends one a second; single events came minutes late
 listing_needed = False
 bundled_symbols: tuple[str, ...] = ()
 instrument_sources = (
@@ -419,10 +421,11 @@ def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | 
     for symbol, row in zip(symbols, rows, strict=True):
         event = _liquidation(symbol, row, receive_ms)
         events.append(event if isinstance(event, Invalid) else msgspec.structs.replace(event, replayed=True))
+    whole = not any(isinstance(event, Invalid) for event in events)
     if len(rows) < _PAGE_ROWS:
-        return BackfillPage(events)
+        return BackfillPage(events, whole=whole)
     kind, family, newer_ms, older_ms = request.subject.split()
     oldest_ms = min((row.ts for row in rows if not isinstance(row, Invalid)), default=0)
     if oldest_ms + 1 >= int(older_ms):  # a whole page of one millisecond: what is behind it cannot be asked for
         return BackfillPage(events, whole=False)
-    return BackfillPage(events, _page(kind, family, int(newer_ms), oldest_ms + 1))
+    return BackfillPage(events, _page(kind, family, int(newer_ms), oldest_ms + 1), whole)

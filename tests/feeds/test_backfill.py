@@ -1,0 +1,214 @@
+"""Filling gaps, with the REST interface played by the test; over real sockets it is proved in test_tracker_life."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from liqtape.errors import DecodeError, RestError
+from liqtape.events import Event, Gap, Invalid, RawLiquidation
+from liqtape.feeds import backfill
+from liqtape.feeds.backfill import Backfill
+from liqtape.ledger import Ledger
+from liqtape.venues.base import BackfillPage, BackfillRequest
+from liqtape.venues.limits import Pace
+
+T = 1_790_000_000_000
+EVENT = RawLiquidation("toy", "X", "long", 1.0, "fill", 1.0, "base", T, replayed=True)
+
+
+class Archive:
+    """A venue and its REST interface: each subject has as many pages as are scripted."""
+
+    backfill_pace = Pace(1_000, 1.0)
+    backfill_depth = 86_400.0
+
+    def __init__(self, **pages: Sequence[BackfillPage | Exception]) -> None:
+        self.pages = {subject: list(given) for subject, given in pages.items()}
+        self.asked: list[str] = []
+        self.spans: list[tuple[int, int]] = []
+
+    def backfill_requests(self, from_ms: int, until_ms: int, subjects: Sequence[str]) -> list[BackfillRequest]:
+        self.spans.append((from_ms, until_ms))
+        return [BackfillRequest("https://toy", f"/{subject}", subject=subject) for subject in subjects]
+
+    def decode_backfill(self, request: BackfillRequest, payload: bytes, receive_ms: int | None) -> BackfillPage:
+        assert payload == b"answer"
+        assert receive_ms
+        page = self.pages[request.subject].pop(0)
+        if isinstance(page, DecodeError):
+            raise page
+        assert isinstance(page, BackfillPage)
+        return page
+
+    async def fetch(self, url: str, _body: bytes, _session: Any) -> bytes:
+        subject = url.rpartition("/")[2]
+        self.asked.append(subject)
+        if isinstance(self.pages[subject][0], RestError | TimeoutError):
+            failed = self.pages[subject].pop(0)
+            assert isinstance(failed, Exception)
+            raise failed
+        return b"answer"
+
+
+class Rig:
+    def __init__(self, archive: Archive, *, are_all: bool = True) -> None:
+        self.archive = archive
+        self.events: list[Event] = []
+        self.filled: list[Gap] = []
+        self.backfill = Backfill(
+            "toy",
+            archive,
+            None,
+            subjects=lambda: (list(archive.pages), are_all),
+            on_events=self.take,
+            on_filled=self.filled.append,
+        )
+
+    def take(self, events: list[Event], ledger: Ledger) -> None:
+        assert ledger is self.backfill.ledger
+        self.events += events
+
+
+@asynccontextmanager
+async def running(rig: Rig, *gaps: Gap) -> AsyncIterator[None]:
+    session: Any = None
+    task = asyncio.create_task(rig.backfill.run(session))
+    for gap in gaps:
+        rig.backfill.ask(gap)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[[Archive], None]:
+    monkeypatch.setattr(backfill, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(backfill, "_PAUSES", (0.0, 0.0))
+    return lambda archive: monkeypatch.setattr(backfill, "fetch", archive.fetch)
+
+
+Use = Callable[[Archive], None]
+GAP = Gap("toy", T, T + 5_000, "reset")
+
+
+async def test_every_page_of_every_subject_is_taken_and_the_gap_filled(quick: Use) -> None:
+    following = BackfillRequest("https://toy", "/a", subject="a")
+    archive = Archive(a=[BackfillPage([EVENT], following), BackfillPage([EVENT])], b=[BackfillPage([])])
+    quick(archive)
+    rig = Rig(archive)
+    async with running(rig, GAP):
+        await until(lambda: rig.filled)
+
+    assert archive.asked == ["a", "a", "b"]
+    assert archive.spans == [(T - 600_000, T + 6_000)]
+    assert rig.events == [EVENT, EVENT]
+    assert rig.filled == [GAP]
+    ledger = rig.backfill.ledger
+    assert (ledger.frames_received, ledger.frames_liquidation, ledger.frames_other_topic) == (3, 2, 1)
+    assert rig.backfill.filled_total == 1
+
+
+async def test_gaps_that_wait_together_are_asked_for_at_once(quick: Use) -> None:
+    archive = Archive(a=[BackfillPage([])])
+    quick(archive)
+    rig = Rig(archive)
+    later = Gap("toy", T + 60_000, T + 70_000, "reset")
+    async with running(rig, GAP, later):
+        await until(lambda: len(rig.filled) == 2)
+
+    assert archive.spans == [(T - 600_000, T + 71_000)]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [RestError("https://toy/a: HTTP 429"), TimeoutError(), DecodeError("toy: not JSON")],
+    ids=["http", "time", "garbage"],
+)
+async def test_a_page_that_fails_is_asked_for_again(quick: Use, failure: Exception) -> None:
+    archive = Archive(a=[failure, BackfillPage([EVENT])])
+    quick(archive)
+    rig = Rig(archive)
+    async with running(rig, GAP):
+        await until(lambda: rig.filled)
+
+    assert archive.asked == ["a", "a"]
+    assert rig.backfill.ledger.balanced()
+    assert rig.backfill.ledger.frames_undecodable == isinstance(failure, DecodeError)
+
+
+async def test_a_failed_round_leaves_the_gap_and_is_repeated_some_times(
+    quick: Use, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(backfill, "_AGAIN_SECONDS", 0.01)
+    archive = Archive(a=[RestError("https://toy/a: HTTP 403")] * 100)
+    quick(archive)
+    rig = Rig(archive)
+    async with running(rig, GAP):
+        await until(lambda: len(archive.asked) == 18)
+        await asyncio.sleep(0.05)
+
+    assert len(archive.asked) == 18  # three attempts in each of six rounds
+    assert rig.filled == []
+    assert rig.backfill.detail == "https://toy/a: HTTP 403"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize(
+    ("page", "are_all", "gap", "reason"),
+    [
+        (BackfillPage([EVENT], whole=False), True, GAP, "the venue keeps back a part"),
+        (BackfillPage([EVENT]), False, GAP, "the list of instruments is not known"),
+        (BackfillPage([EVENT]), True, Gap("toy", T, T + 100_000_000, "x"), "the gap is longer than the venue tells of"),
+        (
+            BackfillPage([], BackfillRequest("https://toy", "/a", subject="a")),
+            True,
+            GAP,
+            "more pages than are asked for",
+        ),
+    ],
+    ids=["a part", "list", "depth", "endless"],
+)
+async def test_what_is_not_whole_is_taken_and_stays_a_gap(
+    quick: Use, page: BackfillPage, are_all: bool, gap: Gap, reason: str
+) -> None:
+    archive = Archive(a=[page] * 60)
+    quick(archive)
+    rig = Rig(archive, are_all=are_all)
+    async with running(rig, gap):
+        await until(lambda: rig.backfill.detail)
+
+    assert rig.backfill.detail == reason
+    assert rig.events == ([EVENT] if page.events else [])
+    assert rig.filled == []
+
+
+async def test_the_venues_pace_is_kept(quick: Use) -> None:
+    archive = Archive(**{f"s{i}": [BackfillPage([Invalid("toy", "x")])] for i in range(6)})
+    archive.backfill_pace = Pace(2, 0.05)
+    quick(archive)
+    rig = Rig(archive)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with running(rig, GAP):
+        await until(lambda: rig.filled)
+
+    assert loop.time() - began >= 0.1  # two at once, two after 50 ms, two after 100 ms
+
+
+def test_gaps_beyond_the_bound_are_counted() -> None:
+    rig = Rig(Archive())
+    for i in range(150):
+        rig.backfill.ask(Gap("toy", T + i, T + i + 1, "reset"))
+    assert rig.backfill.dropped_total == 50
+    assert len(rig.backfill._rounds) == 100
