@@ -45,6 +45,10 @@ class Outages:
         """The known gaps, those that last still at the end."""
         return [*self._past, *self._open.values()]
 
+    def is_open(self, venue: str) -> bool:
+        """Whether the venue has a gap that lasts."""
+        return venue in self._open
+
     def begin(self, gap: Gap) -> None:
         """A gap that began before the feed was ever live."""
         if gap.venue not in self._open:
