@@ -126,7 +126,7 @@ class Market:
 
     def _in_order(self, venue: str, frames: list[Frame]) -> list[Frame]:
         """Without the frames that others overtake; those go with the next."""
-        going = []
+        going: list[Frame] = []
         for frame in frames:
             waits = frame.kind == "liquidation" and self._parts[venue].faults.overtaken()
             (self._overtaken[venue] if waits else going).append(frame)
