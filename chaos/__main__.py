@@ -64,12 +64,20 @@ def table(verdicts: Sequence[Verdict], seconds: float) -> str:
         "other failures": sum(not verdict.is_good for verdict in verdicts)
         - sum(bool(verdict.lost or verdict.duplicated or verdict.unreported) for verdict in verdicts),
         "in gaps of our kills": sum(verdict.excused for verdict in verdicts),
+        "arrived before the kill, ms": round(max((verdict.excused_ms for verdict in verdicts), default=0.0)),
+        "unsized": sum(verdict.unsized for verdict in verdicts),
+        "not subscribed": sum(verdict.unasked for verdict in verdicts),
         "seconds": round(seconds),
     }
     lines = [
         "| " + " | ".join(sums) + " |",
         "|" + "---:|" * len(sums),
         "| " + " | ".join(f"{value:,}" for value in sums.values()) + " |",
+    ]
+    lines += [
+        f"seed {verdict.seed}: {verdict.excused:,} arrived up to {verdict.excused_ms:g} ms before our kill"
+        for verdict in sorted(verdicts, key=lambda verdict: -verdict.excused)[:5]
+        if verdict.excused
     ]
     for verdict in verdicts:
         if not verdict.is_good:

@@ -74,7 +74,7 @@ class Evidence(Struct, frozen=True):
 
 
 class Verdict(Struct):
-    """What was found; all but `events`, `excused` and `unsized` should be zero or empty."""
+    """What was found; `lost`, `duplicated`, `unreported` and `problems` should be zero and empty."""
 
     seed: int
     events: int = 0
@@ -82,6 +82,9 @@ class Verdict(Struct):
     duplicated: int = 0
     unreported: int = 0
     excused: int = 0
+    """Arrived before a kill of ours, not logged yet, and within the gap that is reported of it."""
+    excused_ms: float = 0.0
+    """The longest time between such an arrival and the kill."""
     unsized: int = 0
     """Events whose contract was not known yet: their value stays unknown, as is promised."""
     unasked: int = 0
@@ -177,6 +180,9 @@ def _judge_losses(evidence: Evidence, logged: Mapping[Key, int], verdict: Verdic
             continue
         excuses = sum(_is_excused(evidence, key[0], at_ms) for at_ms in arrived)
         verdict.excused += min(absent, excuses)
+        if excuses:
+            before = (kill - at_ms for at_ms in arrived for kill in evidence.killed_ms if at_ms <= kill)
+            verdict.excused_ms = max(verdict.excused_ms, round(max(before), 1))
         missing.add(key)
         if absent > excuses:
             verdict.lost += absent - excuses
