@@ -20,7 +20,9 @@ NAMES = (
     "flood",
     "redis_write",
     "history_log",
+    "history_query",
     "postgres_copy",
+    "recording",
     "idle",
     "founding",
 )

@@ -1,6 +1,7 @@
 """The windows of a column: what the engine says when it is fed one by one, to the last digit."""
 
 import doctest
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -325,3 +326,17 @@ def test_examples() -> None:
     for module in (liqtape.batch, ranks_module):
         failed, attempted = doctest.testmod(module)
         assert (failed, attempted > 0) == (0, True)
+
+
+def test_windows_of_any_length_and_their_errors() -> None:
+    rows = windows([0, 1_000, 3_600_000], [3.0, 4.0, math.nan], ["long"] * 3, seconds=[1, 3_600])
+
+    assert rows.count(3_600).tolist() == [1, 2, 2]
+    assert rows.count(1).tolist() == [1, 1, 1]
+    assert rows.usd_velocity_se(3_600).tolist() == [3 / 3_600, 5 / 3_600, 4 / 3_600]
+    assert windows([0], [1e300], ["long"]).usd_velocity_se(10).tolist() == [1e299]
+
+
+def test_a_window_without_a_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least a second"):
+        windows([0], [1.0], ["long"], seconds=[0])

@@ -1,10 +1,12 @@
 """The command as a user starts it: what goes where, exit codes, signals, pipes."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,6 +18,10 @@ from pathlib import Path
 import pytest
 
 from liqtape import __version__
+from liqtape.feeds.marks import Began
+from liqtape.feeds.recorder import Recorder
+from liqtape.settings import AlertSettings
+from liqtape.venues.base import Endpoint
 
 _FRAME = (
     b'{"e":"forceOrder","E":1791391083124,"o":{"s":"ILVUSDT","S":"SELL","o":"LIMIT","f":"IOC","q":"116.5",'
@@ -332,3 +338,45 @@ def _until(happened: Callable[[], bool]) -> None:
             return
         time.sleep(0.02)
     raise AssertionError("it never happened")
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    recorder = Recorder(tmp_path / "recording")
+    recorder.open(Began("0", [], {"binance": []}, AlertSettings(), price_always=False))
+    track = recorder.track("binance", Endpoint("wss://example", ("!forceOrder@arr",), 30.0))
+    for second in range(5):
+        event_ms = _MS + 1000 * second
+        track.received((_FRAME % event_ms,), 1_000_000 * (event_ms + 300))
+    recorder.close()
+    return tmp_path / "recording"
+
+
+def test_a_recording_goes_to_metrics_and_history_with_its_ledger(recording: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        metrics, history = tmp_path / f"{number}.ndjson", tmp_path / f"history{number}"
+        done = _run("replay", recording, "--metrics", metrics, "--history", history, "--json")
+        assert (done.returncode, done.stderr) == (0, b"")
+        summary = json.loads(done.stdout)
+        assert {"frames": 5, "events": 5, "runs": 1, "lost_frames": 0, "broken": 0}.items() <= summary.items()
+        assert summary["ledger"]["events_accepted"] == 5
+        with contextlib.closing(sqlite3.connect(next(history.glob("*.sqlite*")))) as log:
+            assert log.execute("SELECT count(*), min(event_ms) FROM unsealed_events").fetchone() == (5, _MS)
+    assert (tmp_path / "1.ndjson").read_bytes() == (tmp_path / "2.ndjson").read_bytes()
+    assert summary["metric_rows"] == len((tmp_path / "1.ndjson").read_text().splitlines()) > 300
+
+
+def test_a_cut_recording_is_played_and_the_cut_is_told(recording: Path) -> None:
+    segment = recording / "000001.liqrec"
+    segment.write_bytes(segment.read_bytes()[:-20])
+    done = _run("replay", recording, "--json")
+    assert done.returncode == 0
+    assert f"liqtape replay: {segment}: cut at byte " in _one_line(done.stderr)
+    assert json.loads(done.stdout)["broken"] == 1
+
+
+def test_a_recording_that_cannot_be_begun_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    done = _run("record", "--out", tmp_path / "file", "--venue", "bybit")
+    assert done.returncode == 2
+    assert re.fullmatch(r"liqtape: record: .*file: .*", _one_line(done.stderr))

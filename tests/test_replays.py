@@ -67,7 +67,7 @@ async def test_a_replayed_cluster_raises_no_alert_and_the_same_as_news_does(venu
         )
         tracker = Tracker(settings)
         alerts[replayed] = []
-        tracker._alert_taps.append(alerts[replayed].append)
+        tracker.alert_taps.append(alerts[replayed].append)
         now_ms = time.time_ns() // 1_000_000
         tracker.ingest(list(_cluster(venue, now_ms, replayed=replayed)), tracker.new_ledger())
         tracker.pulse(now_ms)

@@ -64,7 +64,7 @@ async def test_a_killed_run_goes_on_in_the_next(tmp_path: Path) -> None:
     now = now_ms()
     events = [raw(now - 1_000 * age) for age in (1_500, 900, 295, 200, 50, 20, 5)]
     async with alone(tmp_path / "first") as first:
-        first._feed_up("bybit", now - 100_000)
+        first.feed_up("bybit", now - 100_000)
         first.ingest(events, first.new_ledger())
         first.pulse(now)
         before = first.engine.metrics("BTCUSDT", now)
@@ -157,10 +157,10 @@ async def test_all_that_a_simulated_market_brings_is_logged_once_in_order(tmp_pa
 
 async def test_the_time_between_two_runs_is_a_gap(tmp_path: Path) -> None:
     async with alone(tmp_path) as first:
-        first._feed_up("bybit", now_ms() - 5_000)
-        first._feed_down("bybit", now_ms() - 1_000, "not running")
+        first.feed_up("bybit", now_ms() - 5_000)
+        first.feed_down("bybit", now_ms() - 1_000, "not running")
     async with alone(tmp_path) as second:
-        second._feed_up("bybit", now_ms())
+        second.feed_up("bybit", now_ms())
     connection = open_for_reading(tmp_path)
     [(down_ms,), _] = connection.execute("SELECT down_ms FROM coverage ORDER BY up_ms").fetchall()
     [(venue, from_ms, until_ms, reason)] = connection.execute("SELECT venue, from_ms, until_ms, reason FROM gaps")
@@ -255,9 +255,9 @@ async def test_an_outage_that_began_earlier_than_was_told_lasts_on(tmp_path: Pat
     """Of two connections the second to go was the first to fall silent; seen with a venue that refuses both."""
     now = now_ms()
     async with alone(tmp_path) as tracker:
-        tracker._feed_up("bybit", now - 10_000)
-        tracker._feed_down("bybit", now - 2_000, "first")
-        tracker._feed_missed("bybit", now - 3_000, now - 2_000, "second")
+        tracker.feed_up("bybit", now - 10_000)
+        tracker.feed_down("bybit", now - 2_000, "first")
+        tracker.feed_missed("bybit", now - 3_000, now - 2_000, "second")
 
     connection = open_for_reading(tmp_path)
     ((up_ms, down_ms),) = connection.execute("SELECT up_ms, down_ms FROM coverage").fetchall()

@@ -57,7 +57,7 @@ class Run:
                 self.published |= {(row.symbol, row.event_ms, row.price) for frame in frames for row in frame.rows}
             send(frames, name, here)
 
-        simulator._market._send = heard  # type: ignore[method-assign]
+        simulator._market._send = heard  # type: ignore[method-assign,assignment]
 
     @property
     def health(self) -> Any:
@@ -134,7 +134,7 @@ async def test_a_gap_is_filled_from_the_venues_archive_and_is_no_news(venue: str
     async with running(venue) as run:
         alerts: list[Alert] = []
         await cut_off(run, 1.5)
-        run.tracker._alert_taps.append(alerts.append)
+        run.tracker.alert_taps.append(alerts.append)
         await until(lambda: any(gap.filled for gap in run.outages()))
         await settled(run)
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
 
@@ -19,13 +19,16 @@ from liqtape import __version__
 from liqtape.bench import bench
 from liqtape.checkup import check
 from liqtape.errors import ConfigurationError, DecodeError, LiqtapeError
-from liqtape.live import demo, run
+from liqtape.live import demo, record, run
+from liqtape.past import history
 from liqtape.venues import VENUES
 from liqtape.venues.base import Venue
 
 if TYPE_CHECKING:  # commands import what they need, so that none waits for what another needs
     from liqtape.feeds.replay import Step
-    from liqtape.feeds.tape import Tape
+    from liqtape.history.eventlog import EventLog
+
+    _Player = Callable[[Iterable[Step]], Coroutine[Any, Any, int]]
     from liqtape.instruments import Contract
     from liqtape.service import StopSignals
     from liqtape.simulator import Simulator
@@ -34,6 +37,8 @@ if TYPE_CHECKING:  # commands import what they need, so that none waits for what
 __all__ = ["app", "main"]
 
 _PROGRESS_EVERY = 1_000
+_MOST_PENDING = 200_000  # events waiting for the history
+_PENDING_SECONDS = 0.01
 
 app = typer.Typer(
     name="liqtape",
@@ -241,26 +246,29 @@ def _watched(source: BinaryIO) -> Iterator[bytes]:
 @app.command()
 def replay(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="An event file (Parquet, NDJSON, CSV), or a directory of them.")
+        Path,
+        typer.Argument(
+            metavar="PATH", help="A recording; an event file (Parquet, NDJSON, CSV) or a directory of them."
+        ),
     ],
     speed: Annotated[str, typer.Option(metavar="X|max", help="Times real time.")] = "max",
     metrics: Annotated[Path | None, typer.Option(help="Metric rows go there: .ndjson or .parquet.")] = None,
     every: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="Seconds from one row to the next.")] = 1,
     redis: Annotated[str, typer.Option(metavar="URL|off", help="Metrics and events go there, too.")] = "off",
+    history: Annotated[str, typer.Option(metavar="DIR|off", help="Events go to the history there.")] = "off",
     as_json: _Json = False,
 ) -> int:
     """Past events through the same engine as live; the same input gives the same rows, byte for byte."""
-    from liqtape.feeds.eventfiles import event_files, load
+    from liqtape.feeds.segments import is_recording
     from liqtape.sinks.redis import RedisSink
 
     pace = _pace(speed)
     sink = None if redis == "off" else RedisSink(redis)
-    if metrics is not None and any(metrics.exists() and metrics.samefile(file) for file in event_files(path)):
-        raise ConfigurationError(f"--metrics {metrics}: is also read from; name another file")
-    tape = load(path)
-    summary: dict[str, Any] = tape.summary() | {"metric_rows": 0}
-    with _progress(len(tape)) as advance:
-        signalled = asyncio.run(_play(_counted(tape, every, summary, advance), pace, metrics, sink))
+    outputs = _Outputs(metrics, sink, history)
+    if is_recording(path):
+        signalled, summary = _play_recording(path, every, lambda steps: _play(steps, pace, outputs))
+    else:
+        signalled, summary = _play_events(path, every, metrics, lambda steps: _play(steps, pace, outputs))
     _signals.install()
     _end("replay", summary, as_json, sys.stderr)
     return signalled and 128 + signalled
@@ -276,27 +284,60 @@ def _pace(speed: str) -> float | None:
     return pace
 
 
-def _counted(tape: "Tape", every: int, summary: dict[str, Any], advance: Callable[[int], object]) -> "Iterator[Step]":
+def _play_recording(path: Path, every: int, play: "_Player") -> tuple[int, dict[str, Any]]:
+    from liqtape.playback import Playback
+
+    playback = Playback(path)
+    rows = [0]
+    with _progress(playback.size) as advance:
+        signalled = asyncio.run(play(_counted(playback.steps(every), rows, lambda _: advance(playback.take_read()))))
+    for broken in playback.broken:
+        print(f"liqtape replay: {broken}", file=sys.stderr)
+    return signalled, msgspec.structs.asdict(playback.played()) | {"metric_rows": rows[0]}
+
+
+def _play_events(path: Path, every: int, metrics: Path | None, play: "_Player") -> tuple[int, dict[str, Any]]:
+    from liqtape.feeds.eventfiles import event_files, load
     from liqtape.feeds.replay import steps
 
-    for step in steps(tape, every):
-        summary["metric_rows"] += len(step.rows)
+    if metrics is not None and any(metrics.exists() and metrics.samefile(file) for file in event_files(path)):
+        raise ConfigurationError(f"--metrics {metrics}: is also read from; name another file")
+    tape = load(path)
+    rows = [0]
+    with _progress(len(tape)) as advance:
+        signalled = asyncio.run(play(_counted(steps(tape, every), rows, advance)))
+    return signalled, tape.summary() | {"metric_rows": rows[0]}
+
+
+def _counted(steps: "Iterable[Step]", rows: list[int], advance: Callable[[int], object]) -> "Iterator[Step]":
+    for step in steps:
+        rows[0] += len(step.rows)
         advance(len(step.events))
         yield step
 
 
-async def _play(taken: "Iterable[Step]", pace: float | None, metrics: Path | None, sink: "RedisSink | None") -> int:
-    """The steps to the metrics file and to Redis; the signal that ended it before its time, or 0."""
+class _Outputs(msgspec.Struct, frozen=True):
+    """Where a replay goes: the metrics file, Redis, the history; None or `off` where it does not."""
+
+    metrics: Path | None
+    redis: "RedisSink | None"
+    history: str
+
+
+async def _play(taken: "Iterable[Step]", pace: float | None, outputs: _Outputs) -> int:
+    """The steps to the metrics file, to Redis and to the history; the signal that ended it early, or 0."""
     from liqtape.feeds.replay import paced
     from liqtape.feeds.rows import open_rows
     from liqtape.service import StopSignals
     from liqtape.sinks.base import Batch
     from liqtape.sinks.newest import publishing_newest
 
+    metrics, sink = outputs.metrics, outputs.redis
     async with contextlib.AsyncExitStack() as stack:
         stop = stack.enter_context(StopSignals().installed())
         rows = None if metrics is None else stack.enter_context(open_rows(metrics))
         publish = None if sink is None else await stack.enter_async_context(publishing_newest(sink))
+        log = None if outputs.history == "off" else stack.enter_context(_open_history(outputs.history))
         async for step in paced(taken, pace, sleep=lambda seconds: _sleep(stop, seconds)):
             if stop.received:
                 break
@@ -304,7 +345,31 @@ async def _play(taken: "Iterable[Step]", pace: float | None, metrics: Path | Non
                 rows.write(step.rows)
             if publish is not None:
                 publish(Batch(step.rows, step.events, step.alerts))
+            if log is not None:
+                log.offer(step.events)
+                while log.events_pending > _MOST_PENDING and not await stop.wait(_PENDING_SECONDS):
+                    pass  # a replay can wait, live cannot
     return stop.received
+
+
+@contextlib.contextmanager
+def _open_history(directory: str) -> "Iterator[EventLog]":
+    """An event log there; what it could not write is an error, for a replay can be done again."""
+    from liqtape.history.setup import event_log
+    from liqtape.settings import HistorySettings
+
+    if "://" in directory:
+        raise ConfigurationError(f"--history {directory}: a replay writes into a directory")
+    log = event_log(HistorySettings(url=directory), None)
+    if log is None:
+        raise ConfigurationError(f"--history {directory!r}: name a directory")
+    log.start()
+    try:
+        yield log
+    finally:
+        log.stop()
+        if lost := log.health().events_lost + log.events_pending:
+            print(f"liqtape replay: {lost} events could not be written to {directory}", file=sys.stderr)
 
 
 async def _sleep(stop: "StopSignals", seconds: float) -> None:
@@ -381,6 +446,8 @@ def _sent(simulator: "Simulator") -> dict[str, Any]:
 
 
 app.command()(run)
+app.command()(record)
 app.command()(demo)
 app.command()(check)
 app.command()(bench)
+app.command()(history)

@@ -17,8 +17,9 @@ from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:  # the service is imported by the commands that run it
     from liqtape.demo import DemoSummary
+    from liqtape.feeds.recorder import Recording
 
-__all__ = ["demo", "run"]
+__all__ = ["demo", "record", "run"]
 
 
 def run(
@@ -32,19 +33,52 @@ def run(
         list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")
     ] = None,
     redis: Annotated[str | None, typer.Option(metavar="URL|embedded|off", help="Default: embedded.")] = None,
+    record: Annotated[Path | None, typer.Option(metavar="DIR", help="Raw frames go there, for `replay`.")] = None,
     history: Annotated[
         str | None,
         typer.Option(metavar="DIR|postgresql://..|off", help="Default: the user's data directory."),
     ] = None,
 ) -> int:
     """Track liquidations live: feeds, metrics, every sink; until interrupted."""
-    options = _options(venue, symbol, redis, history)
+    settings = _settings(config, _options(venue, symbol, redis, history))
+    if settings.history.url is None:
+        settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
+    return 128 + asyncio.run(_run(settings, sys.stdout, record))
+
+
+def record(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The recording; one that is there goes on.")],
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")
+    ] = None,
+    venue: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: all.")
+    ] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 records until interrupted.")] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,  # noqa: FBT002 - an option
+) -> int:
+    """Raw frames of the venues to a recording, for `replay`; ends with what was written."""
+    settings = _settings(config, _options(venue, symbol, "off", "off"))
+    signalled, recording = asyncio.run(_record(settings, out, seconds, sys.stderr if as_json else sys.stdout))
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(recording) + b"\n")
+    else:
+        share = f", {recording.written / recording.bytes:.0%} of their bytes" if recording.bytes else ""
+        counts = f"{recording.frames:,} frames in {recording.segments} segments{share}"
+        sys.stdout.write(f"recorded in {out}: {counts}, {recording.dropped_frames:,} dropped\n")
+    if signalled:
+        return 128 + signalled
+    return 1 if recording.dropped_frames or recording.errors else 0
+
+
+def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
     settings = load_settings(settings_file(config), None, options, frozenset(VENUES), watched)
     if not any(own.enabled for own in settings.venues.values()):
         raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
-    if settings.history.url is None:
-        settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
-    return 128 + asyncio.run(_run(settings, sys.stdout))
+    return settings
 
 
 def _options(
@@ -65,13 +99,28 @@ def _options(
     return options
 
 
-async def _run(settings: Settings, out: TextIO) -> int:
+async def _record(settings: Settings, to: Path, seconds: float, out: TextIO) -> "tuple[int, Recording]":
+    """The signal that ended it, or 0, and what was written."""
+    from liqtape.feeds.recorder import Recorder
+    from liqtape.service import StopSignals, watch
+    from liqtape.tracker import Tracker
+
+    recorder = Recorder(to)
+    with StopSignals().installed() as stop:
+        async with Tracker(settings, recorder=recorder) as tracker:
+            await watch(tracker, stop, seconds or None, [f"recording to {to}"], out)
+    return stop.received, recorder.summary()
+
+
+async def _run(settings: Settings, out: TextIO, record: Path | None) -> int:
+    from liqtape.feeds.recorder import Recorder
     from liqtape.service import StopSignals, watch
     from liqtape.systemd import notified
     from liqtape.tracker import Tracker
 
     with StopSignals().installed() as stop:
-        tracker = Tracker(settings, data_dir=data_directory())
+        recorder = None if record is None else Recorder(record)
+        tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
         async with tracker, notified(lambda: tracker.pulses):
             await watch(tracker, stop, None, out=out)
     return stop.received

@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from msgspec.structs import replace
 
+from liqtape import __version__
 from liqtape.embedded import EmbeddedServer
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
@@ -31,9 +32,11 @@ from liqtape.events import (
     VelocityMetrics,
     VenueHealth,
 )
+from liqtape.feeds.marks import Began, Down, Filled, Missed, Pulsed, Up, recalled_in_parts
 from liqtape.feeds.outages import STARTING, Outages
 from liqtape.feeds.pacing import Patience
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
+from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.feeds.watch import Watch
 from liqtape.history.eventlog import EventLog
@@ -70,7 +73,7 @@ class Tracker:
     sockets at one end and the sinks at the other. `is_replaying` tells `taps` that what they get is no news.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a program brings, and what a replay and tests replace
         self,
         settings: Settings | None = None,
         *,
@@ -78,6 +81,8 @@ class Tracker:
         ssl_context: ssl.SSLContext | None = None,
         data_dir: Path | None = None,
         patience: Patience | None = None,
+        recorder: Recorder | None = None,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self.settings = Settings() if settings is None else settings
         enabled = {venue: own for venue, own in self.settings.venues.items() if own.enabled}
@@ -94,6 +99,7 @@ class Tracker:
         self.levels = Levels(self.engine)
         self.volatility = PriceVolatility()
         self._priced_ms = 0
+        self.recorder, self._now = recorder, time.monotonic if now is None else now
         self.log = event_log(self.settings.history, data_dir)
         self._observer = None if self.log is None else Observer(self.log)
         self.database = _database(self.settings.history, self.log)
@@ -114,10 +120,9 @@ class Tracker:
         )
         self.feeds = [self._feed(venue, own, ssl_context, patience) for venue, own in enabled.items()]
         self.watch = Watch(self.feeds, self.intake.clock, data_dir)
-        self._sinks = list(sinks)
-        self._data_dir = data_dir
+        self._sinks, self._data_dir = list(sinks), data_dir
         self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
-        self._alert_taps: list[Callable[[Alert], None]] = []
+        self.alert_taps: list[Callable[[Alert], None]] = []
         self._active: set[str] = set()
         self._ledgers: list[Ledger] = []  # of streams that are not ours (wrapped, replayed)
         self._tasks: list[asyncio.Task[None]] = []
@@ -142,6 +147,8 @@ class Tracker:
             raise RuntimeError("this tracker has run; make a new one")
         self._started = True
         try:
+            if self.recorder is not None:
+                self.recorder.open(self._began())
             await self._open_log()
             await self._open_redis()
         except BaseException:
@@ -178,6 +185,8 @@ class Tracker:
                 task.cancel()
             for subscription in list(self._subscriptions):
                 subscription.end()
+            if self.recorder is not None:
+                await asyncio.to_thread(self.recorder.close)
             if self.embedded is not None:
                 await self.embedded.stop()
 
@@ -195,7 +204,7 @@ class Tracker:
     def ingest(self, events: Sequence[Event], ledger: Ledger) -> None:
         """Take in the events of a frame, or of several that came together: the one way into the engine."""
         first = events[0] if events else None
-        received = first.receive_ms if isinstance(first, (RawLiquidation, PriceTick)) else None
+        received = first.receive_ms if isinstance(first, (RawLiquidation, PriceTick)) else _received_ms(events)
         wall_ms = _wall_ms() if received is None else received
         accepted = self.intake.take(events, ledger, wall_ms)
         if accepted:
@@ -213,6 +222,40 @@ class Tracker:
         if self.intake.admit(liquidation, ledger, wall_ms):
             self._spread([liquidation], wall_ms)
 
+    def feed_up(self, venue: str, wall_ms: int) -> Gap | None:
+        """A venue is live since `wall_ms` of our clock; the gap that ended."""
+        if self.recorder is not None:
+            self.recorder.mark(Up(venue, wall_ms))
+        gap = self.outages.up(venue, wall_ms)
+        if self._observer is not None:
+            self._observer.feed_up(venue, self.intake.clock.at_ms(wall_ms))
+        return gap
+
+    def feed_down(self, venue: str, wall_ms: int, reason: str) -> None:
+        """A venue was last seen live at `wall_ms` of our clock."""
+        if self.recorder is not None:
+            self.recorder.mark(Down(venue, wall_ms, reason))
+        at_ms = self.outages.down(venue, wall_ms, reason)
+        if self._observer is not None:
+            self._observer.feed_down(venue, at_ms)
+
+    def feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Gap:
+        """It turned out that a venue had not been live between two moments of our clock."""
+        if self.recorder is not None:
+            self.recorder.mark(Missed(venue, from_ms, until_ms, reason))
+        gap = self.outages.missed(venue, from_ms, until_ms, reason)
+        if self._observer is not None and gap.until_ms is not None:
+            self._observer.feed_down(venue, gap.from_ms)
+            if not self.outages.is_open(venue):  # else an outage that lasts began earlier than was told
+                self._observer.feed_up(venue, gap.until_ms)
+        return gap
+
+    def gap_filled(self, gap: Gap) -> None:
+        """All of a gap was got afterwards."""
+        if self.recorder is not None:
+            self.recorder.mark(Filled(gap))
+        self.outages.filled(gap)
+
     def now_ms(self) -> int:
         """The evaluation time now: event time, not the wall clock (see `EventClock`)."""
         return self.intake.clock.now_ms(_wall_ms())
@@ -229,7 +272,10 @@ class Tracker:
 
     def health(self) -> list[VenueHealth]:
         """One record a venue, in the order of the settings."""
-        return [feed.health(self.engine, self.now_ms()) for feed in self.feeds]
+        return self._health_at(self.now_ms())
+
+    def _health_at(self, now_ms: int) -> list[VenueHealth]:
+        return [feed.health(self.engine, now_ms) for feed in self.feeds]
 
     def gaps(self) -> list[Gap]:
         """Intervals in which liquidations may have been missed, those that last still at the end."""
@@ -263,7 +309,7 @@ class Tracker:
         """Call `callback` with every level change."""
         tap: Tap[Alert] = Tap(callback, name)
         self.add_callback(tap)
-        self._alert_taps.append(tap.offer)
+        self.alert_taps.append(tap.offer)
         return tap
 
     def on_gap(self, callback: Callable[[Gap], object], name: str = "") -> Tap[Gap]:
@@ -286,7 +332,7 @@ class Tracker:
 
     def alerts(self) -> Subscription[Alert]:
         """Every level change from now on; ends with the tracker."""
-        return self._subscribed(Subscription(self._alert_taps))
+        return self._subscribed(Subscription(self.alert_taps))
 
     def _subscribed(self, subscription: Subscription[T]) -> Subscription[T]:
         self._subscriptions.add(subscription)
@@ -309,33 +355,15 @@ class Tracker:
             self.instruments,
             wanted=self._wanted[name],
             on_events=self.ingest,
-            on_up=self._feed_up,
-            on_down=self._feed_down,
-            on_missed=self._feed_missed,
-            on_filled=self.outages.filled,
+            on_up=self.feed_up,
+            on_down=self.feed_down,
+            on_missed=self.feed_missed,
+            on_filled=self.gap_filled,
             on_listed=self._carry,
             ssl_context=ssl_context,
             patience=patience,
+            recorder=self.recorder,
         )
-
-    def _feed_up(self, venue: str, wall_ms: int) -> Gap | None:
-        gap = self.outages.up(venue, wall_ms)
-        if self._observer is not None:
-            self._observer.feed_up(venue, self.intake.clock.at_ms(wall_ms))
-        return gap
-
-    def _feed_down(self, venue: str, wall_ms: int, reason: str) -> None:
-        at_ms = self.outages.down(venue, wall_ms, reason)
-        if self._observer is not None:
-            self._observer.feed_down(venue, at_ms)
-
-    def _feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Gap:
-        gap = self.outages.missed(venue, from_ms, until_ms, reason)
-        if self._observer is not None and gap.until_ms is not None:
-            self._observer.feed_down(venue, gap.from_ms)
-            if not self.outages.is_open(venue):  # else an outage that lasts began earlier than was told
-                self._observer.feed_up(venue, gap.until_ms)
-        return gap
 
     def _log_gap(self, gap: Gap) -> None:
         if self.log is not None:
@@ -354,7 +382,19 @@ class Tracker:
             for source in PRICE_SOURCES
             if none or source.venue in venues
         ]
-        return PriceFeed(self._take_price, sources, brought=venues, ssl_context=ssl_context)
+        return PriceFeed(
+            self._take_price,
+            sources,
+            brought=venues,
+            ssl_context=ssl_context,
+            recorder=self.recorder,
+            now=self._now,
+        )
+
+    def _began(self) -> Began:
+        own = self.settings
+        symbols_of = {name: venue.symbols for name, venue in own.venues.items() if venue.enabled}
+        return Began(__version__, own.symbols, symbols_of, own.alerts, own.price.always)
 
     def _carry(self, contracts: Iterable[Contract]) -> None:
         for contract in contracts:
@@ -392,7 +432,7 @@ class Tracker:
             return
         for publisher in self.publishers:
             publisher.alert(alert)
-        for tap in tuple(self._alert_taps):
+        for tap in tuple(self.alert_taps):
             tap(alert)
 
     def _take_price(self, tick: PriceTick) -> None:
@@ -411,14 +451,16 @@ class Tracker:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             self.price_feed.pulse([feed.venue.name for feed in self.feeds if any(map(is_refused, feed.connections))])
-            if self.price_feed.is_stale:
-                self.engine.btc_price = self.engine.btc_source = None
             self.pulse(_wall_ms())
             self.watch.keep_samples()
 
     def pulse(self, wall_ms: int) -> None:
         """Release held events, lower levels, let quiet instruments decay and end with a row of zeros."""
         self.pulses += 1
+        if self.recorder is not None:
+            self.recorder.mark(Pulsed(wall_ms))
+        if self.price_feed.is_stale:
+            self.engine.btc_price = self.engine.btc_source = None
         self.intake.clock.estimate()
         if self._priced_ms:  # by the trades' own time: a second is closed when a trade lies behind it
             self.engine.volatility_factor = self.volatility.volatility_factor(self._priced_ms)
@@ -428,8 +470,8 @@ class Tracker:
         now = self.intake.clock.now_ms(wall_ms)
         for instrument in self.levels.raised():
             self._check_level(instrument, now)
-        self.watch.look(time.monotonic(), wall_ms, self.ledgers())
-        health = self.health()
+        self.watch.look(self._now(), wall_ms, self.ledgers())
+        health = self._health_at(now)
         if self._observer is not None:
             self._observer.pulse(self.intake.clock.at_ms(wall_ms), health)
         for publisher in self.publishers:
@@ -455,17 +497,24 @@ class Tracker:
             return
         await asyncio.to_thread(self.log.start)
         recalled = self.log.recalled
-        if recalled is None:
-            return
-        for venue, up_ms, down_ms in recalled.feeds:
+        if recalled is not None:
+            for gap in recalled.gaps:
+                self.outages.begin(gap)
+            self.recall(recalled.events, recalled.feeds, _wall_ms())
+
+    def recall(self, events: Sequence[Liquidation], feeds: Iterable[tuple[str, int, int]], wall_ms: int) -> None:
+        """What an earlier run saw: (venue, up, down) of its feeds, and its events, by event time."""
+        feeds = list(feeds)
+        if self.recorder is not None:
+            for mark in recalled_in_parts(events, feeds, wall_ms):
+                self.recorder.mark(mark)
+        for venue, up_ms, down_ms in feeds:
             self.engine.feed_up(venue, up_ms)
             self.engine.feed_down(venue, down_ms)
-        for gap in recalled.gaps:
-            self.outages.begin(gap)
-        since_ms = _wall_ms() - WINDOW_MS
-        self.intake.recall(recalled.events, since_ms)
-        self._active.update(event.instrument for event in recalled.events if event.event_ms > since_ms)
-        now = self.now_ms()
+        since_ms = wall_ms - WINDOW_MS
+        self.intake.recall(events, since_ms)
+        self._active.update(event.instrument for event in events if event.event_ms > since_ms)
+        now = self.intake.clock.now_ms(wall_ms)
         for instrument in self._active:
             self.levels.check(instrument, now)
 
@@ -535,6 +584,12 @@ def _spelled(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:
 
 def _spell(venue: str, symbol: str) -> Contract:
     return VENUES[venue].spell(symbol) if venue in VENUES else Contract(venue, symbol, symbol, unit_value="1")
+
+
+def _received_ms(events: Iterable[Event]) -> int | None:
+    """When a frame that begins with something else was received; no clock may say so, or a replay would differ."""
+    stamped = (event.receive_ms for event in events if isinstance(event, (RawLiquidation, PriceTick)))
+    return next(stamped, None)
 
 
 def _database(settings: HistorySettings, log: EventLog | None) -> PostgresSink | None:

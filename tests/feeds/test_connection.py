@@ -359,7 +359,12 @@ async def test_the_end_of_its_lifetime_is_told_early_and_again_where_nobody_take
 ) -> None:
     monkeypatch.setattr(binance, "limits", replace(binance.limits, lifetime=1_000.0))
     at: list[float] = []
-    stage = Stage(live(1_200.0), on_leaving=lambda _: bool(at.append(stage.clock.now())), rng=Most())
+
+    def nobody(connection: Connection) -> bool:
+        at.append(connection._now())
+        return False
+
+    stage = Stage(live(1_200.0), on_leaving=nobody, rng=Most())
 
     await stage.play()
 

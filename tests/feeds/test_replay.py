@@ -216,10 +216,13 @@ _WINDOW = """
 """
 
 
-def _differences(rows: Path, events: list[dict[str, Any]]) -> tuple[int, int, dict[str, int]]:
+def _differences(
+    rows: Path, events: list[dict[str, Any]], estimated: Sequence[int] = _WINDOWS
+) -> tuple[int, int, dict[str, int]]:
     """(rows, rows expected, differences by column) of a metrics file and a recount of `events` at every second.
 
-    An event is in the windows of 300 seconds; at the one after it may be the last that has left: the row of zeros.
+    `estimated` are the windows whose throttled rate is checked: those of files of such a venue alone. An event is in
+    the windows of 300 seconds; at the one after it may be the last that has left: the row of zeros.
     """
     with duckdb.connect(config={"threads": 2}) as db:
         db.register("plain", pyarrow.Table.from_pylist(events))
@@ -236,6 +239,7 @@ def _differences(rows: Path, events: list[dict[str, Any]]) -> tuple[int, int, di
         checks["total_value_usd"] = "total_value_usd <> micro_300s::DOUBLE / 1e6"
         for w in _WINDOWS:
             checks[f"usd_velocity_{w}s"] = f"usd_velocity_{w}s <> micro_{w}s::DOUBLE / {w}e6"
+        for w in estimated:
             corrected = f"CASE WHEN taken_{w}s < {w} THEN -ln(1 - taken_{w}s / {w}) ELSE {log(2 * w)!r} END"
             checks[f"velocity_est_{w}s"] = f"abs(velocity_est_{w}s - ({corrected})) > 1e-12"
         counted = ", ".join(f"count(*) FILTER ({check})" for check in checks.values())
@@ -272,3 +276,54 @@ def test_a_market_hour_equals_a_recount_at_every_second(
     told, expected, wrong = _differences(tmp_path / "rows.parquet", events)
     assert wrong == {}
     assert told == expected > 100_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "aave_wbtc_20220212_20230630",
+        "binance_btcusdt_20241204",
+        "bitmex_xbtusd_20200416_20200508",
+        "hl_20251010_RECONSTRUCTED_events",
+        "hl_20251010_adl_aggregate",
+        "small_multivenue_samples",
+    ],
+)
+def test_every_event_file_equals_a_recount_at_every_second(
+    tmp_path: Path, history_file: Callable[[str], Path], name: str
+) -> None:
+    """Every second of the grid, so also every one that gains or loses an event."""
+    path = history_file(f"{name}.parquet")
+    tape = load(path)
+    with open_rows(tmp_path / "rows.parquet") as rows:
+        for step in steps(tape):
+            rows.write(step.rows)
+    held = parquet.read_table(path, columns=["ts_ms", "side", "value_usd"]).to_pylist()
+    assert tape.rows == len(tape) == len(held)
+    events = [
+        {
+            "instrument": tape.event(i).instrument,
+            "ms": row["ts_ms"],
+            "micro": _micro(row["value_usd"]),
+            "side": row["side"].lower(),
+        }
+        for i, row in enumerate(held)
+    ]
+    told, expected, wrong = _differences(tmp_path / "rows.parquet", events, estimated=())
+    assert wrong == {}
+    assert told == expected > 5_000
+
+
+def test_a_block_of_11_279_events_in_one_millisecond_is_exact() -> None:
+    block = [_Event(5_123, "hyperliquid", usd=float(i)) for i in range(1, 11_280)]
+    rows = {row.timestamp - _BASE / 1000: row for step in steps(_tape(block)) for row in step.rows}
+    assert sorted(rows) == [*map(float, range(6, 307))]
+    total = sum(range(1, 11_280))
+    assert {(row.event_count_300s, row.total_value_usd) for second, row in rows.items() if second < 306} == {
+        (11_279, float(total))
+    }
+    assert [(row.event_count_10s, row.usd_velocity_10s) for second, row in rows.items() if second in (15, 16)] == [
+        (11_279, total / 10),
+        (0, 0.0),
+    ]
+    assert (rows[306.0].event_count_300s, rows[306.0].total_value_usd) == (0, 0.0)

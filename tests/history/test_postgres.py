@@ -12,12 +12,14 @@ import pyarrow.compute as pc
 import pytest
 from msgspec.structs import astuple, replace
 
+import liqtape.history
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
 from liqtape.history.eventlog import EventLog
 from liqtape.history.layout import EVENT_COLUMNS, PRICE_COLUMNS, arrow_schema
 from liqtape.history.outlet import Outlet
 from liqtape.history.postgres import PostgresSource
+from liqtape.history.query import History
 from liqtape.history.records import Alive, FeedDown, FeedUp, GapSeen, PriceBar
 from liqtape.history.sealing import CLOSED_AFTER_MS, Sealing
 from liqtape.history.store import Store
@@ -221,3 +223,21 @@ async def _ask(url: str, query: str) -> list[Any]:
         return [row[0] for row in await connection.fetch(query)]
     finally:
         await connection.close()
+
+
+def test_questions_are_answered_as_by_the_directory(source: PostgresSource, tmp_path: Path) -> None:
+    span = (T - 1, T + 3 * HOUR_MS)
+    with liqtape.history.open(tmp_path) as directory:
+        server = History(source)
+        questions: list[Callable[[History], object]] = [
+            lambda past: past.velocity(*span, every=600),
+            lambda past: past.velocity(*span, by="venue", every=600),
+            lambda past: past.velocity(*span, instrument="C1USDT", every=600, seconds=[3600]),
+            lambda past: past.summary(*span),
+            lambda past: past.levels(*span, every=600),
+            lambda past: past.volatility(*span, every=600),
+            lambda past: past.unusual(span[1], days=1),
+            lambda past: past.instruments(*span),
+        ]
+        for ask in questions:
+            assert ask(server) == ask(directory)

@@ -46,7 +46,7 @@ def test_okx_rows_are_those_of_the_socket_but_replayed() -> None:
         [_order(T + 5)]
     )
     (seen,) = okx.decode(live, 9)
-    assert page.events[0] == msgspec.structs.replace(seen, replayed=True)  # type: ignore[arg-type]
+    assert page.events[0] == msgspec.structs.replace(seen, replayed=True)
     assert (len(page.events), page.following, page.whole) == (2, None, True)
 
 

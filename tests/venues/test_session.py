@@ -39,6 +39,7 @@ class _Toy:
     name = "toy"
     ws_url = "ws://toy"
     slot_seconds: int | None = None
+    holds_ms = 0
     listing_needed = False
     bundled_symbols: Sequence[str] = ()
     instrument_sources: Sequence[InstrumentSource] = ()

@@ -7,7 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from liqtape.batch import SIDES
 from liqtape.batch.ranks import Ints, moved, places_when_sorted
-from liqtape.events import WINDOWS
 from liqtape.money import MICRO, micro_of
 
 __all__ = ["Column", "Events", "Moments"]
@@ -15,7 +14,6 @@ __all__ = ["Column", "Events", "Moments"]
 Column = NDArray[Any]
 
 _INT64 = 2**63
-_LARGEST_MS = 1000 * WINDOWS[-1]
 _CODES = 1 << 16  # that many can be used as they are, and sorted by radix in a fifth of the time
 _SURE, _FLOAT_IS_ENOUGH = 0.49, 1e13  # as in `money.micro_of`, which decides the rest
 
@@ -33,6 +31,7 @@ class Events:
         side: ArrayLike,
         instrument: ArrayLike | None,
         at_instrument: ArrayLike | None,
+        largest_ms: int,
     ) -> None:
         times, micro, sides = integers(event_ms, "event_ms"), micro_usd(usd), side_codes(side)
         codes, self.at_codes, groups = _instrument_codes(instrument, at_instrument)
@@ -42,7 +41,8 @@ class Events:
         self.times = times
         self.has_instruments = codes is not None
         self.first, self.last = (int(times.min()), int(times.max())) if len(times) else (0, 0)
-        self.stride = self.last - self.first + _LARGEST_MS + 1  # no window reaches from one into another
+        self.largest_ms = largest_ms
+        self.stride = self.last - self.first + largest_ms + 1  # no window reaches from one into another
         if self.stride * groups >= _INT64:
             raise ValueError(f"{groups} instruments over {self.last - self.first} ms are too many")
         keys = times - self.first
@@ -60,7 +60,7 @@ class Moments:
         if events.has_instruments != (events.at_codes is not None):
             raise ValueError("at_instrument has to say whose windows these are")
         # Beyond these bounds windows are as empty as at them.
-        keys = np.clip(self.times, events.first - 1, events.last + _LARGEST_MS) - events.first
+        keys = np.clip(self.times, events.first - 1, events.last + events.largest_ms) - events.first
         if events.at_codes is not None:
             keys += np.broadcast_to(events.at_codes, keys.shape) * events.stride
         self.places = places_when_sorted(keys, None, keys)

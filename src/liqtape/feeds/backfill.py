@@ -10,6 +10,8 @@ import aiohttp
 
 from liqtape.errors import DecodeError, RestError
 from liqtape.events import Event, Gap
+from liqtape.feeds.marks import Answered
+from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.rest import fetch
 from liqtape.ledger import Ledger
 from liqtape.venues.base import BackfillPage, BackfillRequest, Backfills
@@ -37,7 +39,7 @@ class Backfill:
     every subject came; else it stays a gap, and is tried again some minutes later. `detail` says what stands open.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where it gets things from and where it tells them
         self,
         name: str,
         venue: Backfills,
@@ -46,6 +48,7 @@ class Backfill:
         subjects: Callable[[], tuple[Sequence[str], bool]],
         on_events: Callable[[list[Event], Ledger], None],
         on_filled: Callable[[Gap], None],
+        recorder: Recorder | None = None,
     ) -> None:
         self.ledger = Ledger()
         self.filled_total = self.dropped_total = 0
@@ -56,6 +59,7 @@ class Backfill:
         self._subjects = subjects
         self._on_events = on_events
         self._on_filled = on_filled
+        self._recorder = recorder
         self._rounds: dict[Gap, int] = {}  # of each gap that stands open
         self._turnstile = Turnstile([venue.backfill_pace])
         self._wake = asyncio.Event()
@@ -112,7 +116,6 @@ class Backfill:
                     page = await self._page(request, session)
                 except (RestError, DecodeError) as error:
                     return str(error)
-                self._take(page)
                 reason = reason if page.whole else "the venue keeps back a part"
                 request = page.following
             else:
@@ -136,21 +139,21 @@ class Backfill:
                 payload = await fetch(url, request.body, session)
         except TimeoutError:
             raise RestError(f"{url}: no answer within {_ANSWER_SECONDS:g} s") from None
-        return self._decoded(request, payload)
+        return self.answered(request, payload, time.time_ns() // 1_000_000)
 
-    def _decoded(self, request: BackfillRequest, payload: bytes) -> BackfillPage:
+    def answered(self, request: BackfillRequest, payload: bytes, receive_ms: int) -> BackfillPage:
+        """Take in an answer, which came at `receive_ms`. Raises DecodeError where it is none."""
+        if self._recorder is not None:
+            self._recorder.mark(Answered(self._name, request, payload, receive_ms))
         self.ledger.frames_received += 1
         try:
-            page = self._venue.decode_backfill(request, payload, time.time_ns() // 1_000_000)
+            page = self._venue.decode_backfill(request, payload, receive_ms)
         except DecodeError:
             self.ledger.frames_undecodable += 1
             raise
         if page.events:
             self.ledger.frames_liquidation += 1
+            self._on_events(page.events, self.ledger)
         else:
             self.ledger.frames_other_topic += 1
         return page
-
-    def _take(self, page: BackfillPage) -> None:
-        if page.events:
-            self._on_events(page.events, self.ledger)

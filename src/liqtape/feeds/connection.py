@@ -16,6 +16,7 @@ from liqtape.errors import FeedStalled, SubscriptionRefused
 from liqtape.events import Event
 from liqtape.feeds.lost import Lost
 from liqtape.feeds.pacing import Backoff, Clock, SystemClock
+from liqtape.feeds.recorder import Track
 from liqtape.feeds.transport import Connect, Socket, open_socket
 from liqtape.ledger import Ledger
 from liqtape.venues.base import Endpoint, Venue
@@ -64,10 +65,10 @@ class Connection:
     undecodable frames.
 
     `addresses` bring the same as the endpoint and take turns while none stays live; without them the endpoint is the
-    only one. `turnstile` lets
-    through the attempts of all connections to the venue. `on_leaving` is told that the connection will end soon, by the
-    venue's notice or its lifetime: where it answers that another one takes over, this one stays until it is stopped or
-    lost, and does not reconnect.
+    only one. `turnstile` lets through the attempts of all connections to the venue. `on_leaving` is told that the
+    connection will end soon, by the venue's notice or its lifetime: where it answers that another one takes over, this
+    one stays until it is stopped or lost, and does not reconnect.
+    `track` records frames as they go into the session, with the moment of receipt it is told.
     """
 
     def __init__(  # noqa: PLR0913 - the venue's part, the caller's part, and what tests replace
@@ -81,6 +82,7 @@ class Connection:
         addresses: Sequence[Endpoint] = (),
         turnstile: Turnstile | None = None,
         ledger: Ledger | None = None,
+        track: Track | None = None,
         samples: deque[Undecodable] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         backoff: Backoff | None = None,
@@ -105,7 +107,8 @@ class Connection:
         self._error: Exception | None = None
         self._frames: list[bytes] = []  # of this turn of the loop, but the first
         self._is_turn = False
-        self._turn_now, self._turn_ms = 0.0, 0
+        self._turn_now, self._turn_ms, self._turn_ns = 0.0, 0, 0
+        self._track = track
         self._on_state = on_state
         self._ssl_context = ssl_context
         self._backoff = Backoff() if backoff is None else backoff
@@ -255,8 +258,11 @@ class Connection:
                 return
         else:  # what comes in one turn was read together: one moment of receipt
             self._is_turn = True
-            self._turn_now, self._turn_ms = self._now(), int(self._wall() * 1000)
+            self._turn_now, self._turn_ns = self._now(), int(self._wall() * 1e9)
+            self._turn_ms = self._turn_ns // 1_000_000
             asyncio.get_running_loop().call_soon(self._end_turn, self.session)
+        if self._track is not None:
+            self._track.received((payload,), self._turn_ns)
         session = self.session
         events = session.received(payload, self._turn_ms, self._turn_now)
         if self._live_since is None or session.outgoing or session.notice is not None:
@@ -269,6 +275,8 @@ class Connection:
         if not self._frames:
             return
         frames, self._frames = self._frames, []
+        if self._track is not None:
+            self._track.received(frames, self._turn_ns)
         try:
             for events in session.received_together(frames, self._turn_ms, self._turn_now):
                 self._on_events(events)
@@ -353,6 +361,8 @@ class Connection:
         until_ms = None if seconds is None else now_ms + int(seconds * 1000)
         up_ms, down_ms = (self._up_ms, None) if state == "live" else (None, self._take_down_ms())
         self.status = status = Status(state, now_ms, cause, reason, until_ms, up_ms, down_ms)
+        if self._track is not None:
+            self._track.told(state, cause, reason)
         self._log_status(status, logging.DEBUG if repeated and state != "stopped" else logging.INFO)
         if self._on_state is not None:
             try:

@@ -13,6 +13,7 @@ from liqtape.events import Event
 from liqtape.feeds.connection import Connection, State, Status
 from liqtape.feeds.pacing import Patience
 from liqtape.feeds.presence import Presence
+from liqtape.feeds.recorder import Recorder
 from liqtape.ledger import Ledger
 from liqtape.venues.base import Endpoint, OffersAlternatives, Venue
 from liqtape.venues.limits import Turnstile
@@ -26,6 +27,7 @@ _PATIENCE_SECONDS = 60.0  # for changed topics to become live, before the old on
 _SHORTEST_LIFE_SECONDS = 60.0  # a connection that is to end sooner goes through the back-off
 _SAMPLES = 64
 _STOPPED = "not running"
+_LOST = "connection lost"
 _WORST_FIRST: tuple[State, ...] = ("stalled", "waiting", "connecting", "subscribing", "stopped", "live")
 _BEST_FIRST: tuple[State, ...] = ("live", "subscribing", "connecting", "waiting", "stalled", "stopped")
 
@@ -40,7 +42,7 @@ class Connections:
     Repeats are dropped by identity.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where it gets things from and where it tells them
         self,
         venue: Venue,
         presence: Presence,
@@ -49,6 +51,7 @@ class Connections:
         redundancy: int = 1,
         ssl_context: ssl.SSLContext | None = None,
         patience: Patience | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.running: list[Connection] = []
         self.samples: deque[Undecodable] = deque(maxlen=_SAMPLES)
@@ -56,6 +59,7 @@ class Connections:
         self._presence = presence
         self._on_events = on_events
         self._redundancy = redundancy
+        self._recorder = recorder
         self._ssl_context = ssl_context
         self._patience = Patience() if patience is None else patience
         attempts = self._patience.attempts
@@ -154,6 +158,7 @@ class Connections:
             turnstile=self._turnstile,
             ledger=ledger,
             samples=self.samples,
+            track=None if self._recorder is None else self._recorder.track(self._venue.name, endpoint),
             ssl_context=self._ssl_context,
             backoff=self._patience.backoff,
             connect_timeout=self._patience.connect,
@@ -167,7 +172,7 @@ class Connections:
         if status.up_ms is not None:
             self._presence.up(connection, connection.endpoint, status.up_ms)
         elif status.down_ms is not None:
-            reason = _STOPPED if self._stopping else status.reason or status.state
+            reason = _STOPPED if self._stopping else status.reason or _LOST
             self._presence.down(connection, connection.endpoint, status.down_ms, reason)
 
     def _leave(self, connection: Connection) -> bool:

@@ -1,17 +1,22 @@
-"""Event files: Parquet, NDJSON and CSV, in our own schema or in that of the archives."""
+"""Event files: Parquet, NDJSON and CSV, in our own schema or in one of the archives', compressed or not."""
 
 import csv
+import gzip
+import io
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import repeat
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import msgspec
 from msgspec import Struct
 
 from liqtape.errors import ConfigurationError, MissingExtra
+from liqtape.feeds.archives import BINANCE_COLUMNS, TARDIS_COLUMNS, binance_row, binance_symbol, tardis_row
 from liqtape.feeds.tape import Row, Tape
 
 __all__ = ["SUFFIXES", "event_files", "load"]
@@ -60,7 +65,7 @@ def load(path: Path) -> Tape:
     """
     tape = Tape()
     for file in event_files(path):
-        _READERS[file.suffix.lower()](file, tape)
+        _read(file, tape)
         _log.info("%s: %d rows so far", file, tape.rows)
     return tape
 
@@ -71,17 +76,56 @@ def event_files(path: Path) -> list[Path]:
     if not path.is_dir():
         if not path.exists():
             raise ConfigurationError(f"{path}: no such file or directory; name an event file ({known}) or a directory")
-        if path.suffix.lower() not in _READERS:
+        if not _is_event_file(path):
             raise ConfigurationError(f"{path}: not an event file; the name must end in one of {known}")
         return [path]
     found = sorted(
-        file
-        for file in path.iterdir()
-        if file.suffix.lower() in _READERS and not file.name.startswith(".") and file.is_file()
+        file for file in path.iterdir() if _is_event_file(file) and not file.name.startswith(".") and file.is_file()
     )
     if not found:
         raise ConfigurationError(f"{path}: no event files there; their names end in one of {known}")
     return found
+
+
+def _is_event_file(file: Path) -> bool:
+    return _kind(file.name) in _READERS or _packed_kind(file.name) in _LINES or file.suffix.lower() == ".zip"
+
+
+def _kind(name: str) -> str:
+    return Path(name.lower()).suffix
+
+
+def _packed_kind(name: str) -> str:
+    """`.csv` of `x.csv.gz`; empty for names that do not end in .gz."""
+    return _kind(name[:-3]) if name.lower().endswith(".gz") else ""
+
+
+def _read(file: Path, tape: Tape) -> None:
+    if file.suffix.lower() == ".parquet":
+        _read_parquet(file, tape)
+        return
+    try:
+        if file.suffix.lower() == ".zip":
+            _read_zip(file, tape)
+        elif file.suffix.lower() == ".gz":
+            with gzip.open(file) as stream:
+                _LINES[_packed_kind(file.name)](file, cast("BinaryIO", stream), tape)
+        else:
+            with file.open("rb") as plain:
+                _LINES[_kind(file.name)](file, plain, tape)
+    except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise ConfigurationError(f"{file}: not a readable {file.suffix[1:]} file: {_one_line(error)}") from error
+
+
+def _read_zip(file: Path, tape: Tape) -> None:
+    """Every event file inside, by name."""
+    with zipfile.ZipFile(file) as opened:
+        names = [name for name in sorted(opened.namelist()) if _kind(name) in _LINES]
+        if not names:
+            raise ConfigurationError(f"{file}: no event file inside; their names end in {', '.join(_LINES)}")
+        for name in names:
+            with opened.open(name) as stream:
+                _LINES[_kind(name)](Path(name), cast("BinaryIO", stream), tape)
 
 
 def _schema_of(file: Path, columns: Collection[str]) -> _Schema:
@@ -90,8 +134,22 @@ def _schema_of(file: Path, columns: Collection[str]) -> _Schema:
             return schema
     raise ConfigurationError(
         f"{file}: columns {', '.join(columns)} are no event schema; needed are either {', '.join(_OURS.required)} "
-        f"(and optionally schema, price_kind, receive_ms, id), or {', '.join(_ARCHIVE.required)}"
+        f"(and optionally schema, price_kind, receive_ms, id), or {', '.join(_ARCHIVE.required)}; or those of Tardis, "
+        f"{', '.join(TARDIS_COLUMNS)}; or those of Binance, {', '.join(BINANCE_COLUMNS)}, with the symbol in the "
+        "file's name (BTCUSDT-liquidationSnapshot-2024-01-01.csv)"
     )
+
+
+def _row_maker(file: Path, columns: Sequence[str]) -> Callable[[Mapping[str, object]], Row]:
+    """How a row becomes one of ours, by the columns it has."""
+    names = set(columns)
+    if set(TARDIS_COLUMNS) <= names:
+        return tardis_row
+    symbol = binance_symbol(file.name)
+    if symbol is not None and set(BINANCE_COLUMNS) <= names:
+        return lambda fields: binance_row(fields, symbol)
+    schema = _schema_of(file, columns)
+    return lambda fields: Row(*map(fields.get, schema.columns))
 
 
 def _read_parquet(file: Path, tape: Tape) -> None:
@@ -112,20 +170,24 @@ def _read_parquet(file: Path, tape: Tape) -> None:
         raise ConfigurationError(f"{file}: not a readable Parquet file: {_one_line(error)}") from error
 
 
-def _read_ndjson(file: Path, tape: Tape) -> None:
-    schema: _Schema | None = None
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            fields = _json_object(line)
-            if fields is None:
-                _log.info("%s: line %d is not a JSON object", file, number)
-                tape.refuse("not JSON")
-                continue
-            if schema is None:
-                schema = _schema_of(file, fields)
-            tape.take(Row(*map(fields.get, schema.columns)))
+def _read_ndjson(file: Path, stream: BinaryIO, tape: Tape) -> None:
+    row_of: Callable[[Mapping[str, object]], Row] | None = None
+    for number, line in enumerate(stream, start=1):
+        if not line.strip():
+            continue
+        fields = _json_object(line)
+        if fields is None:
+            _log.info("%s: line %d is not a JSON object", file, number)
+            tape.refuse("not JSON")
+            continue
+        if row_of is None:
+            row_of = _row_maker(file, list(fields))
+        try:
+            row = row_of(fields)
+        except KeyError:
+            tape.refuse("number of columns")
+        else:
+            tape.take(row)
 
 
 def _json_object(line: bytes) -> dict[str, object] | None:
@@ -142,19 +204,21 @@ def _json_object(line: bytes) -> dict[str, object] | None:
 _decode: Callable[[bytes], object] = msgspec.json.Decoder().decode
 
 
-def _read_csv(file: Path, tape: Tape) -> None:
+def _read_csv(file: Path, stream: BinaryIO, tape: Tape) -> None:
     # surrogateescape: a byte that is not UTF-8 spoils its own row, not the file.
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+    with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         rows = _csv_rows(text)
         header = next(rows, None)
         if header is None:
             return
+        if binance_symbol(file.name) and len(header) == len(BINANCE_COLUMNS) and header[0].isdecimal():
+            rows = chain([header], rows)
+            header = list(BINANCE_COLUMNS)
         header = [name.strip() for name in header]
-        schema = _schema_of(file, header)
-        places = [header.index(name) if name in header else None for name in schema.columns]
+        row_of = _row_maker(file, header)
         for cells in rows:
             if len(cells) == len(header):
-                tape.take(Row(*(None if place is None else cells[place] for place in places)))
+                tape.take(row_of(dict(zip(header, cells, strict=True))))
             else:
                 tape.refuse("number of columns")
 
@@ -178,12 +242,13 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-_READERS: dict[str, Callable[[Path, Tape], None]] = {
-    ".parquet": _read_parquet,
+_LINES: dict[str, Callable[[Path, BinaryIO, Tape], None]] = {
     ".ndjson": _read_ndjson,
     ".jsonl": _read_ndjson,
     ".csv": _read_csv,
 }
 
-SUFFIXES = tuple(_READERS)
+_READERS = (".parquet", *_LINES)
+
+SUFFIXES = (*_READERS, *(f"{kind}.gz" for kind in _LINES), ".zip")
 """Endings of the names of event files."""

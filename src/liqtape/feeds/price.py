@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from liqtape.engine.price import SILENCE_SECONDS, PriceSelector
 from liqtape.events import Event, PriceTick
 from liqtape.feeds.connection import Connection
+from liqtape.feeds.recorder import Recorder
 from liqtape.ledger import Ledger
 from liqtape.venues import VENUES
 from liqtape.venues.base import Endpoint, Venue
@@ -58,8 +59,12 @@ class PriceFeed:
         *,
         brought: Collection[str] = (),
         ssl_context: ssl.SSLContext | None = None,
+        recorder: Recorder | None = None,
+        now: Callable[[], float] | None = None,
     ) -> None:
-        self.selector = PriceSelector([source.name for source in sources], time.monotonic())
+        self._now = time.monotonic if now is None else now
+        self.selector = PriceSelector([source.name for source in sources], self._now())
+        self._recorder = recorder
         self._on_price = on_price
         self._sources = {source.name: source for source in sources}
         self._brought = frozenset(brought)
@@ -70,19 +75,25 @@ class PriceFeed:
         self._past = Ledger()
         self._newest_ms: dict[str, int] = {}  # by source
         self._price_ms = 0
-        self._taken_at = time.monotonic()
+        self._taken_at = self._now()
         self._stopping = False
 
     @property
     def is_stale(self) -> bool:
         """Whether no source has had a price for a minute."""
-        return time.monotonic() - self._taken_at >= _STALE_SECONDS
+        return self._now() - self._taken_at >= _STALE_SECONDS
 
     def offer(self, tick: PriceTick) -> None:
         """A trade that another connection brought; it becomes the price when its source is the current one."""
         source = self._sources.get(tick.venue)
         if source is not None and tick.symbol == source.symbol:
             self._take(tick)
+
+    def offer_all(self, events: Sequence[Event], source: str) -> None:
+        """What a connection that is there for the price alone brought."""
+        for event in events:
+            if isinstance(event, PriceTick):
+                self.offer(replace(event, venue=source))
 
     def pulse(self, refused: Collection[str] = ()) -> None:
         """Open and close connections of our own as needed; call about once a second in a running loop.
@@ -91,7 +102,7 @@ class PriceFeed:
         """
         if self._stopping:
             return
-        now = time.monotonic()
+        now = self._now()
         own = [name for name, connection in self._connections.items() if is_refused(connection)]
         for name in (*refused, *own):
             self.selector.refused(name, now)
@@ -122,13 +133,15 @@ class PriceFeed:
     def _open(self, source: PriceSource) -> None:
         endpoint = Endpoint(source.host.rstrip("/") + source.path, (source.topic,), _SILENCE_LIMIT, source.topic)
 
-        def take(events: list[Event]) -> None:
-            for event in events:
-                if isinstance(event, PriceTick):
-                    self.offer(replace(event, venue=source.name))
-
         venue: Venue = VENUES[source.venue]
-        connection = Connection(venue, endpoint, on_events=take, ssl_context=self._ssl_context)
+        recorder = self._recorder
+        connection = Connection(
+            venue,
+            endpoint,
+            on_events=lambda events: self.offer_all(events, source.name),
+            ssl_context=self._ssl_context,
+            track=None if recorder is None else recorder.track(source.venue, endpoint, source.name),
+        )
         self._connections[source.name] = connection
         self._tasks[connection] = asyncio.get_running_loop().create_task(connection.run(), name=f"price {source.name}")
 
@@ -142,7 +155,7 @@ class PriceFeed:
             self._past += connection.ledger
 
     def _take(self, tick: PriceTick) -> None:
-        now = time.monotonic()
+        now = self._now()
         if self._is_old(tick, now):
             return
         # A stamp of the future must not outlive its trade.

@@ -11,7 +11,7 @@ from liqtape.engine.cascade import Levels
 from liqtape.events import Alert, Liquidation, VelocityMetrics
 from liqtape.feeds.tape import Tape
 
-__all__ = ["Step", "paced", "steps"]
+__all__ = ["Step", "paced", "rows_due", "steps"]
 
 
 class Step(Struct, frozen=True):
@@ -47,14 +47,14 @@ def steps(tape: Tape, every: int = 1) -> Iterator[Step]:
             events.append(tape.event(order[at]))
             engine.add(events[-1])
             at += 1
-        rows = _rows(engine, shown | {event.instrument for event in events}, shown, now_ms)
+        rows = rows_due(engine, shown | {event.instrument for event in events}, shown, now_ms)
         changed = [row.symbol for row in rows if row.level != levels.current(row.symbol)]
         alerts = [alert for symbol in changed if (alert := levels.check(symbol, now_ms))]
         yield Step(second, events, rows, alerts)
         second += every
 
 
-def _rows(engine: VelocityEngine, instruments: Iterable[str], shown: set[str], now_ms: int) -> list[VelocityMetrics]:
+def rows_due(engine: VelocityEngine, instruments: Iterable[str], shown: set[str], now_ms: int) -> list[VelocityMetrics]:
     """The rows due now; `shown`, the instruments whose last row was not of zeros, is kept up to date."""
     rows = []
     for instrument in sorted(instruments):

@@ -18,9 +18,11 @@ from liqtape.feeds.backfill import Backfill
 from liqtape.feeds.connection import Connection
 from liqtape.feeds.connections import Connections
 from liqtape.feeds.listing import PartialListing, fetch_contracts
+from liqtape.feeds.marks import Listed
 from liqtape.feeds.outages import STARTING
 from liqtape.feeds.pacing import Patience
 from liqtape.feeds.presence import Presence
+from liqtape.feeds.recorder import Recorder
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
 from liqtape.settings import VenueSettings
@@ -61,6 +63,7 @@ class VenueFeed:
         on_filled: Callable[[Gap], None],
         on_listed: Callable[[Iterable[Contract]], None],
         ssl_context: ssl.SSLContext | None = None,
+        recorder: Recorder | None = None,
         patience: Patience | None = None,
     ) -> None:
         self.venue = venue
@@ -76,6 +79,7 @@ class VenueFeed:
         self._on_missed = on_missed
         self._on_listed = on_listed
         self._ssl_context = ssl_context
+        self._recorder = recorder
         self._patience = patience
         self._presence = Presence(self._up, self._down, self._missed)
         self.crew = Connections(
@@ -85,6 +89,7 @@ class VenueFeed:
             redundancy=settings.redundancy,
             ssl_context=ssl_context,
             patience=patience,
+            recorder=recorder,
         )
         if settings.ws_url is None:
             self.crew.may_move()
@@ -97,6 +102,7 @@ class VenueFeed:
                 subjects=self._subjects,
                 on_events=on_events,
                 on_filled=on_filled,
+                recorder=recorder,
             )
         self._since_ms = _wall_ms()
         self._refreshed: float | None = None
@@ -215,6 +221,12 @@ class VenueFeed:
         self.listing_error = error
         self._tried = True
         self._listed |= error is None
+        self.take_list(contracts)
+
+    def take_list(self, contracts: Sequence[Contract]) -> None:
+        """The venue's list, or as much of it as is known."""
+        if self._recorder is not None:
+            self._recorder.mark(Listed(self.venue.name, contracts))
         self._instruments.load(contracts)
         self._on_listed(contract for contract in contracts if self._wants(contract.symbol))
 

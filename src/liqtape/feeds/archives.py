@@ -1,0 +1,118 @@
+"""Rows of the public archives: Tardis's `liquidations` files and Binance's `liquidationSnapshot` files.
+
+Facts. Tardis (docs.tardis.dev, downloadable CSV files): times in microseconds; `side` is that of the order, so `sell`
+closed a long; `amount` is in the venue's own unit. Binance (data.binance.vision): the order's side as well, the symbol
+in the file's name alone, columns with or without a header; whole files have every row twice (binance-public-data
+issue 259), so equal rows are one.
+"""
+
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from liqtape.events import PriceKind, RawLiquidation, Side, Unit
+from liqtape.feeds.tape import Row
+from liqtape.instruments import Contract, Instruments
+from liqtape.venues import VENUES
+
+__all__ = ["BINANCE_COLUMNS", "TARDIS_COLUMNS", "binance_row", "binance_symbol", "tardis_row"]
+
+TARDIS_COLUMNS = ("exchange", "symbol", "timestamp", "local_timestamp", "id", "side", "price", "amount")
+BINANCE_COLUMNS = (
+    "time",
+    "side",
+    "order_type",
+    "time_in_force",
+    "original_quantity",
+    "price",
+    "average_price",
+    "order_status",
+    "last_fill_quantity",
+    "accumulated_fill_quantity",
+)
+
+_CLOSED = {"sell": "long", "buy": "short"}
+_SIDES: dict[str, Side] = {"long": "long", "short": "short"}
+_MOST = 1e18
+_SYMBOL = re.compile(r"^([A-Z0-9_]+)-liquidationSnapshot-")
+
+
+class _Exchange(Struct, frozen=True):
+    """A venue as Tardis names it, and what its amounts count; at `by_symbol` USD where the contract is inverse."""
+
+    venue: str
+    unit: Unit | None
+    price_kind: PriceKind
+
+
+_EXCHANGES = {
+    "binance-futures": _Exchange("binance", "base", "fill"),
+    "binance-delivery": _Exchange("binance", "contracts", "fill"),
+    "bybit": _Exchange("bybit", None, "bankruptcy"),
+    "okex-futures": _Exchange("okx", "contracts", "bankruptcy"),
+    "okex-swap": _Exchange("okx", "contracts", "bankruptcy"),
+}
+
+
+def tardis_row(fields: Mapping[str, object]) -> Row:
+    """A row of a Tardis file; without quantity and USD where the unit of the exchange is not known."""
+    name = str(fields["exchange"])
+    symbol, side = str(fields["symbol"]), _side(fields["side"])
+    event_ms = _milliseconds(fields["timestamp"])
+    exchange = _EXCHANGES.get(name)
+    if exchange is None:
+        return Row(event_ms, name, None, symbol, side, fields["price"], None, None, None, fields["id"])
+    unit = exchange.unit or ("usd" if VENUES[exchange.venue].spell(symbol).inverse else "base")
+    price, amount, kind = fields["price"], fields["amount"], exchange.price_kind
+    return _sized(Row(event_ms, exchange.venue, None, symbol, side, price, amount, None, kind, fields["id"]), unit)
+
+
+def binance_symbol(file_name: str) -> str | None:
+    """The symbol of `BTCUSDT-liquidationSnapshot-2024-01-01.csv`; None for files of another kind."""
+    found = _SYMBOL.match(file_name)
+    return found and found[1]
+
+
+def binance_row(fields: Mapping[str, object], symbol: str) -> Row:
+    """A row of a snapshot file: what was filled, at its average price."""
+    unit: Unit = "contracts" if VENUES["binance"].spell(symbol).inverse else "base"
+    price, quantity = fields["average_price"], fields["accumulated_fill_quantity"]
+    identity = "|".join([symbol, *(str(fields[column]) for column in BINANCE_COLUMNS)])
+    side = _side(fields["side"])
+    return _sized(Row(fields["time"], "binance", None, symbol, side, price, quantity, None, "fill", identity), unit)
+
+
+def _sized(row: Row, unit: Unit) -> Row:
+    """The row, whose quantity counts `unit`s, in base coins and USD; what is unsound stays as it is.
+
+    Contracts are worth what the bundled table says.
+    """
+    venue, symbol, side = str(row.venue), str(row.symbol), _SIDES.get(str(row.side))
+    kind: PriceKind = "bankruptcy" if row.price_kind == "bankruptcy" else "fill"
+    try:
+        price, size = float(str(row.price)), float(str(row.quantity))
+        if side is None or not (0 < price < _MOST and 0 < size < _MOST):
+            return row._replace(quantity="unsound")  # which the tape refuses, unless it refuses more
+        event = _instruments.sized(RawLiquidation(venue, symbol, side, price, kind, size, unit, 0), "")
+    except (ArithmeticError, ValueError):
+        return row
+    return row._replace(
+        instrument=event.instrument, price=event.price, quantity=event.quantity, notional_usd=event.notional_usd
+    )
+
+
+def _side(side: object) -> str:
+    return _CLOSED.get(str(side).lower(), "neither buy nor sell")
+
+
+def _milliseconds(microseconds: object) -> object:
+    text = str(microseconds)
+    return int(text) // 1000 if text.isdecimal() and len(text) < 20 else microseconds
+
+
+def _spell(venue: str, symbol: str) -> Contract:
+    return VENUES[venue].spell(symbol)
+
+
+_instruments = Instruments(_spell)

@@ -1,0 +1,190 @@
+"""What a recording holds besides frames: marks, in their place among the frames, as one line of JSON each."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from liqtape.events import Gap, Liquidation
+from liqtape.instruments import Contract
+from liqtape.settings import AlertSettings
+from liqtape.venues.base import BackfillRequest, Endpoint
+
+__all__ = [
+    "Answered",
+    "Began",
+    "Connected",
+    "Down",
+    "Ended",
+    "Filled",
+    "Listed",
+    "Lost",
+    "Mark",
+    "Missed",
+    "Pulsed",
+    "Recalled",
+    "Rotated",
+    "Told",
+    "Up",
+    "decode_mark",
+    "encode_mark",
+    "recalled_in_parts",
+]
+
+
+class Mark(Struct, frozen=True, tag_field="mark"):
+    """Anything that is no frame."""
+
+
+class Began(Mark, frozen=True, tag="began"):
+    """A recorder started: what it was asked for. `symbols_of` are those of each enabled venue; empty means all."""
+
+    version: str
+    symbols: Sequence[str]
+    symbols_of: Mapping[str, Sequence[str]]
+    alerts: AlertSettings
+    price_always: bool
+
+
+class Connected(Mark, frozen=True, tag="connection"):
+    """Frames may carry this number from here on. `price_source` is set where it is there for the price alone."""
+
+    connection: int
+    venue: str
+    endpoint: Endpoint
+    price_source: str = ""
+
+
+class Told(Mark, frozen=True, tag="state"):
+    """A connection changed its state, `connecting` being the beginning of an attempt."""
+
+    connection: int
+    state: str
+    cause: str = ""
+    reason: str = ""
+
+
+class Up(Mark, frozen=True, tag="up"):
+    """All of a venue's connections are live; `wall_ms` is our clock at the confirmation."""
+
+    venue: str
+    wall_ms: int
+
+
+class Down(Mark, frozen=True, tag="down"):
+    """A gap begins: the venue was last seen live at `wall_ms`. It ends with the next `up`."""
+
+    venue: str
+    wall_ms: int
+    reason: str = ""
+
+
+class Missed(Mark, frozen=True, tag="missed"):
+    """It turned out that the venue had not been live between two moments of our clock."""
+
+    venue: str
+    from_ms: int
+    until_ms: int
+    reason: str
+
+
+class Answered(Mark, frozen=True, tag="answered"):
+    """What a venue answered when it was asked for past liquidations (base64)."""
+
+    venue: str
+    request: BackfillRequest
+    payload: bytes
+    wall_ms: int
+
+
+class Filled(Mark, frozen=True, tag="filled"):
+    """All of a gap was got afterwards."""
+
+    gap: Gap
+
+
+class Listed(Mark, frozen=True, tag="listed"):
+    """The venue's list of instruments was loaded: what sizes mean from here on."""
+
+    venue: str
+    contracts: Sequence[Contract]
+
+
+class Pulsed(Mark, frozen=True, tag="pulse"):
+    """What happens by time alone was done, with our clock at `wall_ms`."""
+
+    wall_ms: int
+
+
+class Lost(Mark, frozen=True, tag="lost"):
+    """So much is missing here: it came while the disk could not keep up. `venues` are those it came from."""
+
+    frames: int
+    size: int
+    from_ns: int
+    venues: Sequence[str]
+
+
+class Rotated(Mark, frozen=True, tag="rotated"):
+    """A segment begins. `repeated` says again what earlier segments told and still holds."""
+
+    segment: int
+    run: str
+    repeated: Sequence["Began | Connected | Listed | Up | Told"] = ()
+
+
+class Recalled(Mark, frozen=True, tag="recalled"):
+    """What the recorded run knew of an earlier one, with our clock at `wall_ms`; `is_last` ends its parts."""
+
+    wall_ms: int
+    feeds: Sequence[tuple[str, int, int]]
+    events: Sequence[Liquidation]
+    is_last: bool
+
+
+class Ended(Mark, frozen=True, tag="ended"):
+    """The recorder was stopped in an orderly way."""
+
+
+_EVENTS_IN_PART = 10_000
+
+_Any = (
+    Began
+    | Connected
+    | Told
+    | Up
+    | Down
+    | Missed
+    | Answered
+    | Filled
+    | Listed
+    | Pulsed
+    | Lost
+    | Recalled
+    | Rotated
+    | Ended
+)
+_decode = msgspec.json.Decoder[Any](_Any).decode
+
+
+def encode_mark(mark: Mark) -> bytes:
+    """The mark as JSON."""
+    return msgspec.json.encode(mark)
+
+
+def decode_mark(payload: bytes) -> Mark:
+    """The mark of its JSON; raises msgspec.MsgspecError or UnicodeDecodeError for anything else."""
+    mark: Mark = _decode(payload)
+    return mark
+
+
+def recalled_in_parts(
+    events: Sequence[Liquidation], feeds: Sequence[tuple[str, int, int]], wall_ms: int
+) -> Iterator[Recalled]:
+    """The marks of what was recalled. Prices matter no more to it, so one that is no number, unknown to JSON, is 0."""
+    for at in range(0, max(1, len(events)), _EVENTS_IN_PART):
+        part = [replace(e, price=0.0) if math.isnan(e.price) else e for e in events[at : at + _EVENTS_IN_PART]]
+        yield Recalled(wall_ms, feeds, part, is_last=at + _EVENTS_IN_PART >= len(events))

@@ -1,0 +1,301 @@
+"""A recording through the very code that ran live: sessions, decoders, intake, engine. Its clock is the recording's.
+
+Not a second tracker but the same one, never started: nothing is connected, no sink is opened, and what a clock would
+say is what was recorded.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+
+from msgspec import Struct
+
+from liqtape.errors import ConfigurationError, DecodeError
+from liqtape.events import Alert, Liquidation
+from liqtape.feeds.chunks import Group
+from liqtape.feeds.marks import (
+    Answered,
+    Began,
+    Connected,
+    Down,
+    Filled,
+    Listed,
+    Lost,
+    Mark,
+    Missed,
+    Pulsed,
+    Recalled,
+    Told,
+    Up,
+)
+from liqtape.feeds.replay import Step, rows_due
+from liqtape.feeds.segments import Broken, Marked, read_recording, segment_files
+from liqtape.ledger import Ledger
+from liqtape.settings import HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
+from liqtape.tracker import Tracker
+from liqtape.venues import VENUES
+from liqtape.venues.session import Session
+
+__all__ = ["Playback", "Played"]
+
+_SECOND_NS = 1_000_000_000
+_AHEAD_MS = 2_000
+_NOT_RECORDED = "not recorded"
+
+
+class Played(Struct, frozen=True):
+    """What a playback was made of; `lost_frames` were never recorded, `broken` cannot be read."""
+
+    frames: int
+    events: int
+    runs: int
+    lost_frames: int
+    broken: int
+    ledger: dict[str, int]
+
+
+class _Line:
+    """One connection of the recording."""
+
+    __slots__ = ("endpoint", "ledger", "price_source", "session", "venue")
+
+    def __init__(self, mark: Connected, ledger: Ledger) -> None:
+        if mark.venue not in VENUES:
+            raise ConfigurationError(f"the recording is of {mark.venue!r}, which this version does not know")
+        self.venue, self.endpoint, self.price_source = VENUES[mark.venue], mark.endpoint, mark.price_source
+        self.ledger = ledger
+        self.session = Session(self.venue, self.endpoint, ledger)
+
+
+class Playback:
+    """Plays a recording, or a segment of it: `steps` once, then `played` tells the counts.
+
+    Moments that could not be read or were lost are gaps of the venues concerned, as an outage would be. `broken` says
+    where. Sessions and identities are those of the recorded run, so what live accepted is accepted, in the same order.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.broken: list[Broken] = []
+        self.size = sum(file.stat().st_size for file in segment_files(path))
+        self._read = 0
+        self._path = path
+        self._parts: Iterator[Group | Marked | Broken] = iter(())
+        self._marks: deque[Marked | Broken] = deque()  # before `_group`
+        self._group: Group | None = None
+        self._tracker: Tracker | None = None
+        self._lines: dict[int, _Line] = {}
+        self._live: set[str] = set()
+        self._after_break: set[str] = set()
+        self._now_ns = 0
+        self._frames = self._events_count = self._runs = self._lost_frames = 0
+        self._events: list[Liquidation] = []
+        self._alerts: list[Alert] = []
+        self._recalled: list[Liquidation] = []
+
+    def steps(self, every: int = 1) -> Iterator[Step]:
+        """The seconds of the grid at which there is something to tell; see `feeds.replay.steps`.
+
+        The grid is on receive time: at second g every frame received up to g was given to its session. It begins at the
+        second the first frame was received in.
+        """
+        self._parts = read_recording(self._path, self.broken, self._note_read)
+        self._tracker = tracker = self._begin()
+        self._fetch()
+        if self._group is None:
+            return
+        second = self._group.receive_ns // _SECOND_NS
+        shown: set[str] = set()
+        while self._is_more() or shown:
+            if not shown:
+                second = self._next_second(second, every)
+            self._advance(tracker, second * _SECOND_NS)
+            events = self._events[:]
+            alerts = sorted(self._alerts, key=lambda alert: (alert.at_ms, alert.instrument))  # a set told them
+            self._events.clear()
+            self._alerts.clear()
+            now_ms = 1000 * second
+            if tracker.engine.newest_ms > now_ms + _AHEAD_MS:  # our clock was behind the venues'
+                now_ms = tracker.intake.clock.now_ms(now_ms)
+            rows = rows_due(tracker.engine, shown | {event.instrument for event in events}, shown, now_ms)
+            self._events_count += len(events)
+            if events or rows or alerts:
+                yield Step(second, events, rows, alerts)
+            second += every
+
+    def take_read(self) -> int:
+        """How many of the `size` bytes were read since the last call."""
+        read, self._read = self._read, 0
+        return read
+
+    def _note_read(self, size: int) -> None:
+        self._read += size
+
+    def played(self) -> Played:
+        """The counts so far."""
+        ledger = Ledger() if self._tracker is None else self._tracker.ledger()
+        counts = self._frames, self._events_count, self._runs, self._lost_frames, len(self.broken)
+        return Played(*counts, ledger.as_dict())
+
+    def _next_second(self, second: int, every: int) -> int:
+        """Nothing will change before the next frame or mark; the grid is not walked through a silence."""
+        due = -(-self._next_ns() // _SECOND_NS)
+        return second + -(-max(0, due - second) // every) * every
+
+    def _begin(self) -> Tracker:
+        """A tracker as the first run had it."""
+        began: Began | None = None
+        for part in self._parts:
+            if isinstance(part, Marked) and isinstance(part.mark, Began):
+                began = part.mark
+                self._parts = chain([part], self._parts)
+                break
+        if began is None:
+            raise ConfigurationError(f"{self._path}: nothing can be read: " + "; ".join(map(str, self.broken[:3])))
+        venues = {
+            name: VenueSettings(enabled=name in began.symbols_of, symbols=tuple(began.symbols_of.get(name, ())))
+            for name in VENUES
+        }
+        tracker = Tracker(
+            Settings(
+                symbols=tuple(began.symbols),
+                venues=venues,
+                redis=RedisSettings(url="off"),
+                history=HistorySettings(url="off"),
+                alerts=began.alerts,
+                price=PriceSettings(always=began.price_always),
+            ),
+            now=lambda: self._now_ns / _SECOND_NS,
+        )
+        tracker.taps.append(self._events.append)
+        tracker.alert_taps.append(self._alerts.append)
+        return tracker
+
+    def _fetch(self) -> None:
+        """The next frames, and the marks before them."""
+        self._group = None
+        for part in self._parts:
+            if isinstance(part, Group):
+                self._group = part
+                return
+            self._marks.append(part)
+
+    def _is_more(self) -> bool:
+        return bool(self._marks) or self._group is not None
+
+    def _next_ns(self) -> int:
+        """When the next mark or frame is due. A mark may be younger than frames behind it, which waited for the end of
+        their turn: it must not hold them back.
+        """
+        due = [] if self._group is None else [self._group.receive_ns]
+        if self._marks:
+            first = self._marks[0]
+            due.append(first.at_ns if isinstance(first, Marked) else 0)
+        return min(due, default=0)
+
+    def _advance(self, tracker: Tracker, limit_ns: int) -> None:
+        """Everything up to that moment, in the order of the recording."""
+        while self._is_more() and self._next_ns() <= limit_ns:
+            if self._marks:
+                part = self._marks.popleft()
+                if isinstance(part, Broken):
+                    self._break(tracker, self._live)
+                else:
+                    self._obey(tracker, part.mark)
+            elif self._group is not None:
+                self._take(tracker, self._group)
+                self._fetch()
+
+    def _take(self, tracker: Tracker, group: Group) -> None:
+        self._now_ns = max(self._now_ns, group.receive_ns)
+        line = self._lines.get(group.connection)
+        self._frames += len(group.payloads)
+        if line is None:  # what told of it is in a part that cannot be read
+            self._lost_frames += len(group.payloads)
+            return
+        if self._after_break:
+            self._heal(tracker, group.receive_ns)
+        session, now = line.session, group.receive_ns / _SECOND_NS
+        wall_ms = group.receive_ns // 1_000_000
+        payloads = group.payloads
+        if len(payloads) == 1:
+            batches = [session.received(payloads[0], wall_ms, now)]
+        else:
+            batches = session.received_together(payloads, wall_ms, now)
+        if session.outgoing:
+            session.take_outgoing()
+        for events in batches:
+            if not events:
+                continue
+            if line.price_source:
+                tracker.price_feed.offer_all(events, line.price_source)
+            else:
+                tracker.ingest(events, line.ledger)
+
+    def _obey(self, tracker: Tracker, mark: Mark) -> None:
+        if isinstance(mark, Pulsed):
+            tracker.pulse(mark.wall_ms)
+        elif isinstance(mark, Told):
+            if mark.state == "connecting" and (line := self._lines.get(mark.connection)) is not None:
+                line.session = Session(line.venue, line.endpoint, line.ledger)
+        elif isinstance(mark, Connected):
+            self._lines[mark.connection] = _Line(mark, tracker.new_ledger())
+        elif isinstance(mark, Recalled):
+            self._recalled += mark.events
+            if mark.is_last:
+                tracker.recall(self._recalled, mark.feeds, mark.wall_ms)
+                self._recalled = []
+        elif isinstance(mark, Listed | Answered):
+            self._obey_of_rest(tracker, mark)
+        else:
+            self._obey_of_gaps(tracker, mark)
+
+    def _obey_of_rest(self, tracker: Tracker, mark: Listed | Answered) -> None:
+        self._now_ns = max(self._now_ns, mark.wall_ms * 1_000_000 if isinstance(mark, Answered) else 0)
+        for feed in tracker.feeds:
+            if feed.venue.name != mark.venue:
+                continue
+            if isinstance(mark, Listed):
+                feed.take_list(mark.contracts)
+            elif feed.backfill is not None:
+                with suppress(DecodeError):  # counted in the ledger, as it was then
+                    feed.backfill.answered(mark.request, mark.payload, mark.wall_ms)
+
+    def _obey_of_gaps(self, tracker: Tracker, mark: Mark) -> None:
+        if isinstance(mark, Up):
+            self._live.add(mark.venue)
+            self._after_break.discard(mark.venue)
+            tracker.feed_up(mark.venue, mark.wall_ms)
+        elif isinstance(mark, Down):
+            self._live.discard(mark.venue)
+            tracker.feed_down(mark.venue, mark.wall_ms, mark.reason)
+        elif isinstance(mark, Missed):
+            tracker.feed_missed(mark.venue, mark.from_ms, mark.until_ms, mark.reason)
+        elif isinstance(mark, Filled):
+            tracker.gap_filled(mark.gap)
+        elif isinstance(mark, Lost):
+            self._lost_frames += mark.frames
+            self._break(tracker, self._live.intersection(mark.venues), mark.from_ns // 1_000_000)
+        elif isinstance(mark, Began):
+            self._restart(tracker)
+
+    def _restart(self, tracker: Tracker) -> None:
+        """The recorder was started again: nothing is connected, and what lies between is a gap."""
+        self._runs += 1
+        self._break(tracker, self._live)
+        self._live.clear()
+        self._after_break.clear()
+        self._lines.clear()
+
+    def _break(self, tracker: Tracker, venues: set[str], at_ms: int | None = None) -> None:
+        at_ms = self._now_ns // 1_000_000 if at_ms is None else at_ms
+        for venue in sorted(venues - self._after_break):
+            tracker.feed_down(venue, at_ms, _NOT_RECORDED)
+        self._after_break |= venues
+
+    def _heal(self, tracker: Tracker, at_ns: int) -> None:
+        """Frames come again after a part that is missing."""
+        for venue in sorted(self._after_break):
+            tracker.feed_up(venue, at_ns // 1_000_000)
+        self._after_break.clear()

@@ -1,0 +1,276 @@
+"""Recordings of the simulator, live over real sockets, against their replay."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from liqtape.demo import _settings
+from liqtape.errors import ConfigurationError
+from liqtape.events import Liquidation
+from liqtape.feeds.marks import Answered, Down, Listed, Up
+from liqtape.feeds.recorder import Recorder
+from liqtape.feeds.replay import Step
+from liqtape.feeds.segments import segment_files
+from liqtape.instruments import Contract
+from liqtape.playback import Playback
+from liqtape.settings import HistorySettings, RedisSettings, Settings
+from liqtape.simulator import Simulator
+from liqtape.tracker import Tracker
+from liqtape.venues import VENUES
+from liqtape.venues.base import Backfills, Endpoint
+
+_WINDOWS = (10, 30, 60, 300)
+
+
+class _Live(NamedTuple):
+    path: Path
+    accepted: list[Liquidation]
+    ledger: dict[str, int]
+
+
+async def _recorded(path: Path, scenario: str, seconds: float, speed: float, symbols: Sequence[str] = ()) -> _Live:
+    async with Simulator(scenario, 3, speed) as simulator:
+        settings = replace(_settings(simulator, path), history=HistorySettings(url="off"), symbols=tuple(symbols))
+        return await _run(settings, path, seconds)
+
+
+async def _run(settings: Settings, path: Path, seconds: float) -> _Live:
+    accepted: list[Liquidation] = []
+    recorder = Recorder(path, segment_bytes=40_000, flush_seconds=0.05)
+    tracker = Tracker(replace(settings, redis=RedisSettings(url="off")), recorder=recorder)
+    tracker.taps.append(accepted.append)
+    async with tracker:
+        await asyncio.sleep(seconds)
+    return _Live(path, accepted, tracker.ledger().as_dict())
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, _Live]:
+    """A few seconds of three scenarios at once."""
+    base = tmp_path_factory.mktemp("recordings")
+
+    async def record() -> tuple[_Live, ...]:
+        return await asyncio.gather(
+            _recorded(base / "cascade", "cascade", 4.0, 4.0),
+            _recorded(base / "block", "block", 4.0, 3.0),
+            _recorded(base / "faults", "faults", 4.0, 5.0, ["BTCUSDT", "ETHUSDT", "SOLUSDT"]),
+        )
+
+    return {live.path.name: live for live in asyncio.run(record())}
+
+
+@pytest.fixture(params=["cascade", "block", "faults"])
+def live(recordings: dict[str, _Live], request: pytest.FixtureRequest) -> _Live:
+    return recordings[request.param]
+
+
+def _lines(events: Sequence[Liquidation]) -> bytes:
+    return msgspec.json.Encoder().encode_lines(events)
+
+
+def _of(steps: Sequence[Step]) -> list[Liquidation]:
+    return [event for step in steps for event in step.events]
+
+
+def test_a_replay_accepts_what_live_accepted_to_the_byte(live: _Live) -> None:
+    playback = Playback(live.path)
+    accepted = _of(list(playback.steps(60)))
+    assert len(accepted) > 20
+    assert _lines(live.accepted) == _lines(accepted)
+    assert live.ledger == playback.played().ledger
+    assert (playback.played().frames, playback.broken) == (live.ledger["frames_received"], [])
+
+
+def test_two_replays_are_the_same_to_the_byte_and_every_row_is_a_recount(live: _Live) -> None:
+    encode = msgspec.json.Encoder().encode_lines
+    first, second = (list(Playback(live.path).steps(7)) for _ in range(2))
+    assert encode(first) == encode(second)
+    added: list[Liquidation] = []
+    rows = 0
+    for step in first:
+        added += step.events
+        now_ms = 1000 * step.second
+        for row in step.rows:
+            rows += 1
+            counts = []
+            for w in _WINDOWS:
+                inside = [e for e in added if e.instrument == row.symbol and now_ms - 1000 * w < e.event_ms <= now_ms]
+                counts.append(len(inside))
+            got = (row.event_count_10s, row.event_count_30s, row.event_count_60s, row.event_count_300s)
+            assert tuple(counts) == got
+            micro = sum(round((e.notional_usd or 0.0) * 1_000_000) for e in inside)
+            assert micro / 1_000_000 == row.total_value_usd
+    assert rows > 20
+
+
+def test_several_segments_were_written(recordings: dict[str, _Live]) -> None:
+    assert all(len(segment_files(live.path)) > 1 for live in recordings.values())
+
+
+def test_the_grid_is_on_receive_time_with_every_frame_up_to_it(recordings: dict[str, _Live]) -> None:
+    for step in Playback(recordings["cascade"].path).steps():
+        for event in step.events:
+            assert event.receive_ms is not None
+            assert 1000 * (step.second - 1) < event.receive_ms <= 1000 * step.second
+
+
+def _copied(live: _Live, to: Path) -> list[Path]:
+    for file in segment_files(live.path):
+        (to / file.name).write_bytes(file.read_bytes())
+    return segment_files(to)
+
+
+def test_a_cut_recording_gives_everything_before_the_cut(recordings: dict[str, _Live], tmp_path: Path) -> None:
+    live = recordings["cascade"]
+    files = _copied(live, tmp_path)
+    for file in files[2:]:
+        file.unlink()
+    files[1].write_bytes(files[1].read_bytes()[:-2_000])
+    playback = Playback(tmp_path)
+    accepted = _of(list(playback.steps(60)))
+    assert 0 < len(accepted) < len(live.accepted)
+    assert _lines(live.accepted[: len(accepted)]) == _lines(accepted)
+    assert [(broken.file, broken.damage.kind) for broken in playback.broken] == [(files[1], "cut")]
+    assert "cut at byte" in str(playback.broken[0])
+
+
+def test_a_damaged_part_is_a_gap_of_the_venues_and_the_rest_is_played(
+    recordings: dict[str, _Live], tmp_path: Path
+) -> None:
+    live = recordings["cascade"]
+    files = _copied(live, tmp_path)
+    content = bytearray(files[1].read_bytes())
+    content[len(content) // 2] ^= 1
+    files[1].write_bytes(content)
+    playback = Playback(tmp_path)
+    steps = list(playback.steps())
+    accepted = _of(steps)
+    kept = set(map(msgspec.json.encode, accepted))
+    assert 0 < len(accepted) < len(live.accepted)
+    assert kept <= set(map(msgspec.json.encode, live.accepted))
+    assert [broken.damage.kind for broken in playback.broken] == ["corrupt"]
+    assert any(row.partial for step in steps for row in step.rows)
+
+
+def test_a_segment_alone_is_played_with_what_it_repeats(recordings: dict[str, _Live]) -> None:
+    live = recordings["faults"]
+    playback = Playback(segment_files(live.path)[-1])
+    played = _of(list(playback.steps(60)))
+    assert playback.played().runs == 1
+    assert playback.broken == []
+    assert set(map(msgspec.json.encode, played)) <= set(map(msgspec.json.encode, live.accepted))
+
+
+async def test_a_second_run_goes_on_after_a_gap(tmp_path: Path) -> None:
+    one = await _recorded(tmp_path, "cascade", 1.5, 4.0)
+    two = await _recorded(tmp_path, "cascade", 1.5, 4.0)
+    playback = Playback(tmp_path)
+    accepted = _of(list(playback.steps(60)))
+    assert playback.played().runs == 2
+    assert _lines([*one.accepted, *two.accepted]) == _lines(accepted)
+
+
+async def test_what_a_history_gave_back_is_no_news_in_the_replay_either(tmp_path: Path) -> None:
+    """The second run knows the events of the first, which the venues repeat, by its history alone."""
+    async with Simulator("cascade", 3, 4.0) as simulator:
+        settings = _settings(simulator, tmp_path)
+        await _run(settings, tmp_path / "first", 1.5)
+        live = await _run(settings, tmp_path / "second", 1.5)
+    assert live.ledger["events_duplicate"] > 0
+    playback = Playback(tmp_path / "second")
+    assert _lines(live.accepted) == _lines(_of(list(playback.steps(60))))
+    assert playback.played().ledger["events_duplicate"] == live.ledger["events_duplicate"]
+
+
+def test_contract_sizes_are_those_of_the_recorded_list(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    recorder.open(Tracker(Settings())._began())
+    endpoint = Endpoint("wss://example", ("liquidation-orders",), 30.0)
+    frame = (
+        b'{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[{"details":[{"bkLoss":"0","bkPx":"2",'
+        b'"ccy":"","posSide":"long","side":"sell","sz":"10","ts":"1790000000000"}],"instFamily":"NEW-USDT",'
+        b'"instId":"NEW-USDT-SWAP","instType":"SWAP","uly":"NEW-USDT"}]}'
+    )
+    recorder.mark(Listed("okx", [Contract("okx", "NEW-USDT-SWAP", "NEWUSDT", unit_value="12.5")]))
+    recorder.track("okx", endpoint).received((frame,), 1_790_000_000_500_000_000)
+    recorder.close()
+    events = _of(list(Playback(tmp_path).steps()))
+    assert [(event.quantity, event.notional_usd) for event in events] == [(125.0, 250.0)]
+
+
+def test_what_a_venue_told_of_the_past_fills_the_gap_again(tmp_path: Path) -> None:
+    begin_ms = 1_790_000_000_000
+    row = b'{"bkLoss":"0","bkPx":"50000","ccy":"","posSide":"long","side":"sell","sz":"10","ts":"%d"}' % (
+        begin_ms + 2_000
+    )
+    detail = b'"instFamily":"BTC-USDT","instId":"BTC-USDT-SWAP","instType":"SWAP","uly":"BTC-USDT"'
+    venue = VENUES["okx"]
+    assert isinstance(venue, Backfills)
+    request = next(iter(venue.backfill_requests(begin_ms, begin_ms + 5_000, ["BTC-USDT-SWAP"])))
+    payload = b'{"code":"0","data":[{"details":[' + row + b"]," + detail + b'}],"msg":""}'
+    frame = (
+        b'{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[{"details":['
+        + row.replace(b"%d" % (begin_ms + 2_000), b"%d" % (begin_ms + 6_000))
+        + b"],"
+        + detail
+        + b"}]}"
+    )
+    recorder = Recorder(tmp_path)
+    recorder.open(Tracker(Settings())._began())
+    track = recorder.track("okx", Endpoint("wss://example", ("liquidation-orders",), 30.0))
+    for mark in (
+        Up("okx", begin_ms - 400_000),
+        Down("okx", begin_ms, "connection lost"),
+        Up("okx", begin_ms + 5_000),
+        Answered("okx", request, payload, begin_ms + 6_500),
+    ):
+        recorder.mark(mark)
+    track.received((frame,), (begin_ms + 6_600) * 1_000_000)
+    recorder.close()
+    partly = Playback(tmp_path)
+    rows = [row for step in partly.steps() for row in step.rows if row.symbol == "BTCUSDT"]
+    assert (rows[0].event_count_300s, rows[0].partial) == (2, True)
+    assert rows[0].timestamp == begin_ms // 1000 + 7
+    assert partly.played().ledger["frames_received"] == 2
+    assert partly.played().ledger["events_accepted"] == 2
+
+
+def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "000001.liqrec").write_bytes(b"no segment")
+    with pytest.raises(ConfigurationError, match="nothing can be read"):
+        list(Playback(tmp_path).steps())
+
+
+def test_recorded_settings_hold_no_address() -> None:
+    assert b"url" not in msgspec.json.encode(Tracker(Settings())._began())
+
+
+def test_a_mark_waits_for_its_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happened after a second of the grid is not in its row, also where no frame lies between."""
+    begin_s = 1_790_000_000
+    now = [0.0]
+    monkeypatch.setattr("liqtape.feeds.recorder.time.time_ns", lambda: int(now[0] * 1e9))
+    recorder = Recorder(tmp_path)
+    now[0] = begin_s - 400.0
+    recorder.open(Tracker(Settings())._began())
+    track = recorder.track("bybit", Endpoint("wss://example", ("a",), 30.0))
+    recorder.mark(Up("bybit", (begin_s - 400) * 1000))
+    frame = (
+        b'{"topic":"allLiquidation.BTCUSDT","type":"snapshot","ts":%d,"data":'
+        b'[{"T":%d,"s":"BTCUSDT","S":"Buy","v":"1","p":"9"}]}'
+    )
+    track.received((frame % (begin_s * 1000, begin_s * 1000),), begin_s * 1_000_000_000)
+    now[0] = begin_s + 2.5
+    recorder.mark(Down("bybit", begin_s * 1000 + 2_500, "connection lost"))
+    now[0] = begin_s + 4.0
+    recorder.mark(Up("bybit", begin_s * 1000 + 4_000))
+    recorder.close()
+    rows = [row for step in Playback(tmp_path).steps() for row in step.rows]
+    # A gap begins 600 ms before the last sign of life: so long the venue may hold a liquidation back.
+    assert [row.coverage_10s for row in rows[:6]] == [1.0, 1.0, 1.0, 0.89, 0.79, 0.79]
+    assert len(rows) == 301
