@@ -287,7 +287,10 @@ def targets(directory: Path) -> dict[str, Target]:
         chunks = importlib.import_module("liqtape.feeds.chunks")
     except ModuleNotFoundError:
         return found
-    found["recording"] = _segments(chunks), lambda payload: f"{len(list(chunks.read_segment(payload)))} parts"
+    found["recording"] = (
+        _segments(chunks),
+        lambda payload: "one part" if len(list(chunks.read_segment(payload))) == 1 else "several parts",
+    )
     return found
 
 
