@@ -58,6 +58,7 @@ def table(verdicts: Sequence[Verdict], seconds: float) -> str:
     sums = {
         "scenarios": len(verdicts),
         "events": sum(verdict.events for verdict in verdicts),
+        "delivered": sum(verdict.delivered for verdict in verdicts),
         "lost": sum(verdict.lost for verdict in verdicts),
         "duplicated": sum(verdict.duplicated for verdict in verdicts),
         "unreported gaps": sum(verdict.unreported for verdict in verdicts),

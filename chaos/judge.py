@@ -78,6 +78,8 @@ class Verdict(Struct):
 
     seed: int
     events: int = 0
+    delivered: int = 0
+    """By the proxies' book, each once."""
     lost: int = 0
     duplicated: int = 0
     unreported: int = 0
@@ -175,6 +177,7 @@ def _judge_losses(evidence: Evidence, logged: Mapping[Key, int], verdict: Verdic
     """Every delivered liquidation is in the log, or fell into the gap that a kill of ours left."""
     missing: set[Key] = set()
     for key, arrived in _moments(evidence.arrivals).items():
+        verdict.delivered += len(arrived)
         absent = len(arrived) - logged.get(key, 0)
         if absent <= 0:
             continue

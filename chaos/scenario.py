@@ -2,15 +2,12 @@
 
 import asyncio
 import contextlib
-import os
-import signal
 import sqlite3
 import ssl
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Literal
@@ -18,18 +15,20 @@ from typing import Literal
 import msgspec
 import redis.asyncio
 import trustme
-from chaos.judge import Arrival, Evidence, Verdict, intervals, judged, matched
-from chaos.plan import SILENCE_LIMIT, VENUES, Plan, Strike
-from chaos.proxy import FaultProxy, Weather
+from chaos.child import Child
+from chaos.judge import Arrival, Evidence, Verdict, intervals, judged
+from chaos.plan import SILENCE_LIMIT, VENUES, Plan
+from chaos.proxy import FaultProxy
+from chaos.selfreport import judge_windows, judge_worker
 from chaos.servers import Postgres, Redis, postgres_programs
+from chaos.strikes import Strikes
 from chaos.worker import Answer, Config
 
-from liqtape.demo import metric_differences
 from liqtape.events import Liquidation
 from liqtape.history.follow import Follower
 from liqtape.history.layout import DATABASE
 from liqtape.settings import VenueSettings
-from liqtape.simulator import Delivered, Simulator, recount
+from liqtape.simulator import Delivered, Simulator
 from liqtape.simulator.wire import Frame, Row
 
 __all__ = ["Scenario"]
@@ -37,62 +36,7 @@ __all__ = ["Scenario"]
 _START_SECONDS = 40.0
 _SETTLE_SECONDS = 75.0  # Hyperliquid allows few attempts a minute
 _MOST_PROBLEMS = 20
-_LOG_TAIL = 4_000
 _OPEN_MS = 120_000
-_FAST_RATE = 1_000_000
-
-
-class _Child:
-    """The worker process; started again after a kill."""
-
-    def __init__(self, config: Path, log: Path) -> None:
-        self._config = config
-        self._log = log
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        with self._log.open("ab") as errors:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "chaos.worker", str(self._config),
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=errors, limit=64 * 1024 * 1024,
-            )  # fmt: skip
-        await self.hear()
-
-    async def ask(self, what: str) -> Answer:
-        process = self._running()
-        if process.stdin is not None:
-            process.stdin.write(what.encode() + b"\n")
-        return await self.hear()
-
-    async def hear(self) -> Answer:
-        process = self._running()
-        line = b"" if process.stdout is None else await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)
-        if not line:
-            raise RuntimeError(f"the worker ended by itself:\n{self.log_tail()}")
-        return msgspec.json.decode(line, type=Answer)
-
-    async def kill(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
-            await self._process.wait()
-
-    async def stop(self) -> Answer:
-        """Its last word; it has ended afterwards."""
-        answer = await self.ask("stop")
-        process = self._running()
-        if await asyncio.wait_for(process.wait(), _START_SECONDS):
-            raise RuntimeError(f"the worker ended with {process.returncode}:\n{self.log_tail()}")
-        return answer
-
-    def log_tail(self) -> str:
-        """The newest of what the worker said to its log."""
-        return self._log.read_text(errors="replace")[-_LOG_TAIL:] if self._log.exists() else ""
-
-    def _running(self) -> asyncio.subprocess.Process:
-        if self._process is None:
-            raise RuntimeError("the worker was not started")
-        return self._process
 
 
 class Scenario:
@@ -101,7 +45,6 @@ class Scenario:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._published: list[Arrival] = []
-        self._killed_ms: list[float] = []
         self._problems: list[str] = []
         self._unasked = self._messages = 0
         self.log = ""
@@ -161,7 +104,9 @@ class Scenario:
         )
         (directory / "config.json").write_bytes(msgspec.json.encode(config))
         self._directory = directory
-        self._child = _Child(directory / "config.json", directory / "worker.log")
+        self._child = Child(directory / "config.json", directory / "worker.log")
+        servers = {"redis": self._redis} | ({} if self._postgres is None else {"postgres": self._postgres})
+        self._strikes = Strikes(self._simulator, self._proxies, servers, self._child)
 
     async def _database(self, stack: AsyncExitStack) -> Postgres | None:
         programs = postgres_programs()
@@ -188,7 +133,7 @@ class Scenario:
         await self._child.start()
         await self._until(_all_live, _START_SECONDS, "not every venue live at the start")
         began_ms = time.time() * 1000
-        strikes = [asyncio.create_task(self._strike(strike)) for strike in self._plan.strikes]
+        strikes = [asyncio.create_task(self._strikes.strike(strike)) for strike in self._plan.strikes]
         await asyncio.sleep(self._plan.seconds)
         await asyncio.gather(*strikes)
         await self._until(_all_live, _SETTLE_SECONDS, "not every venue live again")
@@ -202,8 +147,8 @@ class Scenario:
         left = (await self._child.stop()).left
         evidence = self._evidence((began_ms, until_ms), arrivals, report.last_seq)
         verdict = judged(evidence)
-        self._judge_worker(report, left, verdict)
-        self._judge_windows(report, evidence, verdict)
+        judge_worker(report, left, verdict)
+        judge_windows(report, evidence, verdict)
         return verdict
 
     async def _until(self, is_so: Callable[[Answer], bool], seconds: float, otherwise: str) -> None:
@@ -227,69 +172,6 @@ class Scenario:
             await asyncio.sleep(0.25)
         if quiet < 4:
             self._problems.append(f"events were still waiting: {ledger}")
-
-    async def _strike(self, strike: Strike) -> None:
-        await asyncio.sleep(strike.at)
-        if strike.against == "worker":
-            self._killed_ms.append(time.time() * 1000)
-            await self._child.kill()
-            self._killed_ms[-1] = time.time() * 1000
-            await asyncio.sleep(strike.seconds)
-            await self._child.start()
-        elif strike.kind == "restart":
-            server = self._redis if strike.against == "redis" else self._postgres
-            if server is not None:
-                await server.kill()
-                await asyncio.sleep(strike.seconds)
-                await server.start()
-        elif (proxy := self._proxies.get(strike.against)) is not None:
-            await self._strike_way(strike, proxy)
-
-    async def _strike_way(self, strike: Strike, proxy: FaultProxy) -> None:
-        kind, seconds = strike.kind, strike.seconds
-        weathers: Mapping[str, Weather] = {
-            "slow": Weather(delay=0.4, jitter=0.5),
-            "throttle": Weather(rate=strike.number or _FAST_RATE),
-            "drip": Weather(drip=True),
-        }
-        if kind in ("cut", "reset", "half_open"):
-            getattr(proxy, kind)()
-        elif kind == "refuse":
-            proxy.refuse()
-            await asyncio.sleep(seconds)
-            proxy.open_way()
-        elif kind == "black_hole":
-            proxy.close_way()
-            await asyncio.sleep(seconds)
-            proxy.open_way()
-        elif kind in weathers:
-            proxy.weather = weathers[kind]
-            await asyncio.sleep(seconds)
-            proxy.weather = Weather()
-        else:
-            await self._strike_venue(strike)
-
-    async def _strike_venue(self, strike: Strike) -> None:
-        simulator, venue = self._simulator, strike.against
-        if strike.kind == "stall":
-            simulator.silence(venue)
-            await asyncio.sleep(strike.seconds)
-            simulator.resume(venue)
-        elif strike.kind == "http_error":
-            simulator.refuse(venue, strike.number)
-            simulator.refuse_rest(venue, strike.number)
-            await simulator.drop_connections(venue)
-            await asyncio.sleep(strike.seconds)
-            simulator.refuse(venue, None)
-            simulator.refuse_rest(venue, None)
-        elif strike.kind == "no_pong":
-            simulator.withhold_pongs(venue)
-            await asyncio.sleep(strike.seconds)
-            simulator.withhold_pongs(venue, withheld=False)
-        elif strike.kind == "bad_close":
-            await simulator.drop_connections(venue, strike.number)
-        else:
-            await simulator.notice(venue, strike.seconds)
 
     async def _judge_postgres(self) -> None:
         """What is in the log is in the database, once."""
@@ -354,42 +236,10 @@ class Scenario:
             covered=intervals(covered, open_until_ms),
             gaps=intervals(gaps, open_until_ms),
             states=states,
-            killed_ms=self._killed_ms,
+            killed_ms=self._strikes.killed_ms,
             until_ms=until_ms,
             reported=sum(seq <= last_seq for seq, _ in logged),
         )
-
-    def _judge_worker(self, report: Answer, left: tuple[str, ...], verdict: Verdict) -> None:
-        if report.unbalanced:
-            verdict.problems.append(f"ledger not balanced: {report.unbalanced}, {report.ledger}")
-        if report.crashes:
-            verdict.problems.append(f"supervised parts crashed: {report.crashes}")
-        not_logged = {name: count for name, count in report.ledger.items() if "not_logged" in name and count}
-        not_logged.pop("events_not_logged_duplicate", None)
-        if not_logged:
-            verdict.problems.append(f"not logged: {not_logged}")
-        if report.ledger["events_rejected_future"]:
-            verdict.problems.append(f"rejected: {report.ledger}")
-        if report.sockets > report.connections + 16:
-            verdict.problems.append(f"{report.sockets} sockets open for {report.connections} connections")
-        if left:
-            verdict.problems.append(f"left behind: {left}")
-
-    def _judge_windows(self, report: Answer, evidence: Evidence, verdict: Verdict) -> None:
-        rows = matched(evidence)
-        unsized = {event.instrument for event in evidence.logged if event.notional_usd is None}
-        for now_ms, found in report.rows.items():
-            by_instrument = {row.symbol: row for row in found}
-            for instrument, expected in recount(rows, now_ms).items():
-                if instrument in unsized:
-                    continue
-                row = by_instrument.get(instrument)
-                if row is None:
-                    if expected.windows[300].count:
-                        verdict.problems.append(f"{instrument}: no row, {expected.windows[300].count} events")
-                    continue
-                differences = metric_differences(row, expected)
-                verdict.problems += [f"{instrument} at {now_ms}: {text}" for text in differences[:3]]
 
     async def _judge_redis(self) -> None:
         """The newest state is there, whatever befell the server."""
