@@ -6,18 +6,25 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain, zip_longest
+from textwrap import wrap
 
 import msgspec
 
-from benchmarks.measure import FULL, QUICK, TINY, Figure, Scale, cores, machine
+from benchmarks.goals import Row, rows
+from benchmarks.measure import FULL, QUICK, TINY, Figure, Scale, cores, machine, short
 
 NAMES = (
     "decode",
     "engine",
+    "floor",
+    "exact",
+    "flood",
+    "latency",
+    "receive",
     "batch",
     "memory",
-    "latency",
-    "flood",
+    "instructions",
     "redis_write",
     "history_log",
     "history_query",
@@ -26,6 +33,8 @@ NAMES = (
     "idle",
     "founding",
 )
+
+_WIDTHS = (56, 25, 34, 7)
 
 
 def measured(name: str, scale: Scale) -> list[Figure]:
@@ -36,32 +45,45 @@ def measured(name: str, scale: Scale) -> list[Figure]:
 
 
 def text(figures: Mapping[str, Sequence[Figure]]) -> str:
-    """For a terminal: a line a figure, and what it stands on below it."""
-    lines = []
+    """For a terminal: the targets, then a line a figure, and what it stands on below it."""
+    lines = _table(rows(chain.from_iterable(figures.values())))
     for name, group in figures.items():
         lines.append(f"\n{name}   (repeat: python -m benchmarks {name})")
         for one in group:
-            spread = f"{_short(one.low)} .. {_short(one.high)}"
+            spread = f"{short(one.low)} .. {short(one.high)}"
             wished = f"  [{one.target}: {one.verdict}]" if one.target else ""
-            lines.append(f"  {one.name:<58} {_short(one.median):>9} {one.unit:<9} ({spread}){wished}")
+            lines.append(f"  {one.name:<58} {short(one.median):>9} {one.unit:<9} ({spread}){wished}")
             lines.append(f"      {one.measured}")
     return "\n".join(lines)
 
 
+def _table(goals: Sequence[Row]) -> list[str]:
+    cells = [("figure", "target", "measured", "verdict")] if goals else []
+    cells += [(row.goal.text.replace("`", ""), row.goal.target, row.measured, row.verdict) for row in goals]
+    wrapped = [[wrap(cell, width) for cell, width in zip(row, _WIDTHS, strict=True)] for row in cells]
+    return [
+        "  ".join(f"{part:<{width}}" for part, width in zip(parts, _WIDTHS, strict=True)).rstrip()
+        for columns in wrapped
+        for parts in zip_longest(*columns, fillvalue="")
+    ]
+
+
 def markdown(figures: Mapping[str, Sequence[Figure]]) -> str:
-    """For README.md."""
-    lines = ["| figure | median | quartiles | unit | target | measured on |", "|---|---:|---:|---|---|---|"]
+    """For README.md: the targets, then every figure."""
+    lines = []
+    goals = rows(chain.from_iterable(figures.values()))
+    if goals:
+        lines += ["| figure | target | measured | verdict |", "|---|---|---|---|"]
+        lines += [f"| {row.goal.text} | {row.goal.target} | {row.measured} | {row.verdict} |" for row in goals]
+        lines.append("")
+    lines += ["| figure | median | quartiles | unit | target | measured on |", "|---|---:|---:|---|---|---|"]
     for name, group in figures.items():
         lines += [
-            f"| `{name}` {one.name} | {_short(one.median)} | {_short(one.low)} .. {_short(one.high)} | {one.unit} "
+            f"| `{name}` {one.name} | {short(one.median)} | {short(one.low)} .. {short(one.high)} | {one.unit} "
             f"| {one.target}{' ' if one.target else ''}{one.verdict} | {one.measured} |"
             for one in group
         ]
     return "\n".join(lines)
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
 def main() -> None:
@@ -90,7 +112,7 @@ def main() -> None:
         print(msgspec.json.encode({"machine": head, "figures": figures}).decode())
         return
     lasted = f"{head}; took {time.monotonic() - began:.0f} s"
-    print(f"Measured on {lasted}.\n\n{markdown(figures)}" if chosen.markdown else f"{lasted}{text(figures)}")
+    print(f"Measured on {lasted}.\n\n{markdown(figures)}" if chosen.markdown else f"{lasted}\n{text(figures)}")
 
 
 if __name__ == "__main__":

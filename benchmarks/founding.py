@@ -115,14 +115,14 @@ async def _flood(port: int, events: int) -> float:
 
 
 async def _writes(port: int, operations: int) -> list[float]:
-    """Milliseconds of one row written and acknowledged."""
+    """Milliseconds of one row written and acknowledged, each number another one than before."""
     sink = RedisSink(f"redis://127.0.0.1:{port}/1")
     await sink.open()
-    batch = Batch(metrics=(metrics(0),))
+    batches = [Batch(metrics=(metrics(0, version),)) for version in range(2)]
     taken = []
-    for _ in range(operations):
+    for turn in range(operations):
         began = time.perf_counter_ns()
-        await sink.publish(batch)
+        await sink.publish(batches[turn % 2])
         taken.append((time.perf_counter_ns() - began) / 1e6)
     await sink.close()
     return taken

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec.structs import astuple
 
-from benchmarks.flood import _Counter
+from benchmarks.counting import Counter
 from benchmarks.measure import Figure, Scale, figure, percentile, ratio
 from benchmarks.wire import Sender, embedded, live_tracker
 from liqtape.events import Liquidation
@@ -213,7 +213,7 @@ async def _flood(sender: Sender, count: int, redis_url: str, *, with_log: bool) 
             if with_log:
                 log.start()
                 tracker.log = log
-            counter = _Counter(count)
+            counter = Counter(count)
             tracker.taps.append(counter)
             sender.ask("flood")
             spent = await counter.spent()

@@ -23,6 +23,7 @@ __all__ = [
     "machine",
     "percentile",
     "ratio",
+    "short",
 ]
 
 
@@ -44,7 +45,10 @@ TINY = Scale(rounds=2, events=0.002, seconds=0.15)
 
 
 class Figure(Struct, frozen=True):
-    """One line of the table: the median and the quartiles of the rounds, what it stands on, and what it should be."""
+    """One line of the table: the median and the quartiles of the rounds, what it stands on, and what it should be.
+
+    `goal` is the key of the target in `benchmarks.goals` that it measures, empty for what is only told beside.
+    """
 
     name: str
     median: float
@@ -54,6 +58,7 @@ class Figure(Struct, frozen=True):
     measured: str
     at_least: float | None = None
     at_most: float | None = None
+    goal: str = ""
 
     @property
     def target(self) -> str:
@@ -88,10 +93,16 @@ def figure(
     *,
     at_least: float | None = None,
     at_most: float | None = None,
+    goal: str = "",
 ) -> Figure:
     """The figure of one value per round."""
     low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
-    return Figure(name, statistics.median(values), low, high, unit, measured, at_least, at_most)
+    return Figure(name, statistics.median(values), low, high, unit, measured, at_least, at_most, goal)
+
+
+def short(value: float) -> str:
+    """Three figures, or all of a large whole number."""
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> list[float]:

@@ -4,8 +4,9 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -121,6 +122,180 @@ async def test_async_callback_runs_on_the_loop_and_a_sync_one_in_one_thread_of_i
 
     assert on_loop.threads == {threading.current_thread().name}
     assert in_thread.threads == {"callback mine"}
+
+
+async def idle(tap: Tap[Any]) -> None:
+    await until(lambda: tap._is_idle)
+
+
+def from_the_loop(work: Callable[[], object]) -> None:
+    """As a socket's data comes in: in no task."""
+    asyncio.get_running_loop().call_soon(work)
+
+
+async def test_idle_async_callback_is_called_within_the_offer() -> None:
+    recorder = Recorder()
+    seen: list[list[int]] = []
+    async with started(partial(recorder.with_prefix, "p")) as tap:
+        await idle(tap)
+
+        def offer() -> None:
+            for item in range(3):
+                tap.offer(item)
+                seen.append([*recorder.got])
+
+        from_the_loop(offer)
+        await until(lambda: len(seen) == 3)
+
+    assert seen == [[0], [0, 1], [0, 1, 2]]
+    assert (tap.called_total, len(tap)) == (3, 0)
+
+
+async def test_items_keep_their_order_however_they_come() -> None:
+    got: list[int] = []
+
+    async def sometimes_waits(item: int) -> None:
+        if item % 7 == 3:
+            await asyncio.sleep(0)
+        if item % 50 == 49 and item < 1_000:
+            tap.offer(item + 1_000)  # from within
+        got.append(item)
+
+    def offer(items: Iterable[int]) -> None:
+        for item in items:
+            tap.offer(item)
+
+    async with started(sometimes_waits) as tap:
+        for start in range(0, 1_000, 10):
+            if start % 70 == 0:
+                await idle(tap)
+            if start % 20:
+                from_the_loop(partial(offer, range(start, start + 10)))
+                await asyncio.sleep(0)
+            else:
+                offer(range(start, start + 10))
+        await until(lambda: len(got) == 1_020)
+
+    assert [item for item in got if item < 1_000] == list(range(1_000))
+    assert [item for item in got if item >= 1_000] == [item + 1_000 for item in range(49, 1_000, 50)]
+
+
+async def test_nothing_overtakes_what_waits_for_the_task() -> None:
+    recorder = Recorder()
+    async with started(partial(recorder.with_prefix, "p")) as tap:
+        await idle(tap)
+        from_the_loop(partial(tap.offer, 2))
+        tap.offer(1)  # in a task: queued
+        await until(lambda: len(recorder.got) == 2)
+
+    assert recorder.got == [1, 2]
+
+
+async def test_first_step_and_the_rest_are_one_task_in_one_context() -> None:
+    tasks: list[asyncio.Task[None] | None] = []
+    number: ContextVar[int] = ContextVar("number", default=0)
+
+    async def callback(item: int) -> None:
+        tasks.append(asyncio.current_task())
+        token = number.set(item)
+        await asyncio.sleep(0)
+        tasks.append(asyncio.current_task())
+        assert number.get() == item
+        number.reset(token)  # raises in another context than that of the set
+
+    async with started(callback) as tap:
+        for item in range(1, 4):
+            await idle(tap)
+            from_the_loop(partial(tap.offer, item))
+            await until(lambda: len(tasks) == 2 * item)  # noqa: B023 - waited for at once
+
+    assert set(tasks) == {tap._task}
+    assert number.get() == 0
+    assert sum(tap.errors.values()) == 0
+
+
+async def test_error_of_the_first_step_is_counted_and_stays_away_from_who_offers() -> None:
+    def offer() -> None:
+        tap.offer(1)
+        tap.offer(2)
+        returned.append(True)
+
+    async def fail(item: int) -> None:
+        raise KeyError(item)
+
+    returned: list[bool] = []
+    async with started(fail) as tap:
+        await idle(tap)
+        from_the_loop(offer)
+        await until(lambda: sum(tap.errors.values()) == 2)
+
+    assert returned == [True]
+
+
+async def test_first_step_may_set_a_timeout_that_is_over_at_once() -> None:
+    seen: list[str] = []
+
+    async def callback(_item: int) -> None:
+        try:
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            seen.append("timeout")
+
+    async with started(callback) as tap:
+        for count in (1, 2):
+            await idle(tap)
+            from_the_loop(partial(tap.offer, count))
+            await until(lambda: len(seen) == count)  # noqa: B023 - waited for at once
+
+    assert sum(tap.errors.values()) == 0
+
+
+async def test_first_step_may_start_tasks_that_fail_at_once() -> None:
+    seen: list[object] = []
+
+    async def fail() -> None:
+        raise KeyError("child")
+
+    async def callback(_item: int) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+                await asyncio.Event().wait()
+        except* KeyError as errors:
+            seen.append(errors.exceptions[0].args)
+
+    async with started(callback) as tap:
+        for count in (1, 2):
+            await idle(tap)
+            from_the_loop(partial(tap.offer, count))
+            await until(lambda: len(seen) == count)  # noqa: B023 - waited for at once
+
+    assert seen == [("child",)] * 2
+    assert sum(tap.errors.values()) == 0
+
+
+async def test_call_that_waits_since_its_first_step_is_cancelled_with_the_task() -> None:
+    ended: list[int] = []
+
+    async def wait(item: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(item)
+
+    tap: Tap[int] = Tap(wait)
+    tap.start()
+    await idle(tap)
+
+    def offer_and_cancel() -> None:
+        tap.offer(1)
+        assert tap._task is not None
+        tap._task.cancel()
+
+    from_the_loop(offer_and_cancel)
+    await until(lambda: ended == [1])
+    await tap.stop()
 
 
 async def test_items_offered_before_the_start_are_delivered() -> None:

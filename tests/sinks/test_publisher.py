@@ -143,7 +143,8 @@ async def test_flood_while_the_sink_hangs_is_a_backlog_of_instruments(sink: Memo
         for number in range(100_000):
             publisher.events([liquidation(number, f"S{number % 40}")])
         assert len(publisher._dirty) == 40
-        assert len(publisher._events) == len(publisher._recent) == RECENT_EVENTS
+        assert len(publisher._recent) == RECENT_EVENTS
+        assert publisher.events_dropped_total == 99_000
 
         sink.gate.set()
         await until(lambda: len(sink.batches) == 2)
@@ -152,6 +153,59 @@ async def test_flood_while_the_sink_hangs_is_a_backlog_of_instruments(sink: Memo
     assert [event.id for event in sink.batches[1].events] == [str(number) for number in range(99_000, 100_000)]
     assert sink.batches[1].events_dropped == publisher.events_dropped_total == 99_000
     assert sink.calls.count("publish") == 2
+
+
+async def test_flush_is_bounded_and_takes_who_waited_longest(
+    sink: MemorySink, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "_ROWS", 200)
+    names = [f"S{number:03}" for number in range(500)]
+    async with running(publisher):
+        sink.gate.clear()
+        publisher.mark(["S000"])
+        await until(lambda: sink.busy)
+        publisher.mark(reversed(names))
+        publisher.mark(names)
+        sink.gate.set()
+        await until(lambda: len(sink.batches) == 4)
+
+    written = [[metrics.symbol for metrics in batch.metrics] for batch in sink.batches[1:]]
+    assert written == [names[300:], names[100:300], names[:100]]
+
+
+async def test_flood_lets_the_next_flush_rest_but_no_alert(
+    sink: MemorySink, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "_FLOOD", 0)
+    monkeypatch.setattr(publisher_module, "_REST", float("inf"))
+    monkeypatch.setattr(publisher_module, "_LONGEST_REST", 3_600.0)
+    publisher.events([liquidation(number) for number in range(100)])
+    async with running(publisher) as task:
+        await until(lambda: len(sink.batches) == 1)
+        publisher.mark(["BTCUSDT"])
+        await asyncio.sleep(0.02)
+        assert len(sink.batches) == 1
+
+        publisher.alert(alert(1))
+        await until(lambda: len(sink.batches) == 2)
+        publisher.events([liquidation(number) for number in range(100)])
+        await until(lambda: len(sink.batches) == 3)
+        publisher.stop()
+        await asyncio.wait_for(task, BOUND_SECONDS)
+
+    assert [metrics.symbol for metrics in sink.batches[1].metrics] == ["BTCUSDT"]
+
+
+async def test_events_that_come_one_by_one_are_written_at_once(
+    sink: MemorySink, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "_FLOOD", 1_000_000)
+    monkeypatch.setattr(publisher_module, "_REST", float("inf"))
+    monkeypatch.setattr(publisher_module, "_LONGEST_REST", 3_600.0)
+    async with running(publisher):
+        for number in range(5):
+            publisher.events([liquidation(number)])
+            await until(lambda: len(sink.events) == number + 1)  # noqa: B023 - waited for at once
 
 
 async def test_events_come_once_and_in_order(sink: MemorySink, publisher: Publisher) -> None:

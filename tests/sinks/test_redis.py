@@ -157,6 +157,20 @@ async def test_what_would_change_nothing_is_not_sent(server: LocalServer, sink: 
     assert calls["cmdstat_expire"] <= 3  # one a second; a slow machine may need more than one
 
 
+async def test_row_that_somebody_deleted_is_whole_with_the_next_write(server: LocalServer, sink: RedisSink) -> None:
+    with server.client() as client:
+        await sink.publish(Batch(metrics=[metrics()]))
+        client.flushdb()
+
+        await sink.publish(Batch(metrics=[metrics(event_count_10s=5)]))
+
+        stored = client.hgetall("velocity:BTCUSDT:current")
+        assert 590 < client.ttl("velocity:BTCUSDT:current") <= 600
+    assert stored == {
+        name: as_text(value) for name, value in msgspec.structs.asdict(metrics(event_count_10s=5)).items()
+    }
+
+
 async def test_btc_price_is_the_documented_json_of_60_seconds(server: LocalServer, sink: RedisSink) -> None:
     await sink.publish(Batch(price=PriceTick("binance", "BTCUSDT", 45000.5, 0.5, 1698000000123)))
 

@@ -4,19 +4,21 @@ import asyncio
 import inspect
 import logging
 import threading
-import time
 import traceback
+from asyncio.tasks import _enter_task, _leave_task  # documented for who runs the steps of a task: asyncio-extending
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from pathlib import PurePath
 from typing import Any, Generic, TypeVar
 
+from liqtape.sinks.steps import Stepwise
+
 __all__ = ["QUEUE_LIMIT", "Tap"]
 
 QUEUE_LIMIT = 10_000
-BLOCKING_SECONDS = 0.1
 
 _CAUSES_REMEMBERED = 100
 _CANCEL_SECONDS = 0.5
@@ -25,43 +27,13 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class _Stepwise:
-    """Awaits like the awaitable it wraps, and remembers its longest step: the time it kept the loop to itself."""
-
-    def __init__(self, awaitable: Awaitable[Any]) -> None:
-        self._awaitable = awaitable
-        self.longest = 0.0
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        steps = self._awaitable.__await__()
-        error: BaseException | None = None
-        while True:
-            began = time.perf_counter()
-            try:
-                # `__await__` may give any iterator; only a generator has throw().
-                yielded = next(steps) if error is None else _thrown(steps, error)
-            except StopIteration:
-                return
-            finally:
-                self.longest = max(self.longest, time.perf_counter() - began)
-            error = None
-            try:
-                yield yielded
-            except BaseException as exc:  # noqa: BLE001 - whatever comes in is the inner coroutine's to see
-                error = exc
-
-
-def _thrown(steps: Any, error: BaseException) -> Any:
-    if not hasattr(steps, "throw"):
-        raise error
-    return steps.throw(error)
-
-
 class Tap(Generic[T]):
     """One callback and its queue. `offer` never blocks: what does not fit is dropped and counted.
 
     Async callbacks run as one task on the loop, sync ones in one worker thread; what a sync one returns to be awaited
-    is awaited on the loop before the next call. An exception is logged once per cause (type and place) and counted in
+    is awaited on the loop before the next call. Where the task has nothing to do, `offer` takes the first step of the
+    call itself, as that task and in its context: waking the task costs a turn of the loop, and most callbacks end
+    without waiting for anything. An exception is logged once per cause (type and place) and counted in
     `errors`; an async callback that blocks the loop is counted in `blocked_total` (it cannot be prevented).
     """
 
@@ -79,6 +51,9 @@ class Tap(Generic[T]):
         self._wake = asyncio.Event()
         self._ready = threading.Condition()
         self._task: asyncio.Task[None] | None = None
+        self._context = copy_context()
+        self._is_idle = False  # the task waits for something to do
+        self._unfinished: Stepwise | None = None  # a call whose first step was taken
         self._handed: asyncio.Task[None] | None = None  # awaits what a sync callback returned
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -94,13 +69,18 @@ class Tap(Generic[T]):
             return
         self._loop = asyncio.get_running_loop()
         if self._is_async:
-            self._task = self._loop.create_task(self._run_async(), name=f"callback {self.name}")
+            self._context = copy_context()
+            name = f"callback {self.name}"
+            self._task = self._loop.create_task(self._run_async(), name=name, context=self._context)
         else:
             self._thread = threading.Thread(target=self._run_thread, name=f"callback {self.name}", daemon=True)
             self._thread.start()
 
     def offer(self, item: T) -> None:
-        """Queue one item for the callback."""
+        """Hand one item to the callback, or to its queue."""
+        if self._is_idle and self._task is not None and asyncio.current_task(self._loop) is None:
+            self._begin_as(self._task, item)
+            return
         if len(self._queue) >= self._limit:
             if not self.dropped_total:
                 _log.warning("callback %s is too slow: its queue of %d is full", self.name, self._limit)
@@ -108,6 +88,7 @@ class Tap(Generic[T]):
             return
         self._queue.append(item)
         if self._is_async:
+            self._is_idle = False
             self._wake.set()
         else:
             with self._ready:
@@ -145,22 +126,57 @@ class Tap(Generic[T]):
         self.dropped_total += len(self._queue)
         self._queue.clear()
 
+    def _begin_as(self, task: asyncio.Task[None], item: T) -> None:
+        """From outside of any task: as if the task were running."""
+        self._is_idle = False
+        loop = task.get_loop()
+        _enter_task(loop, task)
+        try:
+            self._context.run(self._begin, item)
+        finally:
+            _leave_task(loop, task)
+        if self._unfinished is None and not self._queue:
+            self._is_idle = True
+        else:
+            self._wake.set()
+
     async def _run_async(self) -> None:
         while True:
-            if not self._queue:
-                if self._stopping:
-                    return
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            await self._call_async(self._queue.popleft())
+            if self._unfinished is not None:
+                steps, self._unfinished = self._unfinished, None
+                await steps
+            elif self._queue:
+                self._begin(self._queue.popleft())
+            elif self._stopping:
+                return
+            else:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Until there is something to do."""
+        self._wake.clear()
+        self._is_idle = True
+        try:
+            await self._wake.wait()
+        except asyncio.CancelledError as error:
+            if self._unfinished is None:
+                raise
+            self._unfinished.interrupt(error)  # a call's own timeout, say, that is over at once
+        finally:
+            self._is_idle = False
+
+    def _begin(self, item: T) -> None:
+        """The first step of a call; if it does not end there, the rest is `_unfinished`."""
+        steps = Stepwise(self._call_async(item), self._note_block)
+        if not steps.begin():
+            self._unfinished = steps
 
     async def _call_async(self, item: T) -> None:
         self.called_total += 1
         try:
             result = self._callback(item)
             if inspect.isawaitable(result):
-                await self._await(result)
+                await result
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -168,13 +184,6 @@ class Tap(Generic[T]):
             self._note_error(error)  # not ours that was cancelled, but something the callback waited for
         except Exception as error:  # noqa: BLE001 - callback guard: a user's error is counted, never ours to die of
             self._note_error(error)
-
-    async def _await(self, awaitable: Awaitable[Any]) -> None:
-        steps = _Stepwise(awaitable)
-        try:
-            await steps
-        finally:
-            self._note_block(steps.longest)
 
     def _run_thread(self) -> None:
         try:
@@ -216,17 +225,18 @@ class Tap(Generic[T]):
 
     async def _await_for_thread(self, awaitable: Awaitable[Any]) -> None:
         self._handed = asyncio.current_task()
+        steps = Stepwise(awaitable, self._note_block)
         try:
-            await self._await(awaitable)
+            if not steps.begin():
+                await steps
         finally:
             self._handed = None
 
     def _note_block(self, seconds: float) -> None:
-        if seconds > BLOCKING_SECONDS:
-            if not self.blocked_total:
-                _log.warning("async callback %s blocked the event loop for %.0f ms", self.name, seconds * 1000)
-            self.blocked_total += 1
-            self.longest_block_seconds = max(self.longest_block_seconds, seconds)
+        if not self.blocked_total:
+            _log.warning("async callback %s blocked the event loop for %.0f ms", self.name, seconds * 1000)
+        self.blocked_total += 1
+        self.longest_block_seconds = max(self.longest_block_seconds, seconds)
 
     def _note_error(self, error: BaseException) -> None:
         # Not the message: it often names the event, and each would be a cause of its own.

@@ -38,17 +38,38 @@ class Conversation(asyncio.Protocol):
         self._replies: list[Any] = []
         self._awaited = 0
         self._answer: asyncio.Future[list[Any]] | None = None
+        self._asked_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
         self._lost: BaseException | None = None
         self._transport.set_protocol(self)
 
-    async def ask(self, question: bytes, replies: int) -> list[Any]:
-        """Write, and wait for that many replies; raises ConnectionError or hiredis.ProtocolError when it breaks."""
+    async def ask(self, question: bytes, replies: int, patience: float) -> list[Any]:
+        """Write, and wait for that many replies.
+
+        Raises ConnectionError or hiredis.ProtocolError when it breaks, TimeoutError after `patience` seconds.
+        """
         if self._lost is not None or self._transport.is_closing():
             raise ConnectionResetError("closed by the server") from self._lost
         self._replies, self._awaited = [], replies
-        self._answer = self._loop.create_future()
+        answer: asyncio.Future[list[Any]] = self._loop.create_future()
+        self._answer = answer
+        self._asked_at = self._loop.time()
+        if self._watch is None:
+            self._watch = self._loop.call_later(patience, self._look, patience)
         self._transport.write(question)
-        return await self._answer
+        return await answer
+
+    def _look(self, patience: float) -> None:
+        """One timer for all questions that come while it runs, not one for each."""
+        self._watch = None
+        answer = self._answer
+        if answer is None or answer.done():
+            return
+        left = self._asked_at + patience - self._loop.time()
+        if left > 0:
+            self._watch = self._loop.call_later(left, self._look, patience)
+        else:
+            answer.set_exception(TimeoutError(f"no reply in {patience:g} s"))
 
     def data_received(self, data: bytes) -> None:
         """Called by the transport."""
@@ -68,6 +89,8 @@ class Conversation(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the transport."""
         self._lost = exc or ConnectionResetError("closed by the server")
+        if self._watch is not None:
+            self._watch.cancel()
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(
                 ConnectionResetError(f"closed by the server: {exc}" if exc else "closed by the server")

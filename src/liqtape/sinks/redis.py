@@ -1,11 +1,10 @@
 """The Redis sink: every flush is one write of pre-packed commands, its replies are read to the last."""
 
-import asyncio
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from math import inf
 from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
 
 import hiredis
@@ -14,22 +13,21 @@ from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
 from liqtape.errors import ConfigurationError, SinkError, SinkUnavailable
-from liqtape.events import SCHEMA, Alert, Liquidation, PriceTick, VelocityMetrics, VenueHealth
+from liqtape.events import SCHEMA, Alert, Liquidation, PriceTick, VenueHealth
 from liqtape.sinks.base import Batch
 from liqtape.sinks.conversation import Conversation, StreamConnection
-from liqtape.sinks.resp import RowPacker, command
+from liqtape.sinks.hashes import Hashes, Written
+from liqtape.sinks.resp import command
 
 __all__ = ["EVENTS_KEPT", "RedisSink", "pool_of"]
 
 EVENTS_KEPT = 1000
-METRICS_TTL_SECONDS = 600
 PRICE_TTL_SECONDS = 60
 HEALTH_TTL_SECONDS = 30
 
 _CONNECT_SECONDS = 2.0
 _REPLY_SECONDS = 5.0
 _DATABASE = 1
-_RENEW_SECONDS = 0.9  # a row's time to live is renewed at most so often, and with each second's republishing
 _SYMBOL = re.compile(r"[\w:.@#-]{1,64}")  # \w: letters and digits of any script
 _SCHEMA_HEAD = b'{"schema":%d,' % SCHEMA
 _NEEDS_REOPENING = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH")
@@ -61,13 +59,11 @@ class RedisSink:
         pool = pool_of(server) if isinstance(server, str) else server
         self._make_connection: Callable[[], StreamConnection] = pool.make_connection
         self._prefix = prefix
-        self._rows = RowPacker(VelocityMetrics)
+        self._hashes = Hashes(prefix)
         self._encode = json.Encoder().encode
         self._connection: StreamConnection | None = None
         self._conversation: Conversation | None = None
         self._levels: dict[str, str] = {}  # as this connection last wrote them
-        self._absent: dict[str, tuple[bytes, ...]] = {}  # fields of a row it last deleted
-        self._renewed: dict[str, float] = {}  # when it last gave the row its time to live
 
     def __repr__(self) -> str:
         return f"RedisSink({_address(self._connection or self._make_connection())})"
@@ -91,16 +87,16 @@ class RedisSink:
 
     async def publish(self, batch: Batch) -> None:
         """Write the batch and wait until the server has acknowledged all of it."""
-        connection = self._connection
-        if connection is None:
+        connection, conversation = self._connection, self._conversation
+        if connection is None or conversation is None:
             raise SinkUnavailable("the Redis sink is not open")
         levels = self._changed_levels(batch)
-        commands = self._commands(batch, levels)
+        rows: dict[int, Written] = {}
+        commands = self._commands(batch, levels, rows)
         if not commands:
             return
         try:
-            async with asyncio.timeout(_REPLY_SECONDS):
-                refusals = await self._exchange(commands)
+            replies = await conversation.ask(b"".join(commands), len(commands), _REPLY_SECONDS)
         except TimeoutError as error:
             await self.close()
             raise SinkUnavailable(f"Redis at {_address(connection)}: no reply in {_REPLY_SECONDS:g} s") from error
@@ -110,9 +106,12 @@ class RedisSink:
         except BaseException:
             await self.close()  # cancelled between write and reply: the connection is out of step
             raise
-        if refusals:
-            await self._refused(connection, refusals, len(commands))
+        torn = {row.symbol for at, row in rows.items() if not self._hashes.is_whole(row, replies[at])}
+        if any(isinstance(reply, hiredis.ReplyError) for reply in replies):
+            await self._refused(connection, commands, replies)
         self._levels.update(levels)
+        if torn:
+            await self.publish(Batch(metrics=[row for row in batch.metrics if row.symbol in torn]))
 
     async def close(self) -> None:
         """Disconnect; may be called at any time and more than once."""
@@ -120,21 +119,15 @@ class RedisSink:
         if connection is not None:
             await _disconnect(connection)
 
-    async def _exchange(self, commands: list[bytes]) -> list[str]:
-        """Send all commands in one write, read all replies; returns the refusals."""
-        conversation = self._conversation
-        if conversation is None:
-            raise ConnectionResetError("closed")
-        replies = await conversation.ask(b"".join(commands), len(commands))
-        return [
+    async def _refused(self, connection: StreamConnection, commands: list[bytes], replies: list[Any]) -> None:
+        self._forget_written()
+        refusals = [
             f"{_spoken(packed)}: {reply}"
             for packed, reply in zip(commands, replies, strict=True)
             if isinstance(reply, hiredis.ReplyError)
         ]
-
-    async def _refused(self, connection: StreamConnection, refusals: list[str], total: int) -> None:
-        self._forget_written()
-        text = f"Redis at {_address(connection)} refused {len(refusals)} of {total} commands, first {refusals[0]}"
+        count = f"{len(refusals)} of {len(commands)}"
+        text = f"Redis at {_address(connection)} refused {count} commands, first {refusals[0]}"
         if any(f": {code}" in refusal for refusal in refusals for code in _NEEDS_REOPENING):
             # A demoted, loading or re-secured server: a new connection asks Sentinel and authenticates again.
             await self.close()
@@ -144,20 +137,24 @@ class RedisSink:
     def _changed_levels(self, batch: Batch) -> dict[str, str]:
         """The newest level of each instrument where it is not what this connection wrote last."""
         levels: dict[str, str] = {alert.instrument: alert.level for alert in batch.alerts}
-        levels.update((row.symbol, row.level) for row in batch.metrics)
+        levels.update({row.symbol: row.level for row in batch.metrics})
         return {
             symbol: level
             for symbol, level in levels.items()
             if self._levels.get(symbol) != level and _SYMBOL.fullmatch(symbol) is not None
         }
 
-    def _commands(self, batch: Batch, levels: dict[str, str]) -> list[bytes]:
+    def _commands(self, batch: Batch, levels: dict[str, str], rows: dict[int, Written]) -> list[bytes]:
+        """Everything to be written; `rows` gets the place of each row's first command."""
         commands: list[bytes] = []
+        now = monotonic()
         for row in batch.metrics:
-            if _SYMBOL.fullmatch(row.symbol) is None:
-                self.refused_keys_total += 1
+            if row.symbol in self._hashes or _SYMBOL.fullmatch(row.symbol) is not None:
+                written, more = self._hashes.write(row, now)
+                rows[len(commands)] = written
+                commands += more
             else:
-                commands += self._row(row)
+                self.refused_keys_total += 1
         if batch.price is not None:
             commands.append(self._price(batch.price))
         if batch.resync and not batch.events:
@@ -171,22 +168,9 @@ class RedisSink:
             commands += self._health(batch.health)
         return commands
 
-    def _row(self, row: VelocityMetrics) -> list[bytes]:
-        """HSET of what is defined; HDEL and EXPIRE only where they change something: each costs as much as the HSET."""
-        symbol, now = row.symbol, monotonic()
-        key = self._key(f"velocity:{symbol}:current")
-        fields, absent = self._rows.pack(key, row)
-        commands = [fields]
-        if absent and self._absent.get(symbol) != absent:
-            commands.append(command(b"HDEL", key, *absent))
-        self._absent[symbol] = absent
-        if now - self._renewed.get(symbol, -inf) >= _RENEW_SECONDS:
-            commands.append(command(b"EXPIRE", key, b"%d" % METRICS_TTL_SECONDS))
-            self._renewed[symbol] = now
-        return commands
-
     def _forget_written(self) -> None:
-        self._levels, self._absent, self._renewed = {}, {}, {}
+        self._levels = {}
+        self._hashes.forget()
 
     def _price(self, tick: PriceTick) -> bytes:
         price = _Price(tick.price, tick.event_ms / 1000, tick.quantity, tick.venue)

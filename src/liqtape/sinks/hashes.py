@@ -1,0 +1,93 @@
+"""Metric rows as hashes: of each row what changed since it was last written."""
+
+from collections.abc import Sequence
+from itertools import compress
+from math import inf
+from operator import ne
+
+from msgspec.structs import astuple
+
+from liqtape.events import VelocityMetrics
+from liqtape.sinks.resp import RowPacker, command
+
+__all__ = ["TTL_SECONDS", "Hashes", "Written"]
+
+TTL_SECONDS = 600
+
+_RENEW_SECONDS = 0.9  # a row's time to live is renewed at most so often, and with each second's republishing
+_UNKNOWN = object()
+
+
+class Written:
+    """A row as the server has it when it did what it was sent.
+
+    `added` is the number of fields the last HSET should have made anew, which is what the server replies; None where
+    there was none, or nobody knew what the server had.
+    """
+
+    __slots__ = ("added", "key", "renewed", "symbol", "values")
+
+    def __init__(self, symbol: str, key: bytes, values: Sequence[object]) -> None:
+        self.symbol = symbol
+        self.key = key
+        self.values = values
+        self.renewed = -inf
+        self.added: int | None = None
+
+
+class Hashes:
+    """What a connection wrote of each row, and what the next write of it must say.
+
+    An event changes less than half of the fields, and packing, sending and storing them is most of what a write costs.
+    The server's reply tells when the row was not there, because somebody deleted or evicted it: `is_whole` forgets it
+    then, and the next write is all of it. A row without events is the last of its kind and forgotten too, so that there
+    are no more of them than instruments with an event in their largest window.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._packer = RowPacker(VelocityMetrics)
+        self._unknown = (_UNKNOWN,) * len(VelocityMetrics.__struct_fields__)
+        self._written: dict[str, Written] = {}
+
+    def __contains__(self, symbol: str) -> bool:
+        return symbol in self._written
+
+    def write(self, row: VelocityMetrics, now: float) -> tuple[Written, list[bytes]]:
+        """The commands, HSET first: HDEL and EXPIRE only where they change something, each costs as much as the HSET.
+
+        `now` is in seconds of any clock that does not go back.
+        """
+        written = self._written.get(row.symbol)
+        if written is None:
+            key = f"{self._prefix}velocity:{row.symbol}:current".encode()
+            written = self._written[row.symbol] = Written(row.symbol, key, self._unknown)
+        values, before = astuple(row), written.values
+        changed = list(map(ne, values, before))
+        written.values, written.added = values, None
+        commands: list[bytes] = []
+        if True in changed:
+            fields, absent = self._packer.pack(written.key, values, changed)
+            if fields:
+                commands.append(fields)
+                if before is not self._unknown:
+                    written.added = list(compress(before, changed)).count(None)
+            if absent:
+                commands.append(command(b"HDEL", written.key, *absent))
+        if now - written.renewed >= _RENEW_SECONDS:
+            commands.append(command(b"EXPIRE", written.key, b"%d" % TTL_SECONDS))
+            written.renewed = now
+        if not row.event_count_300s:
+            del self._written[row.symbol]
+        return written, commands
+
+    def is_whole(self, written: Written, reply: object) -> bool:
+        """Whether the server has all of the row now, by its reply to the first of the commands."""
+        if written.added is None or reply == written.added:
+            return True
+        self._written.pop(written.symbol, None)
+        return False
+
+    def forget(self) -> None:
+        """Nothing is known of what the server has."""
+        self._written.clear()
