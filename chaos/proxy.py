@@ -252,18 +252,15 @@ class FaultProxy:
         self._refuses = True
         self.reset()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = Link((reader, writer), self, random.Random(f"{self._seed}:{len(self.links)}"))
         self.links.append(link)
-        task = asyncio.current_task()
-        if task is not None:
-            self._serving.add(task)
-            task.add_done_callback(self._serving.discard)
         if self._refuses:
             link.reset()
             return
-        with contextlib.suppress(asyncio.CancelledError):
-            await link.serve("127.0.0.1", self.target_port)
+        task = asyncio.get_running_loop().create_task(link.serve("127.0.0.1", self.target_port))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
 
 def _wall_ms() -> float:

@@ -16,7 +16,9 @@ from liqtape.embedded.binary import server_binary
 __all__ = ["Postgres", "Redis", "free_port", "postgres_programs"]
 
 _POLL_SECONDS = 0.02
-_START_SECONDS = 20.0
+_START_SECONDS = 30.0
+_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.3
 
 
 def free_port() -> int:
@@ -37,10 +39,14 @@ class Redis:
     async def start(self) -> None:
         """Returns when it listens."""
         command = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._directory)]
-        self._process = await asyncio.create_subprocess_exec(
-            str(server_binary()), *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-        )
-        await _listening(self.port)
+        for _ in range(_ATTEMPTS):  # somebody else may have the port, if only for a moment
+            self._process = await asyncio.create_subprocess_exec(
+                str(server_binary()), *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+            )
+            if await _is_listening(self._process, self.port):
+                return
+            await asyncio.sleep(_PAUSE_SECONDS)
+        raise RuntimeError(f"no Redis server on port {self.port}")
 
     async def kill(self) -> None:
         """At once, as a power cut would."""
@@ -76,6 +82,14 @@ class Postgres:
 
     async def start(self) -> None:
         """Returns when it listens; after a crash it may still be recovering then."""
+        for _ in range(_ATTEMPTS):
+            await self._launch()
+            if self._process is not None and await _is_listening(self._process, self.port):
+                return
+            await asyncio.sleep(_PAUSE_SECONDS)
+        raise RuntimeError(f"no PostgreSQL server on port {self.port}")
+
+    async def _launch(self) -> None:
         settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
         self._process = await asyncio.create_subprocess_exec(
             str(self._programs / "postgres"), "-D", "data", "-p", str(self.port),
@@ -83,7 +97,6 @@ class Postgres:
             cwd=self._directory, user=self._user if os.geteuid() == 0 else None,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
-        await _listening(self.port)
 
     async def kill(self) -> None:
         """Without order, as a crash: what was committed is recovered from its journal."""
@@ -97,11 +110,13 @@ class Postgres:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-async def _listening(port: int) -> None:
+async def _is_listening(process: asyncio.subprocess.Process, port: int) -> bool:
+    """Waits until it does, or has ended."""
     async with asyncio.timeout(_START_SECONDS):
-        while True:
+        while process.returncode is None:
             with contextlib.suppress(OSError):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.close()
-                return
+                return True
             await asyncio.sleep(_POLL_SECONDS)
+    return False
