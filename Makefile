@@ -2,11 +2,11 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
-CHECKED := $(wildcard src tests benchmarks examples *.py)
+CHECKED := $(wildcard src tests benchmarks chaos examples *.py)
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 
 .DEFAULT_GOAL := help
-.PHONY: run demo test check bench clean help
+.PHONY: run demo test check bench chaos fuzz soak clean help
 
 help:
 	@echo 'make demo    the whole system against the built-in exchange simulator, no network'
@@ -14,6 +14,9 @@ help:
 	@echo 'make test    the tests'
 	@echo 'make check   lint, format, types, import rules'
 	@echo 'make bench   the figures quoted in the README'
+	@echo 'make chaos   200 seeded scenarios of failing networks, venues, servers and kills'
+	@echo 'make fuzz    a million broken inputs into everything that reads'
+	@echo 'make soak    an hour of cascade at speed: memory and latency stay flat'
 	@echo 'make clean   remove caches and build output (rm -r .venv for the rest)'
 	@echo 'Options go through ARGS: make demo ARGS="--seconds 20"'
 
@@ -35,9 +38,18 @@ check: .venv/.dev
 bench: .venv/.dev
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+chaos: .venv/.dev
+	@$(BIN)/python -m chaos $(ARGS)
+
+fuzz: .venv/.dev
+	@$(BIN)/python -m chaos fuzz $(ARGS)
+
+soak: .venv/.dev
+	@$(BIN)/python -m chaos soak $(ARGS)
+
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
-	find src tests $(wildcard benchmarks examples) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests $(wildcard benchmarks chaos examples) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A new pip halves the time of the second step. The build backend comes with it and is used without isolation, so that it
 # is pinned like everything else. Bytecode is left to the first import: most of what is installed is never imported.

@@ -266,3 +266,20 @@ def test_prices_of_a_bar_are_those_of_its_second_and_source(tmp_path: Path) -> N
         (0, 7.0, 7.0, 7.0, 7.0, 2.0, 1, "bybit"),
         (1_000, 8.0, 8.0, 8.0, 8.0, 2.0, 1, "bybit"),
     ]
+
+
+async def test_an_outage_that_began_earlier_than_was_told_lasts_on(tmp_path: Path) -> None:
+    """Of two connections the second to go was the first to fall silent; seen with a venue that refuses both."""
+    now = now_ms()
+    async with alone(tmp_path) as tracker:
+        tracker.feed_up("bybit", now - 10_000)
+        tracker.feed_down("bybit", now - 2_000, "first")
+        tracker.feed_missed("bybit", now - 3_000, now - 2_000, "second")
+
+    connection = open_for_reading(tmp_path)
+    ((up_ms, down_ms),) = connection.execute("SELECT up_ms, down_ms FROM coverage").fetchall()
+    gaps = connection.execute("SELECT from_ms, until_ms FROM gaps ORDER BY from_ms").fetchall()
+    connection.close()
+    assert (up_ms, down_ms) == (now - 10_000, gaps[0][0])
+    assert down_ms <= now - 3_000
+    assert gaps[-1][1] is None

@@ -18,7 +18,7 @@ from liqtape.simulator import Recount, Simulator, recount
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.tracker import Tracker
 
-__all__ = ["DemoSummary", "demo"]
+__all__ = ["DemoSummary", "demo", "metric_differences"]
 
 _SETTLE_SECONDS = 5.0
 _READ_AT_ONCE = 100_000
@@ -124,12 +124,13 @@ def _compare(tracker: Tracker, simulator: Simulator) -> tuple[list[str], int]:
                 differences.append(f"{instrument}: never seen here")
             else:
                 differences.extend(
-                    f"{instrument} +{offset} s: {text}" for text in _metric_differences(metrics, expected)
+                    f"{instrument} +{offset} s: {text}" for text in metric_differences(metrics, expected)
                 )
     return differences, checked
 
 
-def _metric_differences(metrics: VelocityMetrics, expected: Recount) -> list[str]:
+def metric_differences(metrics: VelocityMetrics, expected: Recount) -> list[str]:
+    """Where a row is not what its recount says; empty when they agree to the last digit."""
     wanted: dict[str, Any] = {"acceleration": float(expected.acceleration)}
     for w in WINDOWS:
         count = expected.windows[w]

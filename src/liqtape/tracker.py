@@ -258,7 +258,7 @@ class Tracker:
         gap = self.outages.missed(venue, from_ms, until_ms, reason)
         if self._observer is not None and gap.until_ms is not None:
             self._observer.feed_down(venue, gap.from_ms)
-            if not self.outages.lasts(venue):
+            if not self.outages.is_open(venue):  # else an outage that lasts began earlier than was told
                 self._observer.feed_up(venue, gap.until_ms)
         return gap
 

@@ -223,7 +223,7 @@ async def test_states_and_stamps_of_a_life_with_a_loss() -> None:
     assert stage.statuses[:4] == [
         Status("connecting", START_MS),
         Status("subscribing", START_MS),
-        Status("live", START_MS + 200, up_ms=START_MS + 100),
+        Status("live", START_MS + 200, up_ms=START_MS + 200),
         waiting,
     ]
     assert stage.states()[4:] == ["connecting", "stopped"]

@@ -42,9 +42,9 @@ class Status(Struct, frozen=True):
     """Where a connection stands; all stamps in wall ms.
 
     `cause` and `reason` say why the last connection was lost, until the next one is live. `until_ms` ends a back-off.
-    Coverage: `up_ms` comes with `live` and is the moment of confirmation; `down_ms` comes once with the state that ends
-    it and is the moment of the last market data, so that silence counts as a gap from its beginning and not from its
-    detection.
+    Coverage: `up_ms` comes with `live` and is the moment of the first data, for a venue may answer every request and
+    stay silent; `down_ms` comes once with the state that ends it and is the moment of the last market data, so that
+    silence counts as a gap from its beginning and not from its detection.
     """
 
     state: State
@@ -178,7 +178,7 @@ class Connection:
         self.session = Session(self.venue, self._addresses[0], self.ledger, self.samples)
         self._socket: Socket | None = None
         self._error = None
-        self._confirmed_ms: int | None = None
+        self._is_confirmed = False
         self._live_since: float | None = None
         self._label = f"{self.venue.name} {without_credentials(self.session.endpoint.url)}"
         return self.session
@@ -293,13 +293,13 @@ class Connection:
                 self._socket.send(frame)
         if session.notice is not None:
             self._wake.set()
-        if session.confirmed and self._confirmed_ms is None:
-            self._confirmed_ms = self._wall_ms()
+        if session.confirmed and not self._is_confirmed:
+            self._is_confirmed = True
             self._wake.set()  # the deadlines are others now
             self._warn_of_refused(session)
         if session.confirmed and session.last_data is not None and self._live_since is None:
             self._live_since = session.last_data
-            self._up_ms = self._confirmed_ms
+            self._up_ms = self._wall_ms()
             self._loss = None
             self._tell("live")
 

@@ -45,8 +45,8 @@ class Outages:
         """The known gaps, those that last still at the end."""
         return [*self._past, *self._open.values()]
 
-    def lasts(self, venue: str) -> bool:
-        """Whether a gap of the venue has not ended."""
+    def is_open(self, venue: str) -> bool:
+        """Whether the venue has a gap that lasts."""
         return venue in self._open
 
     def begin(self, gap: Gap) -> None:

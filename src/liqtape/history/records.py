@@ -25,7 +25,7 @@ class FeedUp(Record, frozen=True, gc=False):
 
 
 class FeedDown(Record, frozen=True, gc=False):
-    """A venue's feed was last seen live at `at_ms`; it may turn out afterwards to have been earlier than was told."""
+    """A venue's feed was last seen live at `at_ms`; told again where that turns out to have been earlier."""
 
     venue: str
     at_ms: int
@@ -78,8 +78,7 @@ AWAY = "not running"
 WRITES: Mapping[type[Record], str] = {
     Alive: "UPDATE meta SET value = ? WHERE key = 'alive_ms'",
     FeedUp: "INSERT INTO coverage (venue, up_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
-    FeedDown: """UPDATE coverage SET down_ms = max(up_ms, ?2)
-        WHERE venue = ?1 AND (down_ms IS NULL OR down_ms > ?2)""",
+    FeedDown: "UPDATE coverage SET down_ms = max(up_ms, ?2) WHERE venue = ?1 AND (down_ms IS NULL OR down_ms > ?2)",
     GapSeen: """INSERT INTO gaps VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
         SET until_ms = excluded.until_ms, reason = excluded.reason, filled = excluded.filled""",
     LogGap: "INSERT INTO log_gaps VALUES (?, ?, ?, ?)",

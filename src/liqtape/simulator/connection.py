@@ -43,6 +43,7 @@ class Connection:
         self.tally = tally
         self.conversation = conversation
         self.silenced = False
+        self.withholds_pongs = False
         self._ledger = ledger
         self._socket = web.WebSocketResponse(timeout=_CLOSE_SECONDS, autoping=False, compress=False)
         self._queue: asyncio.Queue[_Outgoing] = asyncio.Queue()
@@ -57,6 +58,8 @@ class Connection:
     async def serve(self, request: web.Request, after_message: "Callable[[Connection], None]") -> web.WebSocketResponse:
         """The connection's whole life; `after_message` runs after each message of the client was answered."""
         self._transport = request.transport
+        if request.transport is not None:
+            self.tally.peer_port = request.transport.get_extra_info("peername")[1]
         await self._socket.prepare(request)
         self._heard = self._said = self._sent = self._ponged = asyncio.get_running_loop().time()
         after_message(self)
@@ -159,8 +162,9 @@ class Connection:
                 self._answer(message.data.decode("utf-8", "replace"))
                 after_message(self)
             elif message.type is WSMsgType.PING:
-                with contextlib.suppress(ConnectionError):
-                    await self._socket.pong(message.data)
+                if not self.withholds_pongs:
+                    with contextlib.suppress(ConnectionError):
+                        await self._socket.pong(message.data)
             elif message.type is WSMsgType.PONG:
                 self._ponged = self._heard
             else:
@@ -170,7 +174,8 @@ class Connection:
         self._said = self._heard
         reply = self.conversation.received(text, wall_ms())
         for payload in reply.frames:
-            self._enqueue(_Outgoing(payload, "control"))
+            if not (self.withholds_pongs and b"pong" in payload):
+                self._enqueue(_Outgoing(payload, "control"))
         if not self.silenced:
             for frame in reply.more:
                 self._queue_frame(frame, frame.body, copy=False)

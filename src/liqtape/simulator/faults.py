@@ -4,14 +4,28 @@ import random
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-__all__ = ["FAULTS", "Fault", "Faults"]
+__all__ = ["CLOSE_CODES", "FAULTS", "INCIDENTS", "Fault", "Faults", "Incident"]
 
-Fault = Literal["duplicate", "cut", "torn", "unknown_topic", "wrong_types", "nan", "late", "very_late", "first_again"]
+Incident = Literal["stall", "bad_close", "http_error", "no_pong", "notice"]
+"""What befalls a whole venue for some seconds: acknowledged, then silent; connections closed with any code; handshakes
+and REST refused; pongs withheld; connections announced to be closed, and closed.
+"""
+
+Fault = Literal[
+    "duplicate", "cut", "torn", "unknown_topic", "wrong_types", "nan", "late", "very_late", "first_again", "reorder",
+    "stale_snapshot", "stall", "bad_close", "http_error", "no_pong", "notice",
+]  # fmt: skip
 """A liquidation frame sent twice; one connection cut; four kinds of garbage; events that arrive 0 to 2 s late; a few
-that arrive 1 to 8 min late; the last message of a channel sent again to whoever subscribes it. The last two are OKX's.
+that arrive 1 to 8 min late; the last message of a channel sent again to whoever subscribes it; liquidation frames that
+overtake each other; snapshots without their newest part; and the incidents. Lateness of minutes and the last message
+again are OKX's, stale snapshots Hyperliquid's.
 """
 
 FAULTS: tuple[str, ...] = get_args(Fault)
+INCIDENTS: tuple[str, ...] = get_args(Incident)
+
+CLOSE_CODES = (1000, 1001, 1002, 1003, 1006, 1008, 1011, 1012, 1013, 1014, 1015, 3000, 4004, 4999, 999, 65535)
+"""Usual ones, some that must not be sent, and some that are none."""
 
 _GARBAGE = ("torn", "unknown_topic", "wrong_types", "nan")
 _DUPLICATED = 0.1
@@ -21,7 +35,10 @@ _LATE = 0.2
 _LATEST_MS = 2_000
 _VERY_LATE = 0.03
 _VERY_LATE_MS = (60_000, 480_000)
-_ONLY_OF = {"very_late": "okx", "first_again": "okx"}
+_REORDERED = 0.2
+_INCIDENT_EVERY_MS = 8_000
+_STALE = 0.4
+_ONLY_OF = {"very_late": "okx", "first_again": "okx", "stale_snapshot": "hyperliquid"}
 
 
 class Faults:
@@ -37,6 +54,7 @@ class Faults:
         self._random = random.Random(f"{seed}:faults:{venue}" if venue else f"{seed}:faults")
         self._cut_pending = "cut" in self._names
         self._garbage_ms = float(_GARBAGE_EVERY_MS)
+        self._incident_ms = float(_INCIDENT_EVERY_MS)
 
     def of(self, venue: str) -> "Faults":
         """The same faults for a venue with a market of its own; theirs strike by their own dice."""
@@ -50,6 +68,22 @@ class Faults:
     def duplicates(self) -> bool:
         """Whether the liquidation frame just sent is sent once more."""
         return "duplicate" in self._names and self._random.random() < _DUPLICATED
+
+    def overtaken(self) -> bool:
+        """Whether a liquidation frame waits until the next ones have gone."""
+        return "reorder" in self._names and self._random.random() < _REORDERED
+
+    def stale(self, rows: int) -> int:
+        """How many of a snapshot's newest rows are missing."""
+        return round(rows * self._random.uniform(0.0, _STALE)) if "stale_snapshot" in self._names else 0
+
+    def incident(self, at_ms: float, venues: Sequence[str]) -> tuple[str, str, random.Random] | None:
+        """The incident that begins now, the venue it befalls, and the dice for the rest of it."""
+        kinds = [kind for kind in INCIDENTS if kind in self._names]
+        if not kinds or at_ms < self._incident_ms:
+            return None
+        self._incident_ms = at_ms + _INCIDENT_EVERY_MS * self._random.uniform(0.5, 1.5)
+        return self._random.choice(kinds), self._random.choice(list(venues)), self._random
 
     def delay_ms(self) -> int:
         """How late the next liquidation reaches its publisher."""

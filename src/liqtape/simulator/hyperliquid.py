@@ -126,10 +126,11 @@ def _acknowledged(request: _Request) -> bytes:
 class _Publisher:
     """The venue's matches, what its users saw of them, and who is watched."""
 
-    def __init__(self, seed: int, limits: Limits) -> None:
+    def __init__(self, seed: int, limits: Limits, faults: Faults | None) -> None:
         self.watched: Counter[str] = Counter()
         self._limits = limits
         self._seed = seed
+        self._faults = Faults((), seed) if faults is None else faults
         self._random = random.Random(f"{seed}:hyperliquid")
         self._trader = Trader(f"{seed}:hyperliquid:matches")
         self._fills: deque[Fill] = deque(maxlen=_KEPT_FILLS)
@@ -173,7 +174,8 @@ class _Publisher:
     def snapshot(self, user: str, now_ms: int) -> Frame:
         """The newest fills of a user, newest first."""
         self._begin(now_ms)
-        newest = self._fills_of(user)[::-1][: self._limits.hyperliquid_page]
+        newest = self._fills_of(user)[::-1]
+        newest = newest[self._faults.stale(len(newest)) :][: self._limits.hyperliquid_page]
         return _user_fills(user, newest, snapshot=True)
 
     def past(self, coin: str, now_ms: int) -> Frame:
@@ -218,9 +220,9 @@ class _Publisher:
         ]
 
 
-def publisher(seed: int, limits: Limits, faults: Faults | None = None) -> _Publisher:  # noqa: ARG001
+def publisher(seed: int, limits: Limits, faults: Faults | None = None) -> _Publisher:
     """The venue's publisher for one run of the market."""
-    return _Publisher(seed, limits)
+    return _Publisher(seed, limits, faults)
 
 
 def _past_liquidation(dice: random.Random) -> TrueLiquidation:

@@ -30,6 +30,8 @@ class Delivered(Struct, frozen=True):
     """This connection had it before: a fault sent it again, or the client follows it on two streams."""
     snapshot: bool = False
     """Told as something past: in a snapshot on subscribing, or in answer to a REST request (connection 0)."""
+    frame: int = 0
+    """Which of the connection's messages it came in, counted from 1; 0 for REST."""
 
 
 class Tally(Struct):
@@ -47,6 +49,8 @@ class Tally(Struct):
     snapshots: int = 0
     """Rows among them that were told as something past."""
     garbage_by_name: Counter[str] = msgspec.field(default_factory=Counter)
+    peer_port: int = 0
+    """The client's end of it, so that a proxy on the way can tell its connections apart."""
     torn_off: bool = False
     """Reset by us: what was sent last may not have arrived."""
 
@@ -103,6 +107,7 @@ class Ledger:
                     connection=tally.connection,
                     copy=again,
                     snapshot=snapshot,
+                    frame=tally.frames,
                 )
             )
             tally.liquidations += 1

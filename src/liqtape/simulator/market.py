@@ -1,7 +1,7 @@
 """The running market: true liquidations at their moment, through each venue's publisher, to whoever follows."""
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from liqtape.simulator.dialects import DIALECTS
@@ -39,7 +39,16 @@ class _Part:
 class Market:
     """Turns moments into frames. The timeline begins with `start`; before it there are only trades."""
 
-    def __init__(self, scenario: Scenario, seed: int, speed: float, faults: Faults, limits: Limits) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        speed: float,
+        faults: Faults,
+        limits: Limits,
+        skew_ms: Mapping[str, int] | None = None,
+    ) -> None:
+        self.on_published: Callable[[Frame], None] | None = None
         self._parts: dict[str, _Part] = {}
         for market, listings in MARKETS.items():
             part = _Part(Generator(scenario, seed, listings, market), faults.of(market) if market else faults)
@@ -48,6 +57,8 @@ class Market:
             name: dialect.publisher(seed, limits, self._parts[name].faults) for name, dialect in DIALECTS.items()
         }
         self._faults = faults
+        self._skew_ms = dict.fromkeys(DIALECTS, 0) | dict(skew_ms or {})
+        self._overtaken: dict[str, list[Frame]] = {name: [] for name in DIALECTS}
         self._speed = speed
         self._start_ms: int | None = None
         self._ended = False
@@ -65,9 +76,10 @@ class Market:
             self._happen(at_ms, now_ms)
             self._strike(at_ms, now_ms, here)
         for name, publisher in self.publishers.items():
-            self._send(publisher.due(now_ms), name, here)
+            overtaken, self._overtaken[name] = self._overtaken[name], []
+            self._send([*self._in_order(name, publisher.due(self.time_of(name, now_ms))), *overtaken], name, here)
         for name, publisher in self.publishers.items():
-            self._send(publisher.trades(now_ms, self._price_at(at_ms)), name, here)
+            self._send(publisher.trades(self.time_of(name, now_ms), self._price_at(at_ms)), name, here)
 
     def finish(self, connections: Iterable[Receiver]) -> None:
         """Ends the liquidations and sends what was late, batched or throttled; trades go on."""
@@ -77,7 +89,16 @@ class Market:
             while part.late:
                 self._add(heapq.heappop(part.late)[2])
         for name, publisher in self.publishers.items():
-            self._send(publisher.flush(), name, here)
+            self._send([*publisher.flush(), *self._overtaken.pop(name)], name, here)
+            self._overtaken[name] = []
+
+    def time_of(self, venue: str, now_ms: int) -> int:
+        """The venue's own clock."""
+        return now_ms + self._skew_ms[venue]
+
+    def begun_ms(self, now_ms: int) -> float | None:
+        """Where the timeline is; None before its start and after its end."""
+        return None if self._ended else self._timeline(now_ms)
 
     def _timeline(self, now_ms: int) -> float | None:
         return None if self._start_ms is None else (now_ms - self._start_ms) * self._speed
@@ -93,21 +114,31 @@ class Market:
         start_ms = self._start_ms or 0
         for part in self._distinct_parts():
             for liquidation in part.generator.until(at_ms):
-                event_ms = start_ms + int(liquidation.at_ms / self._speed)
+                event_ms = self.time_of(liquidation.listing.venue, start_ms + int(liquidation.at_ms / self._speed))
                 delay_ms = part.faults.delay_ms()
                 arrival = Arrival(liquidation, event_ms, event_ms + delay_ms)
                 if delay_ms:
                     heapq.heappush(part.late, (arrival.arrived_ms, liquidation.serial, arrival))
                 else:
                     self._add(arrival)
-            while part.late and part.late[0][0] <= now_ms:
+            while part.late and part.late[0][0] <= self.time_of(part.late[0][2].liquidation.listing.venue, now_ms):
                 self._add(heapq.heappop(part.late)[2])
+
+    def _in_order(self, venue: str, frames: list[Frame]) -> list[Frame]:
+        """Without the frames that others overtake; those go with the next."""
+        going: list[Frame] = []
+        for frame in frames:
+            waits = frame.kind == "liquidation" and self._parts[venue].faults.overtaken()
+            (self._overtaken[venue] if waits else going).append(frame)
+        return going
 
     def _add(self, arrival: Arrival) -> None:
         self.publishers[arrival.liquidation.listing.venue].add(arrival)
 
     def _send(self, frames: list[Frame], venue: str, connections: list[Receiver]) -> None:
         for frame in frames:
+            if self.on_published is not None and frame.rows:
+                self.on_published(frame)
             again = frame.kind == "liquidation" and self._parts[venue].faults.duplicates()
             for connection in connections:
                 if connection.tally.venue != venue:

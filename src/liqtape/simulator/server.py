@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -12,10 +12,11 @@ from aiohttp import web
 from liqtape.simulator.connection import Connection, wall_ms
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.simulator.faults import Faults
+from liqtape.simulator.incidents import Incidents
 from liqtape.simulator.ledger import Ledger
 from liqtape.simulator.market import Market
 from liqtape.simulator.scenario import scenario as scenario_named
-from liqtape.simulator.wire import Asked, Limits
+from liqtape.simulator.wire import Asked, Frame, Limits
 
 __all__ = ["Simulator", "run_until_stopped"]
 
@@ -27,7 +28,8 @@ class Simulator:
     """The venues on loopback. Their timeline begins with the first subscription to liquidations.
 
     `speed` compresses the scenario's timeline only: stamps are dates of the real clock, throttles and batches keep
-    their length. Unknown scenarios and faults raise `ValueError`.
+    their length. `skew_ms` is how far a venue's clock goes before the real one. Unknown scenarios and faults raise
+    `ValueError`.
     """
 
     def __init__(  # noqa: PLR0913 - every one of them is an option of the command line
@@ -41,19 +43,23 @@ class Simulator:
         ssl_context: ssl.SSLContext | None = None,
         faults: Sequence[str] = (),
         limits: Limits | None = None,
+        skew_ms: Mapping[str, int] | None = None,
     ) -> None:
         if not speed > 0:
             raise ValueError(f"speed must be above 0, not {speed}")
         chosen = scenario_named(scenario)
         self.ledger = Ledger()
-        struck = Faults((*chosen.faults, *faults), seed)
-        self._market = Market(chosen, seed, speed, struck, limits or Limits())
+        self._faults = Faults((*chosen.faults, *faults), seed)
+        self._incidents = Incidents(self)
+        self._market = Market(chosen, seed, speed, self._faults, limits or Limits(), skew_ms)
         self._host = host
         self._port = port
         self._ssl = ssl_context
         self._connections: dict[Connection, None] = {}
         self._silent: set[str] = set()
+        self._withheld: set[str] = set()
         self._refused: dict[str, int] = {}
+        self._rest_refused: dict[str, int] = {}
         self._runner: web.AppRunner | None = None
         self._pump: asyncio.Task[None] | None = None
         self._somebody = asyncio.Event()
@@ -90,6 +96,7 @@ class Simulator:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._pump
             self._pump = None
+        await self._incidents.stop()
         await self.drop_connections(code=1001)
         if self._runner is not None:
             await self._runner.cleanup()
@@ -131,10 +138,21 @@ class Simulator:
 
     def refuse(self, venue: str, status: int | None) -> None:
         """Answers handshakes with this HTTP status (403, 451, ...), or serves them again (None)."""
-        if status is None:
-            self._refused.pop(venue, None)
-        else:
-            self._refused[venue] = status
+        _refuse(self._refused, venue, status)
+
+    def refuse_rest(self, venue: str, status: int | None) -> None:
+        """Answers REST requests with this HTTP status, or serves them again (None)."""
+        _refuse(self._rest_refused, venue, status)
+
+    def withhold_pongs(self, venue: str, *, withheld: bool = True) -> None:
+        """Leaves pings without answer, those of the WebSocket and those of the venue's own kind."""
+        (self._withheld.add if withheld else self._withheld.discard)(venue)
+        for connection in self._of(venue):
+            connection.withholds_pongs = withheld
+
+    def on_published(self, hear: Callable[[Frame], None]) -> None:
+        """Tell `hear` each frame with liquidations as a venue publishes it, whether or not somebody gets it."""
+        self._market.on_published = hear
 
     async def stop_generating(self) -> None:
         """Ends the liquidations and sends what was held back; returns when the ledger does not grow by them any more.
@@ -162,7 +180,12 @@ class Simulator:
     async def _advance(self) -> None:
         await self._somebody.wait()
         while True:
-            self._market.advance(wall_ms(), self._connections)
+            now_ms = wall_ms()
+            self._market.advance(now_ms, self._connections)
+            at_ms = self._market.begun_ms(now_ms)
+            incident = None if at_ms is None else self._faults.incident(at_ms, tuple(DIALECTS))
+            if incident is not None:
+                self._incidents.begin(*incident)
             await asyncio.sleep(_TICK_SECONDS)
 
     async def _request(self, request: web.Request) -> web.StreamResponse:
@@ -171,8 +194,10 @@ class Simulator:
             return web.Response(status=404)
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._converse(request, venue)
+        if venue in self._rest_refused:
+            return web.Response(status=self._rest_refused[venue])
         asked = Asked(request.match_info["path"], request.query, request.method, await request.read())
-        answer = self._market.publishers[venue].rest(asked, wall_ms())
+        answer = self._market.publishers[venue].rest(asked, self._market.time_of(venue, wall_ms()))
         if answer is None:
             return web.Response(status=404)
         self.ledger.delivered(self.ledger.asked(venue), answer.rows, copy=False, snapshot=True)
@@ -187,6 +212,7 @@ class Simulator:
             return web.Response(status=404)
         connection = Connection(self.ledger.opened(venue), self.ledger, conversation)
         connection.silenced = venue in self._silent
+        connection.withholds_pongs = venue in self._withheld
         self._connections[connection] = None
         self._somebody.set()
         try:
@@ -197,6 +223,13 @@ class Simulator:
     def _heard(self, connection: Connection) -> None:
         if connection.conversation.follows_liquidations:
             self._market.start(wall_ms())
+
+
+def _refuse(refused: dict[str, int], venue: str, status: int | None) -> None:
+    if status is None:
+        refused.pop(venue, None)
+    else:
+        refused[venue] = status
 
 
 async def run_until_stopped(simulator: Simulator) -> None:

@@ -1,0 +1,135 @@
+"""What happens in a scenario: drawn from its seed alone, so that a seed says everything."""
+
+import random
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from liqtape.simulator.faults import CLOSE_CODES
+from liqtape.simulator.incidents import STATUSES
+
+__all__ = ["SILENCE_LIMIT", "VENUES", "Plan", "Strike", "plan"]
+
+VENUES = ("binance", "bybit", "okx", "hyperliquid")
+
+SILENCE_LIMIT = 2.0
+"""Seconds without data that make a feed stalled, here; the venues' own are 15 and more."""
+
+SECONDS = 10.0
+"""In which strikes fall and end."""
+
+_MARKETS = ("cascade", "cascade", "cascade", "calm", "block")
+_GARBLED = (
+    "duplicate", "torn", "unknown_topic", "wrong_types", "nan", "late", "very_late", "first_again", "reorder",
+    "stale_snapshot",
+)  # fmt: skip
+_LONG = ("black_hole", "half_open", "stall", "http_error", "refuse")
+_SHORT = ("cut", "reset", "bad_close", "notice")
+_SLOW = ("slow", "throttle", "drip", "no_pong")
+_OF_SINK = ("cut", "reset", "half_open", "black_hole", "slow", "throttle", "restart", "restart")
+
+
+class Strike(Struct, frozen=True):
+    """One fault: at `at` seconds of the scenario, for `seconds`, against a venue, `redis`, `postgres` or `worker`."""
+
+    at: float
+    kind: str
+    against: str
+    seconds: float = 0.0
+    number: int = 0
+    """Close code, HTTP status, or bytes/s."""
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether a connection is lost for certain, however short the strike is."""
+        return self.against in VENUES and self.kind in (*_SHORT, "http_error", "refuse", "half_open")
+
+    @property
+    def is_long(self) -> bool:
+        """Whether nothing comes for longer than the silence limit."""
+        return (
+            self.against in VENUES
+            and self.kind in _LONG
+            and self.kind != "half_open"
+            and self.seconds > SILENCE_LIMIT + 1.0
+        )
+
+
+class Plan(Struct, frozen=True):
+    """One scenario."""
+
+    seed: int
+    market: str
+    speed: float
+    faults: tuple[str, ...]
+    strikes: tuple[Strike, ...]
+    tls: bool
+    redundancy: Mapping[str, int]
+    skew_ms: Mapping[str, int]
+    has_postgres: bool = False
+    seconds: float = SECONDS
+
+    @property
+    def shift_ms(self) -> int:
+        """How far event time goes before the clock of this machine: the quickest venue counts."""
+        return max(self.skew_ms.values())
+
+
+def plan(seed: int) -> Plan:
+    """The scenario of that seed."""
+    dice = random.Random(f"chaos:{seed}")
+    strikes = [strike for venue in VENUES for strike in _of_venue(dice, venue)]
+    strikes += _of_sink(dice, "redis")
+    has_postgres = dice.random() < 0.3
+    if has_postgres:
+        strikes += _of_sink(dice, "postgres")
+    if dice.random() < 0.4:
+        strikes.append(Strike(dice.uniform(2.0, 8.0), "kill", "worker", dice.uniform(0.2, 2.0)))
+    return Plan(
+        seed=seed,
+        market=dice.choice(_MARKETS),
+        speed=dice.choice((1.0, 2.0, 4.0)),
+        faults=tuple(sorted(dice.sample(_GARBLED, dice.randint(0, 5)))),
+        strikes=tuple(sorted(strikes, key=lambda strike: strike.at)),
+        tls=dice.random() < 0.25,
+        redundancy={venue: 2 if dice.random() < 0.2 and venue != "hyperliquid" else 1 for venue in VENUES},
+        skew_ms=_skew(dice),
+        has_postgres=has_postgres,
+    )
+
+
+def _of_venue(dice: random.Random, venue: str) -> list[Strike]:
+    """None, one or two, the second when the first is long over."""
+    strikes: list[Strike] = []
+    at = dice.uniform(0.5, 4.0)
+    for _ in range(dice.choice((0, 1, 1, 2))):
+        kind = dice.choice(dice.choice((_LONG, _SHORT, _SLOW)))
+        seconds = dice.uniform(0.3, 5.0)
+        if kind in _SHORT:
+            seconds = dice.uniform(0.1, 1.0)
+        number = {"bad_close": dice.choice(CLOSE_CODES), "http_error": dice.choice(STATUSES)}.get(kind, 0)
+        if kind == "throttle":
+            number = dice.choice((2_000, 8_000, 30_000))
+        if at + seconds > SECONDS:
+            break
+        strikes.append(Strike(at, kind, venue, seconds, number))
+        at += seconds + dice.uniform(2.0, 4.0)
+    return strikes
+
+
+def _of_sink(dice: random.Random, sink: str) -> list[Strike]:
+    if dice.random() < 0.5:
+        return []
+    kind = dice.choice(_OF_SINK)
+    number = 2_000 if kind == "throttle" else 0
+    return [Strike(dice.uniform(1.0, 6.0), kind, sink, dice.uniform(0.3, 3.0), number)]
+
+
+def _skew(dice: random.Random) -> dict[str, int]:
+    """Mostly none; else one venue behind, or our own clock wrong, which makes all of them so."""
+    drawn = dice.random()
+    if drawn < 0.7:
+        return dict.fromkeys(VENUES, 0)
+    if drawn < 0.85:
+        return dict.fromkeys(VENUES, 0) | {dice.choice(VENUES): -dice.randint(500, 5_000)}
+    return dict.fromkeys(VENUES, dice.randint(-5_000, 5_000))
