@@ -71,7 +71,7 @@ def tracker(monkeypatch: pytest.MonkeyPatch, clock: list[int]) -> Tracker:  # no
         Settings(
             venues={name: VenueSettings() for name in VENUES},
             redis=RedisSettings("off"),
-            alerts=AlertSettings(1.0, 0.1),
+            alerts=AlertSettings("threshold", 1.0, 0.1),
             history=HistorySettings("off"),
         )
     )
