@@ -102,7 +102,7 @@ async def test_a_killed_run_goes_on_in_the_next(tmp_path: Path) -> None:
 
 
 async def test_what_is_read_back_raises_no_alert(tmp_path: Path) -> None:
-    easy = AlertSettings(velocity_10s=0.2, acceleration=100.0)
+    easy = AlertSettings("threshold", velocity_10s=0.2, acceleration=100.0)
     now = now_ms()
     async with alone(tmp_path, easy) as first:
         alerts: list[Alert] = []

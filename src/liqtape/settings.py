@@ -5,6 +5,7 @@ import re
 import tomllib
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -30,6 +31,7 @@ _PREFIX = "LIQTAPE_"
 _NOT_SETTINGS = frozenset({"LIQTAPE_CONFIG", "LIQTAPE_REQUIRE_SERVERS"})
 _FOUNDING = ("binance", "bybit", "okx", "hyperliquid")
 _LISTS = frozenset({"symbols", "accounts"})  # in the environment separated by commas
+_TABLES = frozenset({"floors_usd"})  # in the environment as in BTCUSDT=500000,ETHUSDT=200000
 _SCHEME = re.compile(r"\w+://|postgres(?:ql)?:")  # with a slash too few it would be a directory named like a password
 _PLACE = re.compile(r"\w+://(?:[^@/?#\s]*@)?[^@/?#\s]+(?:/[^@?#\s]*)?")
 
@@ -97,14 +99,36 @@ class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The threshold rule: liquidations/s over 10 s, liquidations/s^2."""
+    """What makes a level: `surprise`, or the plain `threshold` rule of velocity and acceleration.
 
+    Surprise: thresholds `watch`, `alert` (with `alert_count` liquidations in 60 s) and `critical` (with `floor_usd` in
+    60 s, or what `floors_usd` says for the instrument, in either spelling). Threshold: liquidations/s over 10 s,
+    liquidations/s^2. `acceleration_form` is the one published and compared.
+    """
+
+    rule: Literal["surprise", "threshold"] = "surprise"
     velocity_10s: float = 5.0
     acceleration: float = 2.0
+    acceleration_form: Literal["least_squares", "difference", "exponential"] = "least_squares"
+    watch: float = 3.0
+    alert: float = 4.0
+    critical: float = 6.0
+    alert_count: int = 5
+    floor_usd: float = 100_000.0
+    floors_usd: dict[str, float] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (self.velocity_10s > 0 and self.acceleration > 0):
             raise ValueError("velocity_10s and acceleration must be above 0")
+        # A level is kept down to 1 below its threshold: at 1 or less the lowest would never end.
+        if not 1 < self.watch <= self.alert <= self.critical <= 300:
+            raise ValueError("watch, alert and critical must be above 1, at most 300, and in this order")
+        if self.alert_count < 1:
+            raise ValueError("alert_count must be at least 1")
+        if not all(0 <= floor < inf for floor in (self.floor_usd, *self.floors_usd.values())):
+            raise ValueError("floor_usd and each of floors_usd must be a number of at least 0")
+        if not all(self.floors_usd):
+            raise ValueError("floors_usd must not contain an empty name")
 
 
 class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -337,6 +361,11 @@ def _value(variable: str, path: Sequence[str], text: str) -> Any:
     if path[-1] in _LISTS:
         return [part.strip() for part in text.split(",") if part.strip()]
     kind = VenueSettings if path[0] == "venues" else _section(path[0])
+    if path[-1] in _TABLES:
+        try:
+            return {name.strip(): float(number) for name, number in (part.split("=") for part in text.split(","))}
+        except ValueError:
+            raise ConfigurationError(f"environment: {variable}: write it as in BTCUSDT=500000,ETHUSDT=200000") from None
     wanted = typing.get_type_hints(kind)[path[-1]]
     try:
         return msgspec.convert(text, wanted, strict=False)

@@ -17,7 +17,9 @@ from liqtape import __version__
 from liqtape.embedded import EmbeddedServer
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
+from liqtape.engine.comovement import Comovement, Pair
 from liqtape.engine.intake import Intake
+from liqtape.engine.levels import LevelRule
 from liqtape.engine.pricevolatility import PriceVolatility
 from liqtape.engine.threshold import Threshold
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
@@ -92,12 +94,11 @@ class Tracker:
         _check_accounts(enabled)
         wanted = self.settings.symbols
         self._wanted = {venue: _spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
-        throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
-        partly = [name for name, venue in VENUES.items() if is_partial(venue)]
-        self.engine = VelocityEngine(throttled, _threshold(self.settings.alerts), partial_venues=partly)
+        self.engine = _engine(self.settings.alerts, enabled)
         self.instruments = Instruments(_spell)
         self.intake = Intake(self.engine, self.instruments, _spelled(wanted, enabled), self._wanted)
         self.levels = Levels(self.engine)
+        self.comovement = Comovement()
         self.volatility = PriceVolatility()
         self._priced_ms = 0
         self.recorder, self._now = recorder, time.monotonic if now is None else now
@@ -277,6 +278,14 @@ class Tracker:
         rows = (self.engine.metrics(instrument, now) for instrument in instruments)
         return [row for row in rows if row is not None]
 
+    def market(self, venue: str | None = None) -> VelocityMetrics:
+        """The metrics of all instruments together now, of one venue or of all."""
+        return self.engine.market(self.now_ms(), venue)
+
+    def correlation(self) -> list[Pair]:
+        """How the counts of the busiest instruments, and those of the venues, move together."""
+        return self.comovement.pairs()
+
     def active(self) -> list[str]:
         """Instruments with an event in their largest window."""
         return sorted(self._active)
@@ -418,12 +427,12 @@ class Tracker:
         for tap in tuple(self.taps):  # a forgotten subscription may leave in between
             for liquidation in accepted:
                 tap(liquidation)
-        instruments: set[str] = set()
+        instruments: dict[str, None] = {}  # in their order: which one is the third to be CRITICAL shows
         for liquidation in accepted:
-            instruments.add(liquidation.instrument)
+            instruments[liquidation.instrument] = None
             if liquidation.notional_usd is None:
                 self._resize(liquidation)
-        self._active |= instruments
+        self._active |= instruments.keys()
         for publisher in self.publishers:
             publisher.events(accepted)
         if is_news:
@@ -443,6 +452,7 @@ class Tracker:
             return
         for publisher in self.publishers:
             publisher.alert(alert)
+            publisher.mark([instrument])  # the row says its level too, and may have been the last one
         for tap in tuple(self.alert_taps):
             tap(alert)
 
@@ -479,6 +489,8 @@ class Tracker:
         if released:
             self._spread(released, wall_ms)
         now = self.intake.clock.now_ms(wall_ms)
+        self.engine.tick(now)
+        self.comovement.tick(self.engine, now)
         for instrument in self.levels.raised():
             self._check_level(instrument, now)
         self.watch.look(self._now(), wall_ms, self.ledgers())
@@ -526,7 +538,7 @@ class Tracker:
         self.intake.recall(events, since_ms)
         self._active.update(event.instrument for event in events if event.event_ms > since_ms)
         now = self.intake.clock.now_ms(wall_ms)
-        for instrument in self._active:
+        for instrument in sorted(self._active):
             self.levels.check(instrument, now)
 
     async def _open_redis(self) -> None:
@@ -566,8 +578,20 @@ class Tracker:
                 return
 
 
-def _threshold(alerts: AlertSettings) -> Threshold:
-    return Threshold(alerts.velocity_10s, alerts.acceleration)
+def _engine(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
+    throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
+    partly = [name for name, venue in VENUES.items() if is_partial(venue)]
+    form = alerts.acceleration_form
+    return VelocityEngine(throttled, _rule(alerts, venues), partial_venues=partly, acceleration=form)
+
+
+def _rule(alerts: AlertSettings, venues: Iterable[str]) -> LevelRule | Threshold:
+    if alerts.rule == "threshold":
+        return Threshold(alerts.velocity_10s, alerts.acceleration)
+    floors = {name: floor for key, floor in alerts.floors_usd.items() for name in _spelled([key], venues)}
+    return LevelRule(
+        alerts.watch, alerts.alert, alerts.critical, alerts.alert_count, alerts.floor_usd, floors_usd=floors
+    )
 
 
 def _check_accounts(venues: Mapping[str, VenueSettings]) -> None:
