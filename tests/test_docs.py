@@ -17,8 +17,9 @@ def test_examples_of_the_page_give_what_it_shows(page: Path) -> None:
     assert failures == 0
 
 
-def test_the_page_on_time_has_examples() -> None:
-    assert len(doctest.DocTestParser().get_examples((ROOT / "docs/explanation/time.md").read_text())) > 20
+@pytest.mark.parametrize("page", ["time", "metrics"])
+def test_the_explanations_have_examples(page: str) -> None:
+    assert len(doctest.DocTestParser().get_examples((ROOT / f"docs/explanation/{page}.md").read_text())) > 20
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -85,7 +85,7 @@ def summed(rings: Collection[Ring]) -> Sums:
     return Sums(long, short, sided, every, (count, sum_ms))
 
 
-def estimates(rings: Collection[Ring], now_ms: int, velocities: Sequence[float]) -> tuple[Sequence[float], bool]:
+def _estimates(rings: Collection[Ring], now_ms: int, velocities: Sequence[float]) -> tuple[Sequence[float], bool]:
     """Velocities with the throttled venues corrected, and whether any of them was saturated."""
     if not any(isinstance(ring, SlotRing) for ring in rings):
         return velocities, False
@@ -119,7 +119,7 @@ def row(
     long, short = sums.long, sums.short
     n10, n30, n60, n300, u10, u30, u60, u300 = sums.every
     velocities = (n10 / 10, n30 / 30, n60 / 60, n300 / 300)
-    rates, saturated = estimates(rings, now_ms, velocities)
+    rates, saturated = _estimates(rings, now_ms, velocities)
     score = judged.score
     values: tuple[Any, ...] = (
         symbol,
