@@ -1,7 +1,6 @@
 """A few scenarios of the many: `make chaos` runs 200."""
 
 import pytest
-
 from chaos.judge import Verdict
 from chaos.many import run_all, table
 
