@@ -62,7 +62,7 @@ async def test_a_replayed_cluster_raises_no_alert_and_the_same_as_news_does(venu
         settings = Settings(
             venues={},
             redis=RedisSettings("off"),
-            alerts=AlertSettings(5.0, 2.0),
+            alerts=AlertSettings("threshold", 5.0, 2.0),
             price=PriceSettings("ws://127.0.0.1:9"),
         )
         tracker = Tracker(settings)

@@ -38,6 +38,14 @@ VALUES: dict[str, tuple[str, object]] = {
     "persist": ("true", True),
     "velocity_10s": ("7.5", 7.5),
     "acceleration": ("0.5", 0.5),
+    "rule": ("threshold", "threshold"),
+    "acceleration_form": ("difference", "difference"),
+    "watch": ("2.5", 2.5),
+    "alert": ("5.5", 5.5),
+    "critical": ("7", 7.0),
+    "alert_count": ("9", 9),
+    "floor_usd": ("5e5", 500_000.0),
+    "floors_usd": ("BTCUSDT=500000, ETH-USDT-SWAP=2e5", {"BTCUSDT": 500_000.0, "ETH-USDT-SWAP": 200_000.0}),
     "history.url": ("postgresql://127.0.0.1/x", "postgresql://127.0.0.1/x"),
     "retention_days": ("7.5", 7.5),
     "retention_gb": ("0.5", 0.5),
@@ -139,12 +147,27 @@ def test_option_over_environment_over_file_over_default(tmp_path: Path, path: tu
         "retention_gb": 4.5,
         "seal": True,
         "synchronous": "NORMAL",
+        "rule": "surprise",
+        "acceleration_form": "exponential",
+        "watch": 3.5,
+        "alert": 3.25,
+        "critical": 6.5,
+        "alert_count": 3,
+        "floor_usd": 0.0,
+        "floors_usd": {"SOLUSDT": 7.0},
     }
     other = others.get(
         path[-1], ["ETHUSDT"] if path[-1] in {"symbols", "accounts"} else "http://o" if "rest" in path[-1] else "ws://o"
     )
     if path[-1] == "url":
         other = "off"
+    if path[-1] == "floors_usd":  # a table: what is given in several places is joined
+        meaning, listed = {**other, **meaning}, meaning
+        assert value_at(load(tmp_path, "[alerts.floors_usd]\nSOLUSDT = 7", variable), path) == meaning
+        assert (
+            value_at(load(tmp_path, "[alerts.floors_usd]\nSOLUSDT = 7", options=nested(path, listed)), path) == meaning
+        )
+        return
     shown = (
         f'"{other}"' if isinstance(other, str) else str(other).replace("'", '"').lower().replace("ethusdt", "ETHUSDT")
     )
@@ -209,6 +232,16 @@ def test_merging_leaves_the_options_as_they_were(tmp_path: Path) -> None:
         ("[venues.bybit]\naccounts = 'x'", ["venues.bybit: accounts: expected a list"]),
         ("[venues.bybit]\naccounts = ['']", ["venues.bybit: accounts must not contain an empty name"]),
         ("[alerts]\nvelocity_10s = 0", ["alerts: velocity_10s and acceleration must be above 0"]),
+        ("[alerts]\nrule = 'loud'", ["alerts.rule: ", "loud"]),
+        ("[alerts]\nacceleration_form = 'cubic'", ["alerts.acceleration_form: ", "cubic"]),
+        ("[alerts]\nwatch = 1", ["alerts: watch, alert and critical must be above 1"]),
+        ("[alerts]\nwatch = 5", ["alerts: watch, alert and critical must be above 1", "in this order"]),
+        ("[alerts]\ncritical = inf", ["alerts: watch, alert and critical must be above 1, at most 300"]),
+        ("[alerts]\nalert_count = 0", ["alerts: alert_count must be at least 1"]),
+        ("[alerts]\nfloor_usd = nan", ["alerts: floor_usd and each of floors_usd must be"]),
+        ("[alerts.floors_usd]\nBTCUSDT = -1", ["alerts: floor_usd and each of floors_usd must be"]),
+        ("[alerts.floors_usd]\n'' = 1", ["alerts: floors_usd must not contain an empty name"]),
+        ("[alerts]\nfloors_usd = 3", ["alerts.floors_usd: expected a section"]),
         ("[alerts]\nacceleration = nan", ["alerts: velocity_10s and acceleration must be above 0"]),
         ('[alerts]\nacceleration = "2"', ["alerts.acceleration: expected a number"]),
     ],
@@ -232,6 +265,11 @@ def test_bad_file_is_refused_with_place_key_and_what_is_allowed(tmp_path: Path, 
         ("LIQTAPE_VENUES_BYBIT_REDUNDANCY", "two", "LIQTAPE_VENUES_BYBIT_REDUNDANCY: expected a whole number"),
         ("LIQTAPE_VENUES_BYBIT_REDUNDANCY", "7", "environment: venues.bybit: redundancy must be 1 to 4"),
         ("LIQTAPE_VENUES_FOO_ENABLED", "1", "environment: venues: unknown venue 'foo'; known: binance"),
+        (
+            "LIQTAPE_ALERTS_FLOORS_USD",
+            "BTCUSDT",
+            "environment: LIQTAPE_ALERTS_FLOORS_USD: write it as in BTCUSDT=500000,ETHUSDT=200000",
+        ),
         ("LIQTAPE_ALERTS_VELOCITY_10S", "nan", "environment: alerts: velocity_10s and acceleration must be above 0"),
         ("LIQTAPE_REDIS_URL", "", "environment: redis: url must be embedded"),
     ],

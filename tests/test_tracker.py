@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import ssl
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 import redis
 import trustme
-from aiohttp import web
+from aiohttp import ClientSession, web
 from msgspec.structs import replace
 
 from liqtape import tracker as tracker_module
@@ -240,7 +241,7 @@ async def test_quiet_instrument_decays_ends_with_one_row_of_zeros_and_is_left_al
 
 async def test_level_is_raised_once_and_lowered_by_time_alone(wall: ManualWall) -> None:
     sink = MemorySink()
-    tracker = alone(sink, alerts=AlertSettings(velocity_10s=1.0, acceleration=100.0))
+    tracker = alone(sink, alerts=AlertSettings("threshold", velocity_10s=1.0, acceleration=100.0))
     heard: list[Alert] = []
     tracker.on_alert(heard.append)
     async with tracker:
@@ -312,13 +313,67 @@ def _bringing(tracker: Tracker) -> Any:
 
 
 async def test_alerts_are_a_stream_too(wall: ManualWall) -> None:
-    tracker = alone(alerts=AlertSettings(velocity_10s=0.1, acceleration=100.0))
+    tracker = alone(alerts=AlertSettings("threshold", velocity_10s=0.1, acceleration=100.0))
     async with tracker:
         stream = tracker.alerts()
         bring(tracker, raw())
         alert = await asyncio.wait_for(anext(stream), BOUND_SECONDS)
 
     assert (alert.level, alert.at_ms) == ("ALERT", wall.ms)
+
+
+@pytest.mark.usefixtures("wall")
+async def test_levels_are_of_the_surprise_rule_unless_told_otherwise() -> None:
+    sink = MemorySink()
+    floors = {"BTC-USDT-SWAP": 1e9}
+    venues = {"okx": VenueSettings(ws_url="ws://127.0.0.1:9", rest_url="http://127.0.0.1:9")}
+    tracker = Tracker(
+        Settings(venues=venues, redis=OFF, price=NOWHERE, alerts=AlertSettings(floors_usd=floors)), sinks=[sink]
+    )
+    tracker.feeds.clear()  # the venue lends its spelling only
+    async with tracker:
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            bring(tracker, *(raw(T + i, symbol, price=5e6) for i in range(30)))
+        await until(lambda: len(sink.alerts) == 2)
+
+    assert [(alert.instrument, alert.level, alert.rule, alert.floor_usd) for alert in sink.alerts] == [
+        ("BTCUSDT", "ALERT", "surprise", 1e9),
+        ("ETHUSDT", "CRITICAL", "surprise", 1e5),
+    ]
+    assert all(alert.surprise and alert.mean and alert.fano for alert in sink.alerts)
+
+
+async def test_a_level_ends_by_time_alone_and_the_last_row_says_so(wall: ManualWall) -> None:
+    sink = MemorySink()
+    tracker = alone(sink)
+    async with tracker:
+        bring(tracker, *(raw(T + i) for i in range(30)))
+        for second in range(1, 600):
+            wall.ms = T + 1_000 * second
+            tracker.pulse(wall.ms)
+            await asyncio.sleep(0)
+            await until(lambda: not tracker.publishers[0]._pending())
+
+    rows = sink.rows["BTCUSDT"]
+    assert [alert.level for alert in sink.alerts] == ["ALERT", "WATCH", "NONE"]
+    assert (rows[-1].level, rows[-1].event_count_300s) == ("NONE", 0)
+
+
+async def test_venues_and_the_market_as_a_whole_and_what_moves_together(wall: ManualWall) -> None:
+    tracker = alone()
+    for second in range(120):
+        wall.ms = T + 1_000 * second
+        for symbol, venue in (("BTCUSDT", "bybit"), ("ETHUSDT", "binance")):
+            if second % 7 == 0:
+                bring(tracker, *(raw(wall.ms + i, symbol, venue) for i in range(1 + second % 3)))
+        tracker.pulse(wall.ms)
+
+    market, bybit_alone = tracker.market(), tracker.market("bybit")
+    assert (market.symbol, market.venue, bybit_alone.venue) == ("MARKET", None, "bybit")
+    assert market.event_count_300s == 2 * bybit_alone.event_count_300s > 60
+    pairs = {(pair.x, pair.y): pair for pair in tracker.correlation()}
+    assert pairs["BTCUSDT", "ETHUSDT"].rho == pytest.approx(1.0)
+    assert pairs["bybit", "binance"].best_lag == 0
 
 
 async def test_slow_reader_loses_the_newest_and_it_is_counted() -> None:
@@ -496,9 +551,8 @@ async def test_documented_keys_are_there_while_it_runs(
     server: str, simulator: Simulator, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     url = "embedded" if server == "embedded" else request.getfixturevalue("redis_server").url
-    settings = against(
-        simulator, redis_settings=RedisSettings(url), alerts=AlertSettings(velocity_10s=0.2, acceleration=100.0)
-    )
+    alerts = AlertSettings("threshold", velocity_10s=0.2, acceleration=100.0)
+    settings = against(simulator, redis_settings=RedisSettings(url), alerts=alerts)
     async with Tracker(settings, data_dir=tmp_path / "data") as tracker:
         assert tracker.redis_url
         with redis.Redis.from_url(tracker.redis_url, decode_responses=True) as client:
@@ -585,8 +639,10 @@ async def test_redis_that_is_not_there_is_one_warning_and_the_rest_runs(
     ) as tracker:
         await until(lambda: tracker.publishers[1].failures_total > 2)
         await until(lambda: len(sink.rows) > 3)
+        assert [record.name for record in caplog.records] == ["liqtape.sinks.publisher"]
 
-    assert [record.name for record in caplog.records] == ["liqtape.sinks.publisher"]
+    [_, told] = caplog.messages
+    assert re.fullmatch(r"ended in time, but not all was written: redis: \d+ instruments, \d+ events", told)
 
 
 async def test_without_redis_nothing_is_published_and_the_engine_runs(simulator: Simulator) -> None:
@@ -674,7 +730,8 @@ async def test_list_that_comes_late_extends_the_subscriptions(
     async def answer(request: web.Request) -> web.StreamResponse:
         if not is_there.is_set():
             return web.Response(status=503, text="later")
-        raise web.HTTPFound(simulator.rest_url("bybit") + request.path_qs)
+        async with ClientSession() as client, client.get(simulator.rest_url("bybit") + request.path_qs) as found:
+            return web.Response(body=await found.read())
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)

@@ -102,7 +102,7 @@ async def test_a_killed_run_goes_on_in_the_next(tmp_path: Path) -> None:
 
 
 async def test_what_is_read_back_raises_no_alert(tmp_path: Path) -> None:
-    easy = AlertSettings(velocity_10s=0.2, acceleration=100.0)
+    easy = AlertSettings("threshold", velocity_10s=0.2, acceleration=100.0)
     now = now_ms()
     async with alone(tmp_path, easy) as first:
         alerts: list[Alert] = []
@@ -153,6 +153,23 @@ async def test_all_that_a_simulated_market_brings_is_logged_once_in_order(tmp_pa
     )
     connection.close()
     assert 0 < bars <= trades
+
+
+async def test_a_feed_that_was_lost_earlier_than_was_told_stays_lost(tmp_path: Path) -> None:
+    """Two connections of a venue end one after the other, and the second had been silent for longer."""
+    async with alone(tmp_path) as tracker:
+        now = now_ms()
+        tracker.feed_up("bybit", now - 9_000)
+        tracker.feed_down("bybit", now - 2_000, "closed")
+        tracker.feed_missed("bybit", now - 3_000, now - 2_000, "closed")
+        await written(tracker)
+    connection = open_for_reading(tmp_path)
+    spells = connection.execute("SELECT up_ms, down_ms FROM coverage").fetchall()
+    lasting = connection.execute("SELECT from_ms FROM gaps WHERE until_ms IS NULL").fetchall()
+    connection.close()
+
+    assert spells == [(now - 9_000, now - 3_000)]
+    assert lasting == [(now - 2_000,)]
 
 
 async def test_the_time_between_two_runs_is_a_gap(tmp_path: Path) -> None:

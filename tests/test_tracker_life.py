@@ -148,7 +148,7 @@ async def test_a_gap_is_filled_from_the_venues_archive_and_is_no_news(venue: str
             (False, True),
         ]
         now = run.tracker.now_ms()
-        feed = run.tracker.engine._feeds[venue]
+        feed = run.tracker.engine._feeds._feeds[venue]
         assert feed.exposure_ms(gap.from_ms - 100, now) >= now - gap.from_ms
         assert run.feed.backfill.ledger.events_duplicate > 0
         assert run.feed.backfill.ledger.balanced()

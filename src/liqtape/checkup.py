@@ -18,6 +18,7 @@ import msgspec
 import typer
 
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
+from liqtape.plain import plain
 from liqtape.settings import Settings, load_settings, settings_file, variables_in
 from liqtape.venues import VENUES, watched
 
@@ -89,7 +90,7 @@ async def _report(settings: Settings, file: Path | None, *, print_lines: bool) -
 
 def _said(one: "Check") -> str:
     text = f"{one.stage}: {one.detail}" if one.ok is False else one.detail
-    return " ".join(text.split())
+    return plain(text, 1_000)
 
 
 async def _results(settings: Settings, file: Path | None) -> AsyncIterator["Check"]:

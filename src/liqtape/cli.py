@@ -21,6 +21,7 @@ from liqtape.checkup import check
 from liqtape.errors import ConfigurationError, DecodeError, LiqtapeError
 from liqtape.live import demo, record, run
 from liqtape.past import history
+from liqtape.plain import plain
 from liqtape.venues import VENUES
 from liqtape.venues.base import Venue
 
@@ -80,7 +81,7 @@ def _refused(error: Exception) -> int:
         code = 1 if error.filename is None else 2  # with a name: a file that cannot be opened
     elif not isinstance(error, ConfigurationError):
         code = 1
-    print(" ".join(text.split()), file=sys.stderr)
+    print(plain(text, 4_000), file=sys.stderr)
     return code
 
 
@@ -151,7 +152,20 @@ def _common(
 ) -> None:
     """Liquidations of crypto derivatives venues as a live tape."""
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    told = logging.StreamHandler()
+    told.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[told], level=level)
+
+
+class _Lines(logging.Formatter):
+    """Whatever a library or a traceback quotes, a line of the log stays one, and moves no cursor."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        return plain(super().formatMessage(record), 4_000)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the library's name
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(line[: len(line) - len(line.lstrip(" "))] + plain(line, 4_000) for line in lines)
 
 
 def _end(command: str, summary: dict[str, Any], as_json: bool, text: TextIO) -> None:

@@ -51,7 +51,14 @@ class RestError(LiqtapeError):
 
 
 class SinkError(LiqtapeError):
-    """A sink's server answered with an error; the connection stays usable."""
+    """A sink's server answered with an error; the connection stays usable.
+
+    `cause` is short and stable, for telling each once; the text is for people.
+    """
+
+    def __init__(self, text: str, cause: str = "") -> None:
+        super().__init__(text)
+        self.cause = cause or type(self).__name__
 
 
 class SinkUnavailable(SinkError):

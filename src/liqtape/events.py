@@ -166,7 +166,8 @@ class VelocityMetrics(Struct, frozen=True, gc=False):
     """One evaluation of one instrument; the founding document's fourteen fields first, in its order and units.
 
     Velocities are liquidations/s, USD velocities USD/s, accelerations liquidations/s^2, `timestamp` is the evaluation
-    time in Unix seconds, `total_value_usd` the USD of the last 300 s. None means not defined, never zero.
+    time in Unix seconds, `total_value_usd` the USD of the last 300 s. `venue` is None where all venues are summed, and
+    `symbol` "MARKET" where all instruments are. None means not defined, never zero.
     """
 
     symbol: str
@@ -218,10 +219,30 @@ class VelocityMetrics(Struct, frozen=True, gc=False):
     late_total: int
     partial: bool
     btc_source: str | None = None
+    velocity_se_10s: float | None = None
+    velocity_se_30s: float | None = None
+    velocity_se_60s: float | None = None
+    velocity_se_300s: float | None = None
+    imbalance_count_10s: float | None = None
+    imbalance_count_30s: float | None = None
+    imbalance_count_60s: float | None = None
+    imbalance_count_300s: float | None = None
+    imbalance_usd_10s: float | None = None
+    imbalance_usd_30s: float | None = None
+    imbalance_usd_60s: float | None = None
+    imbalance_usd_300s: float | None = None
+    acceleration_z: float | None = None
+    surprise_mean: float | None = None
+    surprise_fano: float | None = None
+    venue: str | None = None
 
 
 class Alert(Struct, frozen=True, gc=False):
-    """A level change of one instrument; `at_ms` is the evaluation time that showed it."""
+    """A level change of one instrument; `at_ms` is the evaluation time that showed it.
+
+    `surprise` is the one that was compared with the thresholds, `mean` and `fano` what it was measured by, `floor_usd`
+    the USD that CRITICAL needs within 60 s; the plain threshold rule has no floor.
+    """
 
     instrument: str
     level: Level
@@ -232,6 +253,10 @@ class Alert(Struct, frozen=True, gc=False):
     count_60s: int
     usd_60s: float
     rule: str
+    surprise: float | None = None
+    mean: float | None = None
+    fano: float | None = None
+    floor_usd: float | None = None
 
 
 class VenueHealth(Struct, frozen=True, gc=False):

@@ -14,9 +14,12 @@ from msgspec import Struct
 from liqtape.events import Liquidation, RawLiquidation
 from liqtape.money import CLEAR, MICRO, WHOLE, micro_usd
 
-__all__ = ["Contract", "Instruments", "split_multiplier"]
+__all__ = ["MOST_SYMBOLS", "Contract", "Instruments", "split_multiplier"]
 
 # Our own: what the calling thread's context rounds to is the user's business.
+MOST_SYMBOLS = 5_000
+"""Kept of one venue; the largest lists 3,000. Events of others are rejected: a venue's names must not fill memory."""
+
 _DECIMALS = Context(prec=40)
 _INFINITE = math.inf
 _MICRO = float(MICRO)  # a float times an int takes twice as long
@@ -99,7 +102,10 @@ class Instruments:
         """Take over what a venue lists; returns how many contracts that were."""
         count = 0
         for contract in contracts:
-            self._known.setdefault(contract.venue, {})[contract.symbol] = _Known(contract)
+            symbols = self._known.setdefault(contract.venue, {})
+            if contract.symbol not in symbols and len(symbols) >= MOST_SYMBOLS:
+                continue
+            symbols[contract.symbol] = _Known(contract)
             self._listed.setdefault(contract.venue, set()).add(contract.symbol)
             count += 1
         return count
@@ -116,19 +122,24 @@ class Instruments:
         symbols = self._known.setdefault(venue, {})
         known = symbols.get(symbol)
         if known is None:
-            known = symbols[symbol] = _Known(self._spell(venue, symbol))
+            known = _Known(self._spell(venue, symbol))
+            if len(symbols) < MOST_SYMBOLS:
+                symbols[symbol] = known
         return known
 
     def sized(self, raw: RawLiquidation, identity: str) -> Liquidation:
         """The event in base coins and USD; both None when it counts contracts of unknown size.
 
-        Raises ArithmeticError or ValueError where price and size, against all venues' rules, give no finite number.
+        Raises ArithmeticError or ValueError where price and size, against all venues' rules, give no finite number, and
+        beyond `MOST_SYMBOLS` of a venue.
         """
         venue, symbol, price, size, unit = raw.venue, raw.symbol, raw.price, raw.size, raw.unit
         try:
             known = self._known[venue][symbol]
         except KeyError:
             known = self._of(venue, symbol)
+            if symbol not in self._known[venue]:
+                raise OverflowError(f"{venue}: more than {MOST_SYMBOLS} symbols") from None
         if unit == "base":
             quantity, product = size, price * size * _MICRO
         elif unit == "usd":

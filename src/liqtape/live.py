@@ -1,6 +1,7 @@
 """The commands that run the service in the foreground: `run` and `demo`."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +19,11 @@ from liqtape.venues import VENUES, watched
 if TYPE_CHECKING:  # the service is imported by the commands that run it
     from liqtape.demo import DemoSummary
     from liqtape.feeds.recorder import Recording
+    from liqtape.service import StopSignals
 
 __all__ = ["demo", "record", "run"]
+
+_END_SECONDS = 4.5  # after a signal; a tracker takes four at most
 
 
 def run(
@@ -43,7 +47,13 @@ def run(
     settings = _settings(config, _options(venue, symbol, redis, history))
     if settings.history.url is None:
         settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
-    return 128 + asyncio.run(_run(settings, sys.stdout, record))
+    from liqtape.service import StopSignals
+
+    os.umask(0o077)  # what it writes is its user's alone
+    # Around the loop: it waits for its threads at the end, and one of them may hang in a dead disk.
+    with StopSignals(_END_SECONDS).installed() as stop:
+        asyncio.run(_run(settings, stop, sys.stdout, record))
+    return 128 + stop.received
 
 
 def record(
@@ -99,6 +109,18 @@ def _options(
     return options
 
 
+async def _run(settings: Settings, stop: "StopSignals", out: TextIO, record: Path | None) -> None:
+    from liqtape.feeds.recorder import Recorder
+    from liqtape.service import watch
+    from liqtape.systemd import notified
+    from liqtape.tracker import Tracker
+
+    recorder = None if record is None else Recorder(record)
+    tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
+    async with tracker, notified(lambda: tracker.pulses):
+        await watch(tracker, stop, None, out=out)
+
+
 async def _record(settings: Settings, to: Path, seconds: float, out: TextIO) -> "tuple[int, Recording]":
     """The signal that ended it, or 0, and what was written."""
     from liqtape.feeds.recorder import Recorder
@@ -110,20 +132,6 @@ async def _record(settings: Settings, to: Path, seconds: float, out: TextIO) -> 
         async with Tracker(settings, recorder=recorder) as tracker:
             await watch(tracker, stop, seconds or None, [f"recording to {to}"], out)
     return stop.received, recorder.summary()
-
-
-async def _run(settings: Settings, out: TextIO, record: Path | None) -> int:
-    from liqtape.feeds.recorder import Recorder
-    from liqtape.service import StopSignals, watch
-    from liqtape.systemd import notified
-    from liqtape.tracker import Tracker
-
-    with StopSignals().installed() as stop:
-        recorder = None if record is None else Recorder(record)
-        tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
-        async with tracker, notified(lambda: tracker.pulses):
-            await watch(tracker, stop, None, out=out)
-    return stop.received
 
 
 def demo(

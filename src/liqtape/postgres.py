@@ -1,11 +1,16 @@
 """Connecting to PostgreSQL, in the one way that the sink, the readers and `check` share, and what its errors mean."""
 
 import asyncio
+import os
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 from liqtape.errors import ConfigurationError, MissingExtra
+from liqtape.plain import plain
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -13,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CONNECT_SECONDS", "check_url", "committed", "connect", "connected", "explained", "failures", "unfit"]
 
 CONNECT_SECONDS = 5.0
+_VERIFIED = frozenset({"require", "verify-ca", "verify-full"})
 _UNUSABLE = (
     "the PostgreSQL URL is not usable: write postgresql://user@host:port/database "
     "(special characters of a password percent-encoded)"
@@ -21,8 +27,6 @@ _UNUSABLE = (
 
 def check_url(url: str) -> None:
     """Raises MissingExtra, or ConfigurationError where the URL leads nowhere; connects nowhere."""
-    from urllib.parse import urlsplit
-
     _library()
     try:
         place = urlsplit(url)
@@ -45,11 +49,32 @@ async def connect(url: str, answer_seconds: float | None) -> "Connection":
             url,
             timeout=CONNECT_SECONDS,
             command_timeout=answer_seconds,
+            ssl=_verifying(url),
             server_settings={"application_name": "liqtape"},
         )
+    except ssl.SSLError:  # a certificate that is refused is a ValueError as well
+        raise
     except unusable:
         pass
     raise ConfigurationError(_UNUSABLE)
+
+
+def _verifying(url: str) -> ssl.SSLContext | None:
+    """What the server's certificate is verified with where the URL wants TLS and names no authority: the system's.
+
+    None leaves it to asyncpg, which without an authority would take any certificate for `require`, and look for one in
+    a single file only for `verify-*`.
+    """
+    asked = dict(parse_qsl(urlsplit(url).query))
+    mode = asked.get("sslmode") or os.environ.get("PGSSLMODE")
+    named = asked.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")
+    if mode not in _VERIFIED or named or (Path.home() / ".postgresql" / "root.crt").exists():
+        return None
+    context = ssl.create_default_context()
+    context.check_hostname = mode != "verify-ca"
+    if "sslcert" in asked:
+        context.load_cert_chain(asked["sslcert"], asked.get("sslkey"), asked.get("sslpassword"))
+    return context
 
 
 @asynccontextmanager
@@ -97,7 +122,7 @@ def unfit() -> tuple[type[Exception], ...]:
 
 def explained(error: Exception) -> str:
     """One line, with the server's code of the error where it gave one."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = plain(str(error), 400) or type(error).__name__
     if isinstance(error, TimeoutError) and not error.args:
         text = "no answer in time"
     code = getattr(error, "sqlstate", None)

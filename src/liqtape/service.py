@@ -1,8 +1,10 @@
 """A tracker in the foreground: what `run` and `demo` show, and how they end."""
 
 import asyncio
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
@@ -11,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from liqtape.events import Alert, VelocityMetrics
+from liqtape.plain import plain
 from liqtape.tracker import Tracker
 from liqtape.tui.table import alert_line, live_view, metric_line, venue_line
 
@@ -23,34 +26,57 @@ _HOPELESS = 2  # attempts after the first
 
 
 class StopSignals:
-    """SIGINT and SIGTERM as an event: `received` is the signal's number, 0 while there was none."""
+    """SIGINT and SIGTERM as an event: `received` is the signal's number, 0 while there was none.
 
-    def __init__(self) -> None:
+    After the first they have their usual effect again, so that a second one ends the process at once. With `end_within`
+    the process ends so many seconds after the first in any case: a thread that hangs in a dead disk would keep it.
+    """
+
+    def __init__(self, end_within: float | None = None) -> None:
         self.received = 0
+        self._end_within = end_within
+        self._ended = threading.Event()
         self._event = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None  # of whoever waits
 
     @contextmanager
     def installed(self) -> Iterator["StopSignals"]:
         """Catch the signals inside the block."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._note, number)
+        # Not the loop's own handlers: those come late, or never, where the loop itself is held up.
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield self
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+            self._ended.set()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
-    def _note(self, number: int) -> None:
+    def _note(self, number: int, _frame: object) -> None:
         self.received = number
-        self._event.set()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
+        if self._end_within is not None:
+            threading.Thread(target=self._end, args=(self._end_within,), name="end", daemon=True).start()
+        if self._loop is None:
+            self._event.set()
+        else:
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    def _end(self, seconds: float) -> None:
+        if not self._ended.wait(seconds):
+            said = f"liqtape: something hangs; ended {seconds:g} s after the signal all the same\n"
+            os.write(2, said.encode())
+            os._exit(128 + self.received)
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Wait for a signal, at most `seconds`; whether one came."""
+        self._loop = asyncio.get_running_loop()
         try:
             await asyncio.wait_for(self._event.wait(), seconds)
         except TimeoutError:
             return False
+        finally:
+            self._loop = None
         return True
 
 
@@ -90,12 +116,17 @@ def _history_note(tracker: Tracker) -> str:
 
 
 def _trouble(tracker: Tracker) -> list[str]:
-    """What the history cannot do now; nothing while all is well."""
+    """What cannot be written now; nothing while all is well."""
     log = None if tracker.log is None else tracker.log.health()
     server = None if tracker.database is None else tracker.database.health()
     said = [f"HISTORY NOT WRITTEN: {log.detail}"] if log is not None and log.state == "failing" else []
     if server is not None and server.state == "failing":
         said.append(f"PostgreSQL not written: {server.detail}; events wait in the local log")
+    said += [
+        f"{publisher.sink.name} not written: {publisher.detail}"
+        for publisher in tracker.publishers
+        if publisher.state == "failing"
+    ]
     return said
 
 
@@ -124,7 +155,7 @@ async def _lines(
 
     def say(lines: Sequence[str]) -> None:
         if lines:
-            print("\n".join(lines), file=out, flush=True)
+            print("\n".join(plain(line, 1_000) for line in lines), file=out, flush=True)
 
     def say_alert(alert: Alert) -> None:
         say([f"alert {alert_line(alert)}"])
@@ -142,7 +173,7 @@ async def _lines(
         say([venue_line(venue) for venue in health if states.get(venue.venue) != venue.state])
         states = {venue.venue: venue.state for venue in health}
         if troubled != (troubled := _trouble(tracker)):
-            say(troubled or ["history is written again"])
+            say(troubled or ["all is written again"])
         if not hinted and (hinted := _hint(tracker)):
             say(hinted)
         rows = sorted(_rows(tracker), key=lambda row: -row.usd_velocity_60s)

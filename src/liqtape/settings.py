@@ -5,6 +5,7 @@ import re
 import tomllib
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -12,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from liqtape.errors import ConfigurationError
+from liqtape.plain import without_credentials, without_secrets
 
 __all__ = [
     "AlertSettings",
@@ -29,7 +31,9 @@ _PREFIX = "LIQTAPE_"
 _NOT_SETTINGS = frozenset({"LIQTAPE_CONFIG", "LIQTAPE_REQUIRE_SERVERS"})
 _FOUNDING = ("binance", "bybit", "okx", "hyperliquid")
 _LISTS = frozenset({"symbols", "accounts"})  # in the environment separated by commas
-_SECRET = re.compile(r"([?&](?:username|password)=)[^&#]*")
+_TABLES = frozenset({"floors_usd"})  # in the environment as in BTCUSDT=500000,ETHUSDT=200000
+_SCHEME = re.compile(r"\w+://|postgres(?:ql)?:")  # with a slash too few it would be a directory named like a password
+_PLACE = re.compile(r"\w+://(?:[^@/?#\s]*@)?[^@/?#\s]+(?:/[^@?#\s]*)?")
 
 _SPOKEN = (
     ("object", "a section"),
@@ -66,6 +70,14 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
             url = getattr(self, key)
             if url is not None and not url.startswith(schemes):
                 raise ValueError(f"{key} must begin with {' or '.join(schemes)}")
+            if url is not None:
+                _check_place(key, url)
+
+    def __repr__(self) -> str:
+        return _shown(self)
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return _fields(self)
 
 
 class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,21 +92,43 @@ class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("url must be embedded, off, or begin with redis://, rediss:// or unix://")
 
     def __repr__(self) -> str:
-        return f"RedisSettings(url={_without_password(self.url)!r}, prefix={self.prefix!r}, persist={self.persist})"
+        return _shown(self)
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return [("url", _without_password(self.url)), ("prefix", self.prefix), ("persist", self.persist)]
+        return _fields(self)
 
 
 class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The threshold rule: liquidations/s over 10 s, liquidations/s^2."""
+    """What makes a level: `surprise`, or the plain `threshold` rule of velocity and acceleration.
 
+    Surprise: thresholds `watch`, `alert` (with `alert_count` liquidations in 60 s) and `critical` (with `floor_usd` in
+    60 s, or what `floors_usd` says for the instrument, in either spelling). Threshold: liquidations/s over 10 s,
+    liquidations/s^2. `acceleration_form` is the one published and compared.
+    """
+
+    rule: Literal["surprise", "threshold"] = "surprise"
     velocity_10s: float = 5.0
     acceleration: float = 2.0
+    acceleration_form: Literal["least_squares", "difference", "exponential"] = "least_squares"
+    watch: float = 3.0
+    alert: float = 4.0
+    critical: float = 6.0
+    alert_count: int = 5
+    floor_usd: float = 100_000.0
+    floors_usd: dict[str, float] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (self.velocity_10s > 0 and self.acceleration > 0):
             raise ValueError("velocity_10s and acceleration must be above 0")
+        # A level is kept down to 1 below its threshold: at 1 or less the lowest would never end.
+        if not 1 < self.watch <= self.alert <= self.critical <= 300:
+            raise ValueError("watch, alert and critical must be above 1, at most 300, and in this order")
+        if self.alert_count < 1:
+            raise ValueError("alert_count must be at least 1")
+        if not all(0 <= floor < inf for floor in (self.floor_usd, *self.floors_usd.values())):
+            raise ValueError("floor_usd and each of floors_usd must be a number of at least 0")
+        if not all(self.floors_usd):
+            raise ValueError("floors_usd must not contain an empty name")
 
 
 class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,6 +143,14 @@ class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.spot_url is not None and not self.spot_url.startswith(("ws://", "wss://")):
             raise ValueError("spot_url must begin with ws:// or wss://")
+        if self.spot_url is not None:
+            _check_place("spot_url", self.spot_url)
+
+    def __repr__(self) -> str:
+        return _shown(self)
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return _fields(self)
 
 
 class HistorySettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,7 +170,7 @@ class HistorySettings(Struct, frozen=True, forbid_unknown_fields=True):
         if self.url is not None:
             if not self.url.strip():
                 raise ValueError("url must be a directory, off, or begin with postgresql://")
-            if "://" in self.url and not self.is_server:
+            if _SCHEME.match(self.url) and not self.is_server:
                 raise ValueError("url must be a directory, off, or begin with postgresql://")
         if not (self.retention_days > 0 and self.retention_gb > 0):
             raise ValueError("retention_days and retention_gb must be above 0")
@@ -139,12 +181,10 @@ class HistorySettings(Struct, frozen=True, forbid_unknown_fields=True):
         return self.url is not None and self.url.startswith(("postgresql://", "postgres://"))
 
     def __repr__(self) -> str:
-        return f"HistorySettings({', '.join(f'{key}={value!r}' for key, value in self.__rich_repr__())})"
+        return _shown(self)
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        shown = None if self.url is None else _without_password(self.url)
-        rest = ("retention_days", "retention_gb", "seal", "synchronous")
-        return [("url", shown), *((key, getattr(self, key)) for key in rest)]
+        return _fields(self)
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,6 +205,25 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         _check_names("symbols", self.symbols, "BTCUSDT")
+
+
+def _fields(section: Struct) -> list[tuple[str, Any]]:
+    """Names and values as they may be shown: addresses without what may be secret."""
+    values = msgspec.structs.asdict(section)
+    for key, value in values.items():
+        if isinstance(value, str) and key.endswith("url"):
+            values[key] = without_secrets(value) if key == "url" else without_credentials(value)
+    return list(values.items())
+
+
+def _shown(section: Struct) -> str:
+    return f"{type(section).__name__}({', '.join(f'{key}={value!r}' for key, value in _fields(section))})"
+
+
+def _check_place(key: str, url: str) -> None:
+    """That an address of a venue is scheme and place, of which credentials can be told apart."""
+    if not _PLACE.fullmatch(url):
+        raise ValueError(f"{key} must be scheme://host:port/path (special characters of a password percent-encoded)")
 
 
 def _check_names(what: str, names: Sequence[str], example: str) -> None:
@@ -302,6 +361,11 @@ def _value(variable: str, path: Sequence[str], text: str) -> Any:
     if path[-1] in _LISTS:
         return [part.strip() for part in text.split(",") if part.strip()]
     kind = VenueSettings if path[0] == "venues" else _section(path[0])
+    if path[-1] in _TABLES:
+        try:
+            return {name.strip(): float(number) for name, number in (part.split("=") for part in text.split(","))}
+        except ValueError:
+            raise ConfigurationError(f"environment: {variable}: write it as in BTCUSDT=500000,ETHUSDT=200000") from None
     wanted = typing.get_type_hints(kind)[path[-1]]
     try:
         return msgspec.convert(text, wanted, strict=False)
@@ -342,10 +406,3 @@ def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
             _merge(branch, value)
         else:
             into[key] = value
-
-
-def _without_password(url: str) -> str:
-    url = _SECRET.sub(r"\1***", url)
-    scheme, found, rest = url.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    return f"{scheme}{found}***@{host}" if at and credentials else url

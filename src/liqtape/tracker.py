@@ -17,7 +17,9 @@ from liqtape import __version__
 from liqtape.embedded import EmbeddedServer
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
+from liqtape.engine.comovement import Comovement, Pair
 from liqtape.engine.intake import Intake
+from liqtape.engine.levels import LevelRule
 from liqtape.engine.pricevolatility import PriceVolatility
 from liqtape.engine.threshold import Threshold
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
@@ -47,6 +49,7 @@ from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
 from liqtape.settings import AlertSettings, HistorySettings, Settings, VenueSettings
+from liqtape.shutdown import Deadline, end, end_callbacks, end_history, end_publishers, end_recorder
 from liqtape.sinks.base import Sink
 from liqtape.sinks.callback import Tap
 from liqtape.sinks.postgres import PostgresSink
@@ -59,8 +62,8 @@ from liqtape.venues.base import is_partial
 __all__ = ["Tracker"]
 
 _TICK_SECONDS = 1.0
-_FLUSH_SECONDS = 3.0
 _RESTART_SECONDS = 1.0
+_EMBEDDED_SECONDS = 0.5  # at the end; its guard ends it in any case
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -91,12 +94,11 @@ class Tracker:
         _check_accounts(enabled)
         wanted = self.settings.symbols
         self._wanted = {venue: _spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
-        throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
-        partly = [name for name, venue in VENUES.items() if is_partial(venue)]
-        self.engine = VelocityEngine(throttled, _threshold(self.settings.alerts), partial_venues=partly)
+        self.engine = _engine(self.settings.alerts, enabled)
         self.instruments = Instruments(_spell)
         self.intake = Intake(self.engine, self.instruments, _spelled(wanted, enabled), self._wanted)
         self.levels = Levels(self.engine)
+        self.comovement = Comovement()
         self.volatility = PriceVolatility()
         self._priced_ms = 0
         self.recorder, self._now = recorder, time.monotonic if now is None else now
@@ -167,39 +169,49 @@ class Tracker:
         self._tasks.append(self._spawn("tick", self._tick))
         self._tasks.extend(self._spawn(f"feed {feed.venue.name}", feed.run) for feed in self.feeds)
 
-    async def stop(self) -> None:
-        """Stop feeds, flush sinks (a few seconds at most), end callbacks and the embedded server."""
+    async def stop(self, seconds: float = 4.0) -> None:
+        """Stop feeds, flush sinks and the history, end callbacks and the embedded server, `seconds` for all of it.
+
+        What could not be written by then, because a server or the disk hangs, is counted and told in one line.
+        """
         if not self._started:
             return
         self._started, self._ended = False, True
+        deadline = Deadline(seconds)
         try:
             for task in self._tasks:  # first, so that nothing is connected again
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            await asyncio.gather(self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
-            await asyncio.gather(
-                self._flush(), self.watch.stop(), self._close_log(), *(tap.stop() for tap in self.callbacks)
-            )
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=deadline.left())
+            await end(deadline.left(), self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
+            await self._flush(deadline)
         finally:
             for task in (*self._tasks, *self._publishing):
                 task.cancel()
             for subscription in list(self._subscriptions):
                 subscription.end()
             if self.recorder is not None:
-                await asyncio.to_thread(self.recorder.close)
+                await end(deadline.left(), asyncio.to_thread(self.recorder.close, 0.0))
             if self.embedded is not None:
-                await self.embedded.stop()
+                await end(max(_EMBEDDED_SECONDS, deadline.left()), self.embedded.stop())
 
-    async def _flush(self) -> None:
+    async def _flush(self, deadline: Deadline) -> None:
         for publisher in self.publishers:
             publisher.mark(self._active)
             publisher.health([*self.health(), *self._log_health()])
-            publisher.stop()
-        if self._publishing:
-            _, late = await asyncio.wait(self._publishing, timeout=_FLUSH_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*self._publishing, return_exceptions=True)
+        ending = [
+            end_publishers(self.publishers, self._publishing, deadline),
+            end_callbacks(self.callbacks, deadline),
+        ]
+        if self.recorder is not None:
+            ending.append(end_recorder(self.recorder, deadline))
+        if self.log is not None and self._observer is not None:
+            self._observer.end(self.intake.clock.at_ms(_wall_ms()), self.health())
+            ending.append(end_history(self.log, self.database, self._storing, deadline))
+        watching = end(deadline.left(), self.watch.stop())
+        rests, _ = await asyncio.gather(asyncio.gather(*ending), watching)
+        if rest := [text for texts in rests for text in texts]:
+            _log.warning("ended in time, but not all was written: %s", "; ".join(rest))
 
     def ingest(self, events: Sequence[Event], ledger: Ledger) -> None:
         """Take in the events of a frame, or of several that came together: the one way into the engine."""
@@ -265,6 +277,14 @@ class Tracker:
         now = self.now_ms()
         rows = (self.engine.metrics(instrument, now) for instrument in instruments)
         return [row for row in rows if row is not None]
+
+    def market(self, venue: str | None = None) -> VelocityMetrics:
+        """The metrics of all instruments together now, of one venue or of all."""
+        return self.engine.market(self.now_ms(), venue)
+
+    def correlation(self) -> list[Pair]:
+        """How the counts of the busiest instruments, and those of the venues, move together."""
+        return self.comovement.pairs()
 
     def active(self) -> list[str]:
         """Instruments with an event in their largest window."""
@@ -407,12 +427,12 @@ class Tracker:
         for tap in tuple(self.taps):  # a forgotten subscription may leave in between
             for liquidation in accepted:
                 tap(liquidation)
-        instruments: set[str] = set()
+        instruments: dict[str, None] = {}  # in their order: which one is the third to be CRITICAL shows
         for liquidation in accepted:
-            instruments.add(liquidation.instrument)
+            instruments[liquidation.instrument] = None
             if liquidation.notional_usd is None:
                 self._resize(liquidation)
-        self._active |= instruments
+        self._active |= instruments.keys()
         for publisher in self.publishers:
             publisher.events(accepted)
         if is_news:
@@ -432,6 +452,7 @@ class Tracker:
             return
         for publisher in self.publishers:
             publisher.alert(alert)
+            publisher.mark([instrument])  # the row says its level too, and may have been the last one
         for tap in tuple(self.alert_taps):
             tap(alert)
 
@@ -468,6 +489,8 @@ class Tracker:
         if released:
             self._spread(released, wall_ms)
         now = self.intake.clock.now_ms(wall_ms)
+        self.engine.tick(now)
+        self.comovement.tick(self.engine, now)
         for instrument in self.levels.raised():
             self._check_level(instrument, now)
         self.watch.look(self._now(), wall_ms, self.ledgers())
@@ -515,17 +538,8 @@ class Tracker:
         self.intake.recall(events, since_ms)
         self._active.update(event.instrument for event in events if event.event_ms > since_ms)
         now = self.intake.clock.now_ms(wall_ms)
-        for instrument in self._active:
+        for instrument in sorted(self._active):
             self.levels.check(instrument, now)
-
-    async def _close_log(self) -> None:
-        if self.log is not None and self._observer is not None:
-            self._observer.end(self.intake.clock.at_ms(_wall_ms()), self.health())
-            await asyncio.to_thread(self.log.stop)
-        if self.database is not None and self._storing is not None:
-            await self.database.stop()
-            self._storing.cancel()
-            await asyncio.gather(self._storing, return_exceptions=True)
 
     async def _open_redis(self) -> None:
         redis = self.settings.redis
@@ -564,8 +578,20 @@ class Tracker:
                 return
 
 
-def _threshold(alerts: AlertSettings) -> Threshold:
-    return Threshold(alerts.velocity_10s, alerts.acceleration)
+def _engine(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
+    throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
+    partly = [name for name, venue in VENUES.items() if is_partial(venue)]
+    form = alerts.acceleration_form
+    return VelocityEngine(throttled, _rule(alerts, venues), partial_venues=partly, acceleration=form)
+
+
+def _rule(alerts: AlertSettings, venues: Iterable[str]) -> LevelRule | Threshold:
+    if alerts.rule == "threshold":
+        return Threshold(alerts.velocity_10s, alerts.acceleration)
+    floors = {name: floor for key, floor in alerts.floors_usd.items() for name in _spelled([key], venues)}
+    return LevelRule(
+        alerts.watch, alerts.alert, alerts.critical, alerts.alert_count, alerts.floor_usd, floors_usd=floors
+    )
 
 
 def _check_accounts(venues: Mapping[str, VenueSettings]) -> None:

@@ -19,7 +19,7 @@ def burst(engine: VelocityEngine, count: int, at_ms: int, instrument: str = "BTC
 
 @pytest.fixture
 def engine() -> VelocityEngine:
-    return VelocityEngine(threshold=Threshold(5.0, 100.0))
+    return VelocityEngine(rule=Threshold(5.0, 100.0))
 
 
 def test_below_the_threshold_nothing_is_said(engine: VelocityEngine) -> None:
@@ -60,7 +60,7 @@ def test_time_alone_lowers_the_level_and_arms_it_again(engine: VelocityEngine) -
 
 
 def test_acceleration_alone_is_enough() -> None:
-    engine = VelocityEngine(threshold=Threshold(1_000.0, 0.5))
+    engine = VelocityEngine(rule=Threshold(1_000.0, 0.5))
     burst(engine, 40, T)
 
     alert = Levels(engine).check("BTCUSDT", T)

@@ -1,5 +1,7 @@
 import asyncio
 import json
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -171,6 +173,40 @@ async def test_an_answer_too_long_is_cut_off(
 
     with pytest.raises(ListingError, match="more than 100000 bytes"):
         await fetch_contracts(bybit, await rest(answer), client)
+
+
+async def test_a_bomb_costs_no_memory(rest: Serve, client: aiohttp.ClientSession) -> None:
+    packer = zlib.compressobj(wbits=31)
+    bomb = b"".join(packer.compress(bytes(1024 * 1024)) for _ in range(400)) + packer.flush()
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=bomb, headers={"Content-Encoding": "gzip"})
+
+    url = await rest(answer)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ListingError, match="more than 33554432 bytes"):
+            await fetch_contracts(binance, url, client)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(bomb) < 500_000
+    assert peak < 120_000_000  # the two lists of this venue at once, each cut at 32 MiB
+
+
+async def test_a_redirect_is_not_followed(rest: Serve, client: aiohttp.ClientSession) -> None:
+    """It could lead from TLS to plain text, or into the network of this machine."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        raise web.HTTPFound("/elsewhere")
+
+    with pytest.raises(ListingError, match="HTTP 302"):
+        await fetch_contracts(bybit, await rest(answer), client)
+
+    assert "/elsewhere" not in asked
 
 
 async def test_a_server_that_never_answers_is_given_up(

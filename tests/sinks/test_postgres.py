@@ -3,16 +3,19 @@ import importlib
 import logging
 import math
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal, localcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import astuple, replace
@@ -395,6 +398,50 @@ async def test_password_changed_meanwhile_is_one_line_and_no_secret(
     assert len([line for line in causes(caplog) if "password authentication failed" in line]) == 1
     assert "PostgreSQL is written again" in caplog.text
     assert "s3cret" not in caplog.text + repr(sink)
+
+
+@contextmanager
+def speaking_tls(server: "PostgresServer", authority: trustme.CA) -> Iterator[None]:
+    data = server.directory / "data"
+    certificate = authority.issue_cert("127.0.0.1")
+    for name, pem in (
+        ("server.key", certificate.private_key_pem.bytes()),
+        ("server.crt", certificate.cert_chain_pems[0].bytes()),
+    ):
+        (data / name).touch(0o600)
+        (data / name).write_bytes(pem)
+        if os.geteuid() == 0:
+            shutil.chown(data / name, server.user)
+    server.sql("ALTER SYSTEM SET ssl = on")
+    server.reload()
+    try:
+        yield
+    finally:
+        server.sql("ALTER SYSTEM RESET ssl")
+        server.reload()
+
+
+async def test_certificate_of_an_unknown_authority_is_refused(
+    postgres_server: "PostgresServer", database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    url = postgres_server.url(database)
+    source = ListSource()
+
+    def refused(sink: PostgresSink) -> bool:
+        return "certificate verify failed" in sink.health().detail
+
+    with speaking_tls(postgres_server, authority):
+        for mode in ("require", "verify-ca", "verify-full"):
+            async with running(PostgresSink(f"{url}?sslmode={mode}", source)) as sink:
+                await until(partial(refused, sink))
+        async with running(PostgresSink(f"{url}?sslmode=verify-full&sslrootcert={tmp_path}/ca.pem", source)) as sink:
+            await until(lambda: sink.health().state == "writing")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))  # where the system's authorities are
+        async with running(PostgresSink(f"{url}?sslmode=require", source)) as sink:
+            await until(lambda: sink.health().state == "writing")
+            assert postgres_server.sql("SELECT count(*) FROM pg_stat_ssl WHERE ssl", database) != "0"
 
 
 async def test_database_that_comes_later(postgres_server: "PostgresServer", caplog: pytest.LogCaptureFixture) -> None:

@@ -1,15 +1,16 @@
-"""From metrics to a level, and from level changes to alerts: the founding document's threshold rule."""
+"""From levels to alerts: what is announced, once a change."""
 
 from collections.abc import Callable
 
 from liqtape.engine.velocity import VelocityEngine
-from liqtape.events import Alert, Level
+from liqtape.events import Alert, Level, VelocityMetrics
+from liqtape.money import MICRO
 
 __all__ = ["Levels"]
 
 
 class Levels:
-    """The current level of each instrument; a change is an `Alert`, once per crossing, re-armed below.
+    """The level of each instrument as it was last announced; a change is an `Alert`.
 
     >>> levels = Levels(VelocityEngine())
     >>> levels.check("BTCUSDT", 1_000), levels.current("BTCUSDT")
@@ -27,12 +28,12 @@ class Levels:
 
     def raised(self) -> list[str]:
         """Instruments above NONE: check these on a timer too, or nobody would tell when it is over."""
-        return list(self._levels)
+        return list(dict.fromkeys([*self._levels, *self._engine.raised()]))
 
     def check(self, instrument: str, now_ms: int) -> Alert | None:
         """Evaluate the rule; the alert when the level changed."""
         level = self._engine.level(instrument, now_ms)
-        previous = self.current(instrument)
+        previous = self._levels.get(instrument, "NONE")
         if level == previous:
             return None
         if level == "NONE":
@@ -42,7 +43,18 @@ class Levels:
         metrics = self._engine.metrics(instrument, now_ms)
         if metrics is None:
             return None
-        alert = Alert(
+        alert = self._alert(metrics, level, previous, now_ms)
+        if self._on_change is not None:
+            self._on_change(alert)
+        return alert
+
+    def _usd_60s(self, instrument: str, now_ms: int) -> float:
+        totals = self._engine.totals(instrument, now_ms)
+        return 0.0 if totals is None else totals.micro_usd[2] / MICRO
+
+    def _alert(self, metrics: VelocityMetrics, level: Level, previous: Level, now_ms: int) -> Alert:
+        engine, instrument = self._engine, metrics.symbol
+        known = (
             instrument,
             level,
             previous,
@@ -50,9 +62,12 @@ class Levels:
             metrics.velocity_10s,
             metrics.acceleration,
             metrics.event_count_60s,
-            metrics.long_usd_60s + metrics.short_usd_60s,
-            "threshold",
+            self._usd_60s(instrument, now_ms),
         )
-        if self._on_change is not None:
-            self._on_change(alert)
-        return alert
+        if engine.threshold is not None:
+            return Alert(*known, "threshold")
+        score = engine.score(instrument, now_ms)
+        floor_usd = engine.judge.rule.floor(instrument)
+        if score is None:
+            return Alert(*known, "surprise", floor_usd=floor_usd)
+        return Alert(*known, "surprise", score.surprise, score.mean, score.fano, floor_usd)

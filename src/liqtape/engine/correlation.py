@@ -242,6 +242,7 @@ class CountCorrelation:
         self._half = 1000 * half_life_s / _BIN_MS
         self._step = -expm1(-_LN2 / self._half)
         self._streams: dict[str, _Stream] = {}
+        self._numbered = 0
         self._open: dict[int, dict[str, int]] = {}
         self._recent: dict[int, _Values] = {}  # of closed bins, back to the largest lag
         self._origin = None if start_ms is None else start_ms // _BIN_MS
@@ -261,7 +262,8 @@ class CountCorrelation:
             if len(self._streams) >= self.limit:
                 self.ignored_total += count
                 return False
-            self._streams[stream] = _Stream(stream, len(self._streams))
+            self._streams[stream] = _Stream(stream, self._numbered)
+            self._numbered += 1
         counts = self._open.get(number)
         if counts is None:
             counts = self._open[number] = {}
@@ -275,6 +277,25 @@ class CountCorrelation:
             for number in sorted(number for number in self._open if number < end):
                 self._close(number, self._open.pop(number))
             self._next = end
+
+    def streams(self) -> list[str]:
+        """Those that are followed, the earliest first."""
+        return list(self._streams)
+
+    def shown(self) -> list[str]:
+        """Those with enough events for a correlation."""
+        return [name for name, stream in self._streams.items() if stream.events >= _SHOWN_FROM]
+
+    def drop(self, name: str) -> None:
+        """Follow a stream no more: its place is free, and what was known of it is forgotten."""
+        dropped = self._streams.pop(name)
+        for stream in self._streams.values():
+            stream.after.pop(dropped.index, None)
+        for counts in self._open.values():
+            counts.pop(name, None)
+        self._recent = {
+            number: [pair for pair in values if pair[0] is not dropped] for number, values in self._recent.items()
+        }
 
     def correlation(self, x: str, y: str, lag: int = 0) -> float | None:
         """Correlation of x with y `lag` bins later, through the last closed bin.

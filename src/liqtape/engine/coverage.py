@@ -1,24 +1,32 @@
 """When a venue's feed was live: the intervals coverage is computed from."""
 
+from collections.abc import Collection, Sequence
+
 from liqtape.engine.lane import RETAIN_MS
+from liqtape.engine.watch import EVER_MS, Watch
+from liqtape.events import WINDOWS
 
-__all__ = ["Feed"]
+__all__ = ["Feed", "Feeds"]
 
-_OPEN = 1 << 63
 _KEPT_MS = 2 * RETAIN_MS  # the feed's clock and the evaluation's need not be the same
+_LEARNED_MS = 10 * 21_600_000  # ten half-lives of the baselines
+_LIMIT = 1_000
+_UNKNOWN = (None, None, None, None)
+_WHOLE = (1.0, 1.0, 1.0, 1.0)
 
 
 class Feed:
-    """Live intervals of one venue's feed, oldest first; only what the largest window can see is kept.
+    """Live intervals of one venue's feed, oldest first; of those that ended `kept_ms` ago only the newest is kept.
 
     >>> feed = Feed(); feed.up(0); feed.down(5_000); feed.up(8_000)
     >>> feed.exposure_ms(0, 10_000)
     7000
     """
 
-    __slots__ = ("ended", "since")
+    __slots__ = ("ended", "kept_ms", "since")
 
-    def __init__(self) -> None:
+    def __init__(self, kept_ms: int = _KEPT_MS) -> None:
+        self.kept_ms = kept_ms
         self.since: int | None = None
         self.ended: list[tuple[int, int]] = []  # (up, down)
 
@@ -38,12 +46,12 @@ class Feed:
         if self.since is not None:
             self.ended.append((self.since, max(at_ms, self.since)))
             self.since = None
-            self.forget(at_ms - _KEPT_MS)
+            self.forget(at_ms - self.kept_ms)
 
     def missed(self, from_ms: int, until_ms: int) -> None:
         """It turned out that the feed was not live in between."""
         kept: list[tuple[int, int]] = []
-        for up, down in self._spans():
+        for up, down in self.spans():
             kept += [(up, min(down, from_ms)), (max(up, until_ms), down)]
         self._take([(up, down) for up, down in kept if up < down])
 
@@ -55,19 +63,20 @@ class Feed:
         10000
         """
         merged: list[tuple[int, int]] = []
-        for up, down in sorted([*self._spans(), (from_ms, until_ms)]):
+        for up, down in sorted([*self.spans(), (from_ms, until_ms)]):
             if merged and up <= merged[-1][1]:
                 merged[-1] = (merged[-1][0], max(down, merged[-1][1]))
             else:
                 merged.append((up, down))
         self._take(merged)
 
-    def _spans(self) -> list[tuple[int, int]]:
-        return [*self.ended, *([] if self.since is None else [(self.since, _OPEN)])]
+    def spans(self) -> list[tuple[int, int]]:
+        """All intervals that are kept; one that lasts ends at `EVER_MS`."""
+        return [*self.ended, *([] if self.since is None else [(self.since, EVER_MS)])]
 
     def _take(self, spans: list[tuple[int, int]]) -> None:
-        self.ended = [span for span in spans if span[1] != _OPEN]
-        self.since = next((up for up, down in spans if down == _OPEN), None)
+        self.ended = [span for span in spans if span[1] != EVER_MS]
+        self.since = next((up for up, down in spans if down == EVER_MS), None)
 
     def covers(self, from_ms: int) -> bool:
         """Whether the feed is live now and was without a break since `from_ms`."""
@@ -81,6 +90,103 @@ class Feed:
         return live
 
     def forget(self, before_ms: int) -> None:
-        """Drop intervals that ended before `before_ms`."""
-        while len(self.ended) > 1 and self.ended[0][1] < before_ms:
+        """Drop intervals that ended before `before_ms`, and the oldest of more than 1,000."""
+        while len(self.ended) > 1 and (self.ended[0][1] < before_ms or len(self.ended) > _LIMIT):
             del self.ended[0]
+
+
+class Feeds:
+    """The feeds of all venues: what of the windows was live, and what baselines may learn from."""
+
+    __slots__ = ("_begun_ms", "_feeds", "_spoken", "_taught", "_watches")
+
+    def __init__(self) -> None:
+        self._feeds: dict[str, Feed] = {}
+        self._taught: dict[str, Feed] = {}  # the same for days, less what was mended too late to be learned
+        self._watches: dict[frozenset[str], Watch] = {}
+        self._begun_ms: int | None = None
+        self._spoken: set[str] = set()
+
+    @property
+    def venues(self) -> list[str]:
+        """All of which something was said."""
+        return list(self._feeds)
+
+    def spoke(self, venue: str, at_ms: int) -> bool:
+        """An event of the venue came; whether it is the first of all.
+
+        While nothing is said of the venue's feed, somebody watched since that one.
+        """
+        self._spoken.add(venue)
+        if self._begun_ms is not None:
+            return False
+        self._begun_ms = at_ms
+        self._watches.clear()
+        return True
+
+    def up(self, venue: str, at_ms: int, reached_ms: int) -> None:
+        """The venue's feed is live from `at_ms` on; it was `reached_ms` before anything was known of it."""
+        feed, taught = self._both(venue)
+        if not taught.is_known and venue in self._spoken and self._begun_ms is not None:
+            taught.ended.append((self._begun_ms, reached_ms))
+        feed.up(at_ms)
+        taught.up(at_ms)
+
+    def down(self, venue: str, at_ms: int) -> None:
+        """The venue's feed was last seen live at `at_ms`."""
+        for feed in self._both(venue):
+            feed.down(at_ms)
+
+    def missed(self, venue: str, from_ms: int, until_ms: int) -> None:
+        """It turned out later that the venue's feed was not live in between."""
+        for feed in self._both(venue):
+            feed.missed(from_ms, until_ms)
+
+    def mended(self, venue: str, from_ms: int, until_ms: int, settled_ms: int) -> None:
+        """All that was missed in between has been added; before `settled_ms` too late for the baselines."""
+        feed, taught = self._both(venue)
+        feed.mended(from_ms, until_ms)
+        if until_ms > settled_ms:
+            taught.mended(max(from_ms, settled_ms), until_ms)
+
+    def carried(self, venue: str) -> None:
+        """The venue is one of ours, even if its feed was never live."""
+        self._feeds.setdefault(venue, Feed())
+
+    def exposures_ms(self, venues: Collection[str], seconds: int, now_ms: int) -> list[int]:
+        """Live milliseconds of the window, a feed each; empty when nothing is known of any."""
+        feeds = self._of(venues)
+        if not any(feed.is_known for feed in feeds):
+            return []
+        return [feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds]
+
+    def coverage(self, venues: Collection[str], now_ms: int) -> Sequence[float | None]:
+        """The least of the venues' coverages, for each window."""
+        feeds = self._of(venues)
+        if not any(feed.is_known for feed in feeds):
+            return _UNKNOWN
+        if all(feed.covers(now_ms - 1000 * WINDOWS[-1]) for feed in feeds):
+            return _WHOLE
+        return [
+            min(feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds) / (1000 * seconds)
+            for seconds in WINDOWS
+        ]
+
+    def watch(self, venues: Collection[str]) -> Watch:
+        """When at least one of them was live; where nothing is known of any, since the first event."""
+        known = frozenset(venue for venue in venues if venue in self._taught and self._taught[venue].is_known)
+        watch = self._watches.get(known)
+        if watch is None:
+            live = [interval for venue in known for interval in self._taught[venue].spans()]
+            if not known and self._begun_ms is not None:
+                live = [(self._begun_ms, EVER_MS)]
+            watch = self._watches[known] = Watch(live, is_known=bool(known))
+        return watch
+
+    def _both(self, venue: str) -> tuple[Feed, Feed]:
+        """To be changed."""
+        self._watches.clear()
+        return self._feeds.setdefault(venue, Feed()), self._taught.setdefault(venue, Feed(_LEARNED_MS))
+
+    def _of(self, venues: Collection[str]) -> list[Feed]:
+        return [self._feeds[venue] for venue in venues if venue in self._feeds]

@@ -4,10 +4,11 @@ Relative measures alone fire on noise in quiet hours, so CRITICAL also needs an 
 went up at once comes down slowly, so that a cascade is one episode.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, field
 
+from liqtape.engine.surprise import Score
 from liqtape.events import Level
 
 __all__ = ["LevelAlert", "LevelRule", "MarketRule", "Reading", "StickyLevel", "SurpriseLevels"]
@@ -83,6 +84,18 @@ class LevelRule(Struct, frozen=True):
             if other is not None and (surprise is None or other - self.penalty > surprise):
                 surprise = other - self.penalty
         return surprise
+
+    def of_windows(self, surprise: float) -> tuple[float, float, float]:
+        """What the surprises of 10, 60 and 300 s must reach for `surprise` to count."""
+        return surprise + self.penalty, surprise, surprise + self.penalty
+
+    def decisive(self, scores: Sequence[Score | None]) -> Score | None:
+        """Of the scores of 10, 60 and 300 s the one that counts, its surprise less the penalty; None without any."""
+        found: Score | None = None
+        for score, penalty in zip(scores, self.of_windows(0.0), strict=True):
+            if score is not None and (found is None or score.surprise - penalty > found.surprise):
+                found = Score(score.surprise - penalty, score.mean, score.fano)
+        return found
 
     def level(self, reading: Reading, floor_usd: float) -> Level:
         """The highest level whose rule holds now, EXTREME aside."""
@@ -183,44 +196,48 @@ class SurpriseLevels:
         self.rule = LevelRule() if rule is None else rule
         self.market = MarketRule(self.rule.crowd, self.rule.hold_ms)
         self._on_change = on_change
-        self._sticky: dict[str, StickyLevel] = {}
+        self.sticky: dict[str, StickyLevel] = {}  # of the instruments above NONE
 
     def current(self, instrument: str) -> Level:
         """The level at the last check."""
-        sticky = self._sticky.get(instrument)
+        sticky = self.sticky.get(instrument)
         return "NONE" if sticky is None else sticky.level
 
     def raised(self) -> list[str]:
         """Instruments above NONE."""
-        return list(self._sticky)
+        return list(self.sticky)
 
     def check_venue(self, venue: str, reading: Reading) -> None:
         """A reading of one venue (of its market, or of one instrument there): for EXTREME alone."""
         if self.rule.level(reading, self.rule.floor_usd) == "CRITICAL":
             self.market.venue(venue, reading.at_ms)
 
+    def step(self, instrument: str, now_ms: int, wanted: Level, *, is_kept: bool) -> Level:
+        """The level at `now_ms` of an instrument that meets the rule of `wanted`; `is_kept` is of its present level."""
+        sticky = self.sticky.get(instrument)
+        if sticky is None:
+            if wanted == "NONE":
+                return "NONE"
+            sticky = self.sticky[instrument] = StickyLevel(self.rule.hold_ms)
+        if wanted == "CRITICAL":
+            self.market.instrument(instrument, now_ms)
+        if not self.market.is_extreme(now_ms):
+            is_kept = is_kept and sticky.level != "EXTREME"
+        elif wanted == "CRITICAL" or (sticky.level == "CRITICAL" and is_kept):
+            wanted = "EXTREME"
+        level = sticky.step(now_ms, wanted, is_kept=is_kept)
+        if level == "NONE":
+            del self.sticky[instrument]
+        return level
+
     def check(self, instrument: str, reading: Reading) -> LevelAlert | None:
         """Evaluate the rule; the alert when the level changed."""
         rule = self.rule
         floor = rule.floor(instrument)
-        wanted = rule.level(reading, floor)
-        sticky = self._sticky.get(instrument)
-        if sticky is None:
-            if wanted == "NONE":
-                return None
-            sticky = self._sticky[instrument] = StickyLevel(rule.hold_ms)
-        if wanted == "CRITICAL":
-            self.market.instrument(instrument, reading.at_ms)
-        previous = sticky.level
         surprise = rule.surprise(reading)
+        previous = self.current(instrument)
         is_kept = surprise is None or surprise >= rule.keeps(previous)
-        if not self.market.is_extreme(reading.at_ms):
-            is_kept = is_kept and previous != "EXTREME"
-        elif wanted == "CRITICAL" or (previous == "CRITICAL" and is_kept):
-            wanted = "EXTREME"
-        level = sticky.step(reading.at_ms, wanted, is_kept=is_kept)
-        if level == "NONE":
-            del self._sticky[instrument]
+        level = self.step(instrument, reading.at_ms, rule.level(reading, floor), is_kept=is_kept)
         if level == previous:
             return None
         alert = LevelAlert(

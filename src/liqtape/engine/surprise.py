@@ -18,7 +18,9 @@ __all__ = [
     "Expected",
     "Score",
     "Surprise",
+    "expected",
     "least_count",
+    "least_counts",
     "predictive",
     "surprise",
     "surprise_fano",
@@ -40,6 +42,8 @@ _HALF_LN_2PI = log(2 * pi) / 2
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
 _DIRECT = 16  # below, lgamma loses nothing; from here on five terms of Stirling's series are exact to a float
 _SUMMED = 32  # the same for the three terms of a difference
+_WALKED = 500.0  # a larger mean takes too many steps, and the chance of 0 might be below the smallest float
+_SUBTRACTED = 9.0  # above, the tail is lost in the rounding of 1
 _TINY = 1e-300
 _EPS = 1e-16
 
@@ -49,6 +53,21 @@ class Expected(Struct, frozen=True, gc=False):
 
     mean: float
     fano: float
+
+
+def expected(window_s: float, weight: float, total: float, squares: float) -> Expected:
+    """From weighted sums over past bins of `window_s`: their number, counts and squared counts; with the prior.
+
+    The prior is 1 event/h and F = 3, worth 30 bins, and does not fade.
+
+    >>> expected(60, 0.0, 0.0, 0.0).mean * 60
+    1.0
+    """
+    prior = window_s * _PRIOR_PER_S
+    bins = _PRIOR_BINS + weight
+    mean = (_PRIOR_BINS * prior + total) / bins
+    square = (_PRIOR_BINS * (_PRIOR_FANO * prior + prior * prior) + squares) / bins
+    return Expected(mean, max(square / mean - mean, 0.0))
 
 
 def surprise_fano(count: int, mean: float, fano: float) -> float:
@@ -94,6 +113,29 @@ def least_count(level: float, mean: float, fano: float) -> int:
         else:
             reached = middle
     return reached
+
+
+def least_counts(levels: Sequence[float], mean: float, fano: float) -> list[int]:
+    """`least_count` for several levels in ascending order, in one pass over the counts: 0.1 us a count.
+
+    >>> least_counts((2.0, 3.0, 6.0), 0.6, 3)
+    [7, 12, 28]
+    """
+    if mean > _WALKED or levels[-1] > _SUBTRACTED:
+        return [least_count(level, mean, fano) for level in levels]
+    excess = max(fano - 1, 0.0)
+    r, share = (mean / excess, excess / (1 + excess)) if excess else (mean, 0.0)
+    chance = exp(-r * log1p(excess)) if excess else exp(-mean)
+    found: list[int] = []
+    tail, k = 1.0, 0  # tail = P(N >= k), chance = P(N = k)
+    for level in levels:
+        limit = 10**-level
+        while tail > limit:
+            tail -= chance
+            k += 1
+            chance *= (share * (r + k - 1) if excess else r) / k
+        found.append(k)
+    return found
 
 
 def _log_tail(k: int, mean: float, excess: float) -> float:
@@ -256,12 +298,9 @@ class Baseline:
         """What `exposure_s` (W seconds unless told) should bring; times never go back by more than the 300 s."""
         self._advance(now_ms)
         window_s = self._width_ms / 1000
-        prior = window_s * _PRIOR_PER_S
-        bins = _PRIOR_BINS + self._weight
-        mean = (_PRIOR_BINS * prior + self._sum) / bins
-        square = (_PRIOR_BINS * (_PRIOR_FANO * prior + prior * prior) + self._squares) / bins
+        whole = expected(window_s, self._weight, self._sum, self._squares)
         share = 1.0 if exposure_s is None else exposure_s / window_s
-        return Expected(mean * share, max(square / mean - mean, 0.0))
+        return Expected(whole.mean * share, whole.fano)
 
     def history(self, now_ms: int) -> tuple[float, float]:
         """(events, seconds) seen, weighted and with the prior: shape and rate of the Gamma-Poisson `surprise`."""

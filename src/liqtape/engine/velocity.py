@@ -2,57 +2,50 @@
 
 Naive: one sorted list per instrument. But venues are late independently of each other, and an operator asks
 "which venue?"; so there is one ring per (instrument, venue), each in order almost always, and an instrument is the sum
-of its rings.
+of its rings, as are a venue and the market.
 """
 
 from collections.abc import Collection, Sequence
-from math import ceil, fsum
+from math import ceil
 from operator import add
-from typing import Any
 
-from liqtape.engine.acceleration import highest_slope, slope, slope_error
-from liqtape.engine.coverage import Feed
+from liqtape.engine.coverage import Feeds
+from liqtape.engine.forms import Form, accelerated, highest, new_ring
+from liqtape.engine.judge import Judge
 from liqtape.engine.lane import HEAD, MOMENT, RETAIN_MS
-from liqtape.engine.ring import Ring, SlotRing
+from liqtape.engine.learning import KEEP_MS, Learning
+from liqtape.engine.levels import LevelRule
+from liqtape.engine.past import Past
+from liqtape.engine.ring import Ring
+from liqtape.engine.rows import Judged, Prices, Seen, Sums, row, summed
+from liqtape.engine.scope import Scope, score_of
+from liqtape.engine.series import Series
+from liqtape.engine.surprise import Score
 from liqtape.engine.threshold import Threshold
-from liqtape.engine.throttle import corrected_rate
 from liqtape.engine.window import Totals, Window
 from liqtape.events import WINDOWS, Level, Liquidation, VelocityMetrics
 from liqtape.money import CLEAR, MICRO, WHOLE, micro_of
 
-__all__ = ["THROTTLED", "VelocityEngine"]
+__all__ = ["MARKET", "THROTTLED", "VelocityEngine"]
 
 THROTTLED = frozenset({"binance", "okx"})
 """Venues that print at most one liquidation per symbol and second."""
 
-_HORIZON_S = 20
+MARKET = "MARKET"
+"""The symbol of a row over all instruments."""
+
 _MICRO = float(MICRO)
 _BACK_MS = 2_000
 _BEYOND_MS = 1 << 63  # a lane keeps times in 64 bits; one that does not fit must not move `newest_ms` first
 _LARGEST = len(WINDOWS)
-_UNKNOWN = (None, None, None, None)
-_WHOLE = (1.0, 1.0, 1.0, 1.0)
 _NOTHING = (0,) * (2 * len(WINDOWS))
-_CURSORS = tuple(enumerate(WINDOWS, start=1))  # cursor k of a lane bounds window WINDOWS[k - 1]
-
-
-class _Series:
-    """All rings of one instrument."""
-
-    __slots__ = ("advanced_ms", "evaluated_ms", "late_total", "rings", "venues")
-
-    def __init__(self, venues: set[str]) -> None:
-        self.rings: dict[str, Ring] = {}
-        self.venues = venues
-        self.advanced_ms = -1  # where the cursors of the rings stand
-        self.evaluated_ms = -1  # the latest that was asked for
-        self.late_total = 0
 
 
 class VelocityEngine:
-    """Counts, USD, velocity, acceleration and coverage of every instrument; no clock, no I/O.
+    """Counts, USD, velocity, acceleration, surprise, level and coverage of every instrument; no clock, no I/O.
 
-    Instruments of `partial_venues`, which never show all of their liquidations, are partial whatever the coverage.
+    `rule` decides the levels. Instruments of `partial_venues`, which never show all of their liquidations, are partial
+    whatever the coverage.
 
     >>> engine = VelocityEngine()
     >>> engine.add(Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 80_000.0, "bankruptcy", 0.01, 800.0, 1_000_000))
@@ -65,24 +58,31 @@ class VelocityEngine:
     def __init__(
         self,
         throttled: Collection[str] = THROTTLED,
-        threshold: Threshold | None = None,
+        rule: LevelRule | Threshold | None = None,
         *,
         partial_venues: Collection[str] = (),
+        acceleration: Form = "least_squares",
     ) -> None:
-        self.threshold = Threshold() if threshold is None else threshold
-        self._enough = _least_count(self.threshold.velocity_10s)
+        self.threshold = rule if isinstance(rule, Threshold) else None
+        self._enough = 0 if self.threshold is None else _least_count(self.threshold.velocity_10s)
+        self.judge = Judge(rule if isinstance(rule, LevelRule) else LevelRule())
         self.btc_price: float | None = None
         self.btc_source: str | None = None
         self.volatility_factor: float | None = None
         self.newest_ms = 0
         self.late_total = 0
         self.late_dropped_total = 0
+        self._form: Form = acceleration
         self._throttled = frozenset(throttled)
         self._partial_venues = frozenset(partial_venues)
-        self._series: dict[str, _Series] = {}
-        self._rings: dict[str, dict[str, tuple[_Series, Ring]]] = {}  # by venue, by instrument: the same rings
+        self._series: dict[str, Series] = {}
+        self._rings: dict[str, dict[str, tuple[Series, Ring]]] = {}  # by venue, by instrument: those that are not idle
         self._venues: dict[str, set[str]] = {}  # of each instrument: that carry it, or have had an event of it
-        self._feeds: dict[str, Feed] = {}
+        self._late: dict[str, int] = {}  # by venue
+        self._feeds = Feeds()
+        self._learning = Learning(self._feeds)
+        self._due_ms = self._learning.due_ms
+        self._generation = 0  # grows when slots were settled, and when a feed came or went
 
     def instruments(self) -> list[str]:
         """Every instrument that has had an event."""
@@ -90,19 +90,23 @@ class VelocityEngine:
 
     def feed_up(self, venue: str, at_ms: int) -> None:
         """The venue's feed is live from `at_ms` on (its subscription was confirmed)."""
-        self._feeds.setdefault(venue, Feed()).up(at_ms)
+        self._feeds.up(venue, at_ms, max(self.newest_ms, self._learning.settled_ms))
+        self._generation += 1
 
     def feed_down(self, venue: str, at_ms: int) -> None:
         """The venue's feed was last seen live at `at_ms`."""
-        self._feeds.setdefault(venue, Feed()).down(at_ms)
+        self._feeds.down(venue, at_ms)
+        self._generation += 1
 
     def feed_missed(self, venue: str, from_ms: int, until_ms: int) -> None:
         """It turned out later that the venue's feed was not live in between."""
-        self._feeds.setdefault(venue, Feed()).missed(from_ms, until_ms)
+        self._feeds.missed(venue, from_ms, until_ms)
+        self._generation += 1
 
     def feed_mended(self, venue: str, from_ms: int, until_ms: int) -> None:
         """All that the venue's feed missed in between has been added."""
-        self._feeds.setdefault(venue, Feed()).mended(from_ms, until_ms)
+        self._feeds.mended(venue, from_ms, until_ms, self._learning.settled_ms)
+        self._generation += 1
 
     def carry(self, venue: str, instrument: str) -> None:
         """The venue offers the instrument, so its outages make the instrument's windows partial.
@@ -110,12 +114,11 @@ class VelocityEngine:
         So does its absence: where another feed of the instrument was live, one that never was covers nothing.
         """
         self._venues.setdefault(instrument, set()).add(venue)
-        self._feeds.setdefault(venue, Feed())
+        self._feeds.carried(venue)
 
     def coverage(self, venue: str, now_ms: int) -> float | None:
         """Share of the largest window in which the venue's feed was live; None before its first `feed_up`."""
-        exposures = self._exposures_ms([venue], WINDOWS[-1], now_ms)
-        return exposures[0] / (1000 * WINDOWS[-1]) if exposures else None
+        return self._feeds.coverage([venue], now_ms)[-1]
 
     def add(self, liquidation: Liquidation) -> bool:
         """Add one liquidation, in any order. O(1) in order, O(k) in its own ring when k events are newer.
@@ -134,8 +137,11 @@ class VelocityEngine:
         event_ms = liquidation.event_ms
         newest_ms = self.newest_ms
         if event_ms > newest_ms:
-            if event_ms >= _BEYOND_MS:
-                raise OverflowError(f"event time {event_ms} ms")
+            if event_ms >= self._due_ms:
+                if event_ms >= _BEYOND_MS:
+                    raise OverflowError(f"event time {event_ms} ms")
+                self.newest_ms = event_ms
+                self._settle(event_ms)
             self.newest_ms = newest_ms = event_ms
         elif event_ms <= newest_ms - RETAIN_MS:
             self.late_dropped_total += 1
@@ -144,45 +150,45 @@ class VelocityEngine:
         try:
             series, ring = self._rings[liquidation.venue][liquidation.instrument]
         except KeyError:
-            series, ring = self._new_ring(liquidation.venue, liquidation.instrument)
+            series, ring = self._woken(liquidation.venue, liquidation.instrument)
         if event_ms <= series.evaluated_ms:
-            series.late_total += 1
-            self.late_total += 1
-        ring.add(liquidation.side, event_ms, micro, newest_ms - RETAIN_MS)
+            self._note_late(series, liquidation.venue)
+        ring.add(liquidation.side, event_ms, micro, newest_ms - KEEP_MS)
         return True
 
     def level(self, instrument: str, now_ms: int) -> Level:
-        """The level alone: what the threshold rule needs after each event, at a fraction of `metrics`.
+        """The level alone: what is needed after each event, at a fraction of `metrics`. It is remembered.
 
-        The clear cases move no cursor. Calm: a tail only moves forwards, so what lies behind it now is
-        the most that can be in the window. Hot: one lane alone has enough events in the last 10 s.
+        A calm instrument moves no cursor: a tail only moves forwards, so what lies behind it now is the most that can
+        be in the window.
         """
         series = self._at(instrument, now_ms)
-        if series is None or (now_ms >= series.advanced_ms and self._is_calm(series)):
+        if series is None:
             return "NONE"
-        if self._is_hot(series, now_ms):
-            return "ALERT"
+        if self.threshold is not None:
+            return self._threshold_level(series, self.threshold, now_ms)
+        scope = series.scope
+        if now_ms >= self._due_ms:
+            self._settle(now_ms)
+        if scope.generation != self._generation or now_ms < scope.since_ms:
+            self._refresh(scope, series.venues, now_ms)
+        if now_ms >= series.advanced_ms and instrument not in self.judge.levels.sticky and self._is_calm(series, scope):
+            return "NONE"
         self._advance(series, now_ms)
-        count = sum(lane.count(1) for ring in series.rings.values() for lane in ring.lanes)
-        return self.threshold.level(count / WINDOWS[0], slope(*_moment(series), now_ms, _HORIZON_S))
+        sums = summed(series.rings.values())
+        return self.judge.step(instrument, now_ms, scope, sums)
 
-    def _is_calm(self, series: _Series) -> bool:
-        most = most_in_horizon = 0
-        for ring in series.rings.values():
-            for lane in ring.lanes:
-                size, at = len(lane.times), lane.at
-                most += size - at[1]
-                most_in_horizon += size - at[MOMENT]
-        return self.threshold.is_out_of_reach(most / WINDOWS[0], highest_slope(most_in_horizon, _HORIZON_S))
+    def score(self, instrument: str, now_ms: int) -> Score | None:
+        """The surprise that is compared with the thresholds, with what it was measured by; None where undefined."""
+        series = self._advanced(instrument, now_ms)
+        if series is None:
+            return None
+        scope = self._current(series.scope, series.venues, now_ms)
+        return self.judge.decisive(scope, summed(series.rings.values()).judged)
 
-    def _is_hot(self, series: _Series, now_ms: int) -> bool:
-        enough, since = self._enough, now_ms - 1000 * WINDOWS[0]
-        for ring in series.rings.values():
-            for lane in ring.lanes:
-                times = lane.times
-                if len(times) >= enough and since < times[-enough] and times[-1] <= now_ms:
-                    return True
-        return False
+    def raised(self) -> list[str]:
+        """Instruments that the level rule holds above NONE: to be looked at by time alone, too."""
+        return list(self.judge.levels.sticky)
 
     def is_empty(self, instrument: str, now_ms: int) -> bool:
         """Whether no event of the instrument is left in any window."""
@@ -201,7 +207,7 @@ class VelocityEngine:
             return None
         rings = [ring for name, ring in series.rings.items() if venue in (None, name)]
         lanes = [lane for ring in rings for lane in ring.lanes]
-        exposures = self._exposures_ms([venue] if venue else series.venues, seconds, now_ms)
+        exposures = self._feeds.exposures_ms([venue] if venue else series.venues, seconds, now_ms)
         return Window(
             seconds,
             sum(ring.long.count(k) for ring in rings),
@@ -227,7 +233,7 @@ class VelocityEngine:
         if series is None:
             return None
         series.advanced_ms = now_ms
-        horizon_ms = self.newest_ms - RETAIN_MS
+        horizon_ms = self.newest_ms - KEEP_MS
         total: Sequence[int] = _NOTHING
         in_horizon = sum_ms = 0
         for ring in series.rings.values():
@@ -239,150 +245,215 @@ class VelocityEngine:
                     in_horizon += lane.at[HEAD] - lane.at[MOMENT]
                     sum_ms += lane.moment
         n10, n30, n60, n300, u10, u30, u60, u300 = total
-        acceleration = slope(in_horizon, sum_ms, now_ms, _HORIZON_S)
+        rings = series.rings.values()
+        acceleration = accelerated(self._form, rings, now_ms, n10, (in_horizon, sum_ms)).value
         return Totals((n10, n30, n60, n300), (u10, u30, u60, u300), acceleration)
 
-    def metrics(self, instrument: str, now_ms: int) -> VelocityMetrics | None:
+    def metrics(self, instrument: str, now_ms: int, venue: str | None = None) -> VelocityMetrics | None:
         """All metrics at evaluation time `now_ms`; None for an instrument never seen, zeros after its events left.
 
-        `now_ms` may lie up to 2 s before the newest event added; newer events are then left out. Earlier raises
-        ValueError, because what it would need may be forgotten.
+        With a `venue` those of its liquidations alone, None where it had none; their `level` is what the rule says of
+        this moment, without hysteresis. `now_ms` may lie up to 2 s before the newest event added; newer events are then
+        left out. Earlier raises ValueError, because what it would need may be forgotten.
         """
         series = self._advanced(instrument, now_ms)
         if series is None:
             return None
+        if venue is not None:
+            return self._of_venue(instrument, series, now_ms, venue)
         series.evaluated_ms = max(series.evaluated_ms, now_ms)
-        long, short, unsided = _totals(series, 0), _totals(series, 1), _totals(series, 2)
-        n10, n30, n60, n300, u10, u30, u60, u300 = [sum(sides) for sides in zip(long, short, unsided, strict=True)]
-        in_horizon, sum_ms = _moment(series)
-        acceleration = slope(in_horizon, sum_ms, now_ms, _HORIZON_S)
-        velocities = (n10 / 10, n30 / 30, n60 / 60, n300 / 300)
-        coverage, partial = self._coverage(series, now_ms)
-        estimates, saturated = self._estimates(series, now_ms, velocities)
-        row: tuple[Any, ...] = (
-            instrument,
-            now_ms / 1000,
-            n10,
-            n30,
-            n60,
-            n300,
-            *velocities,
-            acceleration,
-            u300 / MICRO,
-            self.btc_price,
-            self.volatility_factor,
-            u10 / (10 * MICRO),
-            u30 / (30 * MICRO),
-            u60 / (60 * MICRO),
-            u300 / (300 * MICRO),
-            *long[:4],
-            *short[:4],
-            *[micro / MICRO for micro in long[4:]],
-            *[micro / MICRO for micro in short[4:]],
-            slope_error(in_horizon, _HORIZON_S),
-            *coverage,
-            *estimates,
-            saturated,
-            None,
-            self.threshold.level(velocities[0], acceleration),
-            series.late_total,
-            partial,
-            self.btc_source,
-        )
-        return VelocityMetrics(*row)
+        rings = series.rings.values()
+        sums = summed(rings)
+        scope = self._current(series.scope, series.venues, now_ms)
+        speed = accelerated(self._form, rings, now_ms, sums.every[0], sums.moment)
+        if self.threshold is not None:
+            level = self.threshold.level(sums.every[0] / WINDOWS[0], speed.value, sums.moment[0])
+        else:
+            level = self.judge.shown(instrument, scope, sums)
+        said = self._said(series.venues, now_ms, series.late_total, _judged(scope, sums, level))
+        return row((instrument, None, now_ms), rings, sums, speed, said)
 
-    def _series_of(self, instrument: str) -> _Series:
+    def market(self, now_ms: int, venue: str | None = None) -> VelocityMetrics:
+        """The same over all instruments, of one venue or of all; its symbol is `MARKET`. O(instruments with events)."""
+        rings = self._market_rings(now_ms).get(venue, [])
+        venues = self._feeds.venues if venue is None else [venue]
+        late_total = self.late_total if venue is None else self._late.get(venue, 0)
+        scope = self._current(self._learning.scope(venue), venues, now_ms)
+        return self._row((MARKET, venue, now_ms), rings, venues, scope, late_total)
+
+    def tick(self, now_ms: int) -> None:
+        """Look at the venues as a whole: CRITICAL on three of them is EXTREME. About once a second."""
+        if self.threshold is not None:
+            return
+        rule = self.judge.rule
+        for venue, rings in self._market_rings(now_ms).items():
+            if venue is None:
+                continue
+            scope = self._current(self._learning.scope(venue), [venue], now_ms)
+            sums = summed(rings)
+            if self.judge.wanted(scope, sums, rule.floor_usd) == "CRITICAL":
+                self.judge.levels.market.venue(venue, now_ms)
+
+    def counts(self, from_ms: int, until_ms: int) -> dict[str, dict[str, int]]:
+        """Liquidations with from <= time < until by instrument and venue, where there are any and not yet 300 s old."""
+        return {
+            name: found for name, series in self._learning.active.items() if (found := series.counts(from_ms, until_ms))
+        }
+
+    def _of_venue(self, instrument: str, series: Series, now_ms: int, venue: str) -> VelocityMetrics | None:
+        ring = series.rings.get(venue)
+        if ring is None:
+            return None
+        scope = self._current(Scope(series.pasts.get(venue) or Past()), [venue], now_ms)
+        return self._row((instrument, venue, now_ms), [ring], [venue], scope, series.late.get(venue, 0))
+
+    def _row(
+        self,
+        name: tuple[str, str | None, int],
+        rings: Collection[Ring],
+        venues: Collection[str],
+        scope: Scope,
+        late: int,
+    ) -> VelocityMetrics:
+        """A row whose level has no memory."""
+        sums = summed(rings)
+        now_ms = name[2]
+        speed = accelerated(self._form, rings, now_ms, sums.every[0], sums.moment)
+        if self.threshold is not None:
+            level = self.threshold.level(sums.every[0] / WINDOWS[0], speed.value, sums.moment[0])
+        else:
+            level = self.judge.wanted(scope, sums, self.judge.rule.floor(name[0]))
+        return row(name, rings, sums, speed, self._said(venues, now_ms, late, _judged(scope, sums, level)))
+
+    def _market_rings(self, now_ms: int) -> dict[str | None, list[Ring]]:
+        """The rings that may have an event in a window, advanced; by venue, and all of them under None."""
+        if now_ms >= self._due_ms:
+            self._settle(now_ms)
+        rings: dict[str | None, list[Ring]] = {None: []}
+        for series in self._learning.active.values():
+            self._advance(series, now_ms)
+            for venue, ring in series.rings.items():
+                rings.setdefault(venue, []).append(ring)
+                rings[None].append(ring)
+        return rings
+
+    def _series_of(self, instrument: str) -> Series:
         series = self._series.get(instrument)
         if series is None:
-            series = self._series[instrument] = _Series(self._venues.setdefault(instrument, set()))
+            series = self._series[instrument] = Series(self._venues.setdefault(instrument, set()))
         return series
 
-    def _new_ring(self, venue: str, instrument: str) -> tuple[_Series, Ring]:
+    def _woken(self, venue: str, instrument: str) -> tuple[Series, Ring]:
+        """The ring for an event of an instrument that was idle, or is new."""
+        if self._feeds.spoke(venue, self.newest_ms // 1000 * 1000):
+            self._generation += 1
         series = self._series_of(instrument)
-        ring = series.rings[venue] = SlotRing() if venue in self._throttled else Ring()
-        series.venues.add(venue)
+        ring = series.rings.get(venue)
+        if ring is None:
+            ring = series.rings[venue] = new_ring(self._form, is_throttled=venue in self._throttled)
+            series.venues.add(venue)
+            series.scope.generation = -1
+        if series.is_idle:
+            self._learning.wake(instrument, series)
         both = self._rings.setdefault(venue, {})[instrument] = series, ring
         return both
 
-    def _at(self, instrument: str, now_ms: int) -> _Series | None:
+    def _note_late(self, series: Series, venue: str) -> None:
+        series.late[venue] = series.late.get(venue, 0) + 1
+        self._late[venue] = self._late.get(venue, 0) + 1
+        self.late_total += 1
+
+    def _settle(self, now_ms: int) -> None:
+        for instrument in self._learning.settle(now_ms, self.newest_ms):
+            for venue in self._series[instrument].rings:
+                self._rings[venue].pop(instrument, None)
+        self._due_ms = self._learning.due_ms
+        self._generation += 1
+
+    def _current(self, scope: Scope, venues: Collection[str], now_ms: int) -> Scope:
+        if now_ms >= self._due_ms:
+            self._settle(now_ms)
+        if scope.generation != self._generation or now_ms < scope.since_ms:
+            self._refresh(scope, venues, now_ms)
+        return scope
+
+    def _refresh(self, scope: Scope, venues: Collection[str], now_ms: int) -> None:
+        watch = self._feeds.watch(venues)
+        scope.refresh(self._generation, now_ms, self._learning.settled_ms, watch, self.judge.thresholds)
+
+    def _at(self, instrument: str, now_ms: int) -> Series | None:
         if now_ms < self.newest_ms - _BACK_MS:
             raise ValueError(f"evaluation at {now_ms} lies more than 2 s before the newest event, {self.newest_ms}")
         return self._series.get(instrument)
 
-    def _advanced(self, instrument: str, now_ms: int) -> _Series | None:
+    def _advanced(self, instrument: str, now_ms: int) -> Series | None:
         series = self._at(instrument, now_ms)
         if series is not None:
             self._advance(series, now_ms)
         return series
 
-    def _advance(self, series: _Series, now_ms: int) -> None:
-        horizon_ms = self.newest_ms - RETAIN_MS
-        series.advanced_ms = now_ms
+    def _advance(self, series: Series, now_ms: int) -> None:
+        if now_ms >= self._due_ms:  # what is settled may be forgotten, and nothing else
+            self._settle(now_ms)
+        series.advance(now_ms, self.newest_ms - KEEP_MS)
+
+    def _said(
+        self, venues: Collection[str], now_ms: int, late_total: int, judged: Judged
+    ) -> tuple[Prices, Seen, Judged]:
+        coverage = self._feeds.coverage(venues, now_ms)
+        is_partial = not self._partial_venues.isdisjoint(venues) or (coverage[-1] is not None and coverage[-1] < 1)
+        prices = Prices(self.btc_price, self.btc_source, self.volatility_factor)
+        return prices, Seen(coverage, is_partial, late_total), judged
+
+    def _threshold_level(self, series: Series, threshold: Threshold, now_ms: int) -> Level:
+        if now_ms >= series.advanced_ms and self._is_out_of_reach(series, threshold):
+            return "NONE"
+        if self._is_hot(series, now_ms):
+            return "ALERT"
+        self._advance(series, now_ms)
+        sums = summed(series.rings.values())
+        count, moment = sums.every[0], sums.moment
+        speed = accelerated(self._form, series.rings.values(), now_ms, count, moment)
+        return threshold.level(count / WINDOWS[0], speed.value, moment[0])
+
+    def _is_calm(self, series: Series, scope: Scope) -> bool:
+        """Whether the most that can be in the windows is below every level."""
+        most_10s = most_60s = most_300s = 0
         for ring in series.rings.values():
-            ring.advance(now_ms, horizon_ms)
+            for lane in ring.lanes:
+                if lane.times:
+                    size = len(lane.times)
+                    _, tail_10s, _, tail_60s, tail_300s, _ = lane.at
+                    most_10s += size - tail_10s
+                    most_60s += size - tail_60s
+                    most_300s += size - tail_300s
+        return not scope.reaches((most_10s, most_60s, most_300s), self.judge.watch)
 
-    def _estimates(self, series: _Series, now_ms: int, velocities: Sequence[float]) -> tuple[Sequence[float], bool]:
-        """Velocities with the throttled venues corrected, and whether any of them was saturated."""
-        if self._throttled.isdisjoint(series.rings):
-            return velocities, False
-        rates: list[float] = []
-        saturated = False
-        for k, seconds in _CURSORS:
-            plain = 0
-            corrected: list[float] = []
-            for ring in series.rings.values():
-                if isinstance(ring, SlotRing):
-                    slots = corrected_rate(seconds, ring.taken(k, 1000 * seconds, now_ms))
-                    corrected.append(slots.rate)
-                    saturated |= slots.saturated
-                else:
-                    plain += sum(lane.count(k) for lane in ring.lanes)
-            # One rounding: the order in which the venues were first seen must not show.
-            rates.append(fsum([plain / seconds, *corrected]))
-        return rates, saturated
+    def _is_out_of_reach(self, series: Series, threshold: Threshold) -> bool:
+        most = most_in_horizon = 0
+        for ring in series.rings.values():
+            for lane in ring.lanes:
+                size, at = len(lane.times), lane.at
+                most += size - at[1]
+                most_in_horizon += size - at[MOMENT]
+        return threshold.is_out_of_reach(most / WINDOWS[0], highest(self._form, most_in_horizon))
 
-    def _exposures_ms(self, venues: Collection[str], seconds: int, now_ms: int) -> list[int]:
-        feeds = [self._feeds[venue] for venue in venues if venue in self._feeds]
-        if not any(feed.is_known for feed in feeds):
-            return []
-        return [feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds]
+    def _is_hot(self, series: Series, now_ms: int) -> bool:
+        """Whether one lane alone has enough events in the last 10 s."""
+        enough, since = self._enough, now_ms - 1000 * WINDOWS[0]
+        for ring in series.rings.values():
+            for lane in ring.lanes:
+                times = lane.times
+                if len(times) >= enough and since < times[-enough] and times[-1] <= now_ms:
+                    return True
+        return False
 
-    def _coverage(self, series: _Series, now_ms: int) -> tuple[Sequence[float | None], bool]:
-        """Coverage of each window, the least of the venues that carry the instrument, and whether any is missed."""
-        is_partial = not self._partial_venues.isdisjoint(series.venues)
-        feeds = [self._feeds[venue] for venue in series.venues if venue in self._feeds]
-        if not any(feed.is_known for feed in feeds):
-            return _UNKNOWN, is_partial
-        if all(feed.covers(now_ms - 1000 * WINDOWS[-1]) for feed in feeds):
-            return _WHOLE, is_partial
-        coverage = [
-            min(feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds) / (1000 * seconds)
-            for seconds in WINDOWS
-        ]
-        return coverage, is_partial or coverage[-1] < 1
+
+def _judged(scope: Scope, sums: Sums, level: Level) -> Judged:
+    return Judged(score_of(sums.every[2], scope.expected[1]), scope.rate, level)
 
 
 def _least_count(velocity_10s: float) -> int:
     """The least number of events, at least one, that reaches the velocity; beyond any lane where none does."""
     count = max(1, ceil(min(velocity_10s * WINDOWS[0], 1e15)))
     return count if count / WINDOWS[0] >= velocity_10s else count + 1
-
-
-def _totals(series: _Series, which: int) -> Sequence[int]:
-    """(counts, then micro-USD) per window of the lanes number `which`, summed over the rings."""
-    lanes = [ring.lanes[which] for ring in series.rings.values()]
-    rows = [lane.windows() for lane in lanes if lane.times]
-    if len(rows) == 1:
-        return rows[0]
-    return [sum(column) for column in zip(*rows, strict=True)] if rows else _NOTHING
-
-
-def _moment(series: _Series) -> tuple[int, int]:
-    """(events in the acceleration horizon, sum of their times in ms)."""
-    count = sum_ms = 0
-    for ring in series.rings.values():
-        for lane in ring.lanes:
-            if lane.times:
-                count += lane.count(MOMENT)
-                sum_ms += lane.moment
-    return count, sum_ms

@@ -14,6 +14,7 @@ from liqtape.feeds.marks import Answered
 from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.rest import fetch
 from liqtape.ledger import Ledger
+from liqtape.plain import plain, without_credentials
 from liqtape.venues.base import BackfillPage, BackfillRequest, Backfills
 from liqtape.venues.limits import Turnstile
 
@@ -115,7 +116,7 @@ class Backfill:
                 try:
                     page = await self._page(request, session)
                 except (RestError, DecodeError) as error:
-                    return str(error)
+                    return plain(without_credentials(str(error)), 400)
                 reason = reason if page.whole else "the venue keeps back a part"
                 request = page.following
             else:

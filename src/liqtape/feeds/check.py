@@ -1,7 +1,6 @@
 """Does a venue reach us: its stream from the name of its host to its first data, its list, and how far our clock is."""
 
 import asyncio
-import re
 import ssl
 import statistics
 import time
@@ -17,13 +16,13 @@ from liqtape.feeds.listing import PartialListing, fetch_contracts
 from liqtape.feeds.probe import MISSED, Deadlines, Probe
 from liqtape.feeds.venuefeed import endpoints_of
 from liqtape.instruments import Contract
+from liqtape.plain import without_credentials
 from liqtape.settings import VenueSettings
 from liqtape.venues.base import Venue, is_partial
 
 __all__ = ["Check", "VenueCheck", "check_clock", "check_venue"]
 
 _SKEW_MS = 2_000
-_PASSWORD = re.compile(r"//[^/@\s]*@")
 
 
 class Check(Struct, frozen=True):
@@ -112,7 +111,7 @@ async def _check_listing(
     except LiqtapeError as error:
         failed = str(error)
     counted = f"{len(contracts)} instruments listed"
-    detail = f"{_PASSWORD.sub('//', failed)} ({counted})" if failed else counted
+    detail = f"{without_credentials(failed)} ({counted})" if failed else counted
     verdict = Check.failed if failed else Check.passed
     return verdict(f"{venue.name} instruments", "REST", detail, time.monotonic() - began), contracts
 

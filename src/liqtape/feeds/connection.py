@@ -19,6 +19,7 @@ from liqtape.feeds.pacing import Backoff, Clock, SystemClock
 from liqtape.feeds.recorder import Track
 from liqtape.feeds.transport import Connect, Socket, open_socket
 from liqtape.ledger import Ledger
+from liqtape.plain import plain, without_credentials
 from liqtape.venues.base import Endpoint, Venue
 from liqtape.venues.limits import Turnstile
 from liqtape.venues.session import SAMPLES, Session, Undecodable
@@ -179,7 +180,7 @@ class Connection:
         self._error = None
         self._is_confirmed = False
         self._live_since: float | None = None
-        self._label = f"{self.venue.name} {self.session.endpoint.url}"
+        self._label = f"{self.venue.name} {without_credentials(self.session.endpoint.url)}"
         return self.session
 
     async def _serve(self) -> None:
@@ -390,7 +391,7 @@ class Connection:
     def _warn_of_refused(self, session: Session) -> None:
         refused = frozenset(session.refused)
         if refused and refused != self._refused:
-            some = ", ".join(sorted(refused)[:3])
+            some = plain(", ".join(sorted(refused)[:3]))
             reason = session.refused[min(refused)]
             counts = f"{len(refused)} of {len(self.endpoint.topics)}"
             log.warning("%s: %s topics refused: %s (%s)", self._label, counts, some, reason)

@@ -169,7 +169,7 @@ class Connections:
         return connection
 
     def _changed(self, connection: Connection, status: Status) -> None:
-        if status.up_ms is not None:
+        if status.up_ms is not None and not self._stopping:  # which live to see the others end, and then end as well
             self._presence.up(connection, connection.endpoint, status.up_ms)
         elif status.down_ms is not None:
             reason = _STOPPED if self._stopping else status.reason or _LOST

@@ -7,6 +7,7 @@ import ssl
 from picows import WSCloseCode, WSError, WSHandshakeError, WSTransport
 
 from liqtape.errors import LiqtapeError
+from liqtape.plain import plain, without_credentials
 
 __all__ = ["Lost", "closed_by_us", "named", "printable"]
 
@@ -14,10 +15,10 @@ _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})")
 
 
 class Lost(LiqtapeError):
-    """Why a connection ended or never began: `cause` is short and stable, the text is for people."""
+    """Why a connection ended or never began: `cause` is short and stable, the text is for people and fit for a line."""
 
     def __init__(self, cause: str, text: str) -> None:
-        super().__init__(text)
+        super().__init__(plain(without_credentials(text), 400))
         self.cause = cause
 
 
@@ -57,5 +58,4 @@ def closed_by_us(transport: WSTransport) -> Lost:
 
 def printable(said: bytes) -> str:
     """A stranger's words, fit for one line of a log."""
-    words = " ".join(said.decode(errors="replace").split())[:120]
-    return "".join(c if c.isprintable() else "?" for c in words)
+    return plain(said[:1_000].decode(errors="replace"), 120)

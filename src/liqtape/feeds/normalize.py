@@ -10,6 +10,7 @@ from liqtape.events import SCHEMA, Invalid, Liquidation, RawLiquidation
 from liqtape.identity import Identities, identity
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
+from liqtape.plain import plain
 from liqtape.venues.base import Endpoint, Venue
 from liqtape.venues.session import Session
 
@@ -90,7 +91,7 @@ class Normalizer:
                 yield line(liquidation)
             if ledger.frames_undecodable > undecodable and undecodable < _WARNINGS:
                 reason = self._session.samples[-1].reason
-                _log.warning("frame %d: %s", ledger.frames_received, reason)
+                _log.warning("frame %d: %s", ledger.frames_received, plain(reason))
 
 
 def line(liquidation: Liquidation) -> bytes:

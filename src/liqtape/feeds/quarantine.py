@@ -47,7 +47,7 @@ class Quarantine:
         if not lines:
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self.path.open("ab") as file:
                 room = _MOST_BYTES - file.tell()
                 for line in lines:

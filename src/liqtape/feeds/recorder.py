@@ -83,14 +83,14 @@ class Recorder:
         self.state = "ok"
         self._thread.start()
 
-    def close(self) -> None:
-        """Write what is held and end, after four seconds at most; call it off the loop."""
+    def close(self, seconds: float = _CLOSE_SECONDS) -> None:
+        """Write what is held and end, after so long at most; call it off the loop."""
         if not self._thread.is_alive():
             return
         self.mark(Ended())
         self._closing = True
         self._wake.set()
-        self._thread.join(_CLOSE_SECONDS)
+        self._thread.join(seconds)
         if self._thread.is_alive():
             _log.error("recording: %s: the disk does not answer; its last frames are lost", self._segments.directory)
 

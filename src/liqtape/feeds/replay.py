@@ -37,8 +37,8 @@ def steps(tape: Tape, every: int = 1) -> Iterator[Step]:
     second = min(tape.times_ms, default=0) // 1000
     shown: set[str] = set()
     at = 0
-    while at < len(order) or shown:
-        if not shown:  # nothing will change before the next event is in
+    while at < len(order) or shown or levels.raised():
+        if not shown and not levels.raised():  # nothing will change before the next event is in
             due = -(-tape.times_ms[order[at]] // 1000)
             second += -(-max(0, due - second) // every) * every
         now_ms = 1000 * second
@@ -47,10 +47,16 @@ def steps(tape: Tape, every: int = 1) -> Iterator[Step]:
             events.append(tape.event(order[at]))
             engine.add(events[-1])
             at += 1
-        rows = rows_due(engine, shown | {event.instrument for event in events}, shown, now_ms)
-        changed = [row.symbol for row in rows if row.level != levels.current(row.symbol)]
-        alerts = [alert for symbol in changed if (alert := levels.check(symbol, now_ms))]
-        yield Step(second, events, rows, alerts)
+        engine.tick(now_ms)
+        instruments = {event.instrument for event in events}
+        alerts = [
+            alert
+            for instrument in sorted(instruments.union(levels.raised()))
+            if (alert := levels.check(instrument, now_ms))
+        ]
+        rows = rows_due(engine, shown | instruments, shown, now_ms)
+        if events or rows or alerts:
+            yield Step(second, events, rows, alerts)
         second += every
 
 

@@ -15,7 +15,7 @@ async def fetch(url: str, body: bytes, session: aiohttp.ClientSession) -> bytes:
     """The answer to a GET, or to a POST of JSON where there is a body. Raises RestError, and TimeoutError as it is."""
     method, data, headers = ("POST", body, _JSON) if body else ("GET", None, None)
     try:
-        async with session.request(method, url, data=data, headers=headers) as response:
+        async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
             payload = bytearray()
             async for piece in response.content.iter_chunked(65_536):
                 payload += piece

@@ -148,6 +148,7 @@ class EventLog:
         """Write what is in the buffer, for so long at most; the rest is lost as `closed`, or as `disk`."""
         if self._thread is None:
             return
+        until = time.monotonic() + seconds
         self._is_closing = True
         self.buffer.close()
         self._thread.join(seconds)
@@ -157,7 +158,7 @@ class EventLog:
         if not self._thread.is_alive():
             self._lock.release()
             if self._seals is not None:
-                self._seals.stop()
+                self._seals.stop(until - time.monotonic())
         self._follower.close()
         self._become("closed", f"{rest} events were not written" if rest else self._detail)
 

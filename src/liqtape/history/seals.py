@@ -14,7 +14,7 @@ __all__ = ["Seals"]
 
 _HOUR_MS = 3_600_000
 _FIRST_MS = 30_000
-_STOP_SECONDS = 2.0
+_LEAST_STOP_SECONDS = 0.1
 _SLACK_MS = 5_000
 
 _log = logging.getLogger(__name__)
@@ -58,13 +58,13 @@ class Seals:
                 self._due_ms += _HOUR_MS
             self._child = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    def stop(self) -> None:
-        """End a round that runs; what it had not done is done by the next."""
+    def stop(self, seconds: float = 2.0) -> None:
+        """End a round that runs, at once after `seconds`; what it had not done is done by the next."""
         if self._child is None:
             return
         self._child.terminate()
         try:
-            self._child.communicate(timeout=_STOP_SECONDS)
+            self._child.communicate(timeout=max(_LEAST_STOP_SECONDS, seconds))
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.communicate()

@@ -33,8 +33,8 @@ class Tap(Generic[T]):
     Async callbacks run as one task on the loop, sync ones in one worker thread; what a sync one returns to be awaited
     is awaited on the loop before the next call. Where the task has nothing to do, `offer` takes the first step of the
     call itself, as that task and in its context: waking the task costs a turn of the loop, and most callbacks end
-    without waiting for anything. An exception is logged once per cause (type and place) and counted in
-    `errors`; an async callback that blocks the loop is counted in `blocked_total` (it cannot be prevented).
+    without waiting for anything. An exception is logged once per cause (type and place) and counted in `errors`; each
+    step of an async callback that blocks the loop is counted in `blocked_total` (it cannot be prevented).
     """
 
     def __init__(self, callback: Callable[[T], object], name: str = "", limit: int = QUEUE_LIMIT) -> None:

@@ -35,7 +35,7 @@ _CLOSE_SECONDS = 1.0
 
 _ROWS = 50  # of one flush: about a millisecond of the loop
 _FLOOD = 50_000  # events/s: taking them in keeps a core busy for a quarter of the time
-_REST = 50.0  # times as long as making the rows took; the rest of a flush takes twice as long as that
+_REST = 50.0  # times as long as making the rows took; packing and sending them takes about as long again
 _LONGEST_REST = 0.5
 
 _instrument = attrgetter("instrument")
@@ -46,8 +46,8 @@ class Publisher:
     """Marks in, batches out. Nothing here waits for the sink but `run` itself.
 
     `snapshot` turns instruments into their newest metrics at flush time; `everything` names all live instruments, for
-    the catch-up after the sink was away. `state` is starting, ok, failing or closed; `errors` counts by cause what
-    no sink should raise.
+    the catch-up after the sink was away. `state` is starting, ok, failing or closed, `detail` the last error of that,
+    each cause of which is logged once until the sink is back. `errors` counts by cause what no sink should raise.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Publisher:
     ) -> None:
         self.sink = sink
         self.state = "starting"
+        self.detail = ""
         self.failures_total = 0
         self.batches_total = 0
         self.alerts_dropped_total = 0
@@ -74,6 +75,7 @@ class Publisher:
         self._stop = asyncio.Event()
         self._urgent = asyncio.Event()  # ends a rest
         self._resync = True
+        self._told: set[str] = set()  # causes since it was last well
         self._dropped = 0
         self._flushed_at = perf_counter()
 
@@ -152,6 +154,12 @@ class Publisher:
         self._urgent.set()
         self._wake.set()
 
+    def unwritten(self) -> str:
+        """What it still has to write, in words; empty when nothing but the state of health."""
+        events = len(self._recent) if self._resync else min(self._new, RECENT_EVENTS)
+        counts = {"instruments": len(self._dirty), "events": events, "alerts": len(self._alerts)}
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
     def _pending(self) -> bool:
         return bool(self._dirty or self._new or self._alerts or self._price or self._health)
 
@@ -178,14 +186,15 @@ class Publisher:
             # Refused in part: the rest was done, and the alerts would be announced a second time.
             self._give_back(batch, batch.alerts if isinstance(error, SinkUnavailable) else ())
             raise
-        except Exception:
+        except BaseException:  # also where it is cancelled: what is left at the end is counted
             self._give_back(batch, batch.alerts)
             raise
         self.batches_total += 1
         self._resync = False
         if self.state == "failing":
             _log.info("%s: back, caught up", self.sink.name)
-        self.state = "ok"
+            self._told.clear()
+        self.state, self.detail = "ok", ""
         if is_flood:
             await self._rest(min(_REST * took, _LONGEST_REST))
 
@@ -227,15 +236,16 @@ class Publisher:
     def _failed(self, error: SinkError) -> None:
         self.failures_total += 1
         self._resync = True
-        if self.state != "failing":
+        if error.cause not in self._told:
+            self._told.add(error.cause)
             _log.warning("%s: %s; feeds and callbacks go on, retrying", self.sink.name, error)
-        self.state = "failing"
+        self.state, self.detail = "failing", str(error)
 
     def _surprised(self, error: Exception) -> None:
         self.failures_total += 1
         self._resync = True
         self._count("write", error)
-        self.state = "failing"
+        self.state, self.detail = "failing", f"{type(error).__name__}: {error}"
 
     def _count(self, what: str, error: Exception) -> None:
         cause = f"{what}: {type(error).__name__}"

@@ -29,6 +29,10 @@ _CONNECT_SECONDS = 2.0
 _REPLY_SECONDS = 5.0
 _DATABASE = 1
 _SYMBOL = re.compile(r"[\w:.@#-]{1,64}")  # \w: letters and digits of any script
+_CODE = re.compile(r": ([A-Z]+)\b")  # of an error reply
+# A server that ends is first lost and then not there, one that hangs does not answer to a connection either.
+_CAUSES = dict.fromkeys(("ConnectionError", "ConnectionRefusedError", "ConnectionResetError"), "lost")
+_CAUSES["TimeoutError"] = "no reply"
 _SCHEMA_HEAD = b'{"schema":%d,' % SCHEMA
 _NEEDS_REOPENING = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH")
 
@@ -57,7 +61,7 @@ class RedisSink:
     def __init__(self, server: str | ConnectionPool, *, prefix: str = "") -> None:
         self.refused_keys_total = 0
         pool = pool_of(server) if isinstance(server, str) else server
-        self._make_connection: Callable[[], StreamConnection] = pool.make_connection
+        self._make_connection = _maker_of(pool)
         self._prefix = prefix
         self._hashes = Hashes(prefix)
         self._encode = json.Encoder().encode
@@ -77,7 +81,8 @@ class RedisSink:
             await connection.connect()
         except (RedisError, OSError) as error:
             await _disconnect(connection)
-            raise SinkUnavailable(f"Redis at {_address(connection)}: {error}") from error
+            kind = type(error).__name__
+            raise SinkUnavailable(f"Redis at {_address(connection)}: {error}", _CAUSES.get(kind, kind)) from error
         except BaseException:
             await _disconnect(connection)
             raise
@@ -99,10 +104,11 @@ class RedisSink:
             replies = await conversation.ask(b"".join(commands), len(commands), _REPLY_SECONDS)
         except TimeoutError as error:
             await self.close()
-            raise SinkUnavailable(f"Redis at {_address(connection)}: no reply in {_REPLY_SECONDS:g} s") from error
+            text = f"Redis at {_address(connection)}: no reply in {_REPLY_SECONDS:g} s"
+            raise SinkUnavailable(text, "no reply") from error
         except (OSError, hiredis.ProtocolError) as error:
             await self.close()
-            raise SinkUnavailable(f"Redis at {_address(connection)}: connection lost: {error}") from error
+            raise SinkUnavailable(f"Redis at {_address(connection)}: connection lost: {error}", "lost") from error
         except BaseException:
             await self.close()  # cancelled between write and reply: the connection is out of step
             raise
@@ -110,7 +116,7 @@ class RedisSink:
         if any(isinstance(reply, hiredis.ReplyError) for reply in replies):
             await self._refused(connection, commands, replies)
         self._levels.update(levels)
-        if torn:
+        if torn:  # somebody deleted or evicted them: now the whole rows
             await self.publish(Batch(metrics=[row for row in batch.metrics if row.symbol in torn]))
 
     async def close(self) -> None:
@@ -128,11 +134,13 @@ class RedisSink:
         ]
         count = f"{len(refusals)} of {len(commands)}"
         text = f"Redis at {_address(connection)} refused {count} commands, first {refusals[0]}"
+        code = _CODE.search(refusals[0])
+        cause = code[1] if code else "refused"
         if any(f": {code}" in refusal for refusal in refusals for code in _NEEDS_REOPENING):
             # A demoted, loading or re-secured server: a new connection asks Sentinel and authenticates again.
             await self.close()
-            raise SinkUnavailable(text)
-        raise SinkError(text)
+            raise SinkUnavailable(text, cause)
+        raise SinkError(text, cause)
 
     def _changed_levels(self, batch: Batch) -> dict[str, str]:
         """The newest level of each instrument where it is not what this connection wrote last."""
@@ -208,9 +216,13 @@ def pool_of(url: str) -> ConnectionPool:
     try:
         place = urlsplit(url)
         # redis-py would quietly take another database for a path it cannot read.
-        usable = place.scheme == "unix" or re.fullmatch(r"/?\d*", place.path) is not None
+        if place.scheme == "unix":  # anything between user and path is a piece of a password
+            usable = "@" not in place.path and not place.netloc.rpartition("@")[2]
+        else:
+            usable = re.fullmatch(r"/?\d*", place.path) is not None
         pool = ConnectionPool.from_url(url, **options)
-    except (ValueError, RedisError):
+        _maker_of(pool)()  # only this looks at the options of the query
+    except (ValueError, TypeError, RedisError):
         usable = False
     if not usable:
         # Raised here, without a cause: its text may quote a piece of the URL, and that may be a piece of the password.
@@ -219,6 +231,10 @@ def pool_of(url: str) -> ConnectionPool:
             "(special characters of a password percent-encoded)"
         )
     return pool
+
+
+def _maker_of(pool: ConnectionPool) -> Callable[[], StreamConnection]:
+    return pool.make_connection  # redis-py has not annotated it
 
 
 def _address(connection: StreamConnection) -> str:

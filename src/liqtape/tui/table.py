@@ -8,11 +8,11 @@ from rich.text import Text
 
 from liqtape.events import Alert, Level, VelocityMetrics, VenueHealth
 from liqtape.ledger import Ledger
+from liqtape.plain import plain
 
 __all__ = ["alert_line", "live_view", "metric_line", "usd", "venue_line"]
 
 _ROWS = 15
-_LONGEST = 200  # characters of one cell
 _LEVEL_STYLE: dict[Level, str] = {
     "NONE": "dim",
     "WATCH": "yellow",
@@ -34,11 +34,6 @@ def usd(amount: float) -> str:
         if abs(amount) >= first:
             return f"{amount / size:.{digits}f}{letter}"
     return f"{amount:.0f}"
-
-
-def _plain(text: str) -> str:
-    """A stranger's text for a terminal: no control characters, no escapes, nothing that turns the line around."""
-    return "".join(c if c.isprintable() else "?" for c in text[:_LONGEST])
 
 
 def live_view(
@@ -64,7 +59,7 @@ def live_view(
     parts.append(Text(counts, style="dim"))
     if not ledger.balanced():
         parts.append(Text("THE LEDGER DOES NOT BALANCE", style="bold white on red"))
-    parts.extend(Text(_plain(note), style="dim") for note in notes)
+    parts.extend(Text(plain(note), style="dim") for note in notes)
     return Group(*parts)
 
 
@@ -78,7 +73,7 @@ def _instruments(rows: Sequence[VelocityMetrics], count: int) -> Table:
     for row in rows:
         both = row.long_count_60s + row.short_count_60s
         table.add_row(
-            Text(_plain(row.symbol)),
+            Text(plain(row.symbol)),
             f"{row.velocity_10s:.2f}",
             f"{row.velocity_60s:.2f}",
             f"{row.velocity_300s:.3f}",
@@ -101,12 +96,12 @@ def _venues(health: Sequence[VenueHealth]) -> Table:
         table.add_column(heading)
     for venue in health:
         table.add_row(
-            Text(_plain(venue.venue)),
+            Text(plain(venue.venue)),
             Text(venue.state, style=_STATE_STYLE.get(venue.state, "yellow")),
             _age(venue.last_data_age_s),
             "-" if venue.coverage is None else f"{100 * venue.coverage:.0f} %",
             str(venue.reconnects),
-            Text(_plain(venue.detail), style="dim"),
+            Text(plain(venue.detail), style="dim"),
         )
     return table
 
@@ -128,7 +123,7 @@ def _remarks(row: VelocityMetrics) -> str:
 def metric_line(row: VelocityMetrics) -> str:
     """One instrument as a line of key=value pairs."""
     return (
-        f"{_plain(row.symbol)} v10={row.velocity_10s:.2f}/s v60={row.velocity_60s:.2f}/s "
+        f"{plain(row.symbol)} v10={row.velocity_10s:.2f}/s v60={row.velocity_60s:.2f}/s "
         f"v300={row.velocity_300s:.3f}/s a={row.acceleration:+.3f}/s2 "
         f"usd60={usd(row.usd_velocity_60s * 60)} usd300={usd(row.total_value_usd)} "
         f"level={row.level}" + (" partial" if row.partial else "")
@@ -137,14 +132,14 @@ def metric_line(row: VelocityMetrics) -> str:
 
 def venue_line(venue: VenueHealth) -> str:
     """One venue as a line."""
-    return f"{_plain(venue.venue)} {venue.state}, last data {_age(venue.last_data_age_s)}" + (
-        f", {_plain(venue.detail)}" if venue.detail else ""
+    return f"{plain(venue.venue)} {venue.state}, last data {_age(venue.last_data_age_s)}" + (
+        f", {plain(venue.detail)}" if venue.detail else ""
     )
 
 
 def alert_line(alert: Alert) -> str:
     """A level change as a line."""
     return (
-        f"{_plain(alert.instrument)} {alert.previous} -> {alert.level}: {alert.velocity_10s:.2f} liquidations/s, "
+        f"{plain(alert.instrument)} {alert.previous} -> {alert.level}: {alert.velocity_10s:.2f} liquidations/s, "
         f"{alert.acceleration:+.2f}/s2, {usd(alert.usd_60s)} USD in 60 s"
     )

@@ -12,6 +12,7 @@ from msgspec import Struct
 from liqtape.errors import DecodeError, FeedStalled, SubscriptionRefused
 from liqtape.events import Ack, Event, Invalid, Notice, PriceTick, RawLiquidation, Rejected
 from liqtape.ledger import Ledger
+from liqtape.plain import plain
 from liqtape.venues.base import DecodesTogether, Endpoint, Heartbeat, Venue, batched
 from liqtape.venues.limits import Turnstile
 
@@ -202,7 +203,7 @@ class Session:
 
     def _control(self, event: Event, now: float) -> None:
         if isinstance(event, Notice):
-            self.notice = event.reason
+            self.notice = plain(event.reason)
         elif isinstance(event, Ack | Rejected):
             request = self._answered(event)
             if request is None:
@@ -222,7 +223,7 @@ class Session:
     def _bisect(self, topics: tuple[str, ...], reason: str) -> None:
         """One unknown topic refuses a whole request: halve until it stands alone."""
         if len(topics) == 1:
-            self.refused[topics[0]] = reason
+            self.refused[topics[0]] = plain(reason)
             return
         middle = len(topics) // 2
         self._waiting.extendleft((topics[middle:], topics[:middle]))

@@ -1,0 +1,79 @@
+"""Rings that also keep exponentially faded counts, for the acceleration of that form: four products an event."""
+
+from __future__ import annotations  # array[int] cannot be evaluated before Python 3.12
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from math import exp
+
+from liqtape.engine.lane import Lane
+from liqtape.engine.ring import Ring, SlotRing
+from liqtape.events import Side
+
+__all__ = ["TAU1_S", "TAU2_S", "Fading", "FadingRing", "FadingSlotRing"]
+
+TAU1_S = 5.0
+TAU2_S = 10.0
+_TAU1_MS, _TAU2_MS = 1000 * TAU1_S, 1000 * TAU2_S
+
+
+class Fading:
+    """Sums of exp(-age / tau) over all events there ever were, for both taus, as of the newest.
+
+    >>> fading = Fading(); fading.add(0); fading.add(5_000); fading.add(5_000)
+    >>> [round(total, 6) for total in fading.sums([], 5_000)]
+    [2.367879, 2.606531]
+    """
+
+    __slots__ = ("at_ms", "fast", "slow")
+
+    def __init__(self) -> None:
+        self.fast = self.slow = 0.0
+        self.at_ms = 0
+
+    def add(self, event_ms: int) -> None:
+        """One event, in any order."""
+        ahead = event_ms - self.at_ms
+        if ahead > 0:
+            self.fast = self.fast * exp(-ahead / _TAU1_MS) + 1.0
+            self.slow = self.slow * exp(-ahead / _TAU2_MS) + 1.0
+            self.at_ms = event_ms
+        else:
+            self.fast += exp(ahead / _TAU1_MS)
+            self.slow += exp(ahead / _TAU2_MS)
+
+    def sums(self, lanes: Iterable[Lane], now_ms: int) -> tuple[float, float]:
+        """Both sums at `now_ms`, without the events of the lanes that are newer: O(those)."""
+        newer = [t - self.at_ms for lane in lanes if lane.times for t in lane.times[bisect_right(lane.times, now_ms) :]]
+        age = self.at_ms - now_ms
+        fast = self.fast - sum(exp(t / _TAU1_MS) for t in newer)
+        slow = self.slow - sum(exp(t / _TAU2_MS) for t in newer)
+        return max(0.0, fast) * exp(age / _TAU1_MS), max(0.0, slow) * exp(age / _TAU2_MS)
+
+
+class FadingRing(Ring):
+    """A ring with faded counts."""
+
+    __slots__ = ("fading",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fading = Fading()
+
+    def add(self, side: Side | None, event_ms: int, micro: int, horizon_ms: int) -> None:
+        super().add(side, event_ms, micro, horizon_ms)
+        self.fading.add(event_ms)
+
+
+class FadingSlotRing(SlotRing):
+    """The same of a throttled venue."""
+
+    __slots__ = ("fading",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fading = Fading()
+
+    def add(self, side: Side | None, event_ms: int, micro: int, horizon_ms: int) -> None:
+        super().add(side, event_ms, micro, horizon_ms)
+        self.fading.add(event_ms)

@@ -1,0 +1,75 @@
+"""The forms of acceleration the engine publishes, over W = 10 s, from what its rings keep; metrics definition 2.
+
+| form | value | variance at rate r |
+|---|---|---|
+| `least_squares` | (12 / H^3) sum of (t_i - t + H/2), H = 20 s | 12 r / H^3 |
+| `difference` | (N1 - N2) / W^2, the last window less the one before | 2 r / W^3 |
+| `exponential` | (v1 - v2) / (tau2 - tau1), taus of 5 and 10 s | r / (2 tau1 tau2 (tau1 + tau2)) |
+"""
+
+from collections.abc import Iterable
+from math import sqrt
+from typing import Literal
+
+from msgspec import Struct
+
+from liqtape.engine.acceleration import highest_slope, slope, slope_error
+from liqtape.engine.fading import TAU1_S, TAU2_S, FadingRing, FadingSlotRing
+from liqtape.engine.ring import Ring, SlotRing
+
+__all__ = ["HORIZON_S", "Accelerated", "Form", "accelerated", "highest", "new_ring"]
+
+Form = Literal["least_squares", "difference", "exponential"]
+
+HORIZON_S = 20
+_WIDTH_S = 10
+_VARIANCE: dict[Form, float] = {
+    "least_squares": 12 / HORIZON_S**3,
+    "difference": 2 / _WIDTH_S**3,
+    "exponential": 1 / (2 * TAU1_S * TAU2_S * (TAU1_S + TAU2_S)),
+}
+
+
+class Accelerated(Struct, frozen=True, gc=False):
+    """An acceleration in liquidations/s^2 with its standard error; `variance` is that of one liquidation/s."""
+
+    value: float
+    error: float
+    variance: float
+
+    def z(self, rate: float) -> float:
+        """In standard errors of a steady stream of `rate` liquidations/s."""
+        return self.value / sqrt(self.variance * rate)
+
+
+def new_ring(form: Form, *, is_throttled: bool) -> Ring:
+    """A ring that keeps what the form needs."""
+    if form == "exponential":
+        return FadingSlotRing() if is_throttled else FadingRing()
+    return SlotRing() if is_throttled else Ring()
+
+
+def accelerated(form: Form, rings: Iterable[Ring], now_ms: int, count_10s: int, moment: tuple[int, int]) -> Accelerated:
+    """Of rings that stand at `now_ms`; `moment` is (number, sum of times in ms) of the events of the last 20 s."""
+    in_horizon, sum_ms = moment
+    variance = _VARIANCE[form]
+    if form == "least_squares":
+        return Accelerated(slope(in_horizon, sum_ms, now_ms, HORIZON_S), slope_error(in_horizon, HORIZON_S), variance)
+    if form == "difference":
+        return Accelerated((2 * count_10s - in_horizon) / _WIDTH_S**2, sqrt(in_horizon) / _WIDTH_S**2, variance)
+    fast = slow = 0.0
+    for ring in rings:
+        if isinstance(ring, FadingRing | FadingSlotRing):
+            of_ring = ring.fading.sums(ring.lanes, now_ms)
+            fast, slow = fast + of_ring[0], slow + of_ring[1]
+    v1, v2 = fast / TAU1_S, slow / TAU2_S
+    return Accelerated((v1 - v2) / (TAU2_S - TAU1_S), sqrt(v2 * variance), variance)
+
+
+def highest(form: Form, count: int) -> float:
+    """The most the acceleration can be with `count` events in the last 20 s: all of them now."""
+    if form == "least_squares":
+        return highest_slope(count, HORIZON_S)
+    if form == "difference":
+        return count / _WIDTH_S**2
+    return count * (1 / TAU1_S - 1 / TAU2_S) / (TAU2_S - TAU1_S)

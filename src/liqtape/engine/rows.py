@@ -1,0 +1,164 @@
+"""A row of all metrics, from the rings it is to sum over: of an instrument, of one of its venues, of the market."""
+
+from collections.abc import Collection, Sequence
+from math import fsum, sqrt
+from operator import add
+from typing import Any
+
+from msgspec import Struct
+
+from liqtape.engine.forms import Accelerated
+from liqtape.engine.lane import HEAD, MOMENT
+from liqtape.engine.ring import Ring, SlotRing
+from liqtape.engine.surprise import Score
+from liqtape.engine.throttle import corrected_rate
+from liqtape.events import WINDOWS, Level, VelocityMetrics
+from liqtape.money import MICRO
+
+__all__ = ["Judged", "Prices", "Seen", "Sums", "row", "summed"]
+
+_NOTHING = (0,) * (2 * len(WINDOWS))
+_CURSORS = tuple(enumerate(WINDOWS, start=1))  # cursor k of a lane bounds window WINDOWS[k - 1]
+
+
+class Sums(Struct, frozen=True, gc=False):
+    """(counts, then micro-USD) of 10, 30, 60 and 300 s; `every` with those that name no side.
+
+    `moment` is (count, sum of times in ms) of the last 20 s.
+    """
+
+    long: Sequence[int]
+    short: Sequence[int]
+    sided: Sequence[int]
+    every: Sequence[int]
+    moment: tuple[int, int]
+
+    @property
+    def judged(self) -> tuple[int, int, int]:
+        """The counts that have a baseline: of 10, 60 and 300 s."""
+        every = self.every
+        return every[0], every[2], every[3]
+
+    @property
+    def usd_60s(self) -> float:
+        return self.every[6] / MICRO
+
+
+class Prices(Struct, frozen=True, gc=False):
+    """What every row says of BTC."""
+
+    btc: float | None
+    source: str | None
+    volatility_factor: float | None
+
+
+class Seen(Struct, frozen=True, gc=False):
+    """How much of the windows was seen, and how many events came after an evaluation they belonged to."""
+
+    coverage: Sequence[float | None]
+    is_partial: bool
+    late_total: int
+
+
+class Judged(Struct, frozen=True, gc=False):
+    """How unusual it is; `score` of 60 s (None: nothing was watched), `rate` of the baseline in liquidations/s."""
+
+    score: Score | None
+    rate: float
+    level: Level
+
+
+def summed(rings: Collection[Ring]) -> Sums:
+    """The sums of rings that stand at one evaluation time."""
+    sides: list[Sequence[int]] = [_NOTHING] * 3
+    count = sum_ms = 0
+    for ring in rings:
+        for which, lane in enumerate(ring.lanes):
+            if lane.times:
+                total, part = sides[which], lane.windows()
+                sides[which] = part if total is _NOTHING else list(map(add, total, part))
+                count += lane.at[HEAD] - lane.at[MOMENT]
+                sum_ms += lane.moment
+    long, short, unsided = sides
+    sided = list(map(add, long, short))
+    every = sided if unsided is _NOTHING else list(map(add, sided, unsided))
+    return Sums(long, short, sided, every, (count, sum_ms))
+
+
+def estimates(rings: Collection[Ring], now_ms: int, velocities: Sequence[float]) -> tuple[Sequence[float], bool]:
+    """Velocities with the throttled venues corrected, and whether any of them was saturated."""
+    if not any(isinstance(ring, SlotRing) for ring in rings):
+        return velocities, False
+    rates: list[float] = []
+    saturated = False
+    for k, seconds in _CURSORS:
+        plain = 0
+        corrected: list[float] = []
+        for ring in rings:
+            if isinstance(ring, SlotRing):
+                slots = corrected_rate(seconds, ring.taken(k, 1000 * seconds, now_ms))
+                corrected.append(slots.rate)
+                saturated |= slots.saturated
+            else:
+                plain += sum(lane.count(k) for lane in ring.lanes)
+        # One rounding: the order in which the venues were first seen must not show.
+        rates.append(fsum([plain / seconds, *corrected]))
+    return rates, saturated
+
+
+def row(
+    name: tuple[str, str | None, int],
+    rings: Collection[Ring],
+    sums: Sums,
+    accelerated: Accelerated,
+    said: tuple[Prices, Seen, Judged],
+) -> VelocityMetrics:
+    """The row of (symbol, venue, evaluation time in ms)."""
+    symbol, venue, now_ms = name
+    prices, seen, judged = said
+    long, short = sums.long, sums.short
+    n10, n30, n60, n300, u10, u30, u60, u300 = sums.every
+    velocities = (n10 / 10, n30 / 30, n60 / 60, n300 / 300)
+    rates, saturated = estimates(rings, now_ms, velocities)
+    score = judged.score
+    values: tuple[Any, ...] = (
+        symbol,
+        now_ms / 1000,
+        n10,
+        n30,
+        n60,
+        n300,
+        *velocities,
+        accelerated.value,
+        u300 / MICRO,
+        prices.btc,
+        prices.volatility_factor,
+        u10 / (10 * MICRO),
+        u30 / (30 * MICRO),
+        u60 / (60 * MICRO),
+        u300 / (300 * MICRO),
+        *long[:4],
+        *short[:4],
+        *[micro / MICRO for micro in long[4:]],
+        *[micro / MICRO for micro in short[4:]],
+        accelerated.error,
+        *seen.coverage,
+        *rates,
+        saturated,
+        None if score is None else score.surprise,
+        judged.level,
+        seen.late_total,
+        seen.is_partial,
+        prices.source,
+        sqrt(n10) / 10,
+        sqrt(n30) / 30,
+        sqrt(n60) / 60,
+        sqrt(n300) / 300,
+        # Of the counts, then of the USD; None where there is nothing to compare.
+        *[(a - b) / both if both else None for a, b, both in zip(long, short, sums.sided, strict=True)],
+        accelerated.z(judged.rate),
+        None if score is None else score.mean,
+        None if score is None else score.fano,
+        venue,
+    )
+    return VelocityMetrics(*values)

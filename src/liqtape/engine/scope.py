@@ -1,0 +1,96 @@
+"""How unusual the counts of one stream are now, and what they are compared with, at the price of a comparison.
+
+Naive: a surprise for each of three windows after each event, 10 us each and more. But a level asks only whether a
+surprise reaches a threshold, and a threshold of S is a count, the same until the baseline learns something: every ten
+seconds for the shortest window.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import inf
+
+from liqtape.engine.past import WIDTHS, Past
+from liqtape.engine.surprise import Expected, Score, least_counts, surprise_fano
+from liqtape.engine.watch import EVER_MS, Watch
+
+__all__ = ["Counts", "Scope", "Thresholds", "score_of"]
+
+Counts = tuple[int, int, int]
+"""Liquidations in the last 10, 60 and 300 s."""
+
+Thresholds = Sequence[tuple[float, ...]]
+"""For each of these windows the surprises of interest, ascending."""
+
+_surprise = lru_cache(maxsize=4_096)(surprise_fano)
+_NOWHERE = (inf,) * 64  # no count is unusual where nothing was watched
+
+
+def score_of(count: int, expected: Expected | None) -> Score | None:
+    """The surprise of a count by what was expected; None where nothing was watched."""
+    if expected is None:
+        return None
+    return Score(_surprise(count, expected.mean, expected.fano), expected.mean, expected.fano)
+
+
+class Scope:
+    """One stream's baseline as of now: `rate` per s, and what each of `WIDTHS` is expected to bring.
+
+    Current for times from `since_ms` on, while the engine's generation is `generation`. Exposure counts in whole
+    seconds. `least[k][i]` is the count at which window k reaches its threshold i.
+    """
+
+    __slots__ = ("_ends", "_whole", "expected", "generation", "least", "past", "since_ms", "watch")
+
+    def __init__(self, past: Past) -> None:
+        self.past = past
+        self.watch = Watch(())
+        self.expected: list[Expected | None] = [None] * len(WIDTHS)
+        self.least: list[Sequence[float]] = [_NOWHERE] * len(WIDTHS)
+        self.generation = -1
+        self.since_ms = 0
+        self._whole = [Expected(0.0, 1.0)] * len(WIDTHS)
+        self._ends = [-1] * len(WIDTHS)
+
+    @property
+    def rate(self) -> float:
+        """Liquidations/s by the baseline of 60 s."""
+        return self._whole[1].mean / WIDTHS[1]
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nothing was watched of any window: then no surprise is defined."""
+        return all(expected is None for expected in self.expected)
+
+    def refresh(self, generation: int, now_ms: int, settled_ms: int, watch: Watch, thresholds: Thresholds) -> None:
+        """As of `now_ms`, from bins that ended by `settled_ms`."""
+        if watch is not self.watch:
+            self.watch, self._ends = watch, [-1] * len(WIDTHS)
+        self.since_ms = now_ms
+        is_whole = not watch.is_known or watch.covers(now_ms - 1000 * WIDTHS[-1], EVER_MS)
+        # What was seen of windows that a gap cuts changes with every millisecond.
+        self.generation = generation if is_whole else -1
+        for k, window_s in enumerate(WIDTHS):
+            end = settled_ms // (1000 * window_s)
+            if end != self._ends[k]:
+                self._ends[k] = end
+                self._whole[k] = self.past.expect(k, end, watch)
+            expected = self._whole[k] if is_whole else self._part(k, now_ms)
+            if expected is None:
+                self.least[k] = _NOWHERE
+            elif expected != self.expected[k] or self.least[k] is _NOWHERE:
+                self.least[k] = least_counts(thresholds[k], expected.mean, expected.fano)
+            self.expected[k] = expected
+
+    def _part(self, k: int, now_ms: int) -> Expected | None:
+        seen_s = self.watch.exposure_ms(now_ms - 1000 * WIDTHS[k], now_ms) // 1000
+        whole = self._whole[k]
+        return Expected(whole.mean * (seen_s / WIDTHS[k]), whole.fano) if seen_s else None
+
+    def reaches(self, counts: Counts, which: int) -> bool:
+        """Whether the surprise of any window reaches its threshold number `which`."""
+        of_10s, of_60s, of_300s = self.least
+        return counts[0] >= of_10s[which] or counts[1] >= of_60s[which] or counts[2] >= of_300s[which]
+
+    def scores(self, counts: Counts) -> list[Score | None]:
+        """The surprise of each window, with what it was measured by."""
+        return [score_of(count, expected) for count, expected in zip(counts, self.expected, strict=True)]
