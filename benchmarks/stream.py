@@ -12,6 +12,8 @@ __all__ = ["Stream", "endless"]
 
 _BEGIN_MS = 1_790_000_000_000
 _WINDOW_MS = 1000 * WINDOWS[-1]
+_SLOT_MS = 10_000
+_LEARNED_SLOTS = 2_160  # six hours
 
 
 def endless(in_window: int, instruments: int = 1, venue: str = "bybit") -> Iterator[Liquidation]:
@@ -27,12 +29,27 @@ def endless(in_window: int, instruments: int = 1, venue: str = "bybit") -> Itera
         yield Liquidation(venue, name, name, side, 100.5, "bankruptcy", usd / 100.5, usd, at_ms, at_ms)
 
 
+def _usual(in_window: int, instruments: int, venue: str) -> Iterator[tuple[int, str, str, int]]:
+    """Counts of the slots of ten seconds before the first event."""
+    begin = _BEGIN_MS // _SLOT_MS - _LEARNED_SLOTS
+    for slot in range(_LEARNED_SLOTS):
+        count = in_window * (slot + 1) // 30 - in_window * slot // 30
+        if count:
+            for i in range(instruments):
+                yield (begin + slot) * _SLOT_MS, venue, f"COIN{i}USDT", count
+
+
 class Stream:
-    """An engine whose largest window holds `size` events of each instrument, and more to come."""
+    """An engine whose largest window holds `size` events of each instrument, and more to come.
+
+    To its baselines that is usual: as if it had gone on like this for six hours.
+    """
 
     def __init__(self, size: int, instruments: int = 1, venue: str = "bybit") -> None:
         self.engine = VelocityEngine()
         self.levels = Levels(self.engine)
+        self.engine.feed_up(venue, _BEGIN_MS - _SLOT_MS * (_LEARNED_SLOTS + 1))
+        self.engine.teach(_usual(size, instruments, venue))
         self._events = endless(size * instruments, instruments, venue)
         for event in islice(self._events, size * instruments):
             self.engine.add(event)

@@ -135,9 +135,10 @@ def test_extreme_when_three_venues_are_critical_though_it_is_one_instrument() ->
 
     first = levels.check("BTCUSDT", _T + 100)
     engine.tick(_T + 1_000)
-    second = levels.check("BTCUSDT", _T + 1_000)
+    unchanged, second = (levels.check("BTCUSDT", _T + ms) for ms in (1_099, 1_100))
 
     assert first is not None
+    assert unchanged is None  # looked at once a second
     assert second is not None
     assert (first.level, second.previous, second.level) == ("CRITICAL", "CRITICAL", "EXTREME")
 

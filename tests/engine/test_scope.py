@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from liqtape.engine.judge import Judge
 from liqtape.engine.levels import LevelRule, Reading
 from liqtape.engine.past import Past
-from liqtape.engine.rows import Sums
 from liqtape.engine.scope import Scope, score_of
 from liqtape.engine.surprise import Expected, least_count, least_counts, surprise_fano
 from liqtape.engine.watch import EVER_MS, Watch
@@ -29,12 +28,6 @@ def test_thresholds_in_one_pass_are_those_one_by_one(levels: list[float], mean: 
 @pytest.mark.parametrize(("levels", "mean"), [((3.0, 12.0), 0.5), ((3.0, 6.0), 4_000.0)])
 def test_extreme_levels_and_means_are_worked_out_one_by_one(levels: tuple[float, ...], mean: float) -> None:
     assert least_counts(levels, mean, 3.0) == [least_count(level, mean, 3.0) for level in levels]
-
-
-def _sums(counts: tuple[int, int, int], usd: float) -> Sums:
-    of_10s, of_60s, of_300s = counts
-    every = (of_10s, of_10s, of_60s, of_300s, 0, 0, round(usd * 1e6), 0)
-    return Sums(every, (0,) * 8, every, every, (0, 0))
 
 
 @given(
@@ -59,7 +52,7 @@ def test_the_level_of_counts_is_that_of_their_surprises(
     s10, s60, s300 = (None if score is None else score.surprise for score in scores)
     reading = Reading(0, counts[1], usd, s60, surprise_10s=s10, surprise_300s=s300)
 
-    assert judge.wanted(scope, _sums(counts, usd), 100_000.0) == judge.rule.level(reading, 100_000.0)
+    assert judge.wanted(scope, counts, usd, 100_000.0) == judge.rule.level(reading, 100_000.0)
     decisive = judge.decisive(scope, counts)
     assert (decisive and decisive.surprise) == judge.rule.surprise(reading)
     assert scope.is_blind is (seen == "blind")

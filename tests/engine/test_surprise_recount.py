@@ -255,3 +255,29 @@ def test_a_burst_does_not_teach_its_own_baseline_until_it_is_old() -> None:
     assert means[0] is not None
     assert means[1] is not None
     assert means[0] < 1 < 100 * means[0] < means[1]
+
+
+def test_what_a_history_teaches_is_what_the_events_would_have_taught() -> None:
+    told, taught = VelocityEngine(), VelocityEngine()
+    begin = _T // 10_000 * 10_000
+    counts = [(begin + 10_000 * i, _VENUES[i % 2], _INSTRUMENTS[i % 3 == 0], 1 + i % 7) for i in range(2_000)]
+    for engine in (told, taught):
+        for venue in _VENUES:
+            engine.feed_up(venue, begin - 5_000)
+        engine.feed_down("bybit", begin + 4_000_000)
+        engine.feed_down("binance", begin + 5_000_000)
+        engine.feed_up("bybit", begin + 6_000_000)
+    now = begin + 10_000 * len(counts)
+    taught.teach(counts[:-31])
+    for at_ms, venue, instrument, count in counts:
+        for i in range(count):
+            event = Liquidation(venue, instrument, instrument, "long", 1.0, "fill", None, 1.0, at_ms + i)
+            told.add(event)
+            if at_ms >= counts[-31][0]:
+                taught.add(event)
+
+    for after in (0, 50_000, 400_000):
+        for instrument in _INSTRUMENTS:
+            for of in (None, *_VENUES):
+                assert taught.metrics(instrument, now + after, of) == told.metrics(instrument, now + after, of)
+        assert taught.market(now + after) == told.market(now + after)

@@ -8,6 +8,9 @@ from liqtape.money import MICRO
 
 __all__ = ["Levels"]
 
+_HIGHEST = frozenset({"CRITICAL", "EXTREME"})
+_AGAIN_MS = 1_000
+
 
 class Levels:
     """The level of each instrument as it was last announced; a change is an `Alert`.
@@ -21,6 +24,7 @@ class Levels:
         self._engine = engine
         self._on_change = on_change
         self._levels: dict[str, Level] = {}
+        self._highest: dict[str, int] = {}  # when an instrument that cannot rise by itself was last looked at
 
     def current(self, instrument: str) -> Level:
         """The level at the last check."""
@@ -31,8 +35,17 @@ class Levels:
         return list(dict.fromkeys([*self._levels, *self._engine.raised()]))
 
     def check(self, instrument: str, now_ms: int) -> Alert | None:
-        """Evaluate the rule; the alert when the level changed."""
+        """Evaluate the rule; the alert when the level changed.
+
+        An instrument that is CRITICAL rises no more by itself, so in a cascade it is looked at once a second.
+        """
+        if now_ms - self._highest.get(instrument, -_AGAIN_MS) < _AGAIN_MS:
+            return None
         level = self._engine.level(instrument, now_ms)
+        if level in _HIGHEST:
+            self._highest[instrument] = now_ms
+        else:
+            self._highest.pop(instrument, None)
         previous = self._levels.get(instrument, "NONE")
         if level == previous:
             return None

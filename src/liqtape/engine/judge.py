@@ -2,7 +2,7 @@
 
 from liqtape.engine.levels import LevelRule, SurpriseLevels
 from liqtape.engine.rows import Sums
-from liqtape.engine.scope import Counts, Scope
+from liqtape.engine.scope import Counts, Scope, Thresholds
 from liqtape.engine.surprise import Score
 from liqtape.events import Level
 
@@ -14,7 +14,7 @@ _LEVELS: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 class Judge:
     """The levels of all instruments by a `LevelRule`, with the memory that hysteresis and EXTREME need.
 
-    `thresholds` is what scopes are to be refreshed with; `watch` the number of the lowest that raises a level.
+    `thresholds` is what scopes are to be refreshed with.
     """
 
     def __init__(self, rule: LevelRule) -> None:
@@ -22,34 +22,33 @@ class Judge:
         self.levels = SurpriseLevels(rule)
         kept = {level: rule.keeps(level) for level in _LEVELS}
         surprises = sorted({rule.watch, rule.alert, rule.critical, *kept.values()})
-        self.thresholds = tuple(zip(*map(rule.of_windows, surprises), strict=True))
-        self.watch, self._alert, self._critical = map(surprises.index, (rule.watch, rule.alert, rule.critical))
+        first, self._alert, self._critical = map(surprises.index, (rule.watch, rule.alert, rule.critical))
+        self.thresholds = Thresholds(tuple(zip(*map(rule.of_windows, surprises), strict=True)), first)
         self._keeps = {level: surprises.index(surprise) for level, surprise in kept.items()}
 
-    def wanted(self, scope: Scope, sums: Sums, floor_usd: float) -> Level:
+    def wanted(self, scope: Scope, counts: Counts, usd_60s: float, floor_usd: float) -> Level:
         """The highest level whose rule holds now, EXTREME aside."""
-        counts = sums.judged
-        if not scope.reaches(counts, self.watch):
+        if scope.is_calm(*counts):
             return "NONE"
-        if sums.usd_60s >= floor_usd and scope.reaches(counts, self._critical):
+        if usd_60s >= floor_usd and scope.reaches(counts, self._critical):
             return "CRITICAL"
         if counts[1] >= self.rule.alert_count and scope.reaches(counts, self._alert):
             return "ALERT"
         return "WATCH"
 
-    def step(self, instrument: str, now_ms: int, scope: Scope, sums: Sums) -> Level:
+    def step(self, instrument: str, now_ms: int, scope: Scope, counts: Counts, usd_60s: float) -> Level:
         """The level at `now_ms`, which is remembered."""
-        wanted = self.wanted(scope, sums, self.rule.floor(instrument))
+        wanted = self.wanted(scope, counts, usd_60s, self.rule.floor(instrument))
         current = self.levels.current(instrument)
         if wanted == current == "NONE":
             return "NONE"
-        is_kept = scope.is_blind or scope.reaches(sums.judged, self._keeps[current])
+        is_kept = scope.is_blind or scope.reaches(counts, self._keeps[current])
         return self.levels.step(instrument, now_ms, wanted, is_kept=is_kept)
 
     def shown(self, instrument: str, scope: Scope, sums: Sums) -> Level:
         """What a row says: the level as it was last remembered, or what the rule says now if that is higher."""
         current = self.levels.current(instrument)
-        wanted = self.wanted(scope, sums, self.rule.floor(instrument))
+        wanted = self.wanted(scope, sums.judged, sums.usd_60s, self.rule.floor(instrument))
         return wanted if _LEVELS.index(wanted) > _LEVELS.index(current) else current
 
     def decisive(self, scope: Scope, counts: Counts) -> Score | None:

@@ -66,9 +66,18 @@ class Learning:
         if of_venues:
             every = [part for parts in of_venues.values() for part in parts]
             self._teach(self.scope(None).past, every, self._feeds.venues)
-        self.settled_ms = until_ms
+        self.settled_ms = max(self.settled_ms, until_ms)
         self.due_ms = until_ms + SLOT_MS + SETTLED_MS
         return self._idle(min(until_ms, newest_ms - RETAIN_MS + 1))
+
+    def teach(self, at_ms: int, venue: str, series: Series, count: int) -> None:
+        """`count` events of the slot that begins at `at_ms`, which was settled by somebody else."""
+        slot = at_ms // SLOT_MS
+        self._teach(series.pasts.setdefault(venue, Past()), [{slot: count}], [venue])
+        self._teach(series.scope.past, [{slot: count}], series.venues)
+        self._teach(self.scope(venue).past, [{slot: count}], [venue])
+        self._teach(self.scope(None).past, [{slot: count}], self._feeds.venues)
+        self.settled_ms = max(self.settled_ms, (slot + 1) * SLOT_MS)
 
     def _teach(self, past: Past, parts: list[Slots], venues: Collection[str]) -> None:
         watch = self._feeds.watch(venues)

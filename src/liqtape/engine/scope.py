@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from math import inf
 
+from msgspec import Struct
+
 from liqtape.engine.past import WIDTHS, Past
 from liqtape.engine.surprise import Expected, Score, least_counts, surprise_fano
 from liqtape.engine.watch import EVER_MS, Watch
@@ -18,11 +20,15 @@ __all__ = ["Counts", "Scope", "Thresholds", "score_of"]
 Counts = tuple[int, int, int]
 """Liquidations in the last 10, 60 and 300 s."""
 
-Thresholds = Sequence[tuple[float, ...]]
-"""For each of these windows the surprises of interest, ascending."""
-
 _surprise = lru_cache(maxsize=4_096)(surprise_fano)
 _NOWHERE = (inf,) * 64  # no count is unusual where nothing was watched
+
+
+class Thresholds(Struct, frozen=True):
+    """For each of these windows the surprises of interest, ascending; number `first` is the lowest that matters."""
+
+    surprises: Sequence[tuple[float, ...]]
+    first: int
 
 
 def score_of(count: int, expected: Expected | None) -> Score | None:
@@ -36,18 +42,31 @@ class Scope:
     """One stream's baseline as of now: `rate` per s, and what each of `WIDTHS` is expected to bring.
 
     Current for times from `since_ms` on, while the engine's generation is `generation`. Exposure counts in whole
-    seconds. `least[k][i]` is the count at which window k reaches its threshold i.
+    seconds. At `calm` a window reaches the first threshold; the others are worked out when they are asked for.
     """
 
-    __slots__ = ("_ends", "_whole", "expected", "generation", "least", "past", "since_ms", "watch")
+    __slots__ = (
+        "_ends",
+        "_least",
+        "_thresholds",
+        "_whole",
+        "calm",
+        "expected",
+        "generation",
+        "past",
+        "since_ms",
+        "watch",
+    )
 
     def __init__(self, past: Past) -> None:
         self.past = past
         self.watch = Watch(())
         self.expected: list[Expected | None] = [None] * len(WIDTHS)
-        self.least: list[Sequence[float]] = [_NOWHERE] * len(WIDTHS)
+        self.calm: list[float] = [inf] * len(WIDTHS)
         self.generation = -1
         self.since_ms = 0
+        self._thresholds: Thresholds | None = None
+        self._least: list[Sequence[float] | None] = [None] * len(WIDTHS)
         self._whole = [Expected(0.0, 1.0)] * len(WIDTHS)
         self._ends = [-1] * len(WIDTHS)
 
@@ -75,21 +94,38 @@ class Scope:
                 self._ends[k] = end
                 self._whole[k] = self.past.expect(k, end, watch)
             expected = self._whole[k] if is_whole else self._part(k, now_ms)
-            if expected is None:
-                self.least[k] = _NOWHERE
-            elif expected != self.expected[k] or self.least[k] is _NOWHERE:
-                self.least[k] = least_counts(thresholds[k], expected.mean, expected.fano)
-            self.expected[k] = expected
+            if expected != self.expected[k] or self._thresholds is not thresholds:
+                self.expected[k], self._least[k] = expected, None
+                self.calm[k] = inf if expected is None else self._first(thresholds, k, expected)
+        self._thresholds = thresholds
+
+    def _first(self, thresholds: Thresholds, k: int, expected: Expected) -> int:
+        level = thresholds.surprises[k][thresholds.first]
+        guess = 0 if self.calm[k] == inf else int(self.calm[k])
+        return least_counts([level], expected.mean, expected.fano, [guess])[0]
 
     def _part(self, k: int, now_ms: int) -> Expected | None:
         seen_s = self.watch.exposure_ms(now_ms - 1000 * WIDTHS[k], now_ms) // 1000
         whole = self._whole[k]
         return Expected(whole.mean * (seen_s / WIDTHS[k]), whole.fano) if seen_s else None
 
+    def is_calm(self, of_10s: int, of_60s: int, of_300s: int) -> bool:
+        """Whether no window reaches the first threshold."""
+        calm_10s, calm_60s, calm_300s = self.calm
+        return of_10s < calm_10s and of_60s < calm_60s and of_300s < calm_300s
+
     def reaches(self, counts: Counts, which: int) -> bool:
         """Whether the surprise of any window reaches its threshold number `which`."""
-        of_10s, of_60s, of_300s = self.least
-        return counts[0] >= of_10s[which] or counts[1] >= of_60s[which] or counts[2] >= of_300s[which]
+        return any(count >= (self._least[k] or self._all(k))[which] for k, count in enumerate(counts))
+
+    def _all(self, k: int) -> Sequence[float]:
+        expected, thresholds = self.expected[k], self._thresholds
+        least: Sequence[float] = _NOWHERE
+        if expected is not None and thresholds is not None:
+            guesses = [int(self.calm[k])] * len(thresholds.surprises[k])
+            least = least_counts(thresholds.surprises[k], expected.mean, expected.fano, guesses)
+        self._least[k] = least
+        return least
 
     def scores(self, counts: Counts) -> list[Score | None]:
         """The surprise of each window, with what it was measured by."""

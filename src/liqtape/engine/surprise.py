@@ -97,15 +97,20 @@ def predictive(events: float, seconds: float, window_s: float) -> Expected:
     return Expected(events * window_s / seconds, 1 + window_s / seconds)
 
 
-def least_count(level: float, mean: float, fano: float) -> int:
+def least_count(level: float, mean: float, fano: float, guess: int = 0) -> int:
     """The smallest count whose `surprise_fano` is at least `level`: what to compare with on a hot path.
+
+    Found in a few steps near a good guess.
 
     >>> least_count(3, 0.6, 3), least_count(3, 0.6, 1)
     (12, 5)
     """
-    below, reached = -1, 0
+    below, reached, step = guess - 1, guess, 1
     while surprise_fano(reached, mean, fano) < level:
-        below, reached = reached, 2 * reached + 1
+        below, reached, step = reached, reached + step, 2 * step
+    step = 1
+    while below >= 0 and surprise_fano(below, mean, fano) >= level:
+        below, reached, step = max(-1, below - step), below, 2 * step
     while reached - below > 1:
         middle = (below + reached) // 2
         if surprise_fano(middle, mean, fano) < level:
@@ -115,14 +120,19 @@ def least_count(level: float, mean: float, fano: float) -> int:
     return reached
 
 
-def least_counts(levels: Sequence[float], mean: float, fano: float) -> list[int]:
+def least_counts(
+    levels: Sequence[float], mean: float, fano: float, guesses: Sequence[int] | None = None
+) -> Sequence[int]:
     """`least_count` for several levels in ascending order, in one pass over the counts: 0.1 us a count.
+
+    Where there are too many to pass over, from `guesses`.
 
     >>> least_counts((2.0, 3.0, 6.0), 0.6, 3)
     [7, 12, 28]
     """
     if mean > _WALKED or levels[-1] > _SUBTRACTED:
-        return [least_count(level, mean, fano) for level in levels]
+        known = [0] * len(levels) if guesses is None else guesses
+        return [least_count(level, mean, fano, guess) for level, guess in zip(levels, known, strict=True)]
     excess = max(fano - 1, 0.0)
     r, share = (mean / excess, excess / (1 + excess)) if excess else (mean, 0.0)
     chance = exp(-r * log1p(excess)) if excess else exp(-mean)
