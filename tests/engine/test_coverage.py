@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liqtape.engine.coverage import Feed
+from liqtape.engine.coverage import Feed, Feeds
 from liqtape.engine.lane import RETAIN_MS
+from liqtape.engine.watch import EVER_MS
 
 _CHANGES = st.lists(st.tuples(st.booleans(), st.integers(0, 400_000)), max_size=30)
 
@@ -105,3 +106,42 @@ def test_forget_keeps_the_newest() -> None:
     feed.forget(1_000)
 
     assert feed.ended == [(2, 3)]
+
+
+def test_what_was_mended_too_late_is_covered_but_taught_nobody() -> None:
+    feeds = Feeds()
+    feeds.up("bybit", 0, 0)
+    feeds.missed("bybit", 100_000, 200_000)
+    feeds.mended("bybit", 100_000, 200_000, 150_000)
+
+    assert feeds.exposures_ms(["bybit"], 300, 300_000) == [300_000]
+    assert [feeds.watch(["bybit"]).covers(at, at + 10_000) for at in (90_000, 100_000, 140_000, 150_000, 190_000)] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_the_longest_memory_of_a_feed_is_bounded() -> None:
+    feeds = Feeds()
+    for i in range(3_000):
+        feeds.up("bybit", 2_000 * i, 0)
+        feeds.down("bybit", 2_000 * i + 1_000)
+
+    assert len(feeds.watch(["bybit"]).intervals) == 1_000
+
+
+def test_events_before_anything_was_said_of_the_feed_were_watched() -> None:
+    feeds = Feeds()
+    assert feeds.spoke("bybit", 50_000)
+    assert not feeds.spoke("okx", 60_000)
+    assert feeds.watch(["bybit"]).intervals == [(50_000, EVER_MS)]
+    assert not feeds.watch(["bybit"]).is_known
+    for venue in ("bybit", "hyperliquid"):
+        feeds.up(venue, 900_000, 300_000)
+
+    assert feeds.watch(["bybit"]).intervals == [(50_000, 300_000), (900_000, EVER_MS)]
+    assert feeds.watch(["hyperliquid"]).intervals == [(900_000, EVER_MS)]
+    assert feeds.watch(["okx"]).intervals == [(50_000, EVER_MS)]

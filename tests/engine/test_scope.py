@@ -73,3 +73,17 @@ def test_exposure_is_counted_in_whole_seconds() -> None:
 def test_no_score_where_nothing_was_watched() -> None:
     assert score_of(3, None) is None
     assert score_of(3, Expected(0.5, 3.0)) == score_of(3, Expected(0.5, 3.0))
+
+
+def test_windows_that_are_whole_now_but_end_in_a_gap_are_looked_at_again() -> None:
+    scope = Scope(Past())
+    thresholds = Judge(LevelRule()).thresholds
+    lasting, ended = Watch([(_T, EVER_MS)]), Watch([(_T, _T + 400_000), (_T + 400_001, EVER_MS)])
+
+    generations = []
+    for watch in (lasting, ended):
+        scope.refresh(7, _T + 400_000, _T + 100_000, watch, thresholds)
+        assert scope.expected[1] is not None
+        generations.append(scope.generation)
+
+    assert generations == [7, -1]
