@@ -22,6 +22,7 @@ __all__ = ["StopSignals", "watch"]
 _REFRESH_SECONDS = 0.25
 _LINES_EVERY = 5  # seconds
 _LINES = 5
+_SAID = frozenset({"ALERT", "CRITICAL", "EXTREME"})  # to or from; WATCH comes and goes all day
 _HOPELESS = 2  # attempts after the first
 
 
@@ -158,7 +159,8 @@ async def _lines(
             print("\n".join(plain(line, 1_000) for line in lines), file=out, flush=True)
 
     def say_alert(alert: Alert) -> None:
-        say([f"alert {alert_line(alert)}"])
+        if not _SAID.isdisjoint((alert.level, alert.previous)):
+            say([f"alert {alert_line(alert)}"])
 
     tracker.on_alert(say_alert, "lines")
     say(notes)
