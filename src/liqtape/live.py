@@ -23,19 +23,17 @@ if TYPE_CHECKING:  # the service is imported by the commands that run it
 
 __all__ = ["demo", "record", "run"]
 
+_Config = Annotated[Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")]
+_Venues = Annotated[list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: all.")]
+_Symbols = Annotated[list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")]
+
 _END_SECONDS = 4.5  # after a signal; a tracker takes four at most
 
 
 def run(
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")
-    ] = None,
-    venue: Annotated[
-        list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: all.")
-    ] = None,
-    symbol: Annotated[
-        list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")
-    ] = None,
+    config: _Config = None,
+    venue: _Venues = None,
+    symbol: _Symbols = None,
     redis: Annotated[str | None, typer.Option(metavar="URL|embedded|off", help="Default: embedded.")] = None,
     record: Annotated[Path | None, typer.Option(metavar="DIR", help="Raw frames go there, for `replay`.")] = None,
     history: Annotated[
@@ -58,15 +56,9 @@ def run(
 
 def record(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The recording; one that is there goes on.")],
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")
-    ] = None,
-    venue: Annotated[
-        list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: all.")
-    ] = None,
-    symbol: Annotated[
-        list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")
-    ] = None,
+    config: _Config = None,
+    venue: _Venues = None,
+    symbol: _Symbols = None,
     seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 records until interrupted.")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,  # noqa: FBT002 - an option
 ) -> int:
