@@ -60,13 +60,15 @@ odd = st.text(
 @given(odd, st.sampled_from(["redis", "rediss", "unix", "postgresql", "postgres", "http"]), st.booleans())
 def test_no_password_however_odd_is_shown(middle: str, scheme: str, encoded: bool) -> None:
     secret = f"{MARK}{quote(middle, safe='') if encoded else middle}{MARK}"
-    for url in (
+    urls = [
         f"{scheme}://:{secret}@db.example:6379/1",
         f"{scheme}://me:{secret}@db.example",
         f"{scheme}://db.example/1?db=1&password={secret}",
         f"{scheme}://me:{secret}@/path?password={secret}&sslpassword={secret}",
-        f"{scheme}://:{secret}",
-    ):
+    ]
+    if "@" not in secret:  # what stands behind the last one would be the host, and nobody can tell otherwise
+        urls.append(f"{scheme}://:{secret}")
+    for url in urls:
         assert MARK not in without_secrets(url)
         told: list[str] = []
         for section, kind in (("redis", RedisSettings), ("history", HistorySettings)):
