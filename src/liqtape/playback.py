@@ -266,10 +266,10 @@ class Playback:
         if isinstance(mark, Up):
             self._live.add(mark.venue)
             self._after_break.discard(mark.venue)
-            tracker.feed_up(mark.venue, mark.wall_ms)
+            tracker.feed_up(mark.venue, mark.at_ms)
         elif isinstance(mark, Down):
             self._live.discard(mark.venue)
-            tracker.feed_down(mark.venue, mark.wall_ms, mark.reason)
+            tracker.feed_down(mark.venue, mark.at_ms, mark.reason)
         elif isinstance(mark, Missed):
             tracker.feed_missed(mark.venue, mark.from_ms, mark.until_ms, mark.reason)
         elif isinstance(mark, Filled):
@@ -291,11 +291,11 @@ class Playback:
     def _break(self, tracker: Tracker, venues: set[str], at_ms: int | None = None) -> None:
         at_ms = self._now_ns // 1_000_000 if at_ms is None else at_ms
         for venue in sorted(venues - self._after_break):
-            tracker.feed_down(venue, at_ms, _NOT_RECORDED)
+            tracker.feed_down(venue, tracker.intake.clock.at_ms(at_ms), _NOT_RECORDED)
         self._after_break |= venues
 
     def _heal(self, tracker: Tracker, at_ns: int) -> None:
         """Frames come again after a part that is missing."""
         for venue in sorted(self._after_break):
-            tracker.feed_up(venue, at_ns // 1_000_000)
+            tracker.feed_up(venue, tracker.intake.clock.at_ms(at_ns // 1_000_000))
         self._after_break.clear()

@@ -116,7 +116,6 @@ class Tracker:
         self.callbacks: list[Tap[Any]] = []
         self.outages = Outages(
             self.engine,
-            self.intake.clock,
             {venue: VENUES[venue].holds_ms for venue in enabled},
             () if self.log is None else (self._log_gap,),
         )
@@ -234,25 +233,25 @@ class Tracker:
         if self.intake.admit(liquidation, ledger, wall_ms):
             self._spread([liquidation], wall_ms)
 
-    def feed_up(self, venue: str, wall_ms: int) -> Gap | None:
-        """A venue is live since `wall_ms` of our clock; the gap that ended."""
+    def feed_up(self, venue: str, at_ms: int) -> Gap | None:
+        """A venue is live since `at_ms` of its clock; the gap that ended."""
         if self.recorder is not None:
-            self.recorder.mark(Up(venue, wall_ms))
-        gap = self.outages.up(venue, wall_ms)
+            self.recorder.mark(Up(venue, at_ms))
+        gap = self.outages.up(venue, at_ms)
         if self._observer is not None:
-            self._observer.feed_up(venue, self.intake.clock.at_ms(wall_ms))
+            self._observer.feed_up(venue, at_ms)
         return gap
 
-    def feed_down(self, venue: str, wall_ms: int, reason: str) -> None:
-        """A venue was last seen live at `wall_ms` of our clock."""
+    def feed_down(self, venue: str, reached_ms: int, reason: str) -> None:
+        """What a venue sent is known up to `reached_ms` of its clock."""
         if self.recorder is not None:
-            self.recorder.mark(Down(venue, wall_ms, reason))
-        at_ms = self.outages.down(venue, wall_ms, reason)
+            self.recorder.mark(Down(venue, reached_ms, reason))
+        at_ms = self.outages.down(venue, reached_ms, reason)
         if self._observer is not None:
             self._observer.feed_down(venue, at_ms)
 
     def feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Gap:
-        """It turned out that a venue had not been live between two moments of our clock."""
+        """It turned out that a venue had not been live between two moments of its clock."""
         if self.recorder is not None:
             self.recorder.mark(Missed(venue, from_ms, until_ms, reason))
         gap = self.outages.missed(venue, from_ms, until_ms, reason)
@@ -496,6 +495,9 @@ class Tracker:
         self.watch.look(self._now(), wall_ms, self.ledgers())
         health = self._health_at(now)
         if self._observer is not None:
+            for feed in self.feeds:
+                if (reached_ms := feed.reached_ms) is not None:
+                    self._observer.reached(feed.venue.name, self.outages.beginning(feed.venue.name, reached_ms))
             self._observer.pulse(self.intake.clock.at_ms(wall_ms), health)
         for publisher in self.publishers:
             publisher.mark(self._active)

@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec import Struct
 
 from liqtape.errors import FeedStalled, SubscriptionRefused
-from liqtape.events import Event
+from liqtape.events import Event, RawLiquidation
 from liqtape.feeds.lost import Lost
 from liqtape.feeds.pacing import Backoff, Clock, SystemClock
 from liqtape.feeds.recorder import Track
@@ -36,15 +36,17 @@ _VAIN_ATTEMPTS = 2  # before another address is tried
 _LEAVE = (0.85, 0.95)  # of a connection's lifetime: early enough to try again, and not all at once
 _LEAVE_AGAIN_SECONDS = 60.0
 _CAUSES_REMEMBERED = 100
+_TRADES_HELD_MS = 200  # Binance sends aggregated trades 100 to 160 ms after their time, the others sooner
 
 
 class Status(Struct, frozen=True):
-    """Where a connection stands; all stamps in wall ms.
+    """Where a connection stands; `since_ms` and `until_ms` are by our clock.
 
     `cause` and `reason` say why the last connection was lost, until the next one is live. `until_ms` ends a back-off.
-    Coverage: `up_ms` comes with `live` and is the moment of the first data, for a venue may answer every request and
-    stay silent; `down_ms` comes once with the state that ends it and is the moment of the last market data, so that
-    silence counts as a gap from its beginning and not from its detection.
+    Coverage is in the venue's time, by the stamps of the trades that come beside the liquidations: so neither our clock
+    nor what the line lags matters. `up_ms` comes with `live` and follows from the first trade after the last answer, for a
+    venue may answer every request and stay silent; `down_ms` comes once with the state that ends it and is the stamp of
+    the newest trade, so that silence counts as a gap from its beginning, and what was on its way as lost.
     """
 
     state: State
@@ -266,7 +268,9 @@ class Connection:
             self._track.received((payload,), self._turn_ns)
         session = self.session
         events = session.received(payload, self._turn_ms, self._turn_now)
-        if self._live_since is None or session.outgoing or session.notice is not None:
+        if self._live_since is None:
+            self._look_for_life(session, events)
+        if session.outgoing or session.notice is not None:
             self._progress(session)
         if events:
             self._on_events(events)
@@ -293,15 +297,27 @@ class Connection:
                 self._socket.send(frame)
         if session.notice is not None:
             self._wake.set()
+
+    def _look_for_life(self, session: Session, events: Sequence[Event]) -> None:
         if session.confirmed and not self._is_confirmed:
             self._is_confirmed = True
             self._wake.set()  # the deadlines are others now
             self._warn_of_refused(session)
-        if session.confirmed and session.last_data is not None and self._live_since is None:
-            self._live_since = session.last_data
-            self._up_ms = self._wall_ms()
+        if (up_ms := self._beginning(session, events)) is not None:
+            self._live_since, self._up_ms = session.last_data, up_ms
             self._loss = None
             self._tell("live")
+
+    def _beginning(self, session: Session, events: Sequence[Event]) -> int | None:
+        """From where on, in the venue's time, nothing was sent without us: what has just come was sent to us, and bears a
+        stamp that is older by as much as the venue may hold it back.
+        """
+        if session.stamp_ms is not None:
+            return session.stamp_ms + _TRADES_HELD_MS
+        first = events[0] if events else None
+        if session.confirmed and not session.has_canary and isinstance(first, RawLiquidation) and not first.replayed:
+            return first.event_ms + self.venue.holds_ms
+        return None
 
     async def _pause(self, lost: Lost) -> None:
         """Count the loss and wait for the next attempt; a connection that held is followed at once by the next."""
@@ -380,13 +396,20 @@ class Connection:
         level = logging.WARNING if level == logging.INFO else level
         log.log(level, "%s: %s; next attempt in %.1f s", self._label, status.reason, seconds)
 
+    @property
+    def reached_ms(self) -> int | None:
+        """Up to where what the venue sent is known, in its time; None while the connection is not live."""
+        last, stamp_ms = self.session.last_data, self.session.stamp_ms
+        if self._up_ms is None or self._live_since is None or last is None:
+            return None
+        if stamp_ms is None:  # nothing but liquidations tells the time, and those are rare
+            stamp_ms = self._up_ms + round((last - self._live_since) * 1000)
+        return max(self._up_ms, stamp_ms)
+
     def _take_down_ms(self) -> int | None:
         """When the feed was last seen live, told once."""
-        up_ms, self._up_ms = self._up_ms, None
-        last = self.session.last_data
-        if up_ms is None or last is None:
-            return None
-        return max(up_ms, self._wall_ms() - round((self._now() - last) * 1000))
+        down_ms, self._up_ms = self.reached_ms, None
+        return down_ms
 
     def _warn_of_refused(self, session: Session) -> None:
         refused = frozenset(session.refused)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import math
 import ssl
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
@@ -131,6 +130,19 @@ class Connections:
         return next((state for state in _WORST_FIRST if state in best), None)
 
     @property
+    def reached_ms(self) -> int | None:
+        """Up to where, in the venue's time, all it sent is known: the worst seat's best connection. None where one is not
+        live.
+        """
+        reached: dict[Endpoint, int] = {}
+        for connection in self.all:
+            if (at_ms := connection.reached_ms) is not None:
+                reached[connection.endpoint] = max(at_ms, reached.get(connection.endpoint, at_ms))
+        if not self.running or any(connection.endpoint not in reached for connection in self.running):
+            return None
+        return min(reached[connection.endpoint] for connection in self.running)
+
+    @property
     def reconnects(self) -> int:
         """Attempts after the first, of all connections there ever were."""
         return self._past_reconnects + sum(connection.reconnects for connection in self.all)
@@ -238,8 +250,9 @@ class Connections:
 
     def _seat(self, incoming: Sequence[Connection], outgoing: Sequence[Connection]) -> None:
         """From now on these stand for the venue, and those leave."""
+        reached_ms = self.reached_ms
         self.running = [*(connection for connection in self.running if connection not in outgoing), *incoming]
-        self._presence.require({c.endpoint for c in self.running}, time.time_ns() // 1_000_000)
+        self._presence.require({c.endpoint for c in self.running}, reached_ms)
         for connection in outgoing:
             self._leaving[connection] = asyncio.get_running_loop().create_task(self._retire(connection))
 

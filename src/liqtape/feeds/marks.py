@@ -68,22 +68,22 @@ class Told(Mark, frozen=True, tag="state"):
 
 
 class Up(Mark, frozen=True, tag="up"):
-    """All of a venue's connections are live; `wall_ms` is our clock at the confirmation."""
+    """All of a venue's connections are live since `at_ms` of its clock."""
 
     venue: str
-    wall_ms: int
+    at_ms: int
 
 
 class Down(Mark, frozen=True, tag="down"):
-    """A gap begins: the venue was last seen live at `wall_ms`. It ends with the next `up`."""
+    """A gap begins: what the venue sent is known up to `at_ms` of its clock. It ends with the next `up`."""
 
     venue: str
-    wall_ms: int
+    at_ms: int
     reason: str = ""
 
 
 class Missed(Mark, frozen=True, tag="missed"):
-    """It turned out that the venue had not been live between two moments of our clock."""
+    """It turned out that the venue had not been live between two moments of its clock."""
 
     venue: str
     from_ms: int

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec.structs import replace
 
-from liqtape.engine.eventtime import EventClock
 from liqtape.engine.velocity import VelocityEngine
 from liqtape.events import Gap
 
@@ -18,7 +17,7 @@ _KEPT = 10_000
 
 
 class Outages:
-    """Turns what the feeds tell in our time into gaps in the venues' time; the newest 10,000 are kept.
+    """Turns what the feeds tell into gaps, all in the venues' own time; the newest 10,000 are kept.
 
     `holds_ms` is how long each venue may hold a liquidation back: a gap begins so much before the feed was lost, for
     what was on its way is lost as well, and bears an older stamp. `taps` get each gap when it begins (`until_ms` None),
@@ -28,14 +27,12 @@ class Outages:
     def __init__(
         self,
         engine: VelocityEngine,
-        clock: EventClock,
         holds_ms: Mapping[str, int],
         taps: Iterable[Callable[[Gap], None]] = (),
     ) -> None:
         self.taps = list(taps)
         self.total = 0
         self._engine = engine
-        self._clock = clock
         self._holds_ms = holds_ms
         self._live_ms: dict[str, int] = {}  # since when what each venue sent is known
         self._open: dict[str, Gap] = {}
@@ -56,24 +53,23 @@ class Outages:
             self.total += 1
             self._tell(gap)
 
-    def down(self, venue: str, wall_ms: int, reason: str) -> int:
-        """The venue's feed was last seen live at that moment; where the gap begins."""
-        at_ms = self._beginning(venue, wall_ms)
+    def down(self, venue: str, reached_ms: int, reason: str) -> int:
+        """What the venue sent is known up to that moment; where the gap begins."""
+        at_ms = self.beginning(venue, reached_ms)
         self._engine.feed_down(venue, at_ms)
         self.begin(Gap(venue, at_ms, None, reason))
         return at_ms
 
-    def up(self, venue: str, wall_ms: int) -> Gap | None:
+    def up(self, venue: str, at_ms: int) -> Gap | None:
         """The venue's feed is live since that moment; the gap that ended, if there was one."""
-        at_ms = self._clock.at_ms(wall_ms)
         self._engine.feed_up(venue, at_ms)
         self._live_ms[venue] = at_ms
         gap = self._open.pop(venue, None)
         return None if gap is None else self._end(replace(gap, until_ms=max(gap.from_ms, at_ms)))
 
     def missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Gap:
-        """It turned out, in wall ms, that the feed had not been live in between."""
-        gap = Gap(venue, self._beginning(venue, from_ms), self._clock.at_ms(until_ms), reason)
+        """It turned out that the feed had not been live in between."""
+        gap = Gap(venue, self.beginning(venue, from_ms), until_ms, reason)
         self._engine.feed_missed(venue, gap.from_ms, gap.until_ms or gap.from_ms)
         self.total += 1
         return self._end(gap)
@@ -90,9 +86,10 @@ class Outages:
                 break
         self._tell(filled)
 
-    def _beginning(self, venue: str, wall_ms: int) -> int:
-        at_ms = self._clock.at_ms(wall_ms)
-        return min(at_ms, max(at_ms - self._holds_ms.get(venue, 0), self._live_ms.get(venue, at_ms)))
+    def beginning(self, venue: str, reached_ms: int) -> int:
+        """Where a gap begins when what the venue sent is known up to there."""
+        at_ms = reached_ms - self._holds_ms.get(venue, 0)
+        return min(reached_ms, max(at_ms, self._live_ms.get(venue, reached_ms)))
 
     def _end(self, gap: Gap) -> Gap:
         self._past.append(gap)

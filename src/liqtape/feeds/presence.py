@@ -11,7 +11,7 @@ _MOST_SPANS = 100
 
 
 class _Seat:
-    """One endpoint and the lives of the connections that bring it, in wall ms."""
+    """One endpoint and the lives of the connections that bring it, in the venue's time."""
 
     __slots__ = ("ended", "live", "reach_ms")
 
@@ -46,20 +46,20 @@ class Presence:
         on_missed: Callable[[int, int, str], None],
     ) -> None:
         self.is_up = False
-        self._down_ms = 0
+        self._up_ms = self._down_ms = 0
         self._on_up = on_up
         self._on_down = on_down
         self._on_missed = on_missed
         self._required: frozenset[Endpoint] = frozenset()
         self._seats: dict[Endpoint, _Seat] = {}
 
-    def require(self, endpoints: Iterable[Endpoint], at_ms: int) -> None:
-        """From now on these endpoints are what the venue consists of."""
+    def require(self, endpoints: Iterable[Endpoint], at_ms: int | None) -> None:
+        """From now on these endpoints are what the venue consists of; all before is known up to `at_ms`."""
         self._required = frozenset(endpoints)
         for endpoint in [e for e, seat in self._seats.items() if e not in self._required and not seat.live]:
             del self._seats[endpoint]
         if self.is_up and not self._all_live():
-            self._down(at_ms, "new topics are not live yet")
+            self._down(self._up_ms if at_ms is None else at_ms, "new topics are not live yet")
         else:
             self._look()
 
@@ -101,7 +101,8 @@ class Presence:
     def _look(self) -> None:
         if not self.is_up and self._all_live():
             self.is_up = True
-            self._on_up(max(min(self._seats[e].live.values()) for e in self._required))
+            self._up_ms = max(min(self._seats[e].live.values()) for e in self._required)
+            self._on_up(self._up_ms)
 
     def _down(self, at_ms: int, reason: str) -> None:
         self.is_up = False

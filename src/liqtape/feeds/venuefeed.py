@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 class VenueFeed:
-    """All connections of one venue. Moments told are those of our clock, in ms.
+    """All connections of one venue. Moments told are those of the venue's clock, in ms.
 
     `on_up` and `on_down` tell when the venue as a whole is live, `on_missed` what turned out later not to have been;
     the gap they give back is filled where the venue tells of the past, and then told to `on_filled`. `suspicion` is
@@ -170,6 +170,11 @@ class VenueFeed:
             self._detail(),
             self.skew_ms,
         )
+
+    @property
+    def reached_ms(self) -> int | None:
+        """Up to where what the venue sent is known; None while it is not live."""
+        return self.crew.reached_ms if self._presence.is_up else None
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
         """(name, ledger) of each connection, of the past ones together, and of the back-fill."""

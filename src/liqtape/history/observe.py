@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from liqtape.events import PriceTick, VenueHealth
 from liqtape.history.bars import PriceBars
 from liqtape.history.eventlog import EventLog
-from liqtape.history.records import Alive, FeedDown, FeedUp, StateSeen
+from liqtape.history.records import Alive, FeedDown, FeedUp, Reached, StateSeen
 
 __all__ = ["Observer"]
 
@@ -31,6 +31,10 @@ class Observer:
     def feed_down(self, venue: str, at_ms: int) -> None:
         """A venue's feed was last seen live."""
         self._log.note(FeedDown(venue, at_ms))
+
+    def reached(self, venue: str, at_ms: int) -> None:
+        """Where a gap of the venue begins if nothing more is written; before the pulse that ends it."""
+        self._log.note(Reached(venue, at_ms))
 
     def pulse(self, at_ms: int, health: Iterable[VenueHealth]) -> None:
         """Once a second, and last of all: what has changed, and that all events until now were offered."""

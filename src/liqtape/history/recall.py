@@ -47,8 +47,8 @@ def end_last_run(connection: sqlite3.Connection) -> None:
     """What a run that ended left open: its feeds were up while it lived, and since then every venue has a gap."""
     with transaction(connection):
         connection.execute(
-            "UPDATE coverage SET down_ms = max(up_ms, (SELECT value FROM meta WHERE key = 'alive_ms')) "
-            "WHERE down_ms IS NULL"
+            "UPDATE coverage SET down_ms = max(up_ms, "
+            "coalesce((SELECT value FROM meta WHERE key = 'reached_ms ' || venue), 0)) WHERE down_ms IS NULL"
         )
         connection.execute(
             "INSERT INTO gaps SELECT venue, max(down_ms), NULL, ?, 0 FROM coverage "

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-__all__ = ["AWAY", "WRITES", "Alive", "FeedDown", "FeedUp", "GapSeen", "LogGap", "PriceBar", "Record", "StateSeen"]
+__all__ = ["AWAY", "MENDED", "WRITES", "Alive", "FeedDown", "FeedUp", "GapSeen", "LogGap", "PriceBar", "Reached", "Record", "StateSeen"]
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -26,6 +26,13 @@ class FeedUp(Record, frozen=True, gc=False):
 
 class FeedDown(Record, frozen=True, gc=False):
     """A venue's feed was last seen live at `at_ms`; told again where that turns out to have been earlier."""
+
+    venue: str
+    at_ms: int
+
+
+class Reached(Record, frozen=True, gc=False):
+    """What the venue sent before is logged when this is: where its gap begins if the process is killed."""
 
     venue: str
     at_ms: int
@@ -75,10 +82,15 @@ class PriceBar(Record, frozen=True, gc=False):
 AWAY = "not running"
 """The reason of a gap between two runs."""
 
+MENDED = """INSERT INTO coverage VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET down_ms = max(down_ms, excluded.down_ms)"""
+"""Beside a gap that was wholly back-filled: it is as good as live (an open spell stays open, its end being null)."""
+
 WRITES: Mapping[type[Record], str] = {
     Alive: "UPDATE meta SET value = ? WHERE key = 'alive_ms'",
     FeedUp: "INSERT INTO coverage (venue, up_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
     FeedDown: "UPDATE coverage SET down_ms = max(up_ms, ?2) WHERE venue = ?1 AND (down_ms IS NULL OR down_ms > ?2)",
+    Reached: "INSERT INTO meta VALUES ('reached_ms ' || ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
     GapSeen: """INSERT INTO gaps VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
         SET until_ms = excluded.until_ms, reason = excluded.reason, filled = excluded.filled""",
     LogGap: "INSERT INTO log_gaps VALUES (?, ?, ?, ?)",

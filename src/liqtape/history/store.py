@@ -15,7 +15,7 @@ from liqtape.events import SCHEMA, Liquidation
 from liqtape.history.database import open_for_writing, transaction
 from liqtape.history.layout import DATABASE, EVENT_COLUMNS
 from liqtape.history.recall import Recalled, end_last_run, recall
-from liqtape.history.records import WRITES, FeedUp, Record
+from liqtape.history.records import MENDED, WRITES, FeedUp, GapSeen, Record
 from liqtape.history.sealed import SealedIdentities
 
 __all__ = ["Store", "Written"]
@@ -109,6 +109,8 @@ class Store:
                     "UPDATE gaps SET until_ms = max(from_ms, ?2) WHERE venue = ?1 AND until_ms IS NULL",
                     (record.venue, record.at_ms),
                 )
+            elif isinstance(record, GapSeen) and record.filled:
+                execute(MENDED, (record.venue, record.from_ms, record.until_ms))
 
     def _write_one_by_one(self, events: Sequence[Liquidation], records: Sequence[Record]) -> Written:
         """As `write`, leaving out what cannot be a row."""

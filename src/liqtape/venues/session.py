@@ -47,8 +47,9 @@ class Session:
     """Times are seconds of any monotonic clock, given by the caller.
 
     `outgoing` holds frames to send now; the caller takes them with `take_outgoing` after every call. `refused` maps the
-    topics the venue would not give to its reason. `samples` are the newest undecodable frames; several sessions may
-    share them. Requests go out no faster than the venue allows.
+    topics the venue would not give to its reason. `stamp_ms` is the venue's time of the newest trade that came after the
+    last answer: what came before proves nothing of the topics answered last. `samples` are the newest undecodable
+    frames; several sessions may share them. Requests go out no faster than the venue allows.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Session:
         self.samples = deque[Undecodable](maxlen=SAMPLES) if samples is None else samples
         self.last_received = 0.0
         self.last_data: float | None = None
+        self.stamp_ms: int | None = None
         self.outgoing: list[bytes] = []
         self._waiting: deque[tuple[str, ...]] = deque(batched(endpoint.topics, venue.topics_per_request))
         self._in_flight: dict[str, _Request] = {}
@@ -107,6 +109,9 @@ class Session:
         elif kind is PriceTick:
             ledger.frames_other_topic += 1
             self.last_data = now
+            newest = events[-1]
+            if self.confirmed and isinstance(newest, PriceTick):
+                self.stamp_ms = newest.event_ms
         else:
             ledger.frames_control += 1
             for event in events:
@@ -189,6 +194,11 @@ class Session:
         if beat:
             deadlines.append(self._beat_due(beat))
         return min(deadlines, default=self.last_received + ACK_LIMIT)
+
+    @property
+    def has_canary(self) -> bool:
+        """Whether trades are to be expected."""
+        return self.endpoint.canary in self.endpoint.topics and self.endpoint.canary not in self.refused
 
     def take_outgoing(self) -> list[bytes]:
         """Frames to send now; the list is empty afterwards."""
