@@ -9,17 +9,17 @@ from msgspec import Struct
 from liqtape.events import Liquidation
 from liqtape.simulator import micro_usd_of
 from liqtape.simulator.wire import Row
+from liqtape.venues import VENUES as LIVE
 
 __all__ = ["Arrival", "Evidence", "Interval", "Key", "Verdict", "judged", "key_of_logged", "key_of_row", "matched"]
 
 Key = tuple[str, str, str, int, int]
 """Venue, symbol, side, event time, USD in millionths: what the log and the simulator both know of a liquidation."""
 
-_TOLERANCE_MS = 700.0
-"""Of clocks, of the second hand of the health record and of a busy machine."""
-
-_SLOW_MS = 7_000.0
-"""What a throttled or delayed venue may lag behind."""
+_STRUCK_MS = 700.0
+"""How much later than planned a strike may fall on a busy machine. What a venue sent needs no such thing: its stamps
+and the gaps are of one clock.
+"""
 
 _DETECTED_MS = 3_500.0
 """Beyond the silence limit: a pulse a second, and this machine is shared."""
@@ -48,7 +48,7 @@ class Interval(Struct, frozen=True):
     from_ms: float
     until_ms: float
 
-    def holds(self, at_ms: float, tolerance_ms: float) -> bool:
+    def holds(self, at_ms: float, tolerance_ms: float = 0.0) -> bool:
         return self.from_ms - tolerance_ms <= at_ms <= self.until_ms + tolerance_ms
 
 
@@ -176,12 +176,14 @@ def _judge_duplicates(evidence: Evidence, logged: Mapping[Key, int], verdict: Ve
 def _judge_losses(evidence: Evidence, logged: Mapping[Key, int], verdict: Verdict) -> set[Key]:
     """Every delivered liquidation is in the log, or fell into the gap that a kill of ours left."""
     missing: set[Key] = set()
+    published = _moments(evidence.published)
     for key, arrived in _moments(evidence.arrivals).items():
         verdict.delivered += len(arrived)
         absent = len(arrived) - logged.get(key, 0)
         if absent <= 0:
             continue
-        excuses = sum(_is_excused(evidence, key[0], at_ms) for at_ms in arrived)
+        is_told = any(_is_told(evidence, key, at_ms) for at_ms in published.get(key, arrived))
+        excuses = sum(is_told and any(at_ms <= kill for kill in evidence.killed_ms) for at_ms in arrived)
         verdict.excused += min(absent, excuses)
         if excuses:
             before = (kill - at_ms for at_ms in arrived for kill in evidence.killed_ms if at_ms <= kill)
@@ -194,17 +196,22 @@ def _judge_losses(evidence: Evidence, logged: Mapping[Key, int], verdict: Verdic
     return missing
 
 
-def _is_excused(evidence: Evidence, venue: str, at_ms: float) -> bool:
-    killed = any(at_ms <= kill for kill in evidence.killed_ms)
-    return killed and any(
-        gap.holds(at_ms + evidence.plan.shift_ms, _TOLERANCE_MS) for gap in _uncovered(evidence, venue)
+def _is_told(evidence: Evidence, key: Key, sent_ms: float) -> bool:
+    """Whether windows that lack this liquidation say that something is missing: its stamp lies where the venue is not
+    covered. What the venue sent later than it usually does is excused by the moment it was sent at, as documented.
+    """
+    venue, event_ms = key[0], key[3]
+    sent_ms += evidence.plan.skew_ms.get(venue, 0)
+    is_late = sent_ms - event_ms > LIVE[venue].holds_ms
+    return any(
+        spell.holds(event_ms) or (is_late and spell.holds(sent_ms)) for spell in _uncovered(evidence, venue)
     )
 
 
 def _uncovered(evidence: Evidence, venue: str) -> list[Interval]:
-    """What the log reports as not seen: gaps, and the times between those when the feed was up."""
+    """When the feed was not up and its gap was not filled, by the log."""
     spans = sorted((span for span in evidence.covered if span.venue == venue), key=lambda span: span.from_ms)
-    found = [gap for gap in evidence.gaps if gap.venue == venue]
+    found: list[Interval] = []
     until_ms = float("-inf")
     for span in spans:
         if span.from_ms > until_ms:
@@ -216,17 +223,13 @@ def _uncovered(evidence: Evidence, venue: str) -> list[Interval]:
 
 def _judge_holes(evidence: Evidence, logged: Mapping[Key, int], missing: set[Key], verdict: Verdict) -> None:
     """What a venue sent and we do not have was sent while the venue is reported as not seen."""
-    plan = evidence.plan
     for key, moments in _moments(evidence.published).items():
-        venue = key[0]
         if key in missing or logged.get(key, 0) >= len(moments):
             continue
-        slack = _slack_ms(plan, venue)
-        uncovered = _uncovered(evidence, venue)
         for at_ms in moments[logged.get(key, 0) :]:
-            if at_ms > evidence.until_ms or _is_unknowable(evidence, venue, at_ms):
+            if at_ms > evidence.until_ms or _is_unknowable(evidence, key[0], at_ms):
                 continue
-            if not any(gap.holds(at_ms + plan.shift_ms, slack) for gap in uncovered):
+            if not _is_told(evidence, key, at_ms):
                 verdict.unreported += 1
                 at_s = (at_ms - evidence.began_ms) / 1000
                 verdict.problems.append(f"never came, sent at {at_s:.2f} s, and no gap is reported: {key}")
@@ -236,16 +239,10 @@ def _is_unknowable(evidence: Evidence, venue: str, at_ms: float) -> bool:
     """Whether the venue itself said nothing for less than the silence limit: no protocol here numbers its messages."""
     at = (at_ms - evidence.began_ms) / 1000
     return any(
-        strike.kind == "stall" and strike.against == venue and not strike.is_long
+        strike.kind == "stall" and strike.against == venue and strike.seconds <= SILENCE_LIMIT
         and strike.at - 0.2 <= at <= strike.at + strike.seconds + 0.2
         for strike in evidence.plan.strikes
     )  # fmt: skip
-
-
-def _slack_ms(plan: Plan, venue: str) -> float:
-    is_slow = any(strike.against == venue and strike.kind in ("slow", "throttle", "drip") for strike in plan.strikes)
-    # While the venues' clocks are not known yet, moments of ours are taken for theirs.
-    return (_SLOW_MS if is_slow else _TOLERANCE_MS) + max(0, plan.shift_ms)
 
 
 def _judge_outages(evidence: Evidence, verdict: Verdict) -> None:
@@ -257,22 +254,17 @@ def _judge_outages(evidence: Evidence, verdict: Verdict) -> None:
 
 def _is_reported(evidence: Evidence, strike: Strike) -> bool:
     """Whether the strike, if it was an outage, shows as a gap of its length, noticed within the silence limit."""
-    shift_ms = evidence.plan.shift_ms
     began_ms = evidence.began_ms + 1000 * strike.at
     if any(began_ms - 3_000 < kill < began_ms + 1000 * strike.seconds + 5_000 for kill in evidence.killed_ms):
         return True  # the worker was away itself, which is judged by what is missing
-    slack = _slack_ms(evidence.plan, strike.against)
-    uncovered = _uncovered(evidence, strike.against)
+    at_ms = began_ms + evidence.plan.skew_ms.get(strike.against, 0)
+    gaps = [gap for gap in evidence.gaps if gap.venue == strike.against]
     if strike.is_long:
-        end_ms = began_ms + 1000 * strike.seconds
-        spans = (gap for gap in uncovered if gap.holds(began_ms + 300 + shift_ms, slack))
-        covers = any(gap.holds(end_ms - 300 + shift_ms, slack) for gap in spans)
-        return covers and _is_noticed(evidence, strike.against, began_ms + shift_ms)
-    if strike.kind == "half_open":
-        return any(gap.holds(began_ms + 500 + shift_ms, slack) for gap in uncovered)
+        end_ms = at_ms + 1000 * strike.seconds
+        covers = any(gap.holds(at_ms, _STRUCK_MS) and gap.holds(end_ms) for gap in gaps)
+        return covers and _is_noticed(evidence, strike.against, began_ms + evidence.plan.shift_ms)
     if strike.is_outage and strike.kind != "notice":
-        middle_ms = began_ms + shift_ms
-        return any(gap.from_ms - slack <= middle_ms <= gap.until_ms + slack + 1_500 for gap in uncovered)
+        return any(gap.holds(at_ms, _STRUCK_MS) for gap in gaps)
     return True
 
 

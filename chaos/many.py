@@ -4,9 +4,12 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from chaos.judge import Verdict
+
+from liqtape.embedded.guard import die_with_parent
 
 __all__ = ["run_all", "table"]
 
@@ -33,7 +36,7 @@ async def run_all(seeds: Sequence[int], workers: int) -> list[Verdict]:
 async def _in_process(seed: int) -> Verdict:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "chaos", "--seed", str(seed), "--json", stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE, start_new_session=True,
+        stderr=asyncio.subprocess.PIPE, start_new_session=True, preexec_fn=partial(die_with_parent, os.getpid()),
     )  # fmt: skip
     try:
         out, said = await asyncio.wait_for(process.communicate(), _LONGEST_SECONDS)

@@ -15,6 +15,9 @@ VENUES = ("binance", "bybit", "okx", "hyperliquid")
 SILENCE_LIMIT = 2.0
 """Seconds without data that make a feed stalled, here; the venues' own are 15 and more."""
 
+_NOTICED = 0.5
+"""Until a silence that is over the limit is seen, on a busy machine."""
+
 SECONDS = 10.0
 """In which strikes fall and end."""
 
@@ -51,7 +54,7 @@ class Strike(Struct, frozen=True):
             self.against in VENUES
             and self.kind in _LONG
             and self.kind != "half_open"
-            and self.seconds > SILENCE_LIMIT + 1.0
+            and self.seconds > SILENCE_LIMIT + _NOTICED
         )
 
 

@@ -1,4 +1,4 @@
-"""Real servers of our own on loopback, to be killed and started again."""
+"""Real servers of our own on loopback, to be killed and started again; they end with this process, however it ends."""
 
 import asyncio
 import contextlib
@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from liqtape.embedded.binary import server_binary
+from liqtape.embedded.guard import die_with_parent
 
 __all__ = ["Postgres", "Redis", "free_port", "postgres_programs"]
 
@@ -41,8 +43,9 @@ class Redis:
         command = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._directory)]
         for _ in range(_ATTEMPTS):  # somebody else may have the port, if only for a moment
             self._process = await asyncio.create_subprocess_exec(
-                str(server_binary()), *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-            )
+                str(server_binary()), *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+                preexec_fn=partial(die_with_parent, os.getpid()),
+            )  # fmt: skip
             if await _is_listening(self._process, self.port):
                 return
             await asyncio.sleep(_PAUSE_SECONDS)
@@ -96,6 +99,7 @@ class Postgres:
             *(part for key, value in settings.items() for part in ("-c", f"{key}={value}")),
             cwd=self._directory, user=self._user if os.geteuid() == 0 else None,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            preexec_fn=partial(die_with_parent, os.getpid()),
         )  # fmt: skip
 
     async def kill(self) -> None:

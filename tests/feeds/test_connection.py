@@ -24,8 +24,12 @@ from liqtape.venues.session import ACK_LIMIT
 START_MS = 1_790_000_000_000
 ACK = b'{"result":null,"id":1}'
 TRADE = b'{"e":"aggTrade","s":"BTCUSDT","p":"80000.0","q":"0.5","T":1790000000000}'
+FORCED = (
+    b'{"e":"forceOrder","E":1790000000010,"o":{"s":"BTCUSDT","S":"SELL","o":"LIMIT","f":"IOC","q":"1","p":"80000",'
+    b'"ap":"80000","X":"FILLED","l":"1","z":"1","T":1790000000000}}'
+)
 SHUTDOWN = b'{"e":"serverShutdown","E":1790000000000}'
-ENDPOINT = Endpoint("wss://stream.example/market/ws", ("!forceOrder@arr", "btcusdt@aggTrade"), silence_limit=10.0)
+ENDPOINT = Endpoint("wss://stream.example/market/ws", ("!forceOrder@arr", "btcusdt@aggTrade"), 10.0, "btcusdt@aggTrade")
 
 
 class ManualClock:
@@ -148,9 +152,14 @@ class Stage:
         return [status for status in self.statuses if status.state == "waiting"]
 
 
+def trade(at: float, *, lag_ms: int = 0) -> Attempt:
+    """A trade that comes so long after its time."""
+    return Attempt(at, TRADE.replace(b"1790000000000", b"%d" % (START_MS + round(1000 * at) - lag_ms)))
+
+
 def live(until: float, *, every: float = 5.0, end: bytes | str = "closed_1006") -> list[Attempt]:
     """Acknowledged at 0.1 s, a trade at 0.2 s and then regularly, lost at `until`."""
-    trades = [Attempt(0.2 + every * i, TRADE) for i in range(int((until - 0.2) / every) + 1)]
+    trades = [trade(0.2 + every * i) for i in range(int((until - 0.2) / every) + 1)]
     return [Attempt(0.1, ACK), *trades, Attempt(until, end)]
 
 
@@ -223,7 +232,7 @@ async def test_states_and_stamps_of_a_life_with_a_loss() -> None:
     assert stage.statuses[:4] == [
         Status("connecting", START_MS),
         Status("subscribing", START_MS),
-        Status("live", START_MS + 200, up_ms=START_MS + 200),
+        Status("live", START_MS + 200, up_ms=START_MS + 400),
         waiting,
     ]
     assert stage.states()[4:] == ["connecting", "stopped"]
@@ -234,7 +243,7 @@ async def test_states_and_stamps_of_a_life_with_a_loss() -> None:
 
 
 async def test_a_stall_is_a_gap_from_the_last_data_on() -> None:
-    stage = Stage([Attempt(0.1, ACK), Attempt(0.2, TRADE), Attempt(3.0, TRADE)])
+    stage = Stage([Attempt(0.1, ACK), trade(0.2), trade(3.0)])
 
     connection = await stage.play()
 
@@ -245,6 +254,34 @@ async def test_a_stall_is_a_gap_from_the_last_data_on() -> None:
     assert stage.statuses[4].down_ms is None
     assert connection.failures == {"stalled": 1}
     assert stage.sockets[0].closed
+
+
+@pytest.mark.parametrize("lag_ms", [-3_600_000, 0, 1_500, 3_600_000], ids=str)
+async def test_coverage_is_in_the_venues_time_whatever_our_clock_or_the_line_do(lag_ms: int) -> None:
+    stage = Stage([Attempt(0.1, ACK), trade(0.2, lag_ms=lag_ms), trade(3.0, lag_ms=lag_ms), Attempt(4.0, "reset")])
+
+    await stage.play()
+
+    assert stage.statuses[2].up_ms == START_MS + 200 - lag_ms + 200
+    assert stage.statuses[3].down_ms == START_MS + 3_000 - lag_ms
+
+
+async def test_a_trade_before_the_last_answer_proves_nothing_of_what_it_answers() -> None:
+    stage = Stage([trade(0.1), Attempt(1.0, ACK), trade(2.0), Attempt(4.0, "reset")])
+
+    await stage.play()
+
+    assert (stage.statuses[2].since_ms, stage.statuses[2].up_ms) == (START_MS + 2_000, START_MS + 2_200)
+
+
+async def test_a_feed_whose_trades_were_refused_goes_by_its_liquidations() -> None:
+    only = Endpoint(ENDPOINT.url, ("!forceOrder@arr",), silence_limit=10.0)
+    stage = Stage([Attempt(0.1, ACK), Attempt(0.5, FORCED), Attempt(3.0, FORCED), Attempt(4.0, "reset")], endpoint=only)
+
+    await stage.play()
+
+    assert stage.statuses[2].up_ms == START_MS + binance.holds_ms
+    assert stage.statuses[3].down_ms == START_MS + binance.holds_ms + 2_500
 
 
 async def test_a_feed_that_is_acknowledged_and_silent_was_never_up() -> None:
@@ -297,7 +334,7 @@ async def test_refused_topics_are_told_and_the_others_live(caplog: pytest.LogCap
         Attempt(0.4, TRADE),
         Attempt(0.5, "closed_1006"),
     ]
-    stage = Stage(refusal, refusal)
+    stage = Stage(refusal, refusal, endpoint=replace(ENDPOINT, canary=""))
 
     connection = await stage.play()
 

@@ -1,5 +1,4 @@
 from liqtape.engine import VelocityEngine
-from liqtape.engine.eventtime import EventClock
 from liqtape.events import Gap
 from liqtape.feeds.outages import Outages
 
@@ -10,7 +9,7 @@ HOLD = 1_100
 def _outages() -> tuple[Outages, list[Gap], VelocityEngine]:
     engine = VelocityEngine()
     told: list[Gap] = []
-    return Outages(engine, EventClock(), {"okx": HOLD}, [told.append]), told, engine
+    return Outages(engine, {"okx": HOLD}, [told.append]), told, engine
 
 
 def test_a_gap_is_told_when_it_begins_ends_and_is_filled() -> None:
@@ -36,18 +35,6 @@ def test_what_turned_out_to_be_missed_is_a_gap_that_has_ended() -> None:
 
     assert told == [gap] == outages.gaps()
     assert engine.coverage("okx", T + 300_000) == 0.9
-
-
-def test_gaps_are_in_the_time_of_the_venues() -> None:
-    engine, clock = VelocityEngine(), EventClock()
-    for i in range(8):
-        clock.observe("okx", T + i, T + i + 3_600_000)
-    clock.estimate()
-    outages = Outages(engine, clock, {})
-    outages.up("okx", T + 3_600_000)
-    outages.down("okx", T + 3_700_000, "reset")
-
-    assert outages.gaps()[0].from_ms == T + 100_000
 
 
 def test_a_gap_of_an_earlier_run_is_not_begun_twice() -> None:

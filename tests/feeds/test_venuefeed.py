@@ -37,6 +37,7 @@ class FakeConnection:
         self.ledger: Ledger = known["ledger"]
         self.reconnects = 0
         self.last_data_age: float | None = -1.0
+        self.reached_ms: int | None = None
         self.session = SimpleNamespace(refused={}, endpoint=endpoint)
         self.status = Status("connecting", T)
         self.stops = 0
@@ -58,6 +59,7 @@ class FakeConnection:
 
     def tell(self, state: State, at_ms: int = T, **known: Any) -> None:
         self.status = Status(state, at_ms, **known)
+        self.reached_ms = known.get("up_ms")
         self._on_state(self, self.status)
 
     def receive(self, events: list[Event]) -> None:

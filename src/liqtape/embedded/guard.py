@@ -21,8 +21,8 @@ CHECK_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent(guard: int) -> None:
-    """In the child, before exec: the kernel kills the server should the guard itself be killed (Linux only)."""
+def die_with_parent(parent: int) -> None:
+    """In the child, before exec: the kernel kills it should the parent itself be killed (Linux only)."""
     if not sys.platform.startswith("linux"):
         return
     try:
@@ -31,8 +31,8 @@ def _die_with_parent(guard: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     except (ImportError, OSError, AttributeError):
         return  # a Python without ctypes: the pipe still guards the usual cases
-    if os.getppid() != guard:
-        os._exit(1)  # the guard died before the signal was asked for
+    if os.getppid() != parent:
+        os._exit(1)  # the parent died before the signal was asked for
 
 
 def _spawn(command: list[str]) -> int:
@@ -41,7 +41,7 @@ def _spawn(command: list[str]) -> int:
     if pid:
         return pid
     try:
-        _die_with_parent(guard)
+        die_with_parent(guard)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)  # never the pipe: its other end must be ours alone
         os.dup2(2, 1)

@@ -44,11 +44,12 @@ def liquidation_of_row(row: Sequence[object]) -> Liquidation:
 
 
 def end_last_run(connection: sqlite3.Connection) -> None:
-    """What a run that ended left open: its feeds were up while it lived, and since then every venue has a gap."""
+    """What a run that ended left open: its feeds were up as far as was logged, and since then every venue has a gap."""
     with transaction(connection):
         connection.execute(
             "UPDATE coverage SET down_ms = max(up_ms, "
-            "coalesce((SELECT value FROM meta WHERE key = 'reached_ms ' || venue), 0)) WHERE down_ms IS NULL"
+            "(SELECT value FROM meta WHERE key IN ('alive_ms', 'reached_ms ' || venue) ORDER BY key DESC LIMIT 1)) "
+            "WHERE down_ms IS NULL"
         )
         connection.execute(
             "INSERT INTO gaps SELECT venue, max(down_ms), NULL, ?, 0 FROM coverage "
