@@ -203,9 +203,7 @@ def _is_told(evidence: Evidence, key: Key, sent_ms: float) -> bool:
     venue, event_ms = key[0], key[3]
     sent_ms += evidence.plan.skew_ms.get(venue, 0)
     is_late = sent_ms - event_ms > LIVE[venue].holds_ms
-    return any(
-        spell.holds(event_ms) or (is_late and spell.holds(sent_ms)) for spell in _uncovered(evidence, venue)
-    )
+    return any(spell.holds(event_ms) or (is_late and spell.holds(sent_ms)) for spell in _uncovered(evidence, venue))
 
 
 def _uncovered(evidence: Evidence, venue: str) -> list[Interval]:

@@ -283,3 +283,34 @@ async def test_an_outage_that_began_earlier_than_was_told_lasts_on(tmp_path: Pat
     assert (up_ms, down_ms) == (now - 10_000, gaps[0][0])
     assert down_ms <= now - 3_000
     assert gaps[-1][1] is None
+
+
+@pytest.mark.parametrize("skew_ms", [-3_600_000, 0, 3_600_000], ids=str)
+async def test_coverage_begins_and_after_a_kill_ends_in_the_venues_time(skew_ms: int, tmp_path: Path) -> None:
+    async with Simulator("calm", skew_ms={"okx": skew_ms}) as simulator:
+        venues = {"okx": VenueSettings(ws_url=simulator.ws_url("okx"), rest_url=simulator.rest_url("okx"))}
+        first, second = tmp_path / "first", tmp_path / "second"
+        asked_ms = now_ms() + skew_ms
+        async with Tracker(Settings(venues=venues, redis=OFF, price=NOWHERE, history=HistorySettings(str(first)))):
+            async with asyncio.timeout(10):
+                while not table_of(first, "SELECT 1 FROM meta WHERE key = 'reached_ms okx'"):
+                    await asyncio.sleep(0.02)
+            (up_ms,) = table_of(first, "SELECT up_ms FROM coverage")
+            shutil.copytree(first, second)  # as SIGKILL leaves it
+            killed_ms = now_ms() + skew_ms
+    log = EventLog(second)
+    log.start()
+    await asyncio.to_thread(log.stop)
+    (from_ms,) = table_of(second, "SELECT from_ms FROM gaps WHERE reason = 'not running'")
+    assert asked_ms < up_ms <= from_ms < killed_ms + 300
+
+
+def table_of(directory: Path, question: str) -> list[int]:
+    try:
+        connection = open_for_reading(directory)
+    except (ConfigurationError, sqlite3.Error):  # not there yet
+        return []
+    try:
+        return [value for (value,) in connection.execute(question)]
+    finally:
+        connection.close()

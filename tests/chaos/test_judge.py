@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import Literal
 
 import pytest
@@ -80,10 +81,10 @@ def test_what_nobody_sent_is_a_problem() -> None:
 
 def test_a_kill_excuses_only_what_lies_in_a_reported_gap() -> None:
     missing = [logged(row(1))]
-    gap = [Interval("bybit", T + 500, T + 3_000)]
-    assert sums(evidence(logged=missing, killed_ms=[T + 2_000.0], gaps=gap)) == (0, 0, 0, 1)
+    covered = [Interval("bybit", T - 5_000, T + 999), Interval("bybit", T + 3_000, T + 60_000)]
+    assert sums(evidence(logged=missing, killed_ms=[T + 2_000.0], covered=covered)) == (0, 0, 0, 1)
     assert sums(evidence(logged=missing, killed_ms=[T + 2_000.0])) == (1, 0, 0, 0)
-    assert sums(evidence(logged=missing, killed_ms=[T + 900.0], gaps=gap)) == (1, 0, 0, 0)
+    assert sums(evidence(logged=missing, killed_ms=[T + 900.0], covered=covered)) == (1, 0, 0, 0)
 
 
 def test_sent_and_never_delivered_must_lie_in_a_reported_gap() -> None:
@@ -91,6 +92,31 @@ def test_sent_and_never_delivered_must_lie_in_a_reported_gap() -> None:
     assert sums(evidence(**never)) == (0, 0, 1, 0)
     covered = [Interval("bybit", T - 5_000, T + 800), Interval("bybit", T + 4_000, T + 60_000)]
     assert sums(evidence(**never, covered=covered)) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("down", "up", "sent", "unreported"),
+    [
+        (999, 1_200, 1_100, 0),
+        (1_001, 1_200, 1_100, 1),
+        (900, 999, 1_100, 1),
+        (1_300, 1_500, 1_400, 1),
+        (1_900, 2_100, 2_000, 0),
+    ],
+    ids=["inside", "begins a ms too late", "ends a ms too early", "sent in it, in time", "sent in it, late"],
+)
+def test_what_is_missing_lies_in_the_gap_by_its_own_stamp(down: int, up: int, sent: int, unreported: int) -> None:
+    covered = [Interval("bybit", T - 5_000, T + down), Interval("bybit", T + up, T + 60_000)]
+    whole = evidence()
+    published = [whole.published[0], Arrival(row(2, T + 1_000), float(T + sent), (0, 2))]
+    found = evidence(arrivals=whole.arrivals[:1], logged=[logged(row(1))], covered=covered, published=published)
+    assert judged(found).unreported == unreported
+
+
+def test_what_a_short_silence_of_the_venue_hides_cannot_be_known() -> None:
+    never = {"arrivals": [], "logged": [], "published": evidence().published[1:]}
+    assert judged(evidence(Strike(0.9, "stall", "bybit", 1.9), **never)).unreported == 0
+    assert judged(evidence(Strike(0.9, "stall", "bybit", 2.1), **never)).unreported == 1
 
 
 def test_equal_rows_of_bybit_are_two_only_in_one_message() -> None:
@@ -108,24 +134,26 @@ def test_equal_rows_of_bybit_are_two_only_in_one_message() -> None:
         ("stall", 5.0, [(-5_000, 1_000), (6_200, 60_000)], 0),
         ("stall", 5.0, [(-5_000, 1_000), (3_000, 60_000)], 1),
         ("stall", 1.0, [(-5_000, 60_000)], 0),
+        ("stall", 2.6, [(-5_000, 60_000)], 1),
         ("reset", 0.1, [(-5_000, 900), (1_300, 60_000)], 0),
         ("reset", 0.1, [(-5_000, 60_000)], 1),
     ],
-    ids=["whole stall", "half of it", "short stall", "reset", "hidden reset"],
+    ids=["whole stall", "half of it", "short stall", "hidden stall", "reset", "hidden reset"],
 )
 def test_an_outage_must_show_as_a_gap(kind: str, seconds: float, covered: list[tuple[int, int]], expected: int) -> None:
     spans = [Interval("bybit", T + up, T + down) for up, down in covered]
+    gaps = [Interval("bybit", before.until_ms, after.from_ms) for before, after in pairwise(spans)]
     states = [(T + 3_500.0, "bybit", "subscribing")]
-    found = evidence(Strike(1.0, kind, "bybit", seconds), covered=spans, states=states, arrivals=[], published=[],
+    found = evidence(Strike(1.0, kind, "bybit", seconds), covered=spans, gaps=gaps, states=states, arrivals=[], published=[],
                      told=[row(1), row(2, T + 1_000)])  # fmt: skip
     assert judged(found).unreported == expected
 
 
 def test_an_outage_noticed_too_late_is_unreported() -> None:
-    spans = [Interval("bybit", T - 5_000, T + 1_000), Interval("bybit", T + 9_200, T + 60_000)]
-    late = [(T + 8_900.0, "bybit", "stalled")]
-    found = evidence(Strike(1.0, "stall", "bybit", 8.0), covered=spans, states=late)
-    assert judged(found).unreported == 1
+    gaps = [Interval("bybit", T + 1_000, T + 9_200)]
+    late, early = ([(T + at, "bybit", "stalled")] for at in (8_900.0, 3_100.0))
+    assert judged(evidence(Strike(1.0, "stall", "bybit", 8.0), gaps=gaps, states=late)).unreported == 1
+    assert judged(evidence(Strike(1.0, "stall", "bybit", 8.0), gaps=gaps, states=early)).unreported == 0
 
 
 def test_a_seed_says_everything() -> None:

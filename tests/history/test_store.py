@@ -15,7 +15,7 @@ from liqtape.events import Gap, Liquidation
 from liqtape.history.database import open_for_reading
 from liqtape.history.layout import DATABASE, EVENT_COLUMNS, VERSION
 from liqtape.history.recall import SELECTED, liquidation_of_row
-from liqtape.history.records import Alive, FeedDown, FeedUp, GapSeen, LogGap, PriceBar, StateSeen
+from liqtape.history.records import Alive, FeedDown, FeedUp, GapSeen, LogGap, PriceBar, Reached, StateSeen
 from liqtape.history.store import Store, Written
 
 Make = Callable[..., Liquidation]
@@ -156,6 +156,36 @@ def test_a_run_that_ended_leaves_its_coverage_and_a_gap_until_the_next_feed(tmp_
     store.close()
     assert table(tmp_path, "gaps") == [("bybit", 300, None, "not running", 0), ("okx", 1_000, 6_000, "not running", 0)]
     assert table(tmp_path, "coverage") == [("bybit", 200, 300), ("okx", 100, 1_000), ("okx", 6_000, None)]
+
+
+def test_after_a_kill_a_gap_begins_where_what_the_venue_sent_was_known_up_to(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.begin_run(0)
+    store.write(
+        [], [FeedUp("okx", 100), FeedUp("bybit", 950), Reached("okx", 700), Reached("bybit", 800), Alive(1_000)]
+    )
+    store.close()
+
+    store = Store(tmp_path)
+    assert store.begin_run(5_000).feeds == [("okx", 100, 700), ("bybit", 950, 950)]
+    store.close()
+    assert table(tmp_path, "gaps") == [("bybit", 950, None, "not running", 0), ("okx", 700, None, "not running", 0)]
+
+
+def test_a_filled_gap_is_as_good_as_live_after_a_restart_too(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.begin_run(0)
+    store.write([], [FeedUp("okx", 100), FeedDown("okx", 500), GapSeen("okx", 500, None, "reset"), FeedUp("okx", 900)])
+    store.write([], [GapSeen("okx", 500, 900, "reset"), FeedDown("okx", 900), FeedUp("okx", 990)])
+    store.write([], [GapSeen("okx", 500, 900, "reset", filled=True), GapSeen("okx", 900, 990, "cut", filled=True)])
+    store.write([], [Reached("okx", 2_000), Alive(2_000)])
+    store.close()
+    assert table(tmp_path, "coverage") == [("okx", 100, 500), ("okx", 500, 900), ("okx", 900, 990), ("okx", 990, None)]
+
+    store = Store(tmp_path)
+    feeds = store.begin_run(3_000).feeds
+    store.close()
+    assert [(up, down) for _, up, down in feeds] == [(100, 500), (500, 900), (900, 990), (990, 2_000)]
 
 
 def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:

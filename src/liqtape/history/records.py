@@ -4,7 +4,20 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-__all__ = ["AWAY", "MENDED", "WRITES", "Alive", "FeedDown", "FeedUp", "GapSeen", "LogGap", "PriceBar", "Reached", "Record", "StateSeen"]
+__all__ = [
+    "AWAY",
+    "MENDED",
+    "WRITES",
+    "Alive",
+    "FeedDown",
+    "FeedUp",
+    "GapSeen",
+    "LogGap",
+    "PriceBar",
+    "Reached",
+    "Record",
+    "StateSeen",
+]
 
 
 class Record(Struct, frozen=True, gc=False):
