@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from liqtape.demo import _settings
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
-from liqtape.feeds.marks import Answered, Down, Listed, Up
+from liqtape.feeds.marks import Answered, Down, Listed, Unseen, Up
 from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.replay import Step
 from liqtape.feeds.segments import segment_files
@@ -41,7 +41,7 @@ async def _recorded(path: Path, scenario: str, seconds: float, speed: float, sym
 
 async def _run(settings: Settings, path: Path, seconds: float) -> _Live:
     accepted: list[Liquidation] = []
-    recorder = Recorder(path, segment_bytes=40_000, flush_seconds=0.05)
+    recorder = Recorder(path, segment_bytes=20_000, flush_seconds=0.05)
     tracker = Tracker(replace(settings, redis=RedisSettings(url="off")), recorder=recorder)
     tracker.taps.append(accepted.append)
     async with tracker:
@@ -109,14 +109,14 @@ def test_two_replays_are_the_same_to_the_byte_and_every_row_is_a_recount(live: _
 
 
 def test_several_segments_were_written(recordings: dict[str, _Live]) -> None:
-    assert all(len(segment_files(live.path)) > 1 for live in recordings.values())
+    assert all(len(segment_files(live.path)) > 2 for live in recordings.values())
 
 
 def test_the_grid_is_on_receive_time_with_every_frame_up_to_it(recordings: dict[str, _Live]) -> None:
     for step in Playback(recordings["cascade"].path).steps():
         for event in step.events:
             assert event.receive_ms is not None
-            assert 1000 * (step.second - 1) < event.receive_ms <= 1000 * step.second
+            assert 1000 * (step.second - 1) <= event.receive_ms <= 1000 * step.second  # whole ms of ns
 
 
 def _copied(live: _Live, to: Path) -> list[Path]:
@@ -159,11 +159,12 @@ def test_a_damaged_part_is_a_gap_of_the_venues_and_the_rest_is_played(
 
 def test_a_segment_alone_is_played_with_what_it_repeats(recordings: dict[str, _Live]) -> None:
     live = recordings["faults"]
-    playback = Playback(segment_files(live.path)[-1])
+    playback = Playback(segment_files(live.path)[-2])  # the last one may hold the end and nothing else
     played = _of(list(playback.steps(60)))
     assert playback.played().runs == 1
     assert playback.broken == []
-    assert set(map(msgspec.json.encode, played)) <= set(map(msgspec.json.encode, live.accepted))
+    # By identity: the first copy of a repeat may lie in an earlier segment.
+    assert {(event.venue, event.id) for event in played} <= {(event.venue, event.id) for event in live.accepted}
 
 
 async def test_a_second_run_goes_on_after_a_gap(tmp_path: Path) -> None:
@@ -248,6 +249,25 @@ def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
 
 def test_recorded_settings_hold_no_address() -> None:
     assert b"url" not in msgspec.json.encode(Tracker(Settings())._began())
+
+
+def test_what_was_not_subscribed_is_not_covered_in_the_replay_either(tmp_path: Path) -> None:
+    at_s = 1_790_000_000
+    recorder = Recorder(tmp_path)
+    recorder.open(Tracker(Settings())._began())
+    track = recorder.track("bybit", Endpoint("wss://example", ("a",), 30.0))
+    recorder.mark(Up("bybit", (at_s - 400) * 1000))
+    recorder.mark(Unseen("bybit", (at_s - 400) * 1000, ["BTCUSDT"], False))
+    recorder.mark(Unseen("bybit", (at_s - 5) * 1000, [], True))
+    for symbol in (b"BTCUSDT", b"ETHUSDT"):
+        frame = (
+            b'{"topic":"allLiquidation.%b","type":"snapshot","ts":%d,"data":'
+            b'[{"T":%d,"s":"%b","S":"Buy","v":"1","p":"9"}]}'
+        )
+        track.received((frame % (symbol, at_s * 1000, at_s * 1000, symbol),), at_s * 1_000_000_000)
+    recorder.close()
+    rows = [row for step in Playback(tmp_path).steps() for row in step.rows]
+    assert {row.symbol: row.coverage_10s for row in rows[:2]} == {"BTCUSDT": 0.5, "ETHUSDT": 1.0}
 
 
 def test_a_mark_waits_for_its_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

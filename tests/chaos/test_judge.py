@@ -82,8 +82,9 @@ def test_what_nobody_sent_is_a_problem() -> None:
 def test_a_kill_excuses_only_what_lies_in_a_reported_gap() -> None:
     missing = [logged(row(1))]
     covered = [Interval("bybit", T - 5_000, T + 999), Interval("bybit", T + 3_000, T + 60_000)]
-    assert sums(evidence(logged=missing, killed_ms=[T + 2_000.0], covered=covered)) == (0, 0, 0, 1)
-    assert sums(evidence(logged=missing, killed_ms=[T + 2_000.0])) == (1, 0, 0, 0)
+    assert sums(evidence(logged=missing, killed_ms=[T + 1_300.0], covered=covered)) == (0, 0, 0, 1)
+    assert sums(evidence(logged=missing, killed_ms=[T + 1_300.0])) == (1, 0, 0, 0)
+    assert sums(evidence(logged=missing, killed_ms=[T + 1_700.0], covered=covered)) == (1, 0, 0, 0)
     assert sums(evidence(logged=missing, killed_ms=[T + 900.0], covered=covered)) == (1, 0, 0, 0)
 
 
@@ -144,8 +145,8 @@ def test_an_outage_must_show_as_a_gap(kind: str, seconds: float, covered: list[t
     spans = [Interval("bybit", T + up, T + down) for up, down in covered]
     gaps = [Interval("bybit", before.until_ms, after.from_ms) for before, after in pairwise(spans)]
     states = [(T + 3_500.0, "bybit", "subscribing")]
-    found = evidence(Strike(1.0, kind, "bybit", seconds), covered=spans, gaps=gaps, states=states, arrivals=[], published=[],
-                     told=[row(1), row(2, T + 1_000)])  # fmt: skip
+    found = evidence(Strike(1.0, kind, "bybit", seconds), covered=spans, gaps=gaps, states=states, arrivals=[],
+                     published=[], told=[row(1), row(2, T + 1_000)])  # fmt: skip
     assert judged(found).unreported == expected
 
 

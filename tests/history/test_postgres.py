@@ -121,7 +121,8 @@ def test_gaps_spells_and_bars_are_read_as_they_were_logged(source: PostgresSourc
         ("bybit", T + 8, None, "ü", False),
     ]
     assert rows(source.gaps(T + 9, T + 100)) == [("bybit", T + 8, None, "ü", False)]
-    assert rows(source.coverage(T, T + 100)) == [("okx", T, T + 50), ("okx", T + 60, T + 70 + 2_000)]
+    spells = [("okx", T, T + 50), ("okx", T + 7, T + 9), ("okx", T + 60, T + 70 + 2_000)]  # one is a filled gap
+    assert rows(source.coverage(T, T + 100)) == spells
     assert rows(source.prices(*EVER)) == [astuple(bar) for bar in BARS]
     assert rows(source.prices(T + 1_000, T + 2_000)) == [astuple(BARS[1])]
     assert source.prices(*EVER).schema.names == list(PRICE_COLUMNS)

@@ -44,9 +44,9 @@ class Status(Struct, frozen=True):
 
     `cause` and `reason` say why the last connection was lost, until the next one is live. `until_ms` ends a back-off.
     Coverage is in the venue's time, by the stamps of the trades that come beside the liquidations: so neither our clock
-    nor what the line lags matters. `up_ms` comes with `live` and follows from the first trade after the last answer, for a
-    venue may answer every request and stay silent; `down_ms` comes once with the state that ends it and is the stamp of
-    the newest trade, so that silence counts as a gap from its beginning, and what was on its way as lost.
+    nor what the line lags matters. `up_ms` comes with `live` and follows from the first trade after the last answer (a
+    venue may answer every request and stay silent); `down_ms` comes once with the state that ends it and is the stamp
+    of the newest trade, so that silence counts as a gap from its beginning, and what was on its way as lost.
     """
 
     state: State
@@ -309,8 +309,8 @@ class Connection:
             self._tell("live")
 
     def _beginning(self, session: Session, events: Sequence[Event]) -> int | None:
-        """From where on, in the venue's time, nothing was sent without us: what has just come was sent to us, and bears a
-        stamp that is older by as much as the venue may hold it back.
+        """From where on, in the venue's time, we were told all: what has just come bears a stamp that is older by as
+        much as the venue may have held it back.
         """
         if session.stamp_ms is not None:
             return session.stamp_ms + _TRADES_HELD_MS

@@ -131,8 +131,9 @@ class Connections:
 
     @property
     def reached_ms(self) -> int | None:
-        """Up to where, in the venue's time, all it sent is known: the worst seat's best connection. None where one is not
-        live.
+        """Up to where, in the venue's time, all it sent is known: by the worst seat's best connection.
+
+        None where a seat has no live one.
         """
         reached: dict[Endpoint, int] = {}
         for connection in self.all:

@@ -146,8 +146,8 @@ CREATE TABLE partitions (
     sha256 TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX partitions_by_time ON partitions (kind, until_ms);
--- log_id: which log this is; alive_ms: all events received before are logged; reached_ms VENUE: its own time of that; sealed_seq, sealed_ms: events up to
--- there and price bars before then are in files.
+-- log_id: which log this is; alive_ms: all events received before are logged; 'reached_ms VENUE': where a gap of the
+-- venue begins if no more is written; sealed_seq, sealed_ms: events up to there and price bars before are in files.
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
     value NOT NULL

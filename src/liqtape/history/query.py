@@ -150,13 +150,7 @@ class History:
 
     def _exposure(self) -> Exposure:
         live = self._source.coverage(_BEGINNING_MS, -_BEGINNING_MS).to_pylist()
-        gaps = self._source.gaps(_BEGINNING_MS, -_BEGINNING_MS).to_pylist()
-        return Exposure(
-            [
-                *((row["venue"], row["up_ms"], row["down_ms"] or -_BEGINNING_MS) for row in live),
-                *((row["venue"], row["from_ms"], row["until_ms"]) for row in gaps if row["filled"] and row["until_ms"]),
-            ]
-        )
+        return Exposure((row["venue"], row["up_ms"], row["down_ms"] or -_BEGINNING_MS) for row in live)
 
 
 _HORIZON_S = 20  # of the acceleration

@@ -47,8 +47,8 @@ class Session:
     """Times are seconds of any monotonic clock, given by the caller.
 
     `outgoing` holds frames to send now; the caller takes them with `take_outgoing` after every call. `refused` maps the
-    topics the venue would not give to its reason. `stamp_ms` is the venue's time of the newest trade that came after the
-    last answer: what came before proves nothing of the topics answered last. `samples` are the newest undecodable
+    topics the venue would not give to its reason. `stamp_ms` is the venue's time of the newest trade that came after
+    the last answer: what came before proves nothing of the topics answered last. `samples` are the newest undecodable
     frames; several sessions may share them. Requests go out no faster than the venue allows.
     """
 
