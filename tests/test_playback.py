@@ -41,7 +41,7 @@ async def _recorded(path: Path, scenario: str, seconds: float, speed: float, sym
 
 async def _run(settings: Settings, path: Path, seconds: float) -> _Live:
     accepted: list[Liquidation] = []
-    recorder = Recorder(path, segment_bytes=40_000, flush_seconds=0.05)
+    recorder = Recorder(path, segment_bytes=20_000, flush_seconds=0.05)
     tracker = Tracker(replace(settings, redis=RedisSettings(url="off")), recorder=recorder)
     tracker.taps.append(accepted.append)
     async with tracker:
@@ -109,7 +109,7 @@ def test_two_replays_are_the_same_to_the_byte_and_every_row_is_a_recount(live: _
 
 
 def test_several_segments_were_written(recordings: dict[str, _Live]) -> None:
-    assert all(len(segment_files(live.path)) > 1 for live in recordings.values())
+    assert all(len(segment_files(live.path)) > 2 for live in recordings.values())
 
 
 def test_the_grid_is_on_receive_time_with_every_frame_up_to_it(recordings: dict[str, _Live]) -> None:
@@ -159,11 +159,12 @@ def test_a_damaged_part_is_a_gap_of_the_venues_and_the_rest_is_played(
 
 def test_a_segment_alone_is_played_with_what_it_repeats(recordings: dict[str, _Live]) -> None:
     live = recordings["faults"]
-    playback = Playback(segment_files(live.path)[-1])
+    playback = Playback(segment_files(live.path)[-2])  # the last one may hold the end and nothing else
     played = _of(list(playback.steps(60)))
     assert playback.played().runs == 1
     assert playback.broken == []
-    assert set(map(msgspec.json.encode, played)) <= set(map(msgspec.json.encode, live.accepted))
+    # By identity: the first copy of a repeat may lie in an earlier segment.
+    assert {(event.venue, event.id) for event in played} <= {(event.venue, event.id) for event in live.accepted}
 
 
 async def test_a_second_run_goes_on_after_a_gap(tmp_path: Path) -> None:
