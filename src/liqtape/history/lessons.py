@@ -19,7 +19,7 @@ __all__ = ["LEARN_HOURS", "Lessons", "read_lessons"]
 LEARN_HOURS = 48.0
 """Eight half-lives of the baseline: what came before weighs less than half a percent."""
 
-_MOST_COUNTS = 200_000
+_MOST_COUNTS = 150_000  # 2 s to read and to teach, on a slow core
 _SECONDS = 1.0
 _BIN_MS = 1000 * WIDTHS[-1]
 _HOUR_MS = 3_600_000
