@@ -26,6 +26,7 @@ from liqtape.venues.base import (
     InstrumentSource,
     Stamp,
     Symbol,
+    beyond,
     fault,
     invalid_row,
     rows_of,
@@ -85,6 +86,8 @@ _OWN_LEG: dict[str, Side] = {"A": "long", "B": "short"}  # the liquidated accoun
 _OTHER_LEG: dict[str, Side] = {"A": "short", "B": "long"}
 _LITERAL: dict[str, Side] = {"Long": "long", "Short": "short"}
 _DELEVERAGED = "Auto-Deleveraging"
+_FILLS = b'{"channel":"userFills",'
+_BEYOND_FILLS = beyond(_FILLS)
 
 
 class _Forced(Struct, gc=False):
@@ -207,7 +210,7 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     """Events of one frame, or of one fill as REST lists it: that one is past, and does not name the watched account."""
-    if not payload.startswith(b'{"channel":"userFills",'):  # as every live frame seen; other orders go the long way
+    if not _FILLS <= payload < _BEYOND_FILLS:  # as every live frame seen; other orders go the long way
         return _long_way(payload, receive_ms)
     try:
         message = _sound(payload).data
