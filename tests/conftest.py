@@ -17,8 +17,8 @@ _DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _POSTGRES_PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # where Debian keeps them, out of the PATH
 _NO_SERVER = "server program not found: "
 
-# A busy machine is not a failing property. CI judges a change, not a draw: there the examples are the same each time, on
-# a developer's machine (and in `make fuzz`) they are new ones.
+# A busy machine is not a failing property. CI judges a change, not a draw: there the examples are the same each time;
+# on a developer's machine, and in `make fuzz`, they are new ones.
 hypothesis.settings.register_profile("liqtape", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("liqtape"), derandomize=True, database=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("LIQTAPE_REQUIRE_SERVERS") else "liqtape")

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from liqtape.demo import _settings
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
-from liqtape.feeds.marks import Answered, Down, Listed, Up
+from liqtape.feeds.marks import Answered, Down, Listed, Unseen, Up
 from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.replay import Step
 from liqtape.feeds.segments import segment_files
@@ -116,7 +116,7 @@ def test_the_grid_is_on_receive_time_with_every_frame_up_to_it(recordings: dict[
     for step in Playback(recordings["cascade"].path).steps():
         for event in step.events:
             assert event.receive_ms is not None
-            assert 1000 * (step.second - 1) < event.receive_ms <= 1000 * step.second
+            assert 1000 * (step.second - 1) <= event.receive_ms <= 1000 * step.second  # whole ms of ns
 
 
 def _copied(live: _Live, to: Path) -> list[Path]:
@@ -249,6 +249,25 @@ def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
 
 def test_recorded_settings_hold_no_address() -> None:
     assert b"url" not in msgspec.json.encode(Tracker(Settings())._began())
+
+
+def test_what_was_not_subscribed_is_not_covered_in_the_replay_either(tmp_path: Path) -> None:
+    at_s = 1_790_000_000
+    recorder = Recorder(tmp_path)
+    recorder.open(Tracker(Settings())._began())
+    track = recorder.track("bybit", Endpoint("wss://example", ("a",), 30.0))
+    recorder.mark(Up("bybit", (at_s - 400) * 1000))
+    recorder.mark(Unseen("bybit", (at_s - 400) * 1000, ["BTCUSDT"], False))
+    recorder.mark(Unseen("bybit", (at_s - 5) * 1000, [], True))
+    for symbol in (b"BTCUSDT", b"ETHUSDT"):
+        frame = (
+            b'{"topic":"allLiquidation.%b","type":"snapshot","ts":%d,"data":'
+            b'[{"T":%d,"s":"%b","S":"Buy","v":"1","p":"9"}]}'
+        )
+        track.received((frame % (symbol, at_s * 1000, at_s * 1000, symbol),), at_s * 1_000_000_000)
+    recorder.close()
+    rows = [row for step in Playback(tmp_path).steps() for row in step.rows]
+    assert {row.symbol: row.coverage_10s for row in rows[:2]} == {"BTCUSDT": 0.5, "ETHUSDT": 1.0}
 
 
 def test_a_mark_waits_for_its_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -745,9 +745,11 @@ async def test_list_that_comes_late_extends_the_subscriptions(
     own = VenueSettings(ws_url=simulator.ws_url("bybit"), rest_url=f"http://127.0.0.1:{runner.addresses[0][1]}")
     try:
         async with Tracker(replace(against(simulator), venues={"bybit": own})) as tracker:
-            await until(lambda: state_of(tracker, "bybit") == "live")
+            await until(lambda: state_of(tracker, "bybit") == "unlisted")
             topics = {topic for c in tracker.feeds[0].connections for topic in c.endpoint.topics}
             assert topics == {"publicTrade.BTCUSDT", "allLiquidation.BTCUSDT"}
+            assert [gap.reason for gap in tracker.gaps() if gap.until_ms is None] == ["no list of instruments"]
+            assert tracker.market("bybit").partial
             assert "list of instruments not loaded" in health_of(tracker, "bybit").detail
 
             is_there.set()
@@ -755,6 +757,14 @@ async def test_list_that_comes_late_extends_the_subscriptions(
             topics = {topic for c in tracker.feeds[0].connections for topic in c.endpoint.topics}
             assert {"allLiquidation.SHIB1000USDT", "allLiquidation.BTCUSD", "publicTrade.BTCUSD"} <= topics
             assert health_of(tracker, "bybit").detail == ""
+            await until(lambda: {"BTCUSDT", "SHIBUSDT"} <= set(tracker.active()))
+            since = {gap.reason: gap.until_ms for gap in tracker.gaps()}
+            assert since["no list of instruments"] is not None
+            now = since["no list of instruments"] + 10_000  # long before the windows are full
+            feeds = tracker.engine._feeds
+            btc, shib = (feeds.coverage(["bybit"], now, name)[-1] for name in ("BTCUSDT", "SHIBUSDT"))
+            assert btc is not None
+            assert shib == 10_000 / 300_000 < btc
     finally:
         await runner.cleanup()
     assert sum("HTTP 503" in record.getMessage() for record in caplog.records) == 1

@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 __all__ = [
+    "NO_LIST",
     "SCHEMA",
     "WINDOWS",
     "Ack",
@@ -36,6 +37,9 @@ SCHEMA = 1
 
 WINDOWS = (10, 30, 60, 300)
 """Window lengths in seconds; every window is half open, `(now - w, now]`."""
+
+NO_LIST = "no list of instruments"
+"""The reason of a gap in which only the instruments were not seen that no connection had subscribed."""
 
 Side = Literal["long", "short"]
 """The position that was closed: a forced SELL closes a `long`."""

@@ -64,15 +64,19 @@ def record(
 ) -> int:
     """Raw frames of the venues to a recording, for `replay`; ends with what was written."""
     settings = _settings(config, _options(venue, symbol, "off", "off"))
-    signalled, recording = asyncio.run(_record(settings, out, seconds, sys.stderr if as_json else sys.stdout))
+    from liqtape.service import StopSignals
+
+    os.umask(0o077)  # as in `run`
+    with StopSignals(_END_SECONDS).installed() as stop:
+        recording = asyncio.run(_record(settings, out, seconds, stop, sys.stderr if as_json else sys.stdout))
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(recording) + b"\n")
     else:
         share = f", {recording.written / recording.bytes:.0%} of their bytes" if recording.bytes else ""
         counts = f"{recording.frames:,} frames in {recording.segments} segments{share}"
         sys.stdout.write(f"recorded in {out}: {counts}, {recording.dropped_frames:,} dropped\n")
-    if signalled:
-        return 128 + signalled
+    if stop.received:
+        return 128 + stop.received
     return 1 if recording.dropped_frames or recording.errors else 0
 
 
@@ -113,17 +117,16 @@ async def _run(settings: Settings, stop: "StopSignals", out: TextIO, record: Pat
         await watch(tracker, stop, None, out=out)
 
 
-async def _record(settings: Settings, to: Path, seconds: float, out: TextIO) -> "tuple[int, Recording]":
-    """The signal that ended it, or 0, and what was written."""
+async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSignals", out: TextIO) -> "Recording":
+    """What was written."""
     from liqtape.feeds.recorder import Recorder
-    from liqtape.service import StopSignals, watch
+    from liqtape.service import watch
     from liqtape.tracker import Tracker
 
     recorder = Recorder(to)
-    with StopSignals().installed() as stop:
-        async with Tracker(settings, recorder=recorder) as tracker:
-            await watch(tracker, stop, seconds or None, [f"recording to {to}"], out)
-    return stop.received, recorder.summary()
+    async with Tracker(settings, recorder=recorder) as tracker:
+        await watch(tracker, stop, seconds or None, [f"recording to {to}"], out)
+    return recorder.summary()
 
 
 def demo(

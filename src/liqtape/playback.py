@@ -28,6 +28,7 @@ from liqtape.feeds.marks import (
     Pulsed,
     Recalled,
     Told,
+    Unseen,
     Up,
 )
 from liqtape.feeds.replay import Step, rows_due
@@ -272,6 +273,8 @@ class Playback:
             tracker.feed_down(mark.venue, mark.wall_ms, mark.reason)
         elif isinstance(mark, Missed):
             tracker.feed_missed(mark.venue, mark.from_ms, mark.until_ms, mark.reason)
+        elif isinstance(mark, Unseen):
+            tracker.feed_unseen(mark.venue, mark.wall_ms, mark.instruments, is_listed=mark.is_listed)
         elif isinstance(mark, Filled):
             tracker.gap_filled(mark.gap)
         elif isinstance(mark, Lost):

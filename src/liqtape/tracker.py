@@ -34,7 +34,7 @@ from liqtape.events import (
     VelocityMetrics,
     VenueHealth,
 )
-from liqtape.feeds.marks import Began, Down, Filled, Missed, Pulsed, Up, recalled_in_parts
+from liqtape.feeds.marks import Began, Down, Filled, Missed, Pulsed, Unseen, Up, recalled_in_parts
 from liqtape.feeds.outages import STARTING, Outages
 from liqtape.feeds.pacing import Patience
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
@@ -262,6 +262,12 @@ class Tracker:
                 self._observer.feed_up(venue, gap.until_ms)
         return gap
 
+    def feed_unseen(self, venue: str, wall_ms: int, instruments: Sequence[str], *, is_listed: bool) -> None:
+        """Since `wall_ms` a venue's connections bring all it lists but these; unless `is_listed` there may be more."""
+        if self.recorder is not None:
+            self.recorder.mark(Unseen(venue, wall_ms, instruments, is_listed))
+        self.outages.unseen(venue, wall_ms, instruments, is_listed=is_listed)
+
     def gap_filled(self, gap: Gap) -> None:
         """All of a gap was got afterwards."""
         if self.recorder is not None:
@@ -378,6 +384,7 @@ class Tracker:
             on_up=self.feed_up,
             on_down=self.feed_down,
             on_missed=self.feed_missed,
+            on_unseen=self.feed_unseen,
             on_filled=self.gap_filled,
             on_listed=self._carry,
             ssl_context=ssl_context,

@@ -145,3 +145,28 @@ def test_events_before_anything_was_said_of_the_feed_were_watched() -> None:
     assert feeds.watch(["bybit"]).intervals == [(50_000, 300_000), (900_000, EVER_MS)]
     assert feeds.watch(["hyperliquid"]).intervals == [(900_000, EVER_MS)]
     assert feeds.watch(["okx"]).intervals == [(50_000, EVER_MS)]
+
+
+def test_instrument_is_covered_since_its_own_topic_was_confirmed() -> None:
+    feeds = Feeds()
+    feeds.up("bybit", 0, 0)
+    feeds.unseen("bybit", ["NEWUSDT"], 100_000, is_listed=True)
+    assert feeds.coverage(["bybit"], 400_000, "NEWUSDT") == [0.0] * 4
+    assert feeds.coverage(["bybit"], 400_000, "BTCUSDT") == (1.0,) * 4
+
+    feeds.unseen("bybit", [], 380_000, is_listed=True)
+    assert feeds.coverage(["bybit"], 400_000, "NEWUSDT") == [1.0, 20 / 30, 20 / 60, 20 / 300]
+    assert feeds.exposures_ms(["bybit"], 60, 400_000, "NEWUSDT") == [20_000]
+    assert feeds.watch(["bybit"], "NEWUSDT").intervals == [(380_000, EVER_MS)]
+    assert feeds.watch(["bybit"], "BTCUSDT").intervals == [(0, EVER_MS)]
+
+
+def test_venue_without_its_list_is_incomplete_until_the_window_has_left_it() -> None:
+    feeds = Feeds()
+    assert not feeds.is_incomplete(["bybit", "okx"], 0)
+    feeds.unseen("bybit", [], 100_000, is_listed=False)
+    assert feeds.is_incomplete(["bybit", "okx"], 900_000)
+    assert not feeds.is_incomplete(["okx"], 900_000)
+    feeds.unseen("bybit", [], 1_000_000, is_listed=True)
+    assert feeds.is_incomplete(["bybit"], 999_999)
+    assert not feeds.is_incomplete(["bybit"], 1_000_000)

@@ -1,6 +1,6 @@
 from liqtape.engine import VelocityEngine
 from liqtape.engine.eventtime import EventClock
-from liqtape.events import Gap
+from liqtape.events import NO_LIST, Gap
 from liqtape.feeds.outages import Outages
 
 T = 1_790_000_000_000
@@ -73,3 +73,22 @@ def test_a_gap_does_not_begin_before_the_feed_did() -> None:
     outages.up("okx", T)
     outages.down("okx", T + 300, "reset")
     assert outages.gaps()[0].from_ms == T
+
+
+def test_a_missing_list_is_a_gap_that_takes_nothing_from_what_is_subscribed() -> None:
+    outages, told, engine = _outages()
+    outages.up("okx", T)
+    outages.unseen("okx", T, [], is_listed=False)
+    outages.unseen("okx", T + 100, ["NEWUSDT"], is_listed=False)
+    assert outages.gaps() == [Gap("okx", T + 1, None, NO_LIST)]
+    assert not outages.is_open("okx")
+    outages.down("okx", T + 10, "reset")  # begins with the life of the feed, and is told apart all the same
+    outages.up("okx", T + 10)
+    outages.unseen("okx", T + 60_000, [], is_listed=True)
+
+    assert outages.gaps() == [Gap("okx", T, T + 10, "reset"), Gap("okx", T + 1, T + 60_000, NO_LIST)]
+    assert [(gap.from_ms, gap.until_ms) for gap in told if gap.reason == NO_LIST] == [
+        (T + 1, None),
+        (T + 1, T + 60_000),
+    ]
+    assert engine.coverage("okx", T + 310_000) == 1.0

@@ -14,10 +14,12 @@ class Told:
 
     def __init__(self) -> None:
         self.lines: list[tuple[Any, ...]] = []
+        self.whole: list[int] = []
         self.presence = Presence(
             lambda at: self.lines.append(("up", at)),
             lambda at, _: self.lines.append(("down", at)),
             lambda since, until, _: self.lines.append(("missed", since, until)),
+            self.whole.append,
         )
 
     def live(self, end: int) -> set[int]:

@@ -122,6 +122,7 @@ class Rig:
         self.told = Told()
         self.events: list[tuple[list[Event], Ledger]] = []
         self.listed: list[str] = []
+        self.unseen: list[tuple[int, list[str], bool]] = []
         self.feed = VenueFeed(
             toy() if venue is None else venue,
             VenueSettings(**settings),
@@ -131,6 +132,7 @@ class Rig:
             on_up=self.told.up,
             on_down=self.told.down,
             on_missed=self.told.missed,
+            on_unseen=lambda _, at_ms, names, is_listed: self.unseen.append((at_ms, list(names), is_listed)),
             on_filled=lambda _: None,
             on_listed=lambda contracts: self.listed.extend(c.symbol for c in contracts),
         )
@@ -234,12 +236,15 @@ async def test_without_a_list_the_bundled_symbols_are_used_said_and_extended_lat
 ) -> None:
     caplog.set_level(logging.INFO, "liqtape.feeds.venuefeed")
     gone = ListingError("toy: HTTP 403")
-    made = listings(gone, gone, ["A-X", "B-X"], retry=0.01)
+    made = listings(gone, gone, ["A-X", "B-X"], retry=0.05)
     rig = Rig()
     async with running(rig):
         await until(lambda: bool(rig.feed.connections))
         assert topics(rig) == ["A-X"]
-        assert rig.health.detail == "list of instruments not loaded, the bundled one is used"
+        assert rig.health.detail == (
+            "list of instruments not loaded (1 failed): the bundled one is used, what else is listed is not subscribed"
+        )
+        assert rig.listed == ["A-X"]
         first = rig.connection("A-X")
 
         await until(lambda: len(rig.feed.crew.all) == 2)
@@ -252,6 +257,66 @@ async def test_without_a_list_the_bundled_symbols_are_used_said_and_extended_lat
         ("WARNING", "toy: HTTP 403: going on with the bundled table; ne"),
         ("INFO", "toy: list of instruments loaded at last, 2 contrac"),
     ]
+
+
+async def test_instrument_listed_late_is_unseen_until_its_own_topic_is_live(listings: Use) -> None:
+    made = listings(ListingError("toy: HTTP 403"), ["A-X", "B-X"], retry=0.05)
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: bool(rig.feed.connections))
+        rig.connection("A-X").tell("live", T, up_ms=T)
+        assert rig.told == [("up", T)]
+        assert rig.unseen == [(T, [], False)]
+        assert rig.health.state == "unlisted"
+
+        await until(lambda: made.calls == 2 and len(rig.feed.crew.all) == 2)
+        assert [names for _, names, _ in rig.unseen[1:]] == [["BX"]]
+        assert rig.health.detail == "1 listed instruments are not subscribed"
+        (incoming,) = [c for c in rig.feed.crew.all if c not in rig.feed.connections]
+        incoming.tell("live", T + 500, up_ms=T + 500)  # type: ignore[attr-defined]
+        await until(lambda: len(rig.feed.connections) == 2)
+
+    assert rig.unseen[2:] == [(T + 500, [], True)]
+    assert rig.told[:1] == [("up", T)]
+
+
+async def test_listed_instrument_whose_topic_is_refused_is_unseen(listings: Use) -> None:
+    listings(["A-X", "B-X"])
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 2)
+        rig.connection("B-X").session.refused["B-X"] = "unknown"
+        rig.connection("A-X").tell("live", T, up_ms=T)
+        assert rig.unseen == []
+        rig.connection("B-X").tell("live", T + 5, up_ms=T + 5)
+        assert rig.unseen == [(T + 5, ["BX"], True)]
+        assert rig.health.state == "live"
+
+
+async def test_whole_list_subscribed_at_once_has_nothing_unseen(listings: Use) -> None:
+    listings(["A-X", "B-X"])
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 2)
+        for symbol in ("A-X", "B-X"):
+            rig.connection(symbol).tell("live", T, up_ms=T)
+        rig.connection("A-X").tell("waiting", T + 50, down_ms=T + 40)
+        rig.connection("A-X").tell("live", T + 90, up_ms=T + 90)
+        assert rig.told == [("up", T), ("down", T + 40), ("up", T + 90)]
+
+    assert rig.unseen == []
+
+
+async def test_list_that_grew_stale_is_said_and_its_instruments_stay_seen(listings: Use) -> None:
+    made = listings(["A-X"], ListingError("toy: HTTP 500"), reload=0.05)
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: bool(rig.feed.connections))
+        rig.connection("A-X").tell("live", T, up_ms=T)
+        await until(lambda: made.calls == 2 and rig.health.state == "unlisted")
+        assert rig.health.detail.startswith("list of instruments not loaded (1 failed): an earlier one is used")
+
+    assert [(names, is_listed) for _, names, is_listed in rig.unseen] == [([], False)]
 
 
 async def test_half_a_list_does_not_hide_the_bundled_other_half(listings: Use) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from liqtape.errors import ConfigurationError
-from liqtape.events import Gap, Liquidation
+from liqtape.events import NO_LIST, Gap, Liquidation
 from liqtape.history.database import open_for_reading
 from liqtape.history.layout import DATABASE, EVENT_COLUMNS, VERSION
 from liqtape.history.recall import SELECTED, liquidation_of_row
@@ -139,6 +139,22 @@ def test_records_are_kept_and_a_gap_is_as_last_known(tmp_path: Path) -> None:
     assert table(tmp_path, "prices") == [(1_000, 5.0, 9.0, 4.0, 8.5, 3.0, 5, "bybit")]
     assert table(tmp_path, "health") == [(5, "okx", "stalled", "why")]
     assert table(tmp_path, "log_gaps") == [(1, 2, "full", 3)]
+
+
+def test_a_missing_list_of_instruments_ends_with_its_run_and_is_not_taken_for_the_outage(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.begin_run(0)
+    store.write([], [FeedUp("bybit", 100), GapSeen("bybit", 101, None, NO_LIST, False)])
+    store.write([], [FeedDown("bybit", 500), FeedUp("bybit", 600), Alive(1_000)])
+    store.close()
+
+    store = Store(tmp_path)
+    assert [(gap.from_ms, gap.reason) for gap in store.begin_run(5_000).gaps] == [(1_000, "not running")]
+    store.close()
+    assert table(tmp_path, "gaps") == [
+        ("bybit", 101, 1_000, NO_LIST, 0),
+        ("bybit", 1_000, None, "not running", 0),
+    ]
 
 
 def test_a_run_that_ended_leaves_its_coverage_and_a_gap_until_the_next_feed(tmp_path: Path) -> None:

@@ -98,12 +98,14 @@ class Feed:
 class Feeds:
     """The feeds of all venues: what of the windows was live, and what baselines may learn from."""
 
-    __slots__ = ("_begun_ms", "_feeds", "_spoken", "_taught", "_watches")
+    __slots__ = ("_begun_ms", "_feeds", "_incomplete", "_late", "_spoken", "_taught", "_watches")
 
     def __init__(self) -> None:
         self._feeds: dict[str, Feed] = {}
         self._taught: dict[str, Feed] = {}  # the same for days, less what was mended too late to be learned
-        self._watches: dict[frozenset[str], Watch] = {}
+        self._watches: dict[tuple[frozenset[str], str | None], Watch] = {}
+        self._late: dict[str, dict[str, int]] = {}  # by instrument: since when venues bring it, that did not at first
+        self._incomplete: dict[str, int] = {}  # by venue: until when it offered more than its feed brought
         self._begun_ms: int | None = None
         self._spoken: set[str] = set()
 
@@ -149,22 +151,49 @@ class Feeds:
         if until_ms > settled_ms:
             taught.mended(max(from_ms, settled_ms), until_ms)
 
+    def unseen(self, venue: str, instruments: Collection[str], at_ms: int, *, is_listed: bool) -> None:
+        """From `at_ms` on the venue's feed brings all but these; unless `is_listed` it may offer others, too."""
+        for instrument, late in self._late.items():
+            if late.get(venue) == EVER_MS and instrument not in instruments:
+                late[venue] = at_ms
+        for instrument in instruments:
+            self._late.setdefault(instrument, {})[venue] = EVER_MS
+        if instruments or not is_listed:
+            self._incomplete[venue] = EVER_MS
+        elif venue in self._incomplete:
+            self._incomplete[venue] = min(self._incomplete[venue], at_ms)
+        self._watches.clear()
+
+    def is_incomplete(self, venues: Collection[str], from_ms: int) -> bool:
+        """Whether one of them, since `from_ms`, offered instruments that its feed did not bring."""
+        return any(self._incomplete.get(venue, from_ms) > from_ms for venue in venues)
+
     def carried(self, venue: str) -> None:
         """The venue is one of ours, even if its feed was never live."""
         self._feeds.setdefault(venue, Feed())
 
-    def exposures_ms(self, venues: Collection[str], seconds: int, now_ms: int) -> list[int]:
+    def exposures_ms(
+        self, venues: Collection[str], seconds: int, now_ms: int, instrument: str | None = None
+    ) -> list[int]:
         """Live milliseconds of the window, a feed each; empty when nothing is known of any."""
         feeds = self._of(venues)
         if not any(feed.is_known for feed in feeds):
             return []
-        return [feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds]
+        from_ms, late = now_ms - 1000 * seconds, self._late.get(instrument or "", {})
+        return [
+            feed.exposure_ms(max(from_ms, late.get(venue, from_ms)), now_ms)
+            for venue, feed in zip((venue for venue in venues if venue in self._feeds), feeds, strict=True)
+        ]
 
-    def coverage(self, venues: Collection[str], now_ms: int) -> Sequence[float | None]:
-        """The least of the venues' coverages, for each window."""
+    def coverage(self, venues: Collection[str], now_ms: int, instrument: str | None = None) -> Sequence[float | None]:
+        """The least of the venues' coverages, for each window; of an instrument since its own topic was confirmed."""
         feeds = self._of(venues)
         if not any(feed.is_known for feed in feeds):
             return _UNKNOWN
+        if self._late and instrument in self._late:
+            return [
+                min(self.exposures_ms(venues, seconds, now_ms, instrument)) / (1000 * seconds) for seconds in WINDOWS
+            ]
         if all(feed.covers(now_ms - 1000 * WINDOWS[-1]) for feed in feeds):
             return _WHOLE
         return [
@@ -172,15 +201,17 @@ class Feeds:
             for seconds in WINDOWS
         ]
 
-    def watch(self, venues: Collection[str]) -> Watch:
+    def watch(self, venues: Collection[str], instrument: str | None = None) -> Watch:
         """When at least one of them was live; where nothing is known of any, since the first event."""
         known = frozenset(venue for venue in venues if venue in self._taught and self._taught[venue].is_known)
-        watch = self._watches.get(known)
+        late = self._late.get(instrument or "", {})
+        key = known, instrument if late else None
+        watch = self._watches.get(key)
         if watch is None:
-            live = [interval for venue in known for interval in self._taught[venue].spans()]
+            live = [(max(up, late.get(venue, up)), down) for venue in known for up, down in self._taught[venue].spans()]
             if not known and self._begun_ms is not None:
                 live = [(self._begun_ms, EVER_MS)]
-            watch = self._watches[known] = Watch(live, is_known=bool(known))
+            watch = self._watches[key] = Watch(live, is_known=bool(known))
         return watch
 
     def _both(self, venue: str) -> tuple[Feed, Feed]:

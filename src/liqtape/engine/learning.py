@@ -51,18 +51,18 @@ class Learning:
         """
         until_ms = (now_ms - SETTLED_MS) // SLOT_MS * SLOT_MS
         of_venues: dict[str, list[Slots]] = {}
-        for series in self.active.values():
+        for name, series in self.active.items():
             found = series.slots(self.settled_ms, until_ms)
             for venue, slots in found.items():
                 of_venues.setdefault(venue, []).append(slots)
                 past = series.pasts.get(venue)
                 if past is None:
                     past = series.pasts[venue] = Past()
-                self._teach(past, [slots], [venue])
+                self._teach(past, [slots], [venue], name)
             if found:
-                self._teach(series.scope.past, list(found.values()), series.venues)
-        for name, parts in of_venues.items():
-            self._teach(self.scope(name).past, parts, [name])
+                self._teach(series.scope.past, list(found.values()), series.venues, name)
+        for venue, parts in of_venues.items():
+            self._teach(self.scope(venue).past, parts, [venue])
         if of_venues:
             every = [part for parts in of_venues.values() for part in parts]
             self._teach(self.scope(None).past, every, self._feeds.venues)
@@ -79,8 +79,8 @@ class Learning:
         self._teach(self.scope(None).past, [{slot: count}], self._feeds.venues)
         self.settled_ms = max(self.settled_ms, (slot + 1) * SLOT_MS)
 
-    def _teach(self, past: Past, parts: list[Slots], venues: Collection[str]) -> None:
-        watch = self._feeds.watch(venues)
+    def _teach(self, past: Past, parts: list[Slots], venues: Collection[str], instrument: str | None = None) -> None:
+        watch = self._feeds.watch(venues, instrument)
         for slot, count in merged(parts) if len(parts) > 1 else sorted(parts[0].items()):
             past.feed(slot, count, watch)
 

@@ -118,6 +118,13 @@ class VelocityEngine:
         self._venues.setdefault(instrument, set()).add(venue)
         self._feeds.carried(venue)
 
+    def feed_unseen(self, venue: str, instruments: Collection[str], at_ms: int, *, is_listed: bool = True) -> None:
+        """From `at_ms` on the venue's feed brings all instruments but these, whose coverage begins when they are not
+        named any more. Unless `is_listed` there may be others: the market's windows are partial.
+        """
+        self._feeds.unseen(venue, instruments, at_ms, is_listed=is_listed)
+        self._generation += 1
+
     def coverage(self, venue: str, now_ms: int) -> float | None:
         """Share of the largest window in which the venue's feed was live; None before its first `feed_up`."""
         return self._feeds.coverage([venue], now_ms)[-1]
@@ -185,7 +192,7 @@ class VelocityEngine:
         if now_ms >= self._due_ms:
             self._settle(now_ms)
         if scope.generation != self._generation or now_ms < scope.since_ms:
-            self._refresh(scope, series.venues, now_ms)
+            self._refresh(scope, series.venues, now_ms, instrument)
         if now_ms >= series.advanced_ms and instrument not in self.judge.levels.sticky and _is_calm(series, scope):
             return "NONE"
         if now_ms - series.advanced_ms >= _STALE_MS:
@@ -198,7 +205,7 @@ class VelocityEngine:
         series = self._at(instrument, now_ms)
         if series is None:
             return None
-        scope = self._current(series.scope, series.venues, now_ms)
+        scope = self._current(series.scope, series.venues, now_ms, instrument)
         return self.judge.decisive(scope, series.judged(now_ms)[0])
 
     def raised(self) -> list[str]:
@@ -222,7 +229,7 @@ class VelocityEngine:
             return None
         rings = [ring for name, ring in series.rings.items() if venue in (None, name)]
         lanes = [lane for ring in rings for lane in ring.lanes]
-        exposures = self._feeds.exposures_ms([venue] if venue else series.venues, seconds, now_ms)
+        exposures = self._feeds.exposures_ms([venue] if venue else series.venues, seconds, now_ms, instrument)
         return Window(
             seconds,
             sum(ring.long.count(k) for ring in rings),
@@ -282,14 +289,15 @@ class VelocityEngine:
         series.evaluated_ms = max(series.evaluated_ms, now_ms)
         rings = series.rings.values()
         sums = summed(rings)
-        scope = self._current(series.scope, series.venues, now_ms)
+        scope = self._current(series.scope, series.venues, now_ms, instrument)
         speed = accelerated(self._form, rings, now_ms, sums.every[0], sums.moment)
         if self.threshold is not None:
             level = self.threshold.level(sums.every[0] / WINDOWS[0], speed.value, sums.moment[0])
         else:
             level = self.judge.shown(instrument, scope, sums)
-        said = self._said(series.venues, now_ms, series.late_total, _judged(scope, sums, level))
-        return row((instrument, None, now_ms), rings, sums, speed, said)
+        name = instrument, None, now_ms
+        said = self._said(name, series.venues, series.late_total, _judged(scope, sums, level))
+        return row(name, rings, sums, speed, said)
 
     def market(self, now_ms: int, venue: str | None = None) -> VelocityMetrics:
         """The same over all instruments, of one venue or of all; its symbol is `MARKET`. O(instruments with events)."""
@@ -322,7 +330,7 @@ class VelocityEngine:
         ring = series.rings.get(venue)
         if ring is None:
             return None
-        scope = self._current(Scope(series.pasts.get(venue) or Past()), [venue], now_ms)
+        scope = self._current(Scope(series.pasts.get(venue) or Past()), [venue], now_ms, instrument)
         return self._row((instrument, venue, now_ms), [ring], [venue], scope, series.late.get(venue, 0))
 
     def _row(
@@ -341,7 +349,7 @@ class VelocityEngine:
             level = self.threshold.level(sums.every[0] / WINDOWS[0], speed.value, sums.moment[0])
         else:
             level = self.judge.wanted(scope, sums.judged, sums.usd_60s, self.judge.rule.floor(name[0]))
-        return row(name, rings, sums, speed, self._said(venues, now_ms, late, _judged(scope, sums, level)))
+        return row(name, rings, sums, speed, self._said(name, venues, late, _judged(scope, sums, level)))
 
     def _market_rings(self, now_ms: int) -> dict[str | None, list[Ring]]:
         """The rings that may have an event in a window, advanced; by venue, and all of them under None."""
@@ -388,15 +396,15 @@ class VelocityEngine:
         self._due_ms = self._learning.due_ms
         self._generation += 1
 
-    def _current(self, scope: Scope, venues: Collection[str], now_ms: int) -> Scope:
+    def _current(self, scope: Scope, venues: Collection[str], now_ms: int, instrument: str | None = None) -> Scope:
         if now_ms >= self._due_ms:
             self._settle(now_ms)
         if scope.generation != self._generation or now_ms < scope.since_ms:
-            self._refresh(scope, venues, now_ms)
+            self._refresh(scope, venues, now_ms, instrument)
         return scope
 
-    def _refresh(self, scope: Scope, venues: Collection[str], now_ms: int) -> None:
-        watch = self._feeds.watch(venues)
+    def _refresh(self, scope: Scope, venues: Collection[str], now_ms: int, instrument: str | None) -> None:
+        watch = self._feeds.watch(venues, instrument)
         scope.refresh(self._generation, now_ms, self._learning.settled_ms, watch, self.judge.thresholds)
 
     def _at(self, instrument: str, now_ms: int) -> Series | None:
@@ -416,10 +424,13 @@ class VelocityEngine:
         series.advance(now_ms, self.newest_ms - KEEP_MS)
 
     def _said(
-        self, venues: Collection[str], now_ms: int, late_total: int, judged: Judged
+        self, name: tuple[str, str | None, int], venues: Collection[str], late_total: int, judged: Judged
     ) -> tuple[Prices, Seen, Judged]:
-        coverage = self._feeds.coverage(venues, now_ms)
+        instrument, _, now_ms = name
+        coverage = self._feeds.coverage(venues, now_ms, instrument)
         is_partial = not self._partial_venues.isdisjoint(venues) or (coverage[-1] is not None and coverage[-1] < 1)
+        if instrument == MARKET and not is_partial:
+            is_partial = self._feeds.is_incomplete(venues, now_ms - 1000 * WINDOWS[-1])
         prices = Prices(self.btc_price, self.btc_source, self.volatility_factor)
         return prices, Seen(coverage, is_partial, late_total), judged
 

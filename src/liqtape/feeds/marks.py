@@ -28,6 +28,7 @@ __all__ = [
     "Recalled",
     "Rotated",
     "Told",
+    "Unseen",
     "Up",
     "decode_mark",
     "encode_mark",
@@ -80,6 +81,18 @@ class Down(Mark, frozen=True, tag="down"):
     venue: str
     wall_ms: int
     reason: str = ""
+
+
+class Unseen(Mark, frozen=True, tag="unseen"):
+    """Of what the venue lists, these instruments are not subscribed; all others are since `wall_ms`.
+
+    Unless `is_listed` its list could not be had, and there may be more.
+    """
+
+    venue: str
+    wall_ms: int
+    instruments: Sequence[str]
+    is_listed: bool
 
 
 class Missed(Mark, frozen=True, tag="missed"):
@@ -158,6 +171,7 @@ _Any = (
     | Up
     | Down
     | Missed
+    | Unseen
     | Answered
     | Filled
     | Listed

@@ -1,13 +1,13 @@
 """The gaps of all venues: intervals in which something may have been missed, told to the windows and to who asks."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from msgspec.structs import replace
 
 from liqtape.engine.eventtime import EventClock
 from liqtape.engine.velocity import VelocityEngine
-from liqtape.events import Gap
+from liqtape.events import NO_LIST, Gap
 
 __all__ = ["STARTING", "Outages"]
 
@@ -39,11 +39,12 @@ class Outages:
         self._holds_ms = holds_ms
         self._live_ms: dict[str, int] = {}  # since when what each venue sent is known
         self._open: dict[str, Gap] = {}
+        self._unlisted: dict[str, Gap] = {}
         self._past: deque[Gap] = deque(maxlen=_KEPT)
 
     def gaps(self) -> list[Gap]:
         """The known gaps, those that last still at the end."""
-        return [*self._past, *self._open.values()]
+        return [*self._past, *self._open.values(), *self._unlisted.values()]
 
     def is_open(self, venue: str) -> bool:
         """Whether the venue has a gap that lasts."""
@@ -77,6 +78,23 @@ class Outages:
         self._engine.feed_missed(venue, gap.from_ms, gap.until_ms or gap.from_ms)
         self.total += 1
         return self._end(gap)
+
+    def unseen(self, venue: str, wall_ms: int, instruments: Collection[str], *, is_listed: bool) -> None:
+        """Since that moment the venue's feed brings all but these instruments; unless `is_listed` others may exist.
+
+        No outage of the others, and their windows stay whole; the gap says when the rest was not seen.
+        """
+        at_ms = self._clock.at_ms(wall_ms)
+        self._engine.feed_unseen(venue, instruments, at_ms, is_listed=is_listed)
+        gap = self._unlisted.get(venue)
+        if not is_listed and gap is None:
+            # Gaps are told apart by their beginning, and an outage may begin with the life of the feed.
+            self._unlisted[venue] = gap = Gap(venue, at_ms + 1, None, NO_LIST)
+            self.total += 1
+            self._tell(gap)
+        elif is_listed and gap is not None:
+            del self._unlisted[venue]
+            self._end(replace(gap, until_ms=max(gap.from_ms, at_ms)))
 
     def filled(self, gap: Gap) -> None:
         """Everything of an ended gap was got afterwards."""

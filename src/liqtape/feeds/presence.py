@@ -36,7 +36,8 @@ class Presence:
     """A venue is live while each of its seats has a live connection: one missing means that something is not seen.
 
     Several connections may bring one seat, and each is known to have lived only up to its last data, which is learnt
-    when it is lost. So a hole may be found when others are live already: that is told by `on_missed`.
+    when it is lost. So a hole may be found when others are live already: that is told by `on_missed`. `on_whole` tells
+    at each change that all seats are live, and since when the newest connection is.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Presence:
         on_up: Callable[[int], None],
         on_down: Callable[[int, str], None],
         on_missed: Callable[[int, int, str], None],
+        on_whole: Callable[[int], None],
     ) -> None:
         self.is_up = False
         self._down_ms = 0
         self._on_up = on_up
         self._on_down = on_down
         self._on_missed = on_missed
+        self._on_whole = on_whole
         self._required: frozenset[Endpoint] = frozenset()
         self._seats: dict[Endpoint, _Seat] = {}
 
@@ -99,9 +102,13 @@ class Presence:
         return bool(self._required) and all(e in self._seats and self._seats[e].live for e in self._required)
 
     def _look(self) -> None:
-        if not self.is_up and self._all_live():
+        if not self._all_live():
+            return
+        lives = [self._seats[endpoint].live.values() for endpoint in self._required]
+        if not self.is_up:
             self.is_up = True
-            self._on_up(max(min(self._seats[e].live.values()) for e in self._required))
+            self._on_up(max(map(min, lives)))
+        self._on_whole(max(map(max, lives)))
 
     def _down(self, at_ms: int, reason: str) -> None:
         self.is_up = False

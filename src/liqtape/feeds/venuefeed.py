@@ -44,7 +44,8 @@ class VenueFeed:
     """All connections of one venue. Moments told are those of our clock, in ms.
 
     `on_up` and `on_down` tell when the venue as a whole is live, `on_missed` what turned out later not to have been;
-    the gap they give back is filled where the venue tells of the past, and then told to `on_filled`. `suspicion` is
+    the gap they give back is filled where the venue tells of the past, and then told to `on_filled`. `on_unseen` tells
+    which instruments that the venue lists no connection brings, and whether its list is had. `suspicion` is
     what speaks against a feed that lives, `unbalanced` names ledgers that do not add up, `skew_ms` is how far our clock
     is ahead of the venue's: these are set from outside.
     """
@@ -60,6 +61,7 @@ class VenueFeed:
         on_up: Callable[[str, int], Gap | None],
         on_down: Callable[[str, int, str], None],
         on_missed: Callable[[str, int, int, str], Gap | None],
+        on_unseen: Callable[..., None],
         on_filled: Callable[[Gap], None],
         on_listed: Callable[[Iterable[Contract]], None],
         ssl_context: ssl.SSLContext | None = None,
@@ -71,17 +73,19 @@ class VenueFeed:
         self.unbalanced: Sequence[str] = ()
         self.skew_ms: int | None = None
         self.listing_error: str | None = None
+        self.listing_failures = 0
         self._settings = settings
         self._instruments = instruments
         self._wanted = frozenset(wanted)
         self._on_up = on_up
         self._on_down = on_down
         self._on_missed = on_missed
+        self._on_unseen = on_unseen
         self._on_listed = on_listed
         self._ssl_context = ssl_context
         self._recorder = recorder
         self._patience = patience
-        self._presence = Presence(self._up, self._down, self._missed)
+        self._presence = Presence(self._up, self._down, self._missed, self._whole)
         self.crew = Connections(
             venue,
             self._presence,
@@ -108,7 +112,11 @@ class VenueFeed:
         self._refreshed: float | None = None
         self._unsized: Counter[str] = Counter()  # loads asked for, by symbol
         self._reload = asyncio.Event()
-        self._tried = self._listed = False
+        self._tried = self._listed = self._begun = self._unlisted = False
+        self._topics: dict[str, frozenset[str]] = {}  # that bring each symbol
+        self._seen: set[str] = set()  # topics, as of when all connections were live last
+        self._used: frozenset[Endpoint] = frozenset()
+        self._unseen: tuple[Sequence[str], bool] = (), True
 
     async def run(self) -> None:
         """Fetch the list where it is needed, connect, and reload the list once a day; ends only when cancelled."""
@@ -155,7 +163,9 @@ class VenueFeed:
     def health(self, engine: VelocityEngine, now_ms: int) -> VenueHealth:
         """What an operator needs to see first."""
         state: str = self.crew.state or ("idle" if self._tried else "starting")
-        if self.suspicion and state == "live":
+        if self._unlisted and state == "live":
+            state = "unlisted"
+        if self.suspicion and state in {"live", "unlisted"}:
             state = "quiet"
         if self.unbalanced:
             state = "unbalanced"
@@ -193,7 +203,11 @@ class VenueFeed:
         for connection in self.connections:
             words += _words_of(connection)
         if self.listing_error:
-            words.append("list of instruments not loaded, the bundled one is used")
+            used = "an earlier one" if self._listed else "the bundled one"
+            rest = ", what else is listed is not subscribed" if self.venue.listing_needed else ""
+            words.append(f"list of instruments not loaded ({self.listing_failures} failed): {used} is used{rest}")
+        if self._unseen[0]:
+            words.append(f"{len(self._unseen[0])} listed instruments are not subscribed")
         if self._tried and not self.connections:
             words.append("no symbol of the settings is listed here")
         if self.suspicion:
@@ -219,15 +233,20 @@ class VenueFeed:
         elif self.listing_error and not error:
             _log.info("%s: list of instruments loaded at last, %d contracts", self.venue.name, len(contracts))
         self.listing_error = error
+        self.listing_failures += error is not None
         self._tried = True
         self._listed |= error is None
+        self._unlisted |= error is not None and self.venue.listing_needed
         self.take_list(contracts)
+        self._look(_wall_ms())
 
     def take_list(self, contracts: Sequence[Contract]) -> None:
         """The venue's list, or as much of it as is known."""
         if self._recorder is not None:
             self._recorder.mark(Listed(self.venue.name, contracts))
         self._instruments.load(contracts)
+        if not self._instruments.listed(self.venue.name):  # what is subscribed all the same
+            contracts = [self._instruments.contract(self.venue.name, s) for s in self.venue.bundled_symbols]
         self._on_listed(contract for contract in contracts if self._wants(contract.symbol))
 
     def _wants(self, symbol: str) -> bool:
@@ -243,6 +262,7 @@ class VenueFeed:
         endpoints = endpoints_of(self.venue, self._settings, [s for s in symbols if self._wants(s)])
         if self._patience is not None and (limit := self._patience.silence_limit) is not None:
             endpoints = [replace(endpoint, silence_limit=limit) for endpoint in endpoints]
+        self._used = frozenset(endpoints)
         self.crew.use(endpoints)
 
     def _subjects(self) -> tuple[Sequence[str], bool]:
@@ -250,6 +270,40 @@ class VenueFeed:
         if isinstance(self.venue, WatchesAccounts):
             return _accounts(self.venue, self._settings), True
         return [s for s in self._instruments.listed(self.venue.name) if self._wants(s)], self._listed
+
+    def _whole(self, at_ms: int) -> None:
+        """All connections that stand for the venue are live: is everything subscribed that is to be?"""
+        self._begun = True
+        live = [
+            connection for connection in self.connections if self._presence.is_live(connection, connection.endpoint)
+        ]
+        self._seen = {t for c in live for t in c.endpoint.topics if t not in c.session.refused}
+        if self.listing_error is None and self._used.issubset(c.endpoint for c in self.connections):
+            self._unlisted = False
+        self._look(at_ms)
+
+    def _look(self, at_ms: int) -> None:
+        """Tell which listed instruments no connection brings, if it changed at that moment."""
+        if not (self.venue.listing_needed and self._begun):
+            return
+        name = self.venue.name
+        symbols = [s for s in self._instruments.listed(name) if self._wants(s)]
+        missing = {
+            self._instruments.contract(name, s).instrument for s in symbols if not self._topics_of(s) <= self._seen
+        }
+        unseen = tuple(sorted(missing)), not self._unlisted
+        if unseen != self._unseen:
+            self._unseen = unseen
+            self._on_unseen(name, at_ms, unseen[0], is_listed=unseen[1])
+
+    def _topics_of(self, symbol: str) -> frozenset[str]:
+        """The topics that bring the symbol's liquidations."""
+        topics = self._topics.get(symbol)
+        if topics is None:
+            endpoints = self.venue.endpoints([symbol])
+            topics = frozenset(topic for e in endpoints for topic in e.topics if topic != e.canary)
+            self._topics[symbol] = topics
+        return topics
 
     def _up(self, at_ms: int) -> None:
         self._since_ms = _wall_ms()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from liqtape.events import Gap, Liquidation
+from liqtape.events import NO_LIST, Gap, Liquidation
 from liqtape.history.database import transaction
 from liqtape.history.layout import EVENT_COLUMNS
 from liqtape.history.records import AWAY
@@ -49,6 +49,11 @@ def end_last_run(connection: sqlite3.Connection) -> None:
         connection.execute(
             "UPDATE coverage SET down_ms = max(up_ms, (SELECT value FROM meta WHERE key = 'alive_ms')) "
             "WHERE down_ms IS NULL"
+        )
+        connection.execute(  # it is no outage, and must not stand for the one that begins here
+            "UPDATE gaps SET until_ms = max(from_ms, (SELECT value FROM meta WHERE key = 'alive_ms')) "
+            "WHERE until_ms IS NULL AND reason = ?",
+            (NO_LIST,),
         )
         connection.execute(
             "INSERT INTO gaps SELECT venue, max(down_ms), NULL, ?, 0 FROM coverage "

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from liqtape.events import SCHEMA, Liquidation
+from liqtape.events import NO_LIST, SCHEMA, Liquidation
 from liqtape.history.database import open_for_writing, transaction
 from liqtape.history.layout import DATABASE, EVENT_COLUMNS
 from liqtape.history.recall import Recalled, end_last_run, recall
@@ -106,8 +106,9 @@ class Store:
             execute(WRITES[type(record)], astuple(record))
             if isinstance(record, FeedUp):
                 execute(
-                    "UPDATE gaps SET until_ms = max(from_ms, ?2) WHERE venue = ?1 AND until_ms IS NULL",
-                    (record.venue, record.at_ms),
+                    "UPDATE gaps SET until_ms = max(from_ms, ?2) "
+                    "WHERE venue = ?1 AND until_ms IS NULL AND reason != ?3",
+                    (record.venue, record.at_ms, NO_LIST),
                 )
 
     def _write_one_by_one(self, events: Sequence[Liquidation], records: Sequence[Record]) -> Written:
