@@ -73,7 +73,17 @@ class Contract(Struct, frozen=True):
 class _Known:
     """A contract and what sizing needs of it, worked out once: reading the decimal text took 5 us an event."""
 
-    __slots__ = ("contract", "denominator", "factor", "instrument", "inverse", "is_single", "micro", "numerator", "value")
+    __slots__ = (
+        "contract",
+        "denominator",
+        "factor",
+        "instrument",
+        "inverse",
+        "is_single",
+        "micro",
+        "numerator",
+        "value",
+    )
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract

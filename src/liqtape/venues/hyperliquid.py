@@ -86,6 +86,7 @@ _OWN_LEG: dict[str, Side] = {"A": "long", "B": "short"}  # the liquidated accoun
 _OTHER_LEG: dict[str, Side] = {"A": "short", "B": "long"}
 _LITERAL: dict[str, Side] = {"Long": "long", "Short": "short"}
 _DELEVERAGED = "Auto-Deleveraging"
+_LIQUIDATED, _BEYOND_LIQUIDATED = "Liquidated ", "Liquidated!"  # as `beyond`, of text
 _FILLS = b'{"channel":"userFills",'
 _BEYOND_FILLS = beyond(_FILLS)
 
@@ -94,17 +95,17 @@ class _Forced(Struct, gc=False):
     liquidatedUser: str | None = None
 
 
-class _SoundFill(Struct, gc=False):
-    """A fill as nearly all are; a frame with one that is not like this goes the long way."""
+class _SoundFill(Struct, gc=False, kw_only=True):
+    """A fill as nearly all are, in the order of the wire; a frame with one not like this goes the long way."""
 
     coin: Symbol
     px: Amount
     sz: Amount
     side: Literal["A", "B"]
     time: Stamp
-    tid: int
     dir: str = ""
     crossed: bool | None = None
+    tid: int
     liquidation: _Forced | None = None
 
 
@@ -223,7 +224,7 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
         if forced is None or words == _DELEVERAGED or (not coin.isalnum() and _is_other_market(coin)):
             continue
         liquidated = forced.liquidatedUser
-        if liquidated is None or words.startswith("Liquidated "):
+        if liquidated is None or _LIQUIDATED <= words < _BEYOND_LIQUIDATED:
             side = _side(fill, liquidated, user)
             if side is None:
                 return _long_way(payload, receive_ms)
@@ -322,7 +323,7 @@ def _is_other_market(coin: str) -> bool:
 
 def _side(fill: _Fill | _SoundFill, liquidated: str | None, user: str | None) -> Side | None:
     """The position that was closed; None where it cannot be told."""
-    if fill.dir.startswith("Liquidated "):
+    if fill.dir.startswith(_LIQUIDATED):
         return _LITERAL.get(fill.dir.rpartition(" ")[2])
     side = _OWN_LEG.get(fill.side)
     own = _is_own_leg(fill) if user is None or liquidated is None else user.lower() == liquidated.lower()

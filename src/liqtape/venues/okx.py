@@ -222,10 +222,18 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     order = orders[0]  # as in `_events`, but without its loops and call: 100 ns less
     row = order.details[0]
     side, words = _SOUND_SIDE[row.posSide][row.side]
-    symbol, size = order.instId, row.sz
     return [
         RawLiquidation(
-            name, symbol, side, row.bkPx, "bankruptcy", size, "contracts", row.ts, receive_ms, "", 1, False, words
+            name,
+            order.instId,
+            side,
+            row.bkPx,
+            "bankruptcy",
+            row.sz,
+            "contracts",
+            row.ts,
+            receive_ms,
+            venue_side=words,
         )
     ]
 
