@@ -1,6 +1,7 @@
 """Recordings of the simulator, live over real sockets, against their replay."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from liqtape.feeds.marks import Answered, Down, Listed, Unseen, Up
 from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.replay import Step
 from liqtape.feeds.segments import segment_files
+from liqtape.history.records import Alive, FeedUp
+from liqtape.history.store import Store
 from liqtape.instruments import Contract
 from liqtape.playback import Playback
 from liqtape.settings import HistorySettings, RedisSettings, Settings
@@ -186,6 +189,36 @@ async def test_what_a_history_gave_back_is_no_news_in_the_replay_either(tmp_path
     playback = Playback(tmp_path / "second")
     assert _lines(live.accepted) == _lines(_of(list(playback.steps(60))))
     assert playback.played().ledger["events_duplicate"] == live.ledger["events_duplicate"]
+
+
+async def test_what_a_history_taught_is_taught_in_the_replay(tmp_path: Path) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    times = range(now_ms - 7_200_000, now_ms - 600_000, 300)  # in more than one mark
+    (tmp_path / "history").mkdir()
+    store = Store(tmp_path / "history")
+    names = [f"C{i}USDT" for i in range(100)]
+    names[0] = "BTCUSDT"
+    events = [
+        Liquidation("bybit", names[i % 100], "X", "long", 1.0, "fill", 1.0, 1.0, at_ms, None, str(at_ms))
+        for i, at_ms in enumerate(times)
+    ]
+    store.write(events, [FeedUp("bybit", times[0]), Alive(now_ms)])
+    store.close()
+    async with Simulator("cascade", 3, 4.0) as simulator:
+        recorder = Recorder(tmp_path / "recording", flush_seconds=0.05)
+        tracker = Tracker(replace(_settings(simulator, tmp_path), redis=RedisSettings("off")), recorder=recorder)
+        async with tracker:
+            await asyncio.sleep(1.5)
+    playback = Playback(tmp_path / "recording")
+    list(playback.steps(60))
+    assert playback._tracker is not None
+    assert tracker.learned.startswith("levels learned from 1.")
+    for name in ("BTCUSDT", "C1USDT"):
+        rates = []
+        for engine in (tracker.engine, playback._tracker.engine):
+            engine.metrics(name, tracker.engine.newest_ms + 700_000)  # a replay goes on until its windows are empty
+            rates.append(engine._series[name].scope.rate)
+        assert rates[0] == rates[1] > 0.01  # per s
 
 
 def test_contract_sizes_are_those_of_the_recorded_list(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import shutil
 import sqlite3
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from msgspec.structs import replace
 
 from liqtape import tracker as tracker_module
 from liqtape.cli import main
+from liqtape.engine import VelocityEngine
 from liqtape.errors import ConfigurationError
 from liqtape.events import Alert, Liquidation, PriceTick, RawLiquidation
 from liqtape.feeds.price import PRICE_SOURCES
 from liqtape.history.database import open_for_reading
 from liqtape.history.eventlog import EventLog
+from liqtape.history.records import Alive, FeedUp
 from liqtape.history.store import Store
 from liqtape.settings import AlertSettings, HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
@@ -314,3 +317,98 @@ def table_of(directory: Path, question: str) -> list[int]:
         return [value for (value,) in connection.execute(question)]
     finally:
         connection.close()
+
+
+def lived(directory: Path, hours: int) -> tuple[list[Liquidation], int]:
+    """A history of five liquidations a minute, up to now; and the next of them."""
+    now = now_ms()
+    begin = now - hours * 3_600_000
+    times = range(begin, now, 12_000)
+    events = [Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 1.0, "fill", 1.0, 1.0, t, t, str(t)) for t in times]
+    directory.mkdir(exist_ok=True)
+    store = Store(directory)
+    store.write(events, [FeedUp("bybit", begin - 1_000), Alive(now)])
+    store.close()
+    return events, times[-1] + 12_000
+
+
+async def changes(tracker: Tracker, from_ms: int) -> list[Alert]:
+    """Level changes of a run in which the activity goes on as before for half an hour."""
+    alerts: list[Alert] = []
+    tracker.alert_taps.append(alerts.append)
+    async with tracker:
+        tracker.feed_up("bybit", from_ms)
+        ledger = tracker.new_ledger()
+        for at_ms in range(from_ms, from_ms + 1_800_000, 12_000):
+            tracker.ingest([raw(at_ms)], ledger)
+    return alerts
+
+
+async def test_a_restart_takes_for_usual_what_its_history_has_every_minute(tmp_path: Path) -> None:
+    _, next_ms = lived(tmp_path / "known", 12)
+    new, known = alone(tmp_path / "new"), alone(tmp_path / "known")
+
+    assert await changes(new, next_ms)
+    assert await changes(known, next_ms) == []
+    assert new.learned == "levels start from the prior"
+    assert known.learned == "levels learned from 11.9 h of history"
+
+
+async def test_what_a_start_learned_is_what_the_whole_run_would_have(tmp_path: Path) -> None:
+    events, next_ms = lived(tmp_path, 6)
+    whole = VelocityEngine()
+    whole.feed_up("bybit", events[0].event_ms - 1_000)
+    for event in events:
+        whole.add(event)
+    async with alone(tmp_path) as tracker:
+        tracker.feed_up("bybit", next_ms)
+        for at_ms in (next_ms + 60_000, next_ms + 90_000):
+            row, expected = tracker.engine.metrics("BTCUSDT", at_ms), whole.metrics("BTCUSDT", at_ms)
+            assert row is not None
+            assert expected is not None
+            assert row.event_count_300s == expected.event_count_300s
+            assert row.surprise_mean == pytest.approx(expected.surprise_mean, rel=1e-3)  # the beginning is a whole bin
+
+
+@pytest.mark.parametrize("after_slot_ms", [0, 1, 1_999, 2_000, 5_000, 9_999])
+def test_between_what_was_taught_and_what_is_read_back_no_slot_is_missing(after_slot_ms: int) -> None:
+    wall_ms = 1_790_000_000_000 + after_slot_ms
+    until_ms = 1_790_000_000_000 - 300_000
+    times = range(wall_ms - 3_600_000, wall_ms, 1_000)
+    events = [Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 1.0, "fill", 1.0, 1.0, t, t, str(t)) for t in times]
+    counts = Counter(event.event_ms // 10_000 * 10_000 for event in events if event.event_ms < until_ms)
+    whole, tracker = VelocityEngine(), Tracker(Settings(venues={}, redis=OFF, price=NOWHERE))
+    whole.feed_up("bybit", times[0])
+    whole.feed_down("bybit", wall_ms)
+    for event in events:
+        whole.add(event)
+    taught = [(at_ms, "bybit", "BTCUSDT", count) for at_ms, count in sorted(counts.items())]
+    tracker.teach([("bybit", times[0], wall_ms)], [], taught)
+    tracker.recall(events[-1_200:], (), wall_ms)
+
+    for at_ms in (wall_ms, wall_ms + 400_000):
+        assert tracker.engine.market(at_ms) == whole.market(at_ms)
+        assert tracker.engine._learning.scope(None).rate == whole._learning.scope(None).rate
+
+
+async def test_venues_that_are_no_longer_watched_teach_nothing(tmp_path: Path) -> None:
+    lived(tmp_path, 6)
+    venues = {"okx": VenueSettings(ws_url="ws://127.0.0.1:9", rest_url="http://127.0.0.1:9")}
+    settings = Settings(venues=venues, redis=OFF, price=NOWHERE, history=HistorySettings(str(tmp_path)))
+    async with Tracker(settings) as tracker:
+        assert tracker.learned == "levels start from the prior"
+        assert "bybit" not in tracker.engine._feeds.venues
+
+
+async def test_a_history_that_cannot_be_read_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    lived(tmp_path, 1)
+    monkeypatch.setattr(tracker_module, "read_lessons", refuse)
+    async with alone(tmp_path) as tracker:
+        row = tracker.engine.metrics("BTCUSDT", now_ms())
+        assert row is not None
+        assert row.event_count_300s >= 24
+        assert row.coverage_300s == pytest.approx(1.0, abs=0.05)
+        assert tracker.learned == "levels start from the prior, the history cannot be read"

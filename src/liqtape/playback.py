@@ -20,6 +20,7 @@ from liqtape.feeds.marks import (
     Began,
     Connected,
     Down,
+    Ended,
     Filled,
     Listed,
     Lost,
@@ -27,6 +28,7 @@ from liqtape.feeds.marks import (
     Missed,
     Pulsed,
     Recalled,
+    Taught,
     Told,
     Unseen,
     Up,
@@ -94,6 +96,7 @@ class Playback:
         self._events: list[Liquidation] = []
         self._alerts: list[Alert] = []
         self._recalled: list[Liquidation] = []
+        self._taught: list[Taught] = []
 
     def steps(self, every: int = 1) -> Iterator[Step]:
         """The seconds of the grid at which there is something to tell; see `feeds.replay.steps`.
@@ -169,6 +172,7 @@ class Playback:
             ),
             now=lambda: self._now_ns / _SECOND_NS,
         )
+        tracker.intake.is_starting = True
         tracker.taps.append(self._events.append)
         tracker.alert_taps.append(self._alerts.append)
         return tracker
@@ -247,10 +251,19 @@ class Playback:
             if mark.is_last:
                 tracker.recall(self._recalled, mark.feeds, mark.wall_ms)
                 self._recalled = []
+        elif isinstance(mark, Taught):
+            self._learn(tracker, mark)
         elif isinstance(mark, Listed | Answered):
             self._obey_of_rest(tracker, mark)
         else:
             self._obey_of_gaps(tracker, mark)
+
+    def _learn(self, tracker: Tracker, mark: Taught) -> None:
+        self._taught.append(mark)
+        if mark.is_last:
+            first = self._taught[0]
+            tracker.teach(first.feeds, first.filled, [count for part in self._taught for count in part.counts])
+            self._taught = []
 
     def _obey_of_rest(self, tracker: Tracker, mark: Listed | Answered) -> None:
         self._now_ns = max(self._now_ns, mark.wall_ms * 1_000_000 if isinstance(mark, Answered) else 0)
@@ -280,6 +293,8 @@ class Playback:
         elif isinstance(mark, Lost):
             self._lost_frames += mark.frames
             self._break(tracker, self._live.intersection(mark.venues), mark.from_ns // 1_000_000)
+        elif isinstance(mark, Ended):
+            tracker.release_sized(self._now_ns // 1_000_000, is_last=True)
         elif isinstance(mark, Began):
             self._restart(tracker)
 

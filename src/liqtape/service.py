@@ -112,7 +112,7 @@ def _history_note(tracker: Tracker) -> str:
     """Where events are kept."""
     if tracker.log is None:
         return "History: off"
-    place = f"History: {tracker.log.directory}"
+    place = f"History: {tracker.log.directory} ({tracker.learned})"
     return place if tracker.database is None else f"{place}, and from there the PostgreSQL server named in the settings"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sqlite3
 import ssl
 import time
 from collections import Counter
@@ -20,9 +21,10 @@ from liqtape.engine.cascade import Levels
 from liqtape.engine.comovement import Comovement, Pair
 from liqtape.engine.intake import Intake
 from liqtape.engine.levels import LevelRule
+from liqtape.engine.past import SLOT_MS
 from liqtape.engine.pricevolatility import PriceVolatility
 from liqtape.engine.threshold import Threshold
-from liqtape.errors import ConfigurationError, EmbeddedUnavailable
+from liqtape.errors import ConfigurationError, EmbeddedUnavailable, LiqtapeError
 from liqtape.events import (
     Alert,
     Event,
@@ -34,7 +36,17 @@ from liqtape.events import (
     VelocityMetrics,
     VenueHealth,
 )
-from liqtape.feeds.marks import Began, Down, Filled, Missed, Pulsed, Unseen, Up, recalled_in_parts
+from liqtape.feeds.marks import (
+    Began,
+    Down,
+    Filled,
+    Missed,
+    Pulsed,
+    Unseen,
+    Up,
+    recalled_in_parts,
+    taught_in_parts,
+)
 from liqtape.feeds.outages import STARTING, Outages
 from liqtape.feeds.pacing import Patience
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
@@ -42,6 +54,7 @@ from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.feeds.watch import Watch
 from liqtape.history.eventlog import EventLog
+from liqtape.history.lessons import Lessons, read_lessons
 from liqtape.history.observe import Observer
 from liqtape.history.outlet import Outlet
 from liqtape.history.recall import WINDOW_MS
@@ -106,6 +119,7 @@ class Tracker:
         self._observer = None if self.log is None else Observer(self.log)
         self.database = _database(self.settings.history, self.log)
         self._storing: asyncio.Task[None] | None = None
+        self.learned = ""  # what levels began with, for people
         self.embedded: EmbeddedServer | None = None
         self.redis_url: str | None = None
         self.pulses = 0  # grows once a second: the service lives
@@ -146,7 +160,7 @@ class Tracker:
             return
         if self._ended:
             raise RuntimeError("this tracker has run; make a new one")
-        self._started = True
+        self._started = self.intake.is_starting = True
         try:
             if self.recorder is not None:
                 self.recorder.open(self._began())
@@ -183,6 +197,7 @@ class Tracker:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=deadline.left())
             await end(deadline.left(), self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
+            self.release_sized(_wall_ms(), is_last=True)
             await self._flush(deadline)
         finally:
             for task in (*self._tasks, *self._publishing):
@@ -437,7 +452,7 @@ class Tracker:
         for liquidation in accepted:
             instruments[liquidation.instrument] = None
             if liquidation.notional_usd is None:
-                self._resize(liquidation)
+                self._resize(liquidation.venue, liquidation.symbol)
         self._active |= instruments.keys()
         for publisher in self.publishers:
             publisher.events(accepted)
@@ -446,11 +461,11 @@ class Tracker:
             for instrument in instruments:
                 self._check_level(instrument, now)
 
-    def _resize(self, liquidation: Liquidation) -> None:
-        """Let its venue's list of instruments be fetched again, so that later events of the symbol have a size."""
+    def _resize(self, venue: str, symbol: str) -> None:
+        """Let the venue's list of instruments be fetched again, so that events of the symbol have a size."""
         for feed in self.feeds:
-            if feed.venue.name == liquidation.venue:
-                feed.unsized(liquidation.symbol)
+            if feed.venue.name == venue:
+                feed.unsized(symbol)
 
     def _check_level(self, instrument: str, now_ms: int) -> None:
         alert = self.levels.check(instrument, now_ms)
@@ -494,6 +509,7 @@ class Tracker:
         released = self.intake.release(wall_ms)
         if released:
             self._spread(released, wall_ms)
+        self.release_sized(wall_ms)
         now = self.intake.clock.now_ms(wall_ms)
         self.engine.tick(now)
         self.comovement.tick(self.engine, now)
@@ -502,14 +518,32 @@ class Tracker:
         self.watch.look(self._now(), wall_ms, self.ledgers())
         health = self._health_at(now)
         if self._observer is not None:
-            for feed in self.feeds:
-                if (reached_ms := feed.reached_ms) is not None:
-                    self._observer.reached(feed.venue.name, self.outages.beginning(feed.venue.name, reached_ms))
-            self._observer.pulse(self.intake.clock.at_ms(wall_ms), health)
+            self._note_reached()
+            # What waits is in no log: a kill now would lose it, and the gap after it has to begin before it.
+            since_ms = self.intake.waiting_since_ms()
+            self._observer.pulse(self.intake.clock.at_ms(wall_ms if since_ms is None else since_ms), health)
         for publisher in self.publishers:
             publisher.mark(self._active)
             publisher.health([*health, *self._log_health()])
         self._active = {instrument for instrument in self._active if not self.engine.is_empty(instrument, now)}
+
+    def release_sized(self, wall_ms: int, *, is_last: bool = False) -> None:
+        """Take in the events that waited for the size of their contract, and ask for the list for those that wait."""
+        news, repeated = self.intake.release_sized(wall_ms, is_last=is_last)
+        for venue, symbol in self.intake.sizeless():
+            self._resize(venue, symbol)
+        for events, is_news in ((repeated, False), (news, True)):
+            if events:
+                self._spread(events, wall_ms, is_news=is_news)
+
+    def _note_reached(self) -> None:
+        """Where the gap of each venue would begin after a kill: what waits here is in no log either."""
+        waiting = self.intake.waiting_from_ms()
+        for feed in self.feeds:
+            venue, reached_ms = feed.venue.name, feed.reached_ms
+            if self._observer is not None and reached_ms is not None:
+                at_ms = self.outages.beginning(venue, reached_ms)
+                self._observer.reached(venue, min(at_ms, waiting.get(venue, at_ms + 1) - 1))
 
     def _log_health(self) -> list[VenueHealth]:
         """The log, and the server that follows it, as lines of what is published about the venues."""
@@ -532,7 +566,58 @@ class Tracker:
         if recalled is not None:
             for gap in recalled.gaps:
                 self.outages.begin(gap)
-            self.recall(recalled.events, recalled.feeds, _wall_ms())
+            # In a thread, for it may take a second or two; nobody else has the engine before the feeds are started.
+            is_taught = await asyncio.to_thread(self._learn, self.log.directory)
+            self.recall(recalled.events, () if is_taught else recalled.feeds, _wall_ms())
+
+    def _learn(self, directory: Path) -> bool:
+        """Teach the baselines from the history; whether it said when feeds were live."""
+        try:
+            lessons = self._wanted_of(read_lessons(directory, _wall_ms()))
+        except (LiqtapeError, OSError, sqlite3.Error) as error:
+            self.learned = "levels start from the prior, the history cannot be read"
+            _log.warning("%s: %s", self.learned, error)
+            return False
+        self.teach(lessons.feeds, lessons.filled, lessons.counts)
+        hours = lessons.hours
+        self.learned = f"levels learned from {hours:.1f} h of history" if hours else "levels start from the prior"
+        _log.info("%s, %d slots with events", self.learned, len(lessons.counts))
+        return True
+
+    def _wanted_of(self, lessons: Lessons) -> Lessons:
+        """Of what this run will see: another venue's absence would be a gap, and its events missing ever after.
+
+        Without a feed the events are those of wrapped streams, of any venue.
+        """
+        every = frozenset[str]()
+        wanted = self._wanted if self.feeds else {venue: every for venue, _, _ in lessons.feeds}
+        return replace(
+            lessons,
+            feeds=[spell for spell in lessons.feeds if spell[0] in wanted],
+            filled=[spell for spell in lessons.filled if spell[0] in wanted],
+            counts=[
+                count
+                for count in lessons.counts
+                if count[1] in wanted and (not wanted[count[1]] or count[2] in wanted[count[1]])
+            ],
+        )
+
+    def teach(
+        self,
+        feeds: Sequence[tuple[str, int, int]],
+        filled: Sequence[tuple[str, int, int]],
+        counts: Sequence[tuple[int, str, str, int]],
+    ) -> None:
+        """What baselines begin with, as `Lessons` has it; before `recall`."""
+        if self.recorder is not None:
+            for mark in taught_in_parts(feeds, filled, counts):
+                self.recorder.mark(mark)
+        for venue, up_ms, down_ms in feeds:
+            self.engine.feed_up(venue, up_ms)
+            self.engine.feed_down(venue, down_ms)
+        for venue, from_ms, until_ms in filled:
+            self.engine.feed_mended(venue, from_ms, until_ms)
+        self.engine.teach(counts)
 
     def recall(self, events: Sequence[Liquidation], feeds: Iterable[tuple[str, int, int]], wall_ms: int) -> None:
         """What an earlier run saw: (venue, up, down) of its feeds, and its events, by event time."""
@@ -543,7 +628,7 @@ class Tracker:
         for venue, up_ms, down_ms in feeds:
             self.engine.feed_up(venue, up_ms)
             self.engine.feed_down(venue, down_ms)
-        since_ms = wall_ms - WINDOW_MS
+        since_ms = wall_ms - WINDOW_MS - SLOT_MS  # so that no slot is missing between what was taught and these
         self.intake.recall(events, since_ms)
         self._active.update(event.instrument for event in events if event.event_ms > since_ms)
         now = self.intake.clock.now_ms(wall_ms)

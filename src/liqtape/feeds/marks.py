@@ -27,12 +27,14 @@ __all__ = [
     "Pulsed",
     "Recalled",
     "Rotated",
+    "Taught",
     "Told",
     "Unseen",
     "Up",
     "decode_mark",
     "encode_mark",
     "recalled_in_parts",
+    "taught_in_parts",
 ]
 
 
@@ -158,11 +160,21 @@ class Recalled(Mark, frozen=True, tag="recalled"):
     is_last: bool
 
 
+class Taught(Mark, frozen=True, tag="taught"):
+    """What the baselines of the recorded run began with, as `Lessons` has it; `is_last` ends its parts."""
+
+    feeds: Sequence[tuple[str, int, int]]
+    filled: Sequence[tuple[str, int, int]]
+    counts: Sequence[tuple[int, str, str, int]]
+    is_last: bool
+
+
 class Ended(Mark, frozen=True, tag="ended"):
     """The recorder was stopped in an orderly way."""
 
 
 _EVENTS_IN_PART = 10_000
+_COUNTS_IN_PART = 20_000
 
 _Any = (
     Began
@@ -178,6 +190,7 @@ _Any = (
     | Pulsed
     | Lost
     | Recalled
+    | Taught
     | Rotated
     | Ended
 )
@@ -202,3 +215,14 @@ def recalled_in_parts(
     for at in range(0, max(1, len(events)), _EVENTS_IN_PART):
         part = [replace(e, price=0.0) if math.isnan(e.price) else e for e in events[at : at + _EVENTS_IN_PART]]
         yield Recalled(wall_ms, feeds, part, is_last=at + _EVENTS_IN_PART >= len(events))
+
+
+def taught_in_parts(
+    feeds: Sequence[tuple[str, int, int]],
+    filled: Sequence[tuple[str, int, int]],
+    counts: Sequence[tuple[int, str, str, int]],
+) -> Iterator[Taught]:
+    """The marks of what was taught; the feeds are in the first."""
+    for at in range(0, max(1, len(counts)), _COUNTS_IN_PART):
+        after = at + _COUNTS_IN_PART
+        yield Taught(() if at else feeds, () if at else filled, counts[at:after], is_last=after >= len(counts))

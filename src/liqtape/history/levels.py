@@ -16,10 +16,7 @@ from liqtape.history.streams import Ints, Streams
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["LEARN_HOURS", "levels_table"]
-
-LEARN_HOURS = 48.0
-"""Eight half-lives of the baseline: what came before weighs less than half a percent."""
+__all__ = ["levels_table"]
 
 _WINDOWS = (10, 60, 300)
 _SLOT_MS = 10_000

@@ -9,7 +9,8 @@ from liqtape.history.base import Source
 from liqtape.history.exposure import Exposure
 from liqtape.history.files import WINDOW_COLUMNS
 from liqtape.history.layout import arrow_schema
-from liqtape.history.levels import LEARN_HOURS, levels_table
+from liqtape.history.lessons import LEARN_HOURS
+from liqtape.history.levels import levels_table
 from liqtape.history.streams import Asked, By, Streams
 from liqtape.history.times import check_span, grid
 from liqtape.history.unusual import Unusual, unusual
