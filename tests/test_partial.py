@@ -128,9 +128,8 @@ def test_watched_gives_one_connection_for_ten_accounts() -> None:
     assert len([topic for topic in endpoint.topics if topic.startswith("userFills:")]) == 10
 
 
-async def test_symbol_of_unknown_size_reloads_the_list_and_later_events_have_a_size(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_events_of_unknown_size_reload_the_list_and_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a start; after ten seconds they come without a size, and later ones have it."""
     monkeypatch.setattr(venuefeed, "_UNSIZED_SECONDS", 0.05)
     asked: list[str] = []
 
@@ -141,21 +140,25 @@ async def test_symbol_of_unknown_size_reloads_the_list_and_later_events_have_a_s
 
     monkeypatch.setattr(venuefeed, "fetch_contracts", fetch)
     own = {"binance": VenueSettings(ws_url="ws://127.0.0.1:9")}
+    heard: list[float | None] = []
     async with Tracker(Settings(venues=own, redis=OFF)) as tracker:
+        tracker.taps.append(lambda liquidation: heard.append(liquidation.notional_usd))
         await until(lambda: len(asked) == 1)
         ledger = tracker.new_ledger()
 
-        def bring(number: int) -> None:
-            raw = RawLiquidation(
-                "binance", "NEWUSD_PERP", "long", 2.0, "fill", 3.0, "contracts", tracker.now_ms() + number
-            )
+        def bring(symbol: str, number: int) -> None:
+            raw = RawLiquidation("binance", symbol, "long", 2.0, "fill", 3.0, "contracts", tracker.now_ms() + number)
             tracker.ingest([raw], ledger)
 
-        bring(1)
-        assert ledger.events_unsized == 1
-        await until(lambda: len(asked) == 2)
-        bring(2)
-        assert (ledger.events_accepted, ledger.events_unsized) == (2, 1)
+        bring("NEWUSD_PERP", 1)
+        bring("OTHERUSD_PERP", 1)
+        assert (ledger.events_pending, heard) == (2, [])
+        await until(lambda: heard)
+        assert heard == [30.0]
+        bring("NEWUSD_PERP", 2)
+        assert (ledger.events_accepted, ledger.events_unsized, ledger.events_pending) == (2, 0, 1)
+    assert heard == [30.0, 30.0, None]  # the end waits for nothing
+    assert (ledger.events_accepted, ledger.events_unsized, ledger.events_pending) == (3, 1, 0)
 
 
 async def test_symbol_that_is_never_listed_is_not_asked_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

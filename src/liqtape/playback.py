@@ -20,6 +20,7 @@ from liqtape.feeds.marks import (
     Began,
     Connected,
     Down,
+    Ended,
     Filled,
     Listed,
     Lost,
@@ -171,6 +172,7 @@ class Playback:
             ),
             now=lambda: self._now_ns / _SECOND_NS,
         )
+        tracker.intake.is_starting = True
         tracker.taps.append(self._events.append)
         tracker.alert_taps.append(self._alerts.append)
         return tracker
@@ -291,6 +293,8 @@ class Playback:
         elif isinstance(mark, Lost):
             self._lost_frames += mark.frames
             self._break(tracker, self._live.intersection(mark.venues), mark.from_ns // 1_000_000)
+        elif isinstance(mark, Ended):
+            tracker.release_sized(self._now_ns // 1_000_000, is_last=True)
         elif isinstance(mark, Began):
             self._restart(tracker)
 

@@ -161,7 +161,7 @@ class Tracker:
             return
         if self._ended:
             raise RuntimeError("this tracker has run; make a new one")
-        self._started = True
+        self._started = self.intake.is_starting = True
         try:
             if self.recorder is not None:
                 self.recorder.open(self._began())
@@ -198,6 +198,7 @@ class Tracker:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=deadline.left())
             await end(deadline.left(), self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
+            self.release_sized(_wall_ms(), is_last=True)
             await self._flush(deadline)
         finally:
             for task in (*self._tasks, *self._publishing):
@@ -452,7 +453,7 @@ class Tracker:
         for liquidation in accepted:
             instruments[liquidation.instrument] = None
             if liquidation.notional_usd is None:
-                self._resize(liquidation)
+                self._resize(liquidation.venue, liquidation.symbol)
         self._active |= instruments.keys()
         for publisher in self.publishers:
             publisher.events(accepted)
@@ -461,11 +462,11 @@ class Tracker:
             for instrument in instruments:
                 self._check_level(instrument, now)
 
-    def _resize(self, liquidation: Liquidation) -> None:
-        """Let its venue's list of instruments be fetched again, so that later events of the symbol have a size."""
+    def _resize(self, venue: str, symbol: str) -> None:
+        """Let the venue's list of instruments be fetched again, so that events of the symbol have a size."""
         for feed in self.feeds:
-            if feed.venue.name == liquidation.venue:
-                feed.unsized(liquidation.symbol)
+            if feed.venue.name == venue:
+                feed.unsized(symbol)
 
     def _check_level(self, instrument: str, now_ms: int) -> None:
         alert = self.levels.check(instrument, now_ms)
@@ -509,6 +510,7 @@ class Tracker:
         released = self.intake.release(wall_ms)
         if released:
             self._spread(released, wall_ms)
+        self.release_sized(wall_ms)
         now = self.intake.clock.now_ms(wall_ms)
         self.engine.tick(now)
         self.comovement.tick(self.engine, now)
@@ -517,11 +519,22 @@ class Tracker:
         self.watch.look(self._now(), wall_ms, self.ledgers())
         health = self._health_at(now)
         if self._observer is not None:
-            self._observer.pulse(self.intake.clock.at_ms(wall_ms), health)
+            # What waits is in no log: a kill now would lose it, and the gap after it has to begin before it.
+            since_ms = self.intake.waiting_since_ms()
+            self._observer.pulse(self.intake.clock.at_ms(wall_ms if since_ms is None else since_ms), health)
         for publisher in self.publishers:
             publisher.mark(self._active)
             publisher.health([*health, *self._log_health()])
         self._active = {instrument for instrument in self._active if not self.engine.is_empty(instrument, now)}
+
+    def release_sized(self, wall_ms: int, *, is_last: bool = False) -> None:
+        """Take in the events that waited for the size of their contract, and ask for the list for those that wait."""
+        news, repeated = self.intake.release_sized(wall_ms, is_last=is_last)
+        for venue, symbol in self.intake.sizeless():
+            self._resize(venue, symbol)
+        for events, is_news in ((repeated, False), (news, True)):
+            if events:
+                self._spread(events, wall_ms, is_news=is_news)
 
     def _log_health(self) -> list[VenueHealth]:
         """The log, and the server that follows it, as lines of what is published about the venues."""

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.intake import HELD_LIMIT, HELD_MS, Intake
+from liqtape.engine.intake import HELD_LIMIT, HELD_MS, SIZE_WAIT_MS, Intake
 from liqtape.events import WINDOWS, Invalid, Liquidation, PriceTick, RawLiquidation
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
@@ -250,6 +251,62 @@ def test_one_event_every_few_seconds_is_never_held() -> None:
         made.take([raw(T + 3_000 * number)], ledger, T + 3_000 * number + 40)
 
     assert counts(ledger) == {"decoded": 4, "accepted": 4}
+
+
+def starting() -> Intake:
+    made = intake()
+    made.is_starting = True
+    return made
+
+
+def unknown(at_ms: int = T, symbol: str = "NEW-USDT-SWAP") -> RawLiquidation:
+    return raw(at_ms, symbol, "okx", price=2.0, size=3.0, unit="contracts")
+
+
+def test_at_a_start_an_event_without_a_size_waits_for_the_list() -> None:
+    made, ledger = starting(), Ledger()
+    assert made.take([unknown(), raw()], ledger, T) != []
+    assert made.take([unknown()], ledger, T + 100) == []  # a repeat of what waits
+    assert counts(ledger) == {"decoded": 3, "accepted": 1, "duplicate": 1, "pending": 1}
+    assert (made.release_sized(T + 1_000), made.waiting_since_ms()) == (([], []), T)
+
+    made.instruments.load([Contract("okx", "NEW-USDT-SWAP", "NEWUSDT", unit_value="10")])
+    news, repeated = made.release_sized(T + 2_000)
+    assert [(event.event_ms, event.notional_usd) for event in news] == [(T, 60.0)]
+    assert (repeated, made.waiting_since_ms()) == ([], None)
+    assert counts(ledger) == {"decoded": 3, "accepted": 2, "duplicate": 1}
+
+
+def test_it_waits_ten_seconds_from_the_first_of_its_venue_and_no_later_one_waits() -> None:
+    made, ledger = starting(), Ledger()
+    made.take([unknown()], ledger, T)
+    made.take([unknown(T + 9_000)], ledger, T + 9_000)
+    assert made.release_sized(T + SIZE_WAIT_MS - 1) == ([], [])
+    news, _ = made.release_sized(T + SIZE_WAIT_MS)
+    assert [event.notional_usd for event in news] == [None, None]
+    assert len(made.take([unknown(T + 11_000)], ledger, T + 11_000)) == 1
+    assert counts(ledger) == {"decoded": 3, "accepted": 3, "unsized": 3}
+
+
+def test_what_was_repeated_at_subscribe_is_no_news_when_its_size_is_known_and_the_end_waits_for_nothing() -> None:
+    made, ledger = starting(), Ledger()
+    made.take([replace(unknown(), replayed=True), unknown(T + 1)], ledger, T)
+    news, repeated = made.release_sized(T + 1, is_last=True)
+    assert ([event.event_ms for event in news], [event.event_ms for event in repeated]) == ([T + 1], [T])
+
+
+def test_no_more_than_ten_thousand_wait_for_a_size() -> None:
+    made, ledger = starting(), Ledger()
+    accepted = made.take([unknown(T + i) for i in range(HELD_LIMIT + 5)], ledger, T)
+    assert (len(accepted), ledger.events_pending, ledger.events_unsized) == (5, HELD_LIMIT, 5)
+
+
+def test_a_size_that_makes_no_finite_quantity_is_invalid() -> None:
+    made, ledger = starting(), Ledger()
+    made.take([raw(T, "NEW-USDT-SWAP", "okx", price=1e200, size=1e200, unit="contracts")], ledger, T)
+    made.instruments.load([Contract("okx", "NEW-USDT-SWAP", "NEWUSDT", unit_value="10")])
+    assert made.release_sized(T + 1) == ([], [])
+    assert counts(ledger) == {"decoded": 1, "rejected_invalid": 1}
 
 
 def test_trades_are_handed_on_and_not_counted_as_events() -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from liqtape.errors import DecodeError
 from liqtape.events import Invalid
 from liqtape.venues import bybit, hyperliquid
-from liqtape.venues.base import batched, fault, invalid_row, is_partial, rows_of, yymmdd
+from liqtape.venues.base import batched, beyond, fault, invalid_row, is_partial, rows_of, yymmdd
 
 _MS = 1_790_000_000_000
 
@@ -124,3 +124,10 @@ def test_a_row_of_a_frame_is_kept_as_it_was_sent() -> None:
     (raw,) = _raws.decode(b'[ {"b" : 1} ]')
 
     assert json.loads(invalid_row("x", "", raw).row) == {"b": 1}
+
+
+@given(st.binary(max_size=6), st.binary(max_size=3))
+def test_what_lies_below_beyond_begins_with_the_prefix(payload: bytes, rest: bytes) -> None:
+    prefix = b'{"t'
+    for each in (payload, prefix + rest, prefix[:-1] + rest, prefix[:-1] + b"u" + rest):
+        assert each.startswith(prefix) == (prefix <= each < beyond(prefix))

@@ -10,13 +10,16 @@ from liqtape.identity import Identities, identity
 from liqtape.instruments import Instruments
 from liqtape.ledger import Ledger
 
-__all__ = ["AHEAD_MS", "HELD_LIMIT", "HELD_MS", "Intake"]
+__all__ = ["AHEAD_MS", "HELD_LIMIT", "HELD_MS", "SIZE_WAIT_MS", "Intake"]
 
 AHEAD_MS = 2_000
 """An event further ahead of the evaluation time waits until time reaches it."""
 
 HELD_MS = 60_000
 HELD_LIMIT = 10_000
+
+SIZE_WAIT_MS = 10_000
+"""From a venue's first event of unknown contract size: so long such events wait for its list of instruments."""
 
 
 class _Door:
@@ -34,6 +37,7 @@ class Intake:
 
     `wanted` names instruments or symbols in either spelling, empty means all; `wanted_of` replaces it for the venues
     named there. An event is in exactly one place of the ledger it came with: accepted, duplicate, rejected or pending.
+    With `is_starting` the venues' lists of instruments are still on their way: events without a size wait for them.
     """
 
     def __init__(
@@ -48,13 +52,16 @@ class Intake:
         self.clock = EventClock()
         self.ticks: list[PriceTick] = []
         self.future_total = 0
+        self.is_starting = False
         self._wanted = frozenset(wanted)
         self._wanted_of = {venue: frozenset(names) for venue, names in (wanted_of or {}).items()}
         self._doors: dict[str, _Door] = {}
         self._held: list[tuple[int, int, int, Liquidation, Ledger]] = []
         self._held_count = 0
+        self._sizeless: list[tuple[int, RawLiquidation, Ledger]] = []
+        self._sizes_until: dict[str, int] = {}  # by venue
 
-    def take(self, events: Sequence[Event], ledger: Ledger, wall_ms: int) -> list[Liquidation]:  # noqa: C901
+    def take(self, events: Sequence[Event], ledger: Ledger, wall_ms: int) -> list[Liquidation]:  # noqa: C901, PLR0915
         """The liquidations, of one frame or of several, that are accepted now, added to the engine.
 
         Trades among them go to `ticks`, for the caller to take. One loop over all steps, on purpose: a call for each of
@@ -94,6 +101,8 @@ class Intake:
                     continue
                 clock.latest_ms = latest_ms = event_ms
             if liquidation.notional_usd is None:
+                if self.is_starting and self._waits_for_size(event, ledger, wall_ms):
+                    continue
                 ledger.events_unsized += 1
             add(liquidation)
             accepted.append(liquidation)
@@ -148,6 +157,46 @@ class Intake:
         ledger.events_pending += 1
         self._held_count += 1  # breaks ties, so that the heap never compares events
         heappush(self._held, (liquidation.event_ms, self._held_count, wall_ms, liquidation, ledger))
+
+    def _waits_for_size(self, event: RawLiquidation, ledger: Ledger, wall_ms: int) -> bool:
+        until_ms = self._sizes_until.setdefault(event.venue, wall_ms + SIZE_WAIT_MS)
+        if wall_ms >= until_ms or len(self._sizeless) >= HELD_LIMIT:
+            return False
+        ledger.events_pending += 1
+        self._sizeless.append((wall_ms, event, ledger))
+        return True
+
+    def release_sized(self, wall_ms: int, *, is_last: bool = False) -> tuple[list[Liquidation], list[Liquidation]]:
+        """Accepts the events whose size has become known, and the others when they have waited enough or `is_last`.
+
+        Apart: those that are news, and those that a venue repeated at subscribe. Call on a timer.
+        """
+        news: list[Liquidation] = []
+        repeated: list[Liquidation] = []
+        waiting, self._sizeless = self._sizeless, []
+        for since_ms, event, ledger in waiting:
+            try:
+                liquidation = self.instruments.sized(event, identity(event))
+            except (ArithmeticError, ValueError):
+                ledger.events_pending -= 1
+                ledger.events_rejected_invalid += 1
+                continue
+            if liquidation.notional_usd is None and not is_last and wall_ms < self._sizes_until[event.venue]:
+                self._sizeless.append((since_ms, event, ledger))
+                continue
+            ledger.events_pending -= 1
+            self._accept(liquidation, ledger)
+            (repeated if event.replayed else news).append(liquidation)
+        return news, repeated
+
+    def sizeless(self) -> set[tuple[str, str]]:
+        """(venue, symbol) of the events that wait for a size."""
+        return {(event.venue, event.symbol) for _, event, _ in self._sizeless}
+
+    def waiting_since_ms(self) -> int | None:
+        """When the oldest event that waits was received: it is in no log yet."""
+        held = [since_ms for _, _, since_ms, _, _ in self._held]
+        return min([*held, *(since_ms for since_ms, _, _ in self._sizeless)], default=None)
 
     def release(self, wall_ms: int) -> list[Liquidation]:
         """Held events whose time has come, now accepted; those that waited too long are rejected. Call on a timer."""

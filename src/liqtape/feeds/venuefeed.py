@@ -189,11 +189,15 @@ class VenueFeed:
     async def _until_reload(self) -> None:
         """Once a day, soon after a failure, and soon after an event of unknown contract size."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(_RETRY_SECONDS if self.listing_error else _RELOAD_SECONDS):
+            async with asyncio.timeout(self._retry_seconds() if self.listing_error else _RELOAD_SECONDS):
                 await asyncio.sleep(_UNSIZED_SECONDS)
                 await self._reload.wait()
                 return
         self._unsized.clear()
+
+    def _retry_seconds(self) -> float:
+        """Soon at first: events of unknown contract size wait for the list, but not for long."""
+        return _RETRY_SECONDS if self._listed else min(_RETRY_SECONDS, 2.0 ** min(self.listing_failures - 1, 6))
 
     def _detail(self) -> str:
         words = []
@@ -229,7 +233,7 @@ class VenueFeed:
         except ListingError as failed:
             error = str(failed)
         if error and not self.listing_error:
-            _log.warning("%s: going on with the bundled table; next attempt in %g s", error, _RETRY_SECONDS)
+            _log.warning("%s: going on with the bundled table; it is asked for again", error)
         elif self.listing_error and not error:
             _log.info("%s: list of instruments loaded at last, %d contracts", self.venue.name, len(contracts))
         self.listing_error = error

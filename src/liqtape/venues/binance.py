@@ -23,6 +23,7 @@ from liqtape.venues.base import (
     InstrumentSource,
     Stamp,
     Symbol,
+    beyond,
     fault,
     invalid_row,
     joined,
@@ -67,6 +68,7 @@ instrument_sources = (
 )
 
 alike = b'{"e":"forceOrder"'
+_BEYOND_ALIKE = beyond(alike)
 
 # BTC trades arrive many times a second; ten seconds without one mean that the stream is dead, not the market.
 _SILENCE_LIMIT = 10.0
@@ -80,13 +82,16 @@ _COIN_M_TYPE = 2
 
 
 class _SoundOrder(Struct, gc=False):
-    """An order as nearly all are; what is not like this goes the long way. Each field declared costs 30 ns."""
+    """An order as nearly all are; what is not like this goes the long way.
+
+    Each field declared costs 30 ns, and a little more where it is not in the order of the wire.
+    """
 
     s: Symbol
     S: Literal["SELL", "BUY"]
-    T: Stamp
     ap: Amount
     z: Amount
+    T: Stamp
     st: Literal[1] | None = None  # 2, COIN-M, goes the long way: to ask here would cost every other 80 ns
 
 
@@ -157,7 +162,7 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     """Events of one frame; price is the average fill, size what was filled in all."""
-    if payload.startswith(alike):  # as every live frame seen; other orders of the keys go the long way
+    if alike <= payload < _BEYOND_ALIKE:  # as every live frame seen; other orders of the keys go the long way
         try:
             order = _sound(payload).o
         except MALFORMED:

@@ -25,6 +25,7 @@ from liqtape.venues.base import (
     InstrumentSource,
     Stamp,
     Symbol,
+    beyond,
     fault,
     invalid_row,
     joined,
@@ -71,6 +72,7 @@ instrument_sources = (
 )
 
 alike = b'{"topic":"allLiquidation.'
+_BEYOND_ALIKE = beyond(alike)
 
 _TOPIC = "allLiquidation."
 _OTHER_HOSTS = ("wss://stream.bybit.kz", "wss://stream.bybit-tr.com")  # v5 "Connect": of its regional sites
@@ -169,13 +171,18 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     """Events of one frame; the retired topic `liquidation.*` means nothing here."""
-    if not payload.startswith(alike):  # as every live frame seen; other orders go the long way
+    if not alike <= payload < _BEYOND_ALIKE:  # as every live frame seen; other orders go the long way
         return _long_way(payload, receive_ms)
     try:
         rows = _sound(payload).data
     except MALFORMED:
         return _long_way(payload, receive_ms)
-    return _events(rows, receive_ms)
+    if len(rows) != 1:
+        return _events(rows, receive_ms)
+    row = rows[0]  # as in `_raws`, but without its loop and calls: 100 ns less
+    symbol = row.s
+    unit: Unit = "base" if symbol[-1] == "T" else _unit(symbol)
+    return [RawLiquidation(name, symbol, _SIDE[row.S], row.p, "bankruptcy", row.v, unit, row.T, receive_ms)]
 
 
 def decode_together(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
@@ -204,7 +211,7 @@ def _raws(rows: Sequence[_SoundRow], receive_ms: int | None) -> list[Event]:
 def _events(rows: Sequence[_SoundRow], receive_ms: int | None) -> list[Event]:
     events = _raws(rows, receive_ms)
     # Where no two rows share a price none are equal: that saves 200 ns a row of comparing.
-    return events if len(rows) == 1 or len({row.p for row in rows}) == len(rows) else _numbered(events)
+    return events if len({row.p for row in rows}) == len(rows) else _numbered(events)
 
 
 def _unit(symbol: str) -> Unit:

@@ -26,6 +26,7 @@ from liqtape.venues.base import (
     InstrumentSource,
     Stamp,
     Symbol,
+    beyond,
     fault,
     invalid_row,
     rows_of,
@@ -85,23 +86,26 @@ _OWN_LEG: dict[str, Side] = {"A": "long", "B": "short"}  # the liquidated accoun
 _OTHER_LEG: dict[str, Side] = {"A": "short", "B": "long"}
 _LITERAL: dict[str, Side] = {"Long": "long", "Short": "short"}
 _DELEVERAGED = "Auto-Deleveraging"
+_LIQUIDATED, _BEYOND_LIQUIDATED = "Liquidated ", "Liquidated!"  # as `beyond`, of text
+_FILLS = b'{"channel":"userFills",'
+_BEYOND_FILLS = beyond(_FILLS)
 
 
 class _Forced(Struct, gc=False):
     liquidatedUser: str | None = None
 
 
-class _SoundFill(Struct, gc=False):
-    """A fill as nearly all are; a frame with one that is not like this goes the long way."""
+class _SoundFill(Struct, gc=False, kw_only=True):
+    """A fill as nearly all are, in the order of the wire; a frame with one not like this goes the long way."""
 
     coin: Symbol
     px: Amount
     sz: Amount
     side: Literal["A", "B"]
     time: Stamp
-    tid: int
     dir: str = ""
     crossed: bool | None = None
+    tid: int
     liquidation: _Forced | None = None
 
 
@@ -207,7 +211,7 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     """Events of one frame, or of one fill as REST lists it: that one is past, and does not name the watched account."""
-    if not payload.startswith(b'{"channel":"userFills",'):  # as every live frame seen; other orders go the long way
+    if not _FILLS <= payload < _BEYOND_FILLS:  # as every live frame seen; other orders go the long way
         return _long_way(payload, receive_ms)
     try:
         message = _sound(payload).data
@@ -220,7 +224,7 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
         if forced is None or words == _DELEVERAGED or (not coin.isalnum() and _is_other_market(coin)):
             continue
         liquidated = forced.liquidatedUser
-        if liquidated is None or words.startswith("Liquidated "):
+        if liquidated is None or _LIQUIDATED <= words < _BEYOND_LIQUIDATED:
             side = _side(fill, liquidated, user)
             if side is None:
                 return _long_way(payload, receive_ms)
@@ -319,7 +323,7 @@ def _is_other_market(coin: str) -> bool:
 
 def _side(fill: _Fill | _SoundFill, liquidated: str | None, user: str | None) -> Side | None:
     """The position that was closed; None where it cannot be told."""
-    if fill.dir.startswith("Liquidated "):
+    if fill.dir.startswith(_LIQUIDATED):
         return _LITERAL.get(fill.dir.rpartition(" ")[2])
     side = _OWN_LEG.get(fill.side)
     own = _is_own_leg(fill) if user is None or liquidated is None else user.lower() == liquidated.lower()
