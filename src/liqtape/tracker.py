@@ -119,7 +119,7 @@ class Tracker:
         self._observer = None if self.log is None else Observer(self.log)
         self.database = _database(self.settings.history, self.log)
         self._storing: asyncio.Task[None] | None = None
-        self.learned = ""  # what levels began with, for people
+        self.learned = "levels start from the prior"  # what they began with, for people
         self.embedded: EmbeddedServer | None = None
         self.redis_url: str | None = None
         self.pulses = 0  # grows once a second: the service lives

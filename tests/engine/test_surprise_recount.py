@@ -283,6 +283,25 @@ def test_what_a_history_teaches_is_what_the_events_would_have_taught() -> None:
         assert taught.market(now + after) == told.market(now + after)
 
 
+def test_what_a_list_names_late_was_not_missing_in_an_earlier_run() -> None:
+    begin = _T // 300_000 * 300_000
+    now = begin + 36_000_000
+    named, late = VelocityEngine(), VelocityEngine()
+    for engine in (named, late):
+        engine.feed_up("bybit", begin)
+        engine.feed_down("bybit", now - 300_000)
+        engine.teach((at_ms, "bybit", "NEWUSDT", 1) for at_ms in range(begin, now - 300_000, 10_000))
+        engine.feed_up("bybit", now - 60_000)
+    late.feed_unseen("bybit", ["NEWUSDT"], now - 60_000, is_listed=True)
+    late.feed_unseen("bybit", [], now - 30_000, is_listed=True)
+    for engine in (named, late):
+        engine.metrics("NEWUSDT", now + 60_000)
+    rates = [engine._series["NEWUSDT"].scope.rate for engine in (named, late)]
+
+    assert rates[0] > 0.05
+    assert rates[0] == rates[1]
+
+
 def test_a_busy_lane_forgets_nothing_before_it_was_learned() -> None:
     engine, baseline = VelocityEngine(), Baseline(_T // 1000 * 1000)
     for i in range(20 * 1_000):

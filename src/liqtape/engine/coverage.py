@@ -98,7 +98,7 @@ class Feed:
 class Feeds:
     """The feeds of all venues: what of the windows was live, and what baselines may learn from."""
 
-    __slots__ = ("_begun_ms", "_feeds", "_incomplete", "_late", "_spoken", "_taught", "_watches")
+    __slots__ = ("_before_ms", "_begun_ms", "_feeds", "_incomplete", "_late", "_spoken", "_taught", "_watches")
 
     def __init__(self) -> None:
         self._feeds: dict[str, Feed] = {}
@@ -106,6 +106,7 @@ class Feeds:
         self._watches: dict[tuple[frozenset[str], str | None], Watch] = {}
         self._late: dict[str, dict[str, int]] = {}  # by instrument: since when venues bring it, that did not at first
         self._incomplete: dict[str, int] = {}  # by venue: until when it offered more than its feed brought
+        self._before_ms = -EVER_MS  # of an earlier run's feeds
         self._begun_ms: int | None = None
         self._spoken: set[str] = set()
 
@@ -168,6 +169,12 @@ class Feeds:
         """Whether one of them, since `from_ms`, offered instruments that its feed did not bring."""
         return any(self._incomplete.get(venue, from_ms) > from_ms for venue in venues)
 
+    def recalled(self) -> None:
+        """All that was said so far is of an earlier run: what this one brings late was not missing there."""
+        ends = [down for feed in self._taught.values() for _, down in feed.ended]
+        self._before_ms = max(ends, default=-EVER_MS)
+        self._watches.clear()
+
     def carried(self, venue: str) -> None:
         """The venue is one of ours, even if its feed was never live."""
         self._feeds.setdefault(venue, Feed())
@@ -208,7 +215,11 @@ class Feeds:
         key = known, instrument if late else None
         watch = self._watches.get(key)
         if watch is None:
-            live = [(max(up, late.get(venue, up)), down) for venue in known for up, down in self._taught[venue].spans()]
+            before_ms, live = self._before_ms, []
+            for venue in known:
+                for up, down in self._taught[venue].spans():
+                    own = max(up, before_ms, late.get(venue, up))
+                    live += [(up, min(down, before_ms)), (own, down)]
             if not known and self._begun_ms is not None:
                 live = [(self._begun_ms, EVER_MS)]
             watch = self._watches[key] = Watch(live, is_known=bool(known))

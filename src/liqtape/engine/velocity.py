@@ -135,6 +135,7 @@ class VelocityEngine:
         In order of time, all of them 300 s old, and before the first `add`; when their feeds were live is to be told
         first. Baselines then begin where an earlier run left them, and the first hour is not full of surprises.
         """
+        self._feeds.recalled()
         for at_ms, venue, instrument, count in counts:
             series = self._series_of(instrument)
             series.venues.add(venue)
