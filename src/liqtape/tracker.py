@@ -6,7 +6,7 @@ import sqlite3
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -16,14 +16,11 @@ from msgspec.structs import replace
 
 from liqtape import __version__
 from liqtape.embedded import EmbeddedServer
-from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
 from liqtape.engine.comovement import Comovement, Pair
 from liqtape.engine.intake import Intake
-from liqtape.engine.levels import LevelRule
 from liqtape.engine.past import SLOT_MS
 from liqtape.engine.pricevolatility import PriceVolatility
-from liqtape.engine.threshold import Threshold
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable, LiqtapeError
 from liqtape.events import (
     Alert,
@@ -53,24 +50,21 @@ from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
 from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.feeds.watch import Watch
-from liqtape.history.eventlog import EventLog
-from liqtape.history.lessons import Lessons, read_lessons
+from liqtape.history.lessons import read_lessons
 from liqtape.history.observe import Observer
-from liqtape.history.outlet import Outlet
 from liqtape.history.recall import WINDOW_MS
 from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
-from liqtape.settings import AlertSettings, HistorySettings, Settings, VenueSettings
+from liqtape.parts import check_accounts, database_of, engine_of, spell, spelled
+from liqtape.settings import Settings, VenueSettings
 from liqtape.shutdown import Deadline, end, end_callbacks, end_history, end_publishers, end_recorder
 from liqtape.sinks.base import Sink
 from liqtape.sinks.callback import Tap
-from liqtape.sinks.postgres import PostgresSink
 from liqtape.sinks.publisher import Publisher
 from liqtape.sinks.redis import RedisSink
 from liqtape.sinks.stream import Subscription
-from liqtape.venues import VENUES, watched
-from liqtape.venues.base import is_partial
+from liqtape.venues import VENUES
 
 __all__ = ["Tracker"]
 
@@ -104,12 +98,12 @@ class Tracker:
         enabled = {venue: own for venue, own in self.settings.venues.items() if own.enabled}
         if unknown := sorted(set(enabled) - set(VENUES)):
             raise ConfigurationError(f"venues: unknown venue '{unknown[0]}'; known: {', '.join(VENUES)}")
-        _check_accounts(enabled)
+        check_accounts(enabled)
         wanted = self.settings.symbols
-        self._wanted = {venue: _spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
-        self.engine = _engine(self.settings.alerts, enabled)
-        self.instruments = Instruments(_spell)
-        self.intake = Intake(self.engine, self.instruments, _spelled(wanted, enabled), self._wanted)
+        self._wanted = {venue: spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
+        self.engine = engine_of(self.settings.alerts, enabled)
+        self.instruments = Instruments(spell)
+        self.intake = Intake(self.engine, self.instruments, spelled(wanted, enabled), self._wanted)
         self.levels = Levels(self.engine)
         self.comovement = Comovement()
         self.volatility = PriceVolatility()
@@ -117,7 +111,7 @@ class Tracker:
         self.recorder, self._now = recorder, time.monotonic if now is None else now
         self.log = event_log(self.settings.history, data_dir)
         self._observer = None if self.log is None else Observer(self.log)
-        self.database = _database(self.settings.history, self.log)
+        self.database = database_of(self.settings.history, self.log)
         self._storing: asyncio.Task[None] | None = None
         self.learned = "levels start from the prior"  # what they began with, for people
         self.embedded: EmbeddedServer | None = None
@@ -573,7 +567,9 @@ class Tracker:
     def _learn(self, directory: Path) -> bool:
         """Teach the baselines from the history; whether it said when feeds were live."""
         try:
-            lessons = self._wanted_of(read_lessons(directory, _wall_ms()))
+            lessons = read_lessons(directory, _wall_ms())
+            if self.feeds:  # else the events are those of wrapped streams, of any venue
+                lessons = lessons.only(self._wanted)
         except (LiqtapeError, OSError, sqlite3.Error) as error:
             self.learned = "levels start from the prior, the history cannot be read"
             _log.warning("%s: %s", self.learned, error)
@@ -583,24 +579,6 @@ class Tracker:
         self.learned = f"levels learned from {hours:.1f} h of history" if hours else "levels start from the prior"
         _log.info("%s, %d slots with events", self.learned, len(lessons.counts))
         return True
-
-    def _wanted_of(self, lessons: Lessons) -> Lessons:
-        """Of what this run will see: another venue's absence would be a gap, and its events missing ever after.
-
-        Without a feed the events are those of wrapped streams, of any venue.
-        """
-        every = frozenset[str]()
-        wanted = self._wanted if self.feeds else {venue: every for venue, _, _ in lessons.feeds}
-        return replace(
-            lessons,
-            feeds=[spell for spell in lessons.feeds if spell[0] in wanted],
-            filled=[spell for spell in lessons.filled if spell[0] in wanted],
-            counts=[
-                count
-                for count in lessons.counts
-                if count[1] in wanted and (not wanted[count[1]] or count[2] in wanted[count[1]])
-            ],
-        )
 
     def teach(
         self,
@@ -672,51 +650,10 @@ class Tracker:
                 return
 
 
-def _engine(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
-    throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
-    partly = [name for name, venue in VENUES.items() if is_partial(venue)]
-    form = alerts.acceleration_form
-    return VelocityEngine(throttled, _rule(alerts, venues), partial_venues=partly, acceleration=form)
-
-
-def _rule(alerts: AlertSettings, venues: Iterable[str]) -> LevelRule | Threshold:
-    if alerts.rule == "threshold":
-        return Threshold(alerts.velocity_10s, alerts.acceleration)
-    floors = {name: floor for key, floor in alerts.floors_usd.items() for name in _spelled([key], venues)}
-    return LevelRule(
-        alerts.watch, alerts.alert, alerts.critical, alerts.alert_count, alerts.floor_usd, floors_usd=floors
-    )
-
-
-def _check_accounts(venues: Mapping[str, VenueSettings]) -> None:
-    for venue, own in venues.items():
-        if own.accounts:
-            try:
-                watched(venue, own.accounts)
-            except ConfigurationError as error:
-                raise ConfigurationError(f"venues.{venue}: accounts: {error}") from error
-
-
-def _spelled(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:
-    """The symbols themselves, and the instruments they are at any of the venues."""
-    return frozenset(symbols).union(VENUES[venue].spell(symbol).instrument for symbol in symbols for venue in venues)
-
-
-def _spell(venue: str, symbol: str) -> Contract:
-    return VENUES[venue].spell(symbol) if venue in VENUES else Contract(venue, symbol, symbol, unit_value="1")
-
-
 def _received_ms(events: Iterable[Event]) -> int | None:
     """When a frame that begins with something else was received; no clock may say so, or a replay would differ."""
     stamped = (event.receive_ms for event in events if isinstance(event, (RawLiquidation, PriceTick)))
     return next(stamped, None)
-
-
-def _database(settings: HistorySettings, log: EventLog | None) -> PostgresSink | None:
-    """The sink that follows the log where a server is named; it has a reader of its own."""
-    if log is None or settings.url is None or not settings.is_server:
-        return None
-    return PostgresSink(settings.url, Outlet(log.directory), retention_days=settings.retention_days)
 
 
 def _wall_ms() -> int:

@@ -3,11 +3,12 @@
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from liqtape.engine.past import SLOT_MS, WIDTHS
 from liqtape.engine.surprise import SETTLED_MS
@@ -45,6 +46,22 @@ class Lessons(Struct, frozen=True):
         """How long at least one venue was watched."""
         watch = Watch((begin, end) for _, begin, end in [*self.feeds, *self.filled])
         return watch.exposure_ms(self.from_ms, self.until_ms) / _HOUR_MS
+
+    def only(self, wanted: Mapping[str, Collection[str]]) -> "Lessons":
+        """Of these instruments (none named: all) of these venues: what a run that sees no more may learn.
+
+        Another venue's absence would be a gap, and its events missing ever after.
+        """
+        return replace(
+            self,
+            feeds=[spell for spell in self.feeds if spell[0] in wanted],
+            filled=[spell for spell in self.filled if spell[0] in wanted],
+            counts=[
+                count
+                for count in self.counts
+                if count[1] in wanted and (not wanted[count[1]] or count[2] in wanted[count[1]])
+            ],
+        )
 
 
 def read_lessons(

@@ -1,0 +1,61 @@
+"""What a tracker is built of, from its settings."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from liqtape.engine import VelocityEngine
+from liqtape.engine.levels import LevelRule
+from liqtape.engine.threshold import Threshold
+from liqtape.errors import ConfigurationError
+from liqtape.history.eventlog import EventLog
+from liqtape.history.outlet import Outlet
+from liqtape.instruments import Contract
+from liqtape.settings import AlertSettings, HistorySettings, VenueSettings
+from liqtape.sinks.postgres import PostgresSink
+from liqtape.venues import VENUES, watched
+from liqtape.venues.base import is_partial
+
+__all__ = ["check_accounts", "database_of", "engine_of", "spell", "spelled"]
+
+
+def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
+    """The engine that knows what each venue hides, and when to raise a level."""
+    throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
+    partly = [name for name, venue in VENUES.items() if is_partial(venue)]
+    form = alerts.acceleration_form
+    return VelocityEngine(throttled, _rule(alerts, venues), partial_venues=partly, acceleration=form)
+
+
+def _rule(alerts: AlertSettings, venues: Iterable[str]) -> LevelRule | Threshold:
+    if alerts.rule == "threshold":
+        return Threshold(alerts.velocity_10s, alerts.acceleration)
+    floors = {name: floor for key, floor in alerts.floors_usd.items() for name in spelled([key], venues)}
+    return LevelRule(
+        alerts.watch, alerts.alert, alerts.critical, alerts.alert_count, alerts.floor_usd, floors_usd=floors
+    )
+
+
+def check_accounts(venues: Mapping[str, VenueSettings]) -> None:
+    """Raises ConfigurationError where a venue cannot watch the accounts of its settings."""
+    for venue, own in venues.items():
+        if own.accounts:
+            try:
+                watched(venue, own.accounts)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"venues.{venue}: accounts: {error}") from error
+
+
+def spelled(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:
+    """The symbols themselves, and the instruments they are at any of the venues."""
+    return frozenset(symbols).union(VENUES[venue].spell(symbol).instrument for symbol in symbols for venue in venues)
+
+
+def spell(venue: str, symbol: str) -> Contract:
+    """What a symbol's name tells of its contract; of a venue that is not ours it is an instrument of its own."""
+    return VENUES[venue].spell(symbol) if venue in VENUES else Contract(venue, symbol, symbol, unit_value="1")
+
+
+def database_of(settings: HistorySettings, log: EventLog | None) -> PostgresSink | None:
+    """The sink that follows the log where a server is named; it has a reader of its own."""
+    if log is None or settings.url is None or not settings.is_server:
+        return None
+    return PostgresSink(settings.url, Outlet(log.directory), retention_days=settings.retention_days)
