@@ -512,7 +512,7 @@ class Tracker:
         self.watch.look(self._now(), wall_ms, self.ledgers())
         health = self._health_at(now)
         if self._observer is not None:
-            self._note_reached()
+            self._note_reached(self._observer)
             # What waits is in no log: a kill now would lose it, and the gap after it has to begin before it.
             since_ms = self.intake.waiting_since_ms()
             self._observer.pulse(self.intake.clock.at_ms(wall_ms if since_ms is None else since_ms), health)
@@ -530,14 +530,14 @@ class Tracker:
             if events:
                 self._spread(events, wall_ms, is_news=is_news)
 
-    def _note_reached(self) -> None:
+    def _note_reached(self, observer: Observer) -> None:
         """Where the gap of each venue would begin after a kill: what waits here is in no log either."""
         waiting = self.intake.waiting_from_ms()
         for feed in self.feeds:
             venue, reached_ms = feed.venue.name, feed.reached_ms
-            if self._observer is not None and reached_ms is not None:
+            if reached_ms is not None:
                 at_ms = self.outages.beginning(venue, reached_ms)
-                self._observer.reached(venue, min(at_ms, waiting.get(venue, at_ms + 1) - 1))
+                observer.reached(venue, min(at_ms, waiting.get(venue, at_ms + 1) - 1))
 
     def _log_health(self) -> list[VenueHealth]:
         """The log, and the server that follows it, as lines of what is published about the venues."""

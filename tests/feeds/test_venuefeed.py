@@ -256,7 +256,7 @@ async def test_without_a_list_the_bundled_symbols_are_used_said_and_extended_lat
 
     assert made.calls == 3
     assert [(record.levelname, record.getMessage()[:50]) for record in caplog.records] == [
-        ("WARNING", "toy: HTTP 403: going on with the bundled table; it"),
+        ("WARNING", "toy: HTTP 403: going on with the bundled table; ne"),
         ("INFO", "toy: list of instruments loaded at last, 2 contrac"),
     ]
 

@@ -184,29 +184,19 @@ class Feeds:
     ) -> list[int]:
         """Live milliseconds of the window, a feed each; empty when nothing is known of any."""
         feeds = self._of(venues)
-        if not any(feed.is_known for feed in feeds):
+        if not any(feed.is_known for feed in feeds.values()):
             return []
         from_ms, late = now_ms - 1000 * seconds, self._late.get(instrument or "", {})
-        return [
-            feed.exposure_ms(max(from_ms, late.get(venue, from_ms)), now_ms)
-            for venue, feed in zip((venue for venue in venues if venue in self._feeds), feeds, strict=True)
-        ]
+        return [feed.exposure_ms(max(from_ms, late.get(venue, from_ms)), now_ms) for venue, feed in feeds.items()]
 
     def coverage(self, venues: Collection[str], now_ms: int, instrument: str | None = None) -> Sequence[float | None]:
         """The least of the venues' coverages, for each window; of an instrument since its own topic was confirmed."""
-        feeds = self._of(venues)
+        feeds = self._of(venues).values()
         if not any(feed.is_known for feed in feeds):
             return _UNKNOWN
-        if self._late and instrument in self._late:
-            return [
-                min(self.exposures_ms(venues, seconds, now_ms, instrument)) / (1000 * seconds) for seconds in WINDOWS
-            ]
-        if all(feed.covers(now_ms - 1000 * WINDOWS[-1]) for feed in feeds):
+        if instrument not in self._late and all(feed.covers(now_ms - 1000 * WINDOWS[-1]) for feed in feeds):
             return _WHOLE
-        return [
-            min(feed.exposure_ms(now_ms - 1000 * seconds, now_ms) for feed in feeds) / (1000 * seconds)
-            for seconds in WINDOWS
-        ]
+        return [min(self.exposures_ms(venues, seconds, now_ms, instrument)) / (1000 * seconds) for seconds in WINDOWS]
 
     def watch(self, venues: Collection[str], instrument: str | None = None) -> Watch:
         """When at least one of them was live; where nothing is known of any, since the first event."""
@@ -230,5 +220,5 @@ class Feeds:
         self._watches.clear()
         return self._feeds.setdefault(venue, Feed()), self._taught.setdefault(venue, Feed(_LEARNED_MS))
 
-    def _of(self, venues: Collection[str]) -> list[Feed]:
-        return [self._feeds[venue] for venue in venues if venue in self._feeds]
+    def _of(self, venues: Collection[str]) -> dict[str, Feed]:
+        return {venue: self._feeds[venue] for venue in venues if venue in self._feeds}

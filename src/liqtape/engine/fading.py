@@ -52,9 +52,7 @@ class Fading:
 
 
 class FadingRing(Ring):
-    """A ring with faded counts."""
-
-    __slots__ = ("fading",)
+    """A ring with faded counts. Without slots, so that it goes together with those of another ring."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,15 +63,5 @@ class FadingRing(Ring):
         self.fading.add(event_ms)
 
 
-class FadingSlotRing(SlotRing):
+class FadingSlotRing(FadingRing, SlotRing):
     """The same of a throttled venue."""
-
-    __slots__ = ("fading",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fading = Fading()
-
-    def add(self, side: Side | None, event_ms: int, micro: int, horizon_ms: int) -> None:
-        super().add(side, event_ms, micro, horizon_ms)
-        self.fading.add(event_ms)

@@ -59,7 +59,7 @@ def accelerated(form: Form, rings: Iterable[Ring], now_ms: int, count_10s: int, 
         return Accelerated((2 * count_10s - in_horizon) / _WIDTH_S**2, sqrt(in_horizon) / _WIDTH_S**2, variance)
     fast = slow = 0.0
     for ring in rings:
-        if isinstance(ring, FadingRing | FadingSlotRing):
+        if isinstance(ring, FadingRing):
             of_ring = ring.fading.sums(ring.lanes, now_ms)
             fast, slow = fast + of_ring[0], slow + of_ring[1]
     v1, v2 = fast / TAU1_S, slow / TAU2_S

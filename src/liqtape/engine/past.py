@@ -7,13 +7,10 @@ is the same for all streams of a venue and is asked of its `Watch`.
 
 from math import exp2
 
-from liqtape.engine.surprise import HALF_LIFE_S, Expected, expected
+from liqtape.engine.surprise import HALF_LIFE_S, SLOT_MS, Expected, expected
 from liqtape.engine.watch import Watch
 
 __all__ = ["SLOT_MS", "WIDTHS", "Past"]
-
-SLOT_MS = 10_000
-"""Events are counted in slots of this length, which fit into the bins of all windows."""
 
 WIDTHS = (10, 60, 300)
 """Windows in seconds that have a baseline, each of bins as long as itself."""

@@ -14,6 +14,7 @@ from msgspec import Struct
 __all__ = [
     "HALF_LIFE_S",
     "SETTLED_MS",
+    "SLOT_MS",
     "Baseline",
     "Expected",
     "Score",
@@ -34,7 +35,8 @@ HALF_LIFE_S = 21_600.0
 _PRIOR_BINS = 30.0
 _PRIOR_PER_S = 1 / 3600
 _PRIOR_FANO = 3.0
-_SLOT_MS = 10_000
+SLOT_MS = 10_000
+"""Events are counted in slots of this length, which fit into the bins of all windows."""
 
 _LN10 = log(10)
 _LN2 = log(2)
@@ -377,18 +379,18 @@ class Surprise:
     __slots__ = ("_baselines", "_limit", "_newest", "_slots")
 
     def __init__(self, start_ms: int, windows: Sequence[int] = (10, 60, 300)) -> None:
-        if any(1000 * window_s % _SLOT_MS for window_s in windows):
-            raise ValueError(f"windows are multiples of {_SLOT_MS // 1000} s, not {list(windows)}")
+        if any(1000 * window_s % SLOT_MS for window_s in windows):
+            raise ValueError(f"windows are multiples of {SLOT_MS // 1000} s, not {list(windows)}")
         self._baselines = {window_s: Baseline(start_ms, window_s) for window_s in windows}
         self._slots: dict[int, int] = {}
-        self._newest = self._limit = start_ms // _SLOT_MS
+        self._newest = self._limit = start_ms // SLOT_MS
 
     def add(self, event_ms: int, count: int = 1) -> bool:
         """`count` events at that time; False when more than 300 s late. O(1)."""
-        slot = event_ms // _SLOT_MS
+        slot = event_ms // SLOT_MS
         if slot > self._newest:
             self._newest = slot
-            self._settle(slot - SETTLED_MS // _SLOT_MS)
+            self._settle(slot - SETTLED_MS // SLOT_MS)
         elif slot < self._limit:
             return False
         self._slots[slot] = self._slots.get(slot, 0) + count
@@ -420,7 +422,7 @@ class Surprise:
         return surprise(count, *self._settled(now_ms, window_s).history(now_ms), exposure_s)
 
     def _settled(self, now_ms: int, window_s: int) -> Baseline:
-        self._settle((now_ms - SETTLED_MS) // _SLOT_MS)
+        self._settle((now_ms - SETTLED_MS) // SLOT_MS)
         return self._baselines[window_s]
 
     def _settle(self, limit: int) -> None:
@@ -431,4 +433,4 @@ class Surprise:
         for slot in [slot for slot in self._slots if slot < limit]:
             count = self._slots.pop(slot)
             for baseline in self._baselines.values():
-                baseline.add(slot * _SLOT_MS, count)
+                baseline.add(slot * SLOT_MS, count)

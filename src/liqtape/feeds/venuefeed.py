@@ -237,12 +237,12 @@ class VenueFeed:
             contracts, error = partly.contracts, str(partly)
         except ListingError as failed:
             error = str(failed)
+        self.listing_failures += error is not None
         if error and not self.listing_error:
-            _log.warning("%s: going on with the bundled table; it is asked for again", error)
+            _log.warning("%s: going on with the bundled table; next attempt in %g s", error, self._retry_seconds())
         elif self.listing_error and not error:
             _log.info("%s: list of instruments loaded at last, %d contracts", self.venue.name, len(contracts))
         self.listing_error = error
-        self.listing_failures += error is not None
         self._tried = True
         self._listed |= error is None
         self._unlisted |= error is not None and self.venue.listing_needed

@@ -9,6 +9,7 @@ import numpy as np
 
 from liqtape.batch import windows
 from liqtape.engine.levels import Reading, SurpriseLevels
+from liqtape.engine.past import SLOT_MS, WIDTHS
 from liqtape.engine.surprise import Score, Surprise
 from liqtape.events import Level
 from liqtape.history.streams import Ints, Streams
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["levels_table"]
 
-_WINDOWS = (10, 60, 300)
-_SLOT_MS = 10_000
 _WARM_MS = 600_000  # a level that was up before the span comes down within so long, if nothing keeps it
 _ORDER: Sequence[Level] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 _NAME = "stream"
@@ -55,16 +54,16 @@ class _Track:
     def __init__(self, streams: Streams, learn_from_ms: int, from_ms: int, seconds_ms: Ints) -> None:
         self._from_ms = from_ms
         self._seconds_ms = seconds_ms
-        columns = windows(streams.event_ms, streams.usd, streams.sides, at_ms=seconds_ms, seconds=_WINDOWS)
-        self._counts = np.column_stack([columns.count(width) for width in _WINDOWS])
+        columns = windows(streams.event_ms, streams.usd, streams.sides, at_ms=seconds_ms, seconds=WIDTHS)
+        self._counts = np.column_stack([columns.count(width) for width in WIDTHS])
         self._usd = columns.usd(60)
         everywhere = np.zeros(len(seconds_ms), np.int64)
-        self._shares = [streams.coverage(seconds_ms, everywhere, width) for width in _WINDOWS]
-        self._surprise = Surprise(learn_from_ms, _WINDOWS)
+        self._shares = [streams.coverage(seconds_ms, everywhere, width) for width in WIDTHS]
+        self._surprise = Surprise(learn_from_ms, WIDTHS)
         for dark in streams.unseen(learn_from_ms, int(seconds_ms[-1])):
             self._surprise.unseen(*dark)
-        slots, counts = np.unique(streams.event_ms // _SLOT_MS, return_counts=True)
-        self._slots = list(zip((slots * _SLOT_MS).tolist(), counts.tolist(), strict=True))
+        slots, counts = np.unique(streams.event_ms // SLOT_MS, return_counts=True)
+        self._slots = list(zip((slots * SLOT_MS).tolist(), counts.tolist(), strict=True))
         self._slots.reverse()
         self._score = lru_cache(maxsize=4096)(self._scored)
 
@@ -80,7 +79,7 @@ class _Track:
                 continue
             while self._slots and self._slots[-1][0] <= now_ms:
                 self._surprise.add(*self._slots.pop())
-            scores = [self._score_at(now_ms, k, counts[k], place) for k in range(len(_WINDOWS))]
+            scores = [self._score_at(now_ms, k, counts[k], place) for k in range(len(WIDTHS))]
             of_10, of_60, of_300 = (None if score is None else score.surprise for score in scores)
             minute = scores[1]
             mean, fano = (None, None) if minute is None else (minute.mean, minute.fano)
@@ -95,7 +94,7 @@ class _Track:
     def _score_at(self, now_ms: int, k: int, count: int, place: int) -> Score | None:
         share = float(self._shares[k][place])
         # Expectations change at multiples of 10 s only.
-        return self._score(count, now_ms // _SLOT_MS * _SLOT_MS, _WINDOWS[k], share)
+        return self._score(count, now_ms // SLOT_MS * SLOT_MS, WIDTHS[k], share)
 
     def _scored(self, count: int, now_ms: int, width: int, share: float) -> Score | None:
         exposure_s = None if isnan(share) else share * width
