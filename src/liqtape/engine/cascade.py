@@ -1,6 +1,6 @@
 """From levels to alerts: what is announced, once a change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from liqtape.engine.velocity import VelocityEngine
 from liqtape.events import Alert, Level, VelocityMetrics
@@ -34,14 +34,19 @@ class Levels:
         """Instruments above NONE: check these on a timer too, or nobody would tell when it is over."""
         return list(dict.fromkeys([*self._levels, *self._engine.raised()]))
 
-    def check(self, instrument: str, now_ms: int) -> Alert | None:
-        """Evaluate the rule; the alert when the level changed.
+    def move(self, by_ms: int) -> None:
+        """Time is later by so much than it was taken for."""
+        for instrument in self._highest:
+            self._highest[instrument] += by_ms
+
+    def check(self, instrument: str, now_ms: int, at: Mapping[str, int] | None = None) -> Alert | None:
+        """Evaluate the rule; the alert when the level changed. `at` as for `VelocityEngine.level`.
 
         An instrument that is CRITICAL rises no more by itself, so in a cascade it is looked at once a second.
         """
         if now_ms - self._highest.get(instrument, -_AGAIN_MS) < _AGAIN_MS:
             return None
-        level = self._engine.level(instrument, now_ms)
+        level = self._engine.level(instrument, now_ms, at)
         if level in _HIGHEST:
             self._highest[instrument] = now_ms
         else:
@@ -53,19 +58,21 @@ class Levels:
             del self._levels[instrument]
         else:
             self._levels[instrument] = level
-        metrics = self._engine.metrics(instrument, now_ms)
+        metrics = self._engine.metrics(instrument, now_ms, at=at)
         if metrics is None:
             return None
-        alert = self._alert(metrics, level, previous, now_ms)
+        alert = self._alert(metrics, level, previous, now_ms, at)
         if self._on_change is not None:
             self._on_change(alert)
         return alert
 
-    def _usd_60s(self, instrument: str, now_ms: int) -> float:
-        totals = self._engine.totals(instrument, now_ms)
+    def _usd_60s(self, instrument: str, now_ms: int, at: Mapping[str, int] | None) -> float:
+        totals = self._engine.totals(instrument, now_ms, at)
         return 0.0 if totals is None else totals.micro_usd[2] / MICRO
 
-    def _alert(self, metrics: VelocityMetrics, level: Level, previous: Level, now_ms: int) -> Alert:
+    def _alert(
+        self, metrics: VelocityMetrics, level: Level, previous: Level, now_ms: int, at: Mapping[str, int] | None
+    ) -> Alert:
         engine, instrument = self._engine, metrics.symbol
         known = (
             instrument,
@@ -75,11 +82,11 @@ class Levels:
             metrics.velocity_10s,
             metrics.acceleration,
             metrics.event_count_60s,
-            self._usd_60s(instrument, now_ms),
+            self._usd_60s(instrument, now_ms, at),
         )
         if engine.threshold is not None:
             return Alert(*known, "threshold")
-        score = engine.score(instrument, now_ms)
+        score = engine.score(instrument, now_ms, at)
         floor_usd = engine.judge.rule.floor(instrument)
         if score is None:
             return Alert(*known, "surprise", floor_usd=floor_usd)
