@@ -136,7 +136,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def wall(monkeypatch: pytest.MonkeyPatch) -> ManualWall:
     made = ManualWall()
-    monkeypatch.setattr(tracker_module, "_wall_ms", made)
+    monkeypatch.setattr(tracker_module, "_our_ms", made)
     return made
 
 
@@ -322,8 +322,7 @@ async def test_alerts_are_a_stream_too(wall: ManualWall) -> None:
     assert (alert.level, alert.at_ms) == ("ALERT", wall.ms)
 
 
-@pytest.mark.usefixtures("wall")
-async def test_levels_are_of_the_surprise_rule_unless_told_otherwise() -> None:
+async def test_levels_are_of_the_surprise_rule_unless_told_otherwise(wall: ManualWall) -> None:
     sink = MemorySink()
     floors = {"BTC-USDT-SWAP": 1e9}
     venues = {"okx": VenueSettings(ws_url="ws://127.0.0.1:9", rest_url="http://127.0.0.1:9")}
@@ -334,6 +333,8 @@ async def test_levels_are_of_the_surprise_rule_unless_told_otherwise() -> None:
     async with tracker:
         for symbol in ("BTCUSDT", "ETHUSDT"):
             bring(tracker, *(raw(T + i, symbol, price=5e6) for i in range(30)))
+        assert sink.alerts == []  # no venue brings trades, whose clock would be known
+        wall.ms = T + 5_000
         await until(lambda: len(sink.alerts) == 2)
 
     assert [(alert.instrument, alert.level, alert.rule, alert.floor_usd) for alert in sink.alerts] == [
@@ -789,7 +790,7 @@ async def test_wrong_clock_of_ours_is_compensated(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch, skew_ms: int
 ) -> None:
     monkeypatch.setattr(pacing.SystemClock, "wall", staticmethod(lambda: time.time() + skew_ms / 1000))
-    monkeypatch.setattr(tracker_module, "_wall_ms", lambda: time.time_ns() // 1_000_000 + skew_ms)
+    monkeypatch.setattr(tracker_module, "_our_ms", lambda: time.time_ns() // 1_000_000 + skew_ms)
     async with Tracker(against(simulator, *PAIR)) as tracker:
         await until(lambda: tracker.ledger().events_accepted > 30)
         await until(lambda: abs(tracker.now_ms() - time.time_ns() // 1_000_000) < 3_000)

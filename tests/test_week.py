@@ -58,7 +58,7 @@ def weight(*roots: object) -> int:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The wall clock, for whoever does not look at a frame's stamp."""
     now = [T]
-    monkeypatch.setattr(tracker_module, "_wall_ms", lambda: now[0])
+    monkeypatch.setattr(tracker_module, "_our_ms", lambda: now[0])
     return now
 
 

@@ -14,6 +14,8 @@ from liqtape.sinks.postgres import PostgresSink
 from liqtape.venues import VENUES, watched
 from liqtape.venues.base import is_partial
 
+_SPREAD_MS = 6_000  # of the evaluation times of venues: what is held back, and 2 s twice ahead
+
 __all__ = ["check_accounts", "database_of", "engine_of", "spell", "spelled"]
 
 
@@ -22,7 +24,9 @@ def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
     throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
     partly = [name for name, venue in VENUES.items() if is_partial(venue)]
     form = alerts.acceleration_form
-    return VelocityEngine(throttled, _rule(alerts, venues), partial_venues=partly, acceleration=form)
+    return VelocityEngine(
+        throttled, _rule(alerts, venues), partial_venues=partly, acceleration=form, spread_ms=_SPREAD_MS
+    )
 
 
 def _rule(alerts: AlertSettings, venues: Iterable[str]) -> LevelRule | Threshold:

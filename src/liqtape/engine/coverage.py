@@ -198,6 +198,9 @@ class Feeds:
         """Forget that feeds were live later than that."""
         for feed in (*self._feeds.values(), *self._taught.values()):
             feed.cut(after_ms)
+        for late in (*self._late.values(), self._incomplete):
+            for key, at_ms in late.items():
+                late[key] = at_ms if at_ms == EVER_MS else min(at_ms, after_ms)
         self._before_ms = min(self._before_ms, after_ms)
         self._watches.clear()
 

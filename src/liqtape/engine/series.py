@@ -111,8 +111,9 @@ class Series:
         self.scope.generation = -1
         for past in (self.scope.past, *self.pasts.values()):
             past.move(by_ms)
-        for venue, ring in self.rings.items():
-            ring.move(by_venue.get(venue, 0))
+        for venue, by_venue_ms in by_venue.items():
+            if (ring := self.rings.get(venue)) is not None:
+                ring.move(by_venue_ms)
 
     def slots(self, from_ms: int, until_ms: int) -> dict[str, Slots]:
         """Events by venue and slot in [from, until), which are multiples of a slot."""

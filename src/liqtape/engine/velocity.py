@@ -194,11 +194,12 @@ class VelocityEngine:
         return ring is not None and ring.take_out(liquidation.side, window_ms, 0 if usd is None else micro_of(usd))
 
     def move(self, by_ms: int, by_venue: Mapping[str, int]) -> None:
-        """Time turned out to be later by `by_ms` than it was taken for: everything so far moves along.
+        """Time turned out to be later by `by_ms` than it was taken for: what is due at a time of it moves along.
 
-        The events and feeds of a venue move by what `by_venue` says of it. O(all events in windows), and rare.
+        The events and feeds of a venue move by what `by_venue` says of it, others stay. O(all events in windows), rare.
         """
-        self.newest_ms += by_ms
+        if by_venue and by_ms > 0:
+            self.newest_ms += by_ms
         for series in self._series.values():
             series.move(by_ms, by_venue)
         self._feeds.move(by_ms, by_venue)
@@ -206,6 +207,11 @@ class VelocityEngine:
         self._due_ms = self._learning.due_ms
         self.judge.levels.move(by_ms)
         self._generation += 1
+
+    def rewind(self, now_ms: int) -> None:
+        """It is earlier than it was taken for; what stands later by mistake is to be taken out."""
+        self.newest_ms = min(self.newest_ms, now_ms)
+        self.cut(now_ms)
 
     def cut(self, after_ms: int) -> None:
         """Forget that feeds were live, and that anything was learned, later than that: it was told by a wrong clock."""
