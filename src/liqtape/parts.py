@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from liqtape.engine import VelocityEngine
+from liqtape.engine.levels.returnperiods import ReturnPeriods
 from liqtape.engine.levels.surpriselevels import LevelRule
 from liqtape.engine.levels.threshold import Threshold
 from liqtape.errors import ConfigurationError
@@ -25,10 +26,12 @@ def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
     return VelocityEngine(throttled, _rule(alerts, venues), partial_venues=partly, acceleration=form)
 
 
-def _rule(alerts: AlertSettings, venues: Iterable[str]) -> LevelRule | Threshold:
+def _rule(alerts: AlertSettings, venues: Iterable[str]) -> ReturnPeriods | LevelRule | Threshold:
     if alerts.rule == "threshold":
         return Threshold(alerts.velocity_10s, alerts.acceleration)
     floors = {name: floor for key, floor in alerts.floors_usd.items() for name in spelled([key], venues)}
+    if alerts.rule == "return_period":
+        return ReturnPeriods(alerts.floor_usd, floors)
     return LevelRule(
         alerts.watch, alerts.alert, alerts.critical, alerts.alert_count, alerts.floor_usd, floors_usd=floors
     )

@@ -21,6 +21,7 @@ from liqtape.engine.comovement import Comovement, Pair
 from liqtape.engine.intake import Intake
 from liqtape.engine.past import SLOT_MS
 from liqtape.engine.pricevolatility import PriceVolatility
+from liqtape.engine.velocity import MARKET
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable, LiqtapeError
 from liqtape.events import (
     Alert,
@@ -450,10 +451,13 @@ class Tracker:
         self._active |= instruments.keys()
         for publisher in self.publishers:
             publisher.events(accepted)
+        now = self.intake.clock.now_ms(wall_ms)
         if is_news:
-            now = self.intake.clock.now_ms(wall_ms)
-            for instrument in instruments:
+            self.engine.look(dict.fromkeys((event.venue, event.instrument) for event in accepted), now)
+            for instrument in (*instruments, MARKET):
                 self._check_level(instrument, now)
+        else:
+            self.engine.pass_over(instruments, now)
 
     def _resize(self, venue: str, symbol: str) -> None:
         """Let the venue's list of instruments be fetched again, so that events of the symbol have a size."""
@@ -467,7 +471,8 @@ class Tracker:
             return
         for publisher in self.publishers:
             publisher.alert(alert)
-            publisher.mark([instrument])  # the row says its level too, and may have been the last one
+            if instrument != MARKET:
+                publisher.mark([instrument])  # the row says its level too, and may have been the last one
         for tap in tuple(self.alert_taps):
             tap(alert)
 
@@ -507,7 +512,7 @@ class Tracker:
         now = self.intake.clock.now_ms(wall_ms)
         self.engine.tick(now)
         self.comovement.tick(self.engine, now)
-        for instrument in self.levels.raised():
+        for instrument in (*self.levels.raised(), MARKET):
             self._check_level(instrument, now)
         self.watch.look(self._now(), wall_ms, self.ledgers())
         health = self._health_at(now)

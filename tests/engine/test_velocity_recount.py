@@ -114,6 +114,7 @@ class Recount:
             "late_total": self.late.get(instrument, 0),
             "saturated": False,
             "venue": None,
+            **dict.fromkeys(("times_usual", "return_days", "watched_days", "is_learning")),  # of another rule
         }
         for seconds in WINDOWS:
             inside = self.inside(instrument, seconds, now)

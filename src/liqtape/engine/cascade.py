@@ -1,14 +1,15 @@
 """From levels to alerts: what is announced, once a change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from liqtape.engine.velocity import VelocityEngine
+from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
+from liqtape.engine.velocity import MARKET, VelocityEngine
 from liqtape.events import Alert, Level, VelocityMetrics
-from liqtape.money import MICRO
 
 __all__ = ["Levels"]
 
 _HIGHEST = frozenset({"CRITICAL", "EXTREME"})
+_ORDER: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 _AGAIN_MS = 1_000
 
 
@@ -34,14 +35,15 @@ class Levels:
         """Instruments above NONE: check these on a timer too, or nobody would tell when it is over."""
         return list(dict.fromkeys([*self._levels, *self._engine.raised()]))
 
-    def check(self, instrument: str, now_ms: int) -> Alert | None:
-        """Evaluate the rule; the alert when the level changed.
+    def check(self, instrument: str, now_ms: int, at: Mapping[str, int] | None = None) -> Alert | None:
+        """Evaluate the rule; the alert when the level changed. The instrument may be `MARKET`.
 
         An instrument that is CRITICAL rises no more by itself, so in a cascade it is looked at once a second.
         """
         if now_ms - self._highest.get(instrument, -_AGAIN_MS) < _AGAIN_MS:
             return None
-        level = self._engine.level(instrument, now_ms)
+        engine = self._engine
+        level = engine.level(instrument, now_ms) if instrument != MARKET else engine.market_level()
         if level in _HIGHEST:
             self._highest[instrument] = now_ms
         else:
@@ -53,20 +55,19 @@ class Levels:
             del self._levels[instrument]
         else:
             self._levels[instrument] = level
-        metrics = self._engine.metrics(instrument, now_ms)
+        metrics = engine.market(now_ms) if instrument == MARKET else engine.metrics(instrument, now_ms)
         if metrics is None:
             return None
-        alert = self._alert(metrics, level, previous, now_ms)
+        alert = self._alert(metrics, level, previous, now_ms, at)
         if self._on_change is not None:
             self._on_change(alert)
         return alert
 
-    def _usd_60s(self, instrument: str, now_ms: int) -> float:
-        totals = self._engine.totals(instrument, now_ms)
-        return 0.0 if totals is None else totals.micro_usd[2] / MICRO
-
-    def _alert(self, metrics: VelocityMetrics, level: Level, previous: Level, now_ms: int) -> Alert:
+    def _alert(
+        self, metrics: VelocityMetrics, level: Level, previous: Level, now_ms: int, at: Mapping[str, int] | None
+    ) -> Alert:
         engine, instrument = self._engine, metrics.symbol
+        key = MARKET_KEY if instrument == MARKET else StreamKey(None, instrument)
         known = (
             instrument,
             level,
@@ -75,10 +76,23 @@ class Levels:
             metrics.velocity_10s,
             metrics.acceleration,
             metrics.event_count_60s,
-            self._usd_60s(instrument, now_ms),
+            engine.minute(key, now_ms, at)[0],
         )
         if engine.threshold is not None:
             return Alert(*known, "threshold")
+        if engine.levels is not None:
+            told = engine.levels.told(key, now_ms, known[-1])
+            higher = max(level, previous, key=_ORDER.index)
+            return Alert(
+                *known,
+                "return_period",
+                floor_usd=engine.levels.floor(key, higher),
+                return_days=told.return_days,
+                watched_days=told.watched_days,
+                is_learning=told.is_learning,
+                is_extrapolated=told.is_extrapolated,
+                threshold_usd=engine.levels.threshold(key, higher),
+            )
         score = engine.score(instrument, now_ms)
         floor_usd = engine.judge.rule.floor(instrument)
         if score is None:

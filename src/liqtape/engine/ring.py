@@ -17,9 +17,22 @@ _UNSETTLED = 256
 class Ring:
     """All sides of one (instrument, venue); `unsided` takes what a wrapped stream did not name a side of."""
 
-    __slots__ = ("lanes", "long", "short", "unsided")
+    __slots__ = (
+        "fresh_micro",
+        "lanes",
+        "long",
+        "minute_change_ms",
+        "minute_count",
+        "minute_micro",
+        "short",
+        "unsided",
+    )
 
     def __init__(self) -> None:
+        self.fresh_micro = 0  # USD of events that were not looked at yet
+        # As `VenueMinute` has them in its sum, and when they change by time alone.
+        self.minute_micro = self.minute_count = 0
+        self.minute_change_ms: int | None = None
         self.long = Lane()
         self.short = Lane()
         self.unsided = Lane()
@@ -39,6 +52,30 @@ class Ring:
                 lane.advance(now_ms)
                 if lane.is_mostly_dead():
                     lane.trim(horizon_ms)
+
+    def minute(self, now_ms: int) -> tuple[int, int]:
+        """Return (micro-USD, events) of the 60 s that end at `now_ms`, without moving the windows."""
+        micro = count = 0
+        for lane in self.lanes:
+            if lane.times:
+                of_lane = lane.minute(now_ms)
+                micro += of_lane[0]
+                count += of_lane[1]
+        return micro, count
+
+    def minute_and_change(self, now_ms: int) -> tuple[int, int, int | None]:
+        """Return the same, and the next moment at which it changes by time alone (None: never)."""
+        micro = count = 0
+        change_ms: int | None = None
+        for lane in self.lanes:
+            if lane.times:
+                of_lane = lane.minute(now_ms)
+                micro += of_lane[0]
+                count += of_lane[1]
+                next_ms = lane.minute_change_ms(of_lane[1])
+                if next_ms is not None and (change_ms is None or next_ms < change_ms):
+                    change_ms = next_ms
+        return micro, count, change_ms
 
 
 class SlotRing(Ring):

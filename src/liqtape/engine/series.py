@@ -19,7 +19,7 @@ Slots = dict[int, int]
 class Series:
     """One instrument. Rings are summed when asked for; `is_idle` while every event was handed to the baselines."""
 
-    __slots__ = ("advanced_ms", "evaluated_ms", "is_idle", "late", "pasts", "rings", "scope", "venues")
+    __slots__ = ("advanced_ms", "evaluated_ms", "has_news", "is_idle", "late", "pasts", "rings", "scope", "venues")
 
     def __init__(self, venues: set[str]) -> None:
         self.rings: dict[str, Ring] = {}
@@ -28,6 +28,7 @@ class Series:
         self.evaluated_ms = -1  # the latest that was asked for
         self.late: dict[str, int] = {}
         self.is_idle = True
+        self.has_news = False  # whether an event came that was not looked at
         self.scope = Scope(Past())
         self.pasts: dict[str, Past] = {}  # by venue
 

@@ -134,12 +134,16 @@ class Tape:
             self._ids[i],
         )
 
-    def by_second(self) -> Sequence[int]:
-        """Places of the events by the whole second that has them all behind it, in file order within a second."""
-        seconds = array("q", (-(-time_ms // 1000) for time_ms in self.times_ms))
-        if all(a <= b for a, b in pairwise(seconds)):
-            return range(len(seconds))
-        return sorted(range(len(seconds)), key=seconds.__getitem__)
+    def in_order(self) -> Sequence[int]:
+        """Return the places of the events by event time, those of one millisecond in file order."""
+        times_ms = self.times_ms
+        if all(a <= b for a, b in pairwise(times_ms)):
+            return range(len(times_ms))
+        return sorted(range(len(times_ms)), key=times_ms.__getitem__)
+
+    def venues(self) -> list[str]:
+        """Return the venues of the events, sorted."""
+        return sorted({series.venue for series in self._series})
 
     def _take(self, row: Row) -> None:
         if row.schema is not None and _whole("schema", row.schema) != SCHEMA:

@@ -4,7 +4,8 @@ Definition: metrics 5b. The naive way keeps every peak for a month and sorts. He
 quarter octave, and everything decays at once by the time that was watched: at most 161 numbers a stream, whatever came.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from math import exp2, floor, inf, log, log2
 
 from msgspec import Struct
@@ -52,10 +53,10 @@ class EpisodeHistogram:
     >>> histogram = EpisodeHistogram(seed_usd=3_000.0, tail_exponent=0.8)
     >>> histogram.decay_to(10 * DAY_MS); histogram.add(50_000.0)
     >>> round(histogram.days, 3), round(histogram.return_days(50_000.0), 3)
-    (7.887, 7.694)
+    (7.887, 7.857)
     """
 
-    __slots__ = ("_decayed_to_ms", "_seed_bin", "_tail_exponent", "days", "usd", "weights")
+    __slots__ = ("_decayed_to_ms", "_known_curve", "_seed_bin", "_tail_exponent", "days", "usd", "weights")
 
     def __init__(self, seed_usd: float, tail_exponent: float) -> None:
         self.days = 0.0
@@ -64,6 +65,7 @@ class EpisodeHistogram:
         self._seed_bin = bin_of(seed_usd)
         self._tail_exponent = tail_exponent
         self._decayed_to_ms = 0
+        self._known_curve: _Curve | None = None
 
     def decay_to(self, watched_ms: int) -> None:
         """Decay everything to that much watched time of the stream; backwards is nothing."""
@@ -71,6 +73,7 @@ class EpisodeHistogram:
         if elapsed_ms <= 0:
             return
         self._decayed_to_ms = watched_ms
+        self._known_curve = None
         factor = exp2(-elapsed_ms / DAY_MS / HALF_LIFE_DAYS)
         if factor < 1.0:
             for number in self.weights:
@@ -87,43 +90,51 @@ class EpisodeHistogram:
         """Count an episode that is over."""
         number = bin_of(peak_usd)
         self.weights[number] = self.weights.get(number, 0.0) + 1.0
+        self._known_curve = None
 
     def restore(self, state: StreamState, watched_ms: int) -> None:
         """Go on from a kept state at watched time `watched_ms`: the time between decays nothing."""
         self.days, self.usd, self.weights = state.days, state.usd, dict(state.bins)
         self._decayed_to_ms = watched_ms
+        self._known_curve = None
 
     def state(self, largest_usd: float) -> StreamState:
         """Return what is to be kept, as last decayed."""
         kept = {number: weight for number, weight in sorted(self.weights.items()) if weight >= _KEPT_WEIGHT}
         return StreamState(self.days, kept, self.usd, largest_usd)
 
-    def _falling(self) -> Iterator[tuple[float, float, float]]:
-        """Yield (u, weight above, weight at or above) of each bin that is not empty, from the highest down."""
-        above = 0.0
-        for number in sorted(self.weights.keys() | {self._seed_bin}, reverse=True):
-            here = above + self.weights.get(number, 0.0) + (number == self._seed_bin)
-            if here > above:
-                yield _centre(number), above, here
-            above = here
+    def _curve(self) -> "_Curve":
+        """Return C(u) at the centres of the bins that are not empty; it is kept until the weights change."""
+        curve = self._known_curve
+        if curve is None:
+            numbers = sorted(self.weights.keys() | {self._seed_bin}, reverse=True)
+            falling: list[tuple[float, float]] = []
+            count = 0.0
+            for number in numbers:
+                weight = self.weights.get(number, 0.0) + (number == self._seed_bin)
+                if weight > 0.0:
+                    count += weight
+                    falling.append((_centre(number), count))
+            falling.reverse()
+            curve = self._known_curve = _Curve([u for u, _ in falling], [count for _, count in falling])
+        return curve
 
     def count_above(self, usd: float) -> float:
         """Return C(u), the decayed number of episodes that reached `usd`."""
-        known: float | None = None
-        tail: float | None = None
-        higher = lowest = 0.0
-        for u, above, here in self._falling():
-            if known is None and usd >= u:
-                known = (
-                    above + (here - above) * log(higher / usd) / log(higher / u) if above else float(usd == u) * here
-                )
-            if tail is None and here >= 1.0:
-                from_u, count = _anchor(u, above, here, higher)
-                tail = count * (usd / from_u) ** -self._tail_exponent if usd > from_u else 0.0
-            higher, lowest = u, here
-        if known is None:  # below the lowest centre: the total
-            return lowest
-        return max(known, tail or 0.0)
+        curve = self._curve()
+        us, counts = curve.us, curve.counts
+        place = bisect_left(us, usd)
+        if place == 0:
+            return counts[0]
+        known = 0.0
+        if place < len(us):
+            below, above = us[place - 1], us[place]
+            share = log(usd / below) / log(above / below)
+            known = counts[place - 1] + (counts[place] - counts[place - 1]) * share
+        tail_usd, tail_count = curve.anchor()
+        if usd > tail_usd:
+            known = max(known, tail_count * (usd / tail_usd) ** -self._tail_exponent)
+        return known
 
     def return_days(self, usd: float) -> float | None:
         """Return T(usd) in days, as last decayed; None before anything was watched, or of nothing."""
@@ -134,38 +145,51 @@ class EpisodeHistogram:
     def threshold(self, period_days: float) -> float:
         """Return the smallest u with T(u) >= `period_days`: 0 where all are rarer, inf before anything was watched.
 
-        One pass from the highest bin down:
-
-            C(u)                 . tail: anchor_count (u / anchor)^-exponent
-              |       bins     .
-              | -----.       .
-              |       \\___.   <- wanted count = days / period: the larger of the two crossings
-              |           \\_
-              +---------------- ln u
+        C(u)
+          |____ bins
+          |    \\___             wanted = days / period; the larger of the two crossings is returned
+          |- - - - -\\_ - . . . . . . .
+          |           \\_    ` . tail: anchor_count (u / anchor)^-exponent
+          +----------------------------- ln u
         """
         wanted = self.days / period_days
         if wanted <= 0.0:
             return inf
-        known: float | None = None
-        tail: float | None = None
-        higher = 0.0
-        for u, above, here in self._falling():
-            if known is None and here > wanted:
-                known = u * (higher / u) ** ((here - wanted) / (here - above)) if above else u
-            if tail is None and here >= 1.0:
-                from_u, count = _anchor(u, above, here, higher)
-                tail = from_u * (count / wanted) ** (1.0 / self._tail_exponent) if wanted < count else 0.0
-            if known is not None and tail is not None:
-                return max(known, tail)
-            higher = u
-        return 0.0
+        curve = self._curve()
+        us, counts = curve.us, curve.counts
+        if wanted >= counts[0]:
+            return 0.0
+        place = max(place for place, count in enumerate(counts) if count > wanted)
+        known = us[place]
+        if place + 1 < len(us):
+            share = (counts[place] - wanted) / (counts[place] - counts[place + 1])
+            known *= (us[place + 1] / us[place]) ** share
+        tail_usd, tail_count = curve.anchor()
+        if wanted < tail_count:
+            known = max(known, tail_usd * (tail_count / wanted) ** (1.0 / self._tail_exponent))
+        return known
 
 
-def _anchor(u: float, above: float, here: float, higher: float) -> tuple[float, float]:
-    """Return (u, C(u)) from where the tail goes on: where C = 1, or the highest bin if that alone weighs as much."""
-    if 0.0 < above < 1.0:
-        return u * (higher / u) ** ((here - 1.0) / (here - above)), 1.0
-    return u, here
+class _Curve:
+    """C(u) at rising u: `counts` fall."""
+
+    __slots__ = ("_anchor", "counts", "us")
+
+    def __init__(self, us: list[float], counts: list[float]) -> None:
+        self.us = us
+        self.counts = counts
+        self._anchor: tuple[float, float] | None = None
+
+    def anchor(self) -> tuple[float, float]:
+        """Return (u, C(u)) where the tail begins: where C = 1, or at the highest bin if that alone weighs as much."""
+        if self._anchor is None:
+            us, counts = self.us, self.counts
+            place = max(place for place, count in enumerate(counts) if count >= 1.0)  # the seed episode weighs 1
+            self._anchor = us[place], counts[place]
+            if place + 1 < len(us):
+                share = (counts[place] - 1.0) / (counts[place] - counts[place + 1])
+                self._anchor = us[place] * (us[place + 1] / us[place]) ** share, 1.0
+        return self._anchor
 
 
 def continued(earlier: StreamState, later: StreamState, watched_days_of_later: float) -> StreamState:

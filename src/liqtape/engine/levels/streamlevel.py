@@ -91,7 +91,6 @@ class StreamLevel:
         "_computed_ms",
         "_is_stale",
         "_next_up",
-        "_top",
         "_up_ms",
         "_watched_ms",
         "due_ms",
@@ -100,8 +99,10 @@ class StreamLevel:
         "largest_usd",
         "level",
         "peak",
+        "risen_from",
         "steps",
         "thresholds",
+        "top",
     )
 
     def __init__(self, steps: LevelSteps) -> None:
@@ -114,7 +115,8 @@ class StreamLevel:
         self.thresholds: tuple[float, ...] = (inf,) * len(steps.periods_days)
         self.largest_usd = 0.0
         self._next_up = inf  # the threshold of the next step
-        self._top = 0  # the highest step of this episode
+        self.top = 0  # the highest step of this episode
+        self.risen_from = 0  # and what it was before the last raise
         self._watched_ms = 0  # before `_up_ms`
         self._up_ms: int | None = None
         self._computed_ms = 0  # watched time at which thresholds were last worked out
@@ -151,6 +153,12 @@ class StreamLevel:
             self._finalize(int(min(self.due_ms, at_ms)))
             self._watched_ms += max(0, at_ms - self._up_ms)
             self._up_ms = None
+
+    def shift(self, by_ms: int) -> None:
+        """Move all moments that are kept: the clock of the evaluation took a step."""
+        self.due_ms += by_ms
+        if self._up_ms is not None:
+            self._up_ms += by_ms
 
     def look(self, at_ms: int, usd: float, count: int) -> int:
         """Look after an event: USD and events of the 60 s that end at `at_ms`.
@@ -196,13 +204,14 @@ class StreamLevel:
         self.largest_usd = state.largest_usd
         self._is_stale = True
 
-    def times_usual(self, at_ms: int, usd: float) -> float | None:
-        """Return `usd` of 60 s over the mean watched minute, decayed like all; None before one hour was watched."""
-        histogram = self.histogram
-        days, total_usd = histogram.decayed_at(self.watched_ms(at_ms))
-        if days < _LEAST_DAYS or total_usd <= 0.0:
-            return None
-        return usd / (total_usd / (days * _MINUTES_A_DAY))
+    def decayed_days(self, at_ms: int) -> float:
+        """Return the decayed watched days as of that time."""
+        return self.histogram.decayed_at(self.watched_ms(at_ms))[0]
+
+    def mean_minute_usd(self, at_ms: int) -> float | None:
+        """Return the USD of a mean watched minute, decayed like all; None before one hour was watched."""
+        days, usd = self.histogram.decayed_at(self.watched_ms(at_ms))
+        return usd / (days * _MINUTES_A_DAY) if days >= _LEAST_DAYS else None
 
     def _open(self, at_ms: int) -> None:
         watched_ms = self.watched_ms(at_ms)
@@ -211,7 +220,7 @@ class StreamLevel:
             self.histogram.decay_to(watched_ms)
             self.thresholds = self._worked_out()
             self._is_stale, self._computed_ms = False, watched_ms
-        self._top, self._next_up = 0, self.thresholds[0]
+        self.top, self._next_up = 0, self.thresholds[0]
 
     def _rise(self, usd: float, count: int) -> int:
         reached = 0
@@ -222,9 +231,9 @@ class StreamLevel:
         self._below_since_ms = inf
         self.level = max(self.level, reached)
         self._next_up = self.thresholds[reached] if reached < len(self.thresholds) else inf
-        if reached <= self._top:
+        if reached <= self.top:
             return 0
-        self._top = reached
+        self.risen_from, self.top = self.top, reached
         return reached
 
     def _finalize(self, at_ms: int) -> None:
