@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.levels import LevelRule
-from liqtape.engine.threshold import Threshold
+from liqtape.engine.levels.surpriselevels import LevelRule
+from liqtape.engine.levels.threshold import Threshold
 from liqtape.errors import ConfigurationError
 from liqtape.history.eventlog import EventLog
 from liqtape.history.outlet import Outlet

@@ -6,8 +6,8 @@ from msgspec import structs
 
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
-from liqtape.engine.levels import LevelRule
-from liqtape.engine.threshold import Threshold
+from liqtape.engine.levels.surpriselevels import LevelRule
+from liqtape.engine.levels.threshold import Threshold
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Liquidation, Side, VelocityMetrics
 

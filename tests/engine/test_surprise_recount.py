@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.levels import Reading, SurpriseLevels
+from liqtape.engine.levels.surpriselevels import Reading, SurpriseLevels
 from liqtape.engine.surprise import Baseline, surprise_fano
 from liqtape.events import Liquidation
 

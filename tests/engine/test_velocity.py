@@ -18,7 +18,7 @@ from msgspec import structs
 from liqtape.engine import VelocityEngine
 from liqtape.engine.acceleration import least_squares
 from liqtape.engine.lane import Lane
-from liqtape.engine.threshold import Threshold
+from liqtape.engine.levels.threshold import Threshold
 from liqtape.engine.throttle import corrected_rate
 from liqtape.events import WINDOWS, Liquidation, Side, VelocityMetrics
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.threshold import Threshold
+from liqtape.engine.levels.threshold import Threshold
 from liqtape.events import WINDOWS, Liquidation, Side
 
 _T = 1_790_000_000_000

@@ -15,14 +15,14 @@ from liqtape.engine.forms import HORIZON_S, Form, accelerated, highest, new_ring
 from liqtape.engine.judge import Judge
 from liqtape.engine.lane import HEAD, MOMENT, RETAIN_MS
 from liqtape.engine.learning import KEEP_MS, Learning
-from liqtape.engine.levels import LevelRule
+from liqtape.engine.levels.surpriselevels import LevelRule
+from liqtape.engine.levels.threshold import Threshold
 from liqtape.engine.past import Past
 from liqtape.engine.ring import Ring
 from liqtape.engine.rows import Judged, Prices, Seen, Sums, row, summed
 from liqtape.engine.scope import Scope, score_of
 from liqtape.engine.series import Series
 from liqtape.engine.surprise import Score
-from liqtape.engine.threshold import Threshold
 from liqtape.engine.window import Totals, Window
 from liqtape.events import WINDOWS, Level, Liquidation, VelocityMetrics
 from liqtape.money import CLEAR, MICRO, WHOLE, micro_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from liqtape.batch import windows
-from liqtape.engine.levels import Reading, SurpriseLevels
+from liqtape.engine.levels.surpriselevels import Reading, SurpriseLevels
 from liqtape.engine.past import SLOT_MS, WIDTHS
 from liqtape.engine.surprise import Score, Surprise
 from liqtape.events import Level
