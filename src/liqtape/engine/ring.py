@@ -5,7 +5,8 @@ from __future__ import annotations  # array[int] cannot be evaluated before Pyth
 from array import array
 from bisect import bisect_left, bisect_right, insort
 
-from liqtape.engine.lane import HEAD, RETAIN_MS, Lane
+from liqtape.engine.lane import HEAD, MINUTE_MS, RETAIN_MS, Lane
+from liqtape.engine.levels.streamlevel import StreamLevel
 from liqtape.events import Side
 
 __all__ = ["Ring", "SlotRing"]
@@ -18,21 +19,21 @@ class Ring:
     """All sides of one (instrument, venue); `unsided` takes what a wrapped stream did not name a side of."""
 
     __slots__ = (
-        "fresh_micro",
         "lanes",
         "long",
         "minute_change_ms",
         "minute_count",
         "minute_micro",
         "short",
+        "stream",
         "unsided",
     )
 
     def __init__(self) -> None:
-        self.fresh_micro = 0  # USD of events that were not looked at yet
         # As `VenueMinute` has them in its sum, and when they change by time alone.
         self.minute_micro = self.minute_count = 0
         self.minute_change_ms: int | None = None
+        self.stream: StreamLevel | None = None  # of the instrument at this venue, from its first look on
         self.long = Lane()
         self.short = Lane()
         self.unsided = Lane()
@@ -68,13 +69,21 @@ class Ring:
         micro = count = 0
         change_ms: int | None = None
         for lane in self.lanes:
-            if lane.times:
-                of_lane = lane.minute(now_ms)
-                micro += of_lane[0]
-                count += of_lane[1]
-                next_ms = lane.minute_change_ms(of_lane[1])
-                if next_ms is not None and (change_ms is None or next_ms < change_ms):
-                    change_ms = next_ms
+            times = lane.times
+            if not times:
+                continue
+            of_lane, in_lane = lane.minute(now_ms)
+            first = lane.minute_at
+            if in_lane:
+                micro += of_lane
+                count += in_lane
+                leaves_ms = times[first] + MINUTE_MS
+                if change_ms is None or leaves_ms < change_ms:
+                    change_ms = leaves_ms
+            if first + in_lane < len(times):
+                enters_ms = times[first + in_lane]
+                if change_ms is None or enters_ms < change_ms:
+                    change_ms = enters_ms
         return micro, count, change_ms
 
 

@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
 from liqtape.engine.lane import OFFSETS_MS
+from liqtape.engine.levels.streamlevel import StreamLevel
 from liqtape.engine.past import SLOT_MS, Past
 from liqtape.engine.ring import Ring
 from liqtape.engine.scope import Counts, Scope
@@ -19,7 +20,18 @@ Slots = dict[int, int]
 class Series:
     """One instrument. Rings are summed when asked for; `is_idle` while every event was handed to the baselines."""
 
-    __slots__ = ("advanced_ms", "evaluated_ms", "has_news", "is_idle", "late", "pasts", "rings", "scope", "venues")
+    __slots__ = (
+        "advanced_ms",
+        "evaluated_ms",
+        "has_news",
+        "is_idle",
+        "late",
+        "pasts",
+        "rings",
+        "scope",
+        "stream",
+        "venues",
+    )
 
     def __init__(self, venues: set[str]) -> None:
         self.rings: dict[str, Ring] = {}
@@ -28,6 +40,7 @@ class Series:
         self.evaluated_ms = -1  # the latest that was asked for
         self.late: dict[str, int] = {}
         self.is_idle = True
+        self.stream: StreamLevel | None = None  # over its venues, from its first look on
         self.has_news = False  # whether an event came that was not looked at
         self.scope = Scope(Past())
         self.pasts: dict[str, Past] = {}  # by venue

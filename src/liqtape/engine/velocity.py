@@ -42,6 +42,7 @@ _BACK_MS = 2_000
 _BEYOND_MS = 1 << 63  # a lane keeps times in 64 bits; one that does not fit must not move `newest_ms` first
 _LARGEST = len(WINDOWS)
 _STALE_MS = 1_000
+_MINUTE_MS = 60_000
 _NOTHING = (0,) * (2 * len(WINDOWS))
 
 
@@ -83,6 +84,7 @@ class VelocityEngine:
         self._series: dict[str, Series] = {}
         self._rings: dict[str, dict[str, tuple[Series, Ring]]] = {}  # by venue, by instrument: those that are not idle
         self._minutes: dict[str, VenueMinute] = {}  # by venue
+        self._told_minute = -1
         self._venues: dict[str, set[str]] = {}  # of each instrument: that carry it, or have had an event of it
         self._late: dict[str, int] = {}  # by venue
         self._feeds = Feeds()
@@ -188,7 +190,6 @@ class VelocityEngine:
         if event_ms <= series.evaluated_ms:
             self._note_late(series, liquidation.venue)
         ring.add(liquidation.side, event_ms, micro, newest_ms - KEEP_MS)
-        ring.fresh_micro += micro
         series.has_news = True
         return True
 
@@ -201,31 +202,79 @@ class VelocityEngine:
         levels = self.levels
         if levels is None:
             return
-        fresh: dict[str, int] = {}  # micro-USD, by venue
+        venues: dict[str, None] = {}
         for venue, instrument in events_of:
             found = self._rings.get(venue, {}).get(instrument)
-            if found is None:
-                continue  # too old for any window
-            series, ring = found
-            series.has_news = False
-            own = self._minutes[venue].update(ring, now_ms if at is None else at.get(venue, now_ms))
-            micro, count = own
-            if len(series.rings) > 1:
-                for other, ring_there in series.rings.items():
-                    if other != venue:
-                        there = ring_there.minute(now_ms if at is None else at.get(other, now_ms))
-                        micro += there[0]
-                        count += there[1]
-            levels.look_at_instrument(venue, instrument, now_ms, (own[0] / MICRO, own[1]), (micro / MICRO, count))
-            fresh[venue] = fresh.get(venue, 0) + ring.fresh_micro
-            if ring.fresh_micro:
-                levels.add_usd(StreamKey(venue, instrument), ring.fresh_micro / MICRO)
-                ring.fresh_micro = 0
-        if fresh:
-            of_market, of_venues = self._minutes_at(now_ms, at)
-            levels.look_at_market({venue: of_venues[venue] for venue in fresh}, now_ms, of_market)
-            for venue, fresh_micro in fresh.items():
-                levels.add_usd(StreamKey(venue, None), fresh_micro / MICRO)
+            if found is not None:  # else too old for any window
+                venues[venue] = None
+                self._look_at_instrument(levels, (venue, instrument), found, now_ms, at)
+        if venues:
+            self._look_at_market(levels, venues, now_ms, at)
+
+    def _look_at_instrument(
+        self,
+        levels: ReturnPeriods,
+        name: tuple[str, str],
+        found: tuple[Series, Ring],
+        now_ms: int,
+        at: Mapping[str, int] | None,
+    ) -> None:
+        series, ring = found
+        series.has_news = False
+        venue, instrument = name
+        stream, everywhere = ring.stream, series.stream
+        if stream is None or everywhere is None:
+            stream = ring.stream = levels.stream(StreamKey(venue, instrument), now_ms)
+            everywhere = series.stream = levels.stream(StreamKey(None, instrument), now_ms)
+        micro, count = self._minutes[venue].update(ring, now_ms if at is None else at.get(venue, now_ms))
+        usd = micro / MICRO
+        # The first test of `look_at` at its place: a call less for what is calm.
+        if usd >= stream.keep or now_ms >= stream.due_ms:
+            levels.look_at(stream, now_ms, usd, count)
+        if len(series.rings) > 1:
+            for other, ring_there in series.rings.items():
+                if other != venue:
+                    there = ring_there.minute(now_ms if at is None else at.get(other, now_ms))
+                    micro += there[0]
+                    count += there[1]
+            usd = micro / MICRO
+        if usd >= everywhere.keep or now_ms >= everywhere.due_ms:
+            levels.look_at(everywhere, now_ms, usd, count)
+
+    def _look_at_market(
+        self, levels: ReturnPeriods, venues: Collection[str], now_ms: int, at: Mapping[str, int] | None
+    ) -> None:
+        micro = count = 0
+        for venue, minute in self._minutes.items():
+            now_of_venue_ms = now_ms if at is None else at.get(venue, now_ms)
+            if now_of_venue_ms < minute.now_ms:
+                self._recount(venue, minute, now_of_venue_ms)
+            of_venue, in_venue = minute.at(now_of_venue_ms)
+            micro += of_venue
+            count += in_venue
+            if venue in venues:
+                stream = minute.stream
+                if stream is None:
+                    stream = minute.stream = levels.stream(StreamKey(venue, None), now_ms)
+                usd = of_venue / MICRO
+                if usd >= stream.keep or now_ms >= stream.due_ms:
+                    levels.look_at(stream, now_ms, usd, in_venue)
+        market, usd = levels.market, micro / MICRO
+        if usd >= market.keep or now_ms >= market.due_ms:
+            levels.look_at(market, now_ms, usd, count)
+        if market.level:
+            levels.look_for_extreme(now_ms, usd, count)
+
+    def _look_itself(self, levels: ReturnPeriods, instrument: str, series: Series, now_ms: int) -> None:
+        """Look at what was added since the last look, where nobody else does after each event."""
+        for venue, ring in series.rings.items():
+            self._look_at_instrument(levels, (venue, instrument), (series, ring), now_ms, None)
+        self._look_at_market(levels, series.rings.keys(), now_ms, None)
+
+    def _recount(self, venue: str, minute: VenueMinute, now_ms: int) -> None:
+        """Time went back: what had left the minute may be inside again."""
+        for _, ring in self._rings[venue].values():
+            minute.update(ring, now_ms)
 
     def pass_over(self, instruments: Iterable[str], now_ms: int, at: Mapping[str, int] | None = None) -> None:
         """Leave the newest events of these instruments without a look: what a venue repeats is no news."""
@@ -242,9 +291,8 @@ class VelocityEngine:
         of_venues: dict[str, Minute] = {}
         for venue, minute in self._minutes.items():
             now_of_venue_ms = now_ms if at is None else at.get(venue, now_ms)
-            if now_of_venue_ms < minute.now_ms:  # what had left may be inside again
-                for _, ring in self._rings[venue].values():
-                    minute.update(ring, now_of_venue_ms)
+            if now_of_venue_ms < minute.now_ms:
+                self._recount(venue, minute, now_of_venue_ms)
             of_venue = minute.at(now_of_venue_ms)
             of_venues[venue] = of_venue[0] / MICRO, of_venue[1]
             micro += of_venue[0]
@@ -278,7 +326,7 @@ class VelocityEngine:
             return self._threshold_level(series, self.threshold, now_ms)
         if self.levels is not None:
             if series.has_news:
-                self.look([(venue, instrument) for venue in series.rings], now_ms)
+                self._look_itself(self.levels, instrument, series, now_ms)
             return self.levels.level(instrument)
         scope = series.scope
         if now_ms >= self._due_ms:
@@ -395,7 +443,7 @@ class VelocityEngine:
             level = self.threshold.level(sums.every[0] / WINDOWS[0], speed.value, sums.moment[0])
         elif self.levels is not None:
             if series.has_news:
-                self.look([(venue, instrument) for venue in series.rings], now_ms)
+                self._look_itself(self.levels, instrument, series, now_ms)
             level = self.levels.level(instrument)
         else:
             level = self.judge.shown(instrument, scope, sums)
@@ -408,7 +456,7 @@ class VelocityEngine:
         if self.levels is not None:
             for name, series in self._learning.active.items():
                 if series.has_news:
-                    self.look([(own, name) for own in series.rings], now_ms)
+                    self._look_itself(self.levels, name, series, now_ms)
         rings = self._market_rings(now_ms).get(venue, [])
         venues = self._feeds.venues if venue is None else [venue]
         late_total = self.late_total if venue is None else self._late.get(venue, 0)
@@ -420,6 +468,7 @@ class VelocityEngine:
         if self.threshold is not None:
             return
         if self.levels is not None:
+            self._tell_minutes(now_ms)
             self.levels.tick(now_ms, lambda key: self.minute(key, now_ms, at))
             return
         rule = self.judge.rule
@@ -430,6 +479,23 @@ class VelocityEngine:
             sums = summed(rings)
             if self.judge.wanted(scope, sums.judged, sums.usd_60s, rule.floor_usd) == "CRITICAL":
                 self.judge.levels.market.venue(venue, now_ms)
+
+    def _tell_minutes(self, now_ms: int) -> None:
+        """Once a minute, what it brought, for the mean minute of the streams (`times_usual`)."""
+        minute = now_ms // _MINUTE_MS
+        if minute <= self._told_minute:
+            return
+        self._told_minute = minute
+        for venue, rings in self._rings.items():
+            total = 0
+            for _, ring in rings.values():
+                micro = ring.minute(minute * _MINUTE_MS)[0]
+                if micro and ring.stream is not None:
+                    ring.stream.histogram.usd += micro / MICRO
+                    total += micro
+            stream = self._minutes[venue].stream
+            if stream is not None:
+                stream.histogram.usd += total / MICRO
 
     def counts(self, from_ms: int, until_ms: int) -> dict[str, dict[str, int]]:
         """Liquidations with from <= time < until by instrument and venue, where there are any and not yet 300 s old."""

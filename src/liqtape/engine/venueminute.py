@@ -10,6 +10,7 @@ ring whose minute changes first, so that only what changes is asked again.
 
 from heapq import heappop, heappush
 
+from liqtape.engine.levels.streamlevel import StreamLevel
 from liqtape.engine.ring import Ring
 
 __all__ = ["VenueMinute"]
@@ -21,7 +22,7 @@ class VenueMinute:
     `update` each ring that had an event; when time goes back, all of them.
     """
 
-    __slots__ = ("_changes", "_pushed", "count", "micro", "now_ms")
+    __slots__ = ("_changes", "_pushed", "count", "micro", "now_ms", "stream")
 
     def __init__(self) -> None:
         self.micro = 0
@@ -29,6 +30,7 @@ class VenueMinute:
         self._changes: list[tuple[int, int, Ring]] = []
         self._pushed = 0  # breaks ties, so that the heap never compares rings
         self.now_ms = -1
+        self.stream: StreamLevel | None = None  # of the venue, from its first look on
 
     def update(self, ring: Ring, now_ms: int) -> tuple[int, int]:
         """Ask a ring again, as after an event; returns its micro-USD and liquidations of 60 s."""

@@ -19,6 +19,7 @@ from liqtape.engine.levels.streamlevel import (
     HOLD_MS,
     INSTRUMENT,
     MARKET_STEPS,
+    QUIET_MS,
     VENUE,
     LevelSteps,
     StreamLevel,
@@ -85,7 +86,8 @@ class ReturnPeriods:
     since its first event. `critical_usd` replaces the floor of CRITICAL of the instruments it names.
 
     >>> levels = ReturnPeriods()
-    >>> for i in range(3): levels.look_at_instrument("bybit", "BTCUSDT", i, *[(20e6 * (i + 1), i + 1)] * 2)
+    >>> stream = levels.stream(StreamKey(None, "BTCUSDT"), 0)
+    >>> for i in range(3): levels.look_at(stream, i, 20e6 * (i + 1), i + 1)
     >>> levels.level("BTCUSDT"), levels.market_level()
     ('CRITICAL', 'NONE')
     """
@@ -93,8 +95,8 @@ class ReturnPeriods:
     def __init__(self, critical_usd: float = 100_000.0, critical_usd_of: Mapping[str, float] | None = None) -> None:
         self.streams: dict[StreamKey, StreamLevel] = {}
         self.is_extreme = False
-        self.market = self.streams[MARKET_KEY] = StreamLevel(MARKET_STEPS)
-        self.breadth = self.streams[BREADTH_KEY] = StreamLevel(BREADTH)
+        self.market = self.streams[MARKET_KEY] = StreamLevel(MARKET_STEPS, MARKET_KEY)
+        self.breadth = self.streams[BREADTH_KEY] = StreamLevel(BREADTH, BREADTH_KEY)
         self._critical_usd = critical_usd
         self._critical_usd_of = dict(critical_usd_of or {})
         self._active: dict[StreamKey, StreamLevel] = {}  # above NONE, or with an open episode
@@ -156,44 +158,40 @@ class ReturnPeriods:
 
     # Looks
 
-    def look_at_instrument(
-        self, venue: str, instrument: str, now_ms: int, at_venue: Minute, everywhere: Minute
-    ) -> None:
-        """Look at the two streams of an instrument that an event at `venue` belongs to."""
-        if instrument not in self._instruments_of.get(venue, ()):
-            if venue not in self._up:
-                self.feed_up(venue, now_ms)
-            self.lists(venue, instrument, now_ms)
-        self._look(StreamKey(venue, instrument), now_ms, at_venue)
-        if self._look(StreamKey(None, instrument), now_ms, everywhere):
-            self._raised.pop(instrument, None)
-            self._raised[instrument] = now_ms
-            self._look(BREADTH_KEY, now_ms, (float(self.breadth_at(now_ms)), 1))
+    def stream(self, key: StreamKey, now_ms: int) -> StreamLevel:
+        """Return the stream of an event, known from now on if it was not."""
+        stream = self.streams.get(key)
+        if key.venue is not None:
+            if key.venue not in self._up:
+                self.feed_up(key.venue, now_ms)
+            if key.instrument is not None and key.instrument not in self._instruments_of.get(key.venue, ()):
+                self.lists(key.venue, key.instrument, now_ms)
+        return self._stream(key) if stream is None else stream
 
-    def look_at_market(self, of_venues: Mapping[str, Minute], now_ms: int, of_market: Minute) -> None:
-        """Look at venues and at the market, after the instruments: whether it is EXTREME hangs on those, too."""
-        for venue, minute in of_venues.items():
-            self._look(StreamKey(venue, None), now_ms, minute)
-        self._look(MARKET_KEY, now_ms, of_market)
-        self._look_for_extreme(now_ms, of_market)
+    def look_at(self, stream: StreamLevel, now_ms: int, usd: float, count: int) -> None:
+        """Look at a stream after an event of it: USD and liquidations of its last 60 s.
 
-    def _look(self, key: StreamKey, now_ms: int, minute: Minute) -> int:
-        stream = self.streams.get(key) or self._stream(key)
-        usd, count = minute
-        if now_ms >= stream.due_ms:
-            self._finalized[key] = None
-        elif usd < stream.keep:
-            return 0
+        First the instrument at the venue and the instrument, then the venue and the market, then `look_for_extreme`.
+        """
+        if now_ms < stream.due_ms:
+            if usd < stream.keep:
+                return
+            if usd <= stream.peak and usd < stream.next_up:  # as in `StreamLevel.look`: most of a busy stream's looks
+                stream.due_ms = now_ms + QUIET_MS
+                return
+        else:
+            self._finalized[stream.key] = None
         if not stream.is_open:
-            self._active[key] = stream
+            self._active[stream.key] = stream
         step = stream.look(now_ms, usd, count)
-        if step:
-            self._last_raises.append(Raise(key, now_ms, stream.risen_from, step, usd, count))
-        return step
-
-    def add_usd(self, key: StreamKey, usd: float) -> None:
-        """Count USD for the mean minute of a venue, or of an instrument at one."""
-        self.streams[key].histogram.usd += usd
+        if not step:
+            return
+        key: StreamKey = stream.key
+        self._last_raises.append(Raise(key, now_ms, stream.risen_from, step, usd, count))
+        if key.venue is None and key.instrument is not None and stream is not self.breadth:
+            self._raised.pop(key.instrument, None)
+            self._raised[key.instrument] = now_ms
+            self.look_at(self.breadth, now_ms, float(self.breadth_at(now_ms)), 1)
 
     def tick(self, now_ms: int, minute_of: Callable[[StreamKey], Minute]) -> None:
         """Let time pass, about once a second: episodes end and levels come down. Costs O(streams that are active)."""
@@ -225,13 +223,13 @@ class ReturnPeriods:
             del raised[oldest]
         return len(raised)
 
-    def _look_for_extreme(self, now_ms: int, of_market: Minute) -> None:
-        """EXTREME: the market reaches its 30 days while three instruments rise, or so many rise as once in 30 days.
+    def look_for_extreme(self, now_ms: int, usd: float, count: int) -> None:
+        """Look whether the market is EXTREME, `usd` and `count` being of its last 60 s.
 
+        It is when the market reaches its 30 days while three instruments rise, or when so many rise as once in 30 days.
         The market stream's fourth step asks for 1,000,000 USD, three events and 30 days; the breadth's for eight
         instruments and 30 days.
         """
-        usd, count = of_market
         market = self.market
         is_high = (
             market.is_open
@@ -381,7 +379,7 @@ class ReturnPeriods:
     def _stream(self, key: StreamKey) -> StreamLevel:
         stream = self.streams.get(key)
         if stream is None:
-            stream = self.streams[key] = StreamLevel(self._steps(key))
+            stream = self.streams[key] = StreamLevel(self._steps(key), key)
         return stream
 
     def _steps(self, key: StreamKey) -> LevelSteps:

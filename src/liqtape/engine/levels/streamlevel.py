@@ -13,6 +13,7 @@ A look, after each event of the stream, costs three comparisons; thresholds are 
 """
 
 from math import inf
+from typing import Any
 
 from msgspec import Struct
 
@@ -25,6 +26,7 @@ __all__ = [
     "INSTRUMENT",
     "LEARNING_DAYS",
     "MARKET_STEPS",
+    "QUIET_MS",
     "VENUE",
     "LevelSteps",
     "StreamLevel",
@@ -40,7 +42,10 @@ HOLD_MS = 60_000
 EXTREME_STEP = 4
 """The step of 30 days: shown as CRITICAL, except by the rule of EXTREME."""
 
-_QUIET_MS = 300_000
+QUIET_MS = 300_000
+"""An episode is over when for so long no look reached half its peak."""
+
+_LEAST_USD = 5e-324
 _LEAST_LEARNED_MS = 60_000
 _CAPPED_STEPS = 3
 _LEAST_DAYS = 1 / 24
@@ -90,14 +95,15 @@ class StreamLevel:
         "_below_since_ms",
         "_computed_ms",
         "_is_stale",
-        "_next_up",
         "_up_ms",
         "_watched_ms",
         "due_ms",
         "histogram",
         "keep",
+        "key",
         "largest_usd",
         "level",
+        "next_up",
         "peak",
         "risen_from",
         "steps",
@@ -105,16 +111,17 @@ class StreamLevel:
         "top",
     )
 
-    def __init__(self, steps: LevelSteps) -> None:
+    def __init__(self, steps: LevelSteps, key: Any = None) -> None:
         self.steps = steps
+        self.key: Any = key  # what the owner calls it
         self.histogram = EpisodeHistogram(steps.seed_usd, steps.tail_exponent)
         self.level = 0
         self.peak = 0.0  # of the open episode; 0 while none is
-        self.keep = 0.0  # what keeps it open: half its peak
+        self.keep = _LEAST_USD  # what keeps it open: half its peak; while none is open, anything opens one
         self.due_ms: float = inf  # when it is over, if nothing keeps it
         self.thresholds: tuple[float, ...] = (inf,) * len(steps.periods_days)
         self.largest_usd = 0.0
-        self._next_up = inf  # the threshold of the next step
+        self.next_up = inf  # the threshold of the next step
         self.top = 0  # the highest step of this episode
         self.risen_from = 0  # and what it was before the last raise
         self._watched_ms = 0  # before `_up_ms`
@@ -167,14 +174,14 @@ class StreamLevel:
         """
         if at_ms >= self.due_ms:
             self._finalize(int(self.due_ms))
-        if usd < self.keep or usd <= 0.0:
+        if usd < self.keep:
             return 0
         if self.peak == 0.0:
             self._open(at_ms)
-        self.due_ms = at_ms + _QUIET_MS
+        self.due_ms = at_ms + QUIET_MS
         if usd > self.peak:
             self.peak, self.keep = usd, 0.5 * usd
-        return self._rise(usd, count) if usd >= self._next_up else 0
+        return self._rise(usd, count) if usd >= self.next_up else 0
 
     def tick(self, at_ms: int, usd: float) -> int:
         """Let time pass, once a second while the level is above 0 or an episode is open; returns the level."""
@@ -189,7 +196,7 @@ class StreamLevel:
             if watched_ms - self._below_since_ms >= HOLD_MS:
                 self.level -= 1
                 self._below_since_ms = watched_ms
-                self._next_up = self.thresholds[self.level] if self.is_open else inf
+                self.next_up = self.thresholds[self.level] if self.is_open else inf
         return self.level
 
     def state(self, at_ms: int) -> StreamState:
@@ -220,7 +227,7 @@ class StreamLevel:
             self.histogram.decay_to(watched_ms)
             self.thresholds = self._worked_out()
             self._is_stale, self._computed_ms = False, watched_ms
-        self.top, self._next_up = 0, self.thresholds[0]
+        self.top, self.next_up = 0, self.thresholds[0]
 
     def _rise(self, usd: float, count: int) -> int:
         reached = 0
@@ -230,7 +237,7 @@ class StreamLevel:
             reached += 1
         self._below_since_ms = inf
         self.level = max(self.level, reached)
-        self._next_up = self.thresholds[reached] if reached < len(self.thresholds) else inf
+        self.next_up = self.thresholds[reached] if reached < len(self.thresholds) else inf
         if reached <= self.top:
             return 0
         self.risen_from, self.top = self.top, reached
@@ -243,7 +250,7 @@ class StreamLevel:
             self.histogram.decay_to(self.watched_ms(at_ms))
             self.histogram.add(self.peak)
             self.largest_usd = max(self.largest_usd, self.peak)
-        self.peak, self.keep, self.due_ms, self._next_up = 0.0, 0.0, inf, inf
+        self.peak, self.keep, self.due_ms, self.next_up = 0.0, _LEAST_USD, inf, inf
 
     def _worked_out(self) -> tuple[float, ...]:
         steps, histogram = self.steps, self.histogram
