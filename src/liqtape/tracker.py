@@ -453,8 +453,12 @@ class Tracker:
             publisher.events(accepted)
         now = self.intake.clock.now_ms(wall_ms)
         if is_news:
-            self.engine.look(dict.fromkeys((event.venue, event.instrument) for event in accepted), now)
-            for instrument in (*instruments, MARKET):
+            if len(accepted) == 1:
+                self.engine.look([(accepted[0].venue, accepted[0].instrument)], now)
+            else:
+                self.engine.look({(event.venue, event.instrument): None for event in accepted}, now)
+            # By return period a look tells what changed; by the other rules each instrument is asked.
+            for instrument in instruments if self.engine.levels is None else self.engine.take_changed():
                 self._check_level(instrument, now)
         else:
             self.engine.pass_over(instruments, now)

@@ -260,7 +260,7 @@ def test_a_shift_of_the_clock_changes_nothing_but_the_clock(events: list[tuple[i
                 levels.shift(by_ms)
                 offset = by_ms
             at_ms += passed
-            levels.look_at(stream, at_ms + offset, (usd or 0.0) + 0.01, 3)
+            levels.look([(stream, (usd or 0.0) + 0.01, 3)], (0.0, 0), at_ms + offset)
             steps.append((stream.level, stream.peak, stream.watched_ms(at_ms + offset)))
         told.append(steps)
     assert told[0] == told[1] == told[2]

@@ -68,22 +68,29 @@ class Ring:
         """Return the same, and the next moment at which it changes by time alone (None: never)."""
         micro = count = 0
         change_ms: int | None = None
+        limit = now_ms - MINUTE_MS
         for lane in self.lanes:
             times = lane.times
             if not times:
                 continue
-            of_lane, in_lane = lane.minute(now_ms)
-            first = lane.minute_at
-            if in_lane:
+            first, size = lane.minute_at, len(times)
+            # `lane.minute` where nothing left or came back, which is nearly always: 150 ns less, three times an event.
+            if first < size and times[first] > limit and (not first or times[first - 1] <= limit):
+                end = size if times[-1] <= now_ms else bisect_right(times, now_ms, first)
+                sums = lane.micro_sums
+                micro += sums[end] - sums[first]
+                count += end - first
+            else:
+                of_lane, in_lane = lane.minute(now_ms)
+                first = lane.minute_at
+                end = first + in_lane
                 micro += of_lane
                 count += in_lane
-                leaves_ms = times[first] + MINUTE_MS
-                if change_ms is None or leaves_ms < change_ms:
-                    change_ms = leaves_ms
-            if first + in_lane < len(times):
-                enters_ms = times[first + in_lane]
-                if change_ms is None or enters_ms < change_ms:
-                    change_ms = enters_ms
+            next_ms = times[first] + MINUTE_MS if first < end else None
+            if end < size and (next_ms is None or times[end] < next_ms):
+                next_ms = times[end]
+            if next_ms is not None and (change_ms is None or next_ms < change_ms):
+                change_ms = next_ms
         return micro, count, change_ms
 
 

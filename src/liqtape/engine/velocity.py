@@ -16,6 +16,7 @@ from liqtape.engine.judge import Judge
 from liqtape.engine.lane import HEAD, MOMENT, RETAIN_MS
 from liqtape.engine.learning import KEEP_MS, Learning
 from liqtape.engine.levels.returnperiods import Minute, ReturnPeriods, StreamKey
+from liqtape.engine.levels.streamlevel import StreamLevel
 from liqtape.engine.levels.surpriselevels import LevelRule
 from liqtape.engine.levels.threshold import Threshold
 from liqtape.engine.past import Past
@@ -193,7 +194,9 @@ class VelocityEngine:
         series.has_news = True
         return True
 
-    def look(self, events_of: Iterable[tuple[str, str]], now_ms: int, at: Mapping[str, int] | None = None) -> None:
+    def look(  # noqa: C901 - one loop over all steps, as in `Intake.take`: in a flood each call counts
+        self, events_of: Iterable[tuple[str, str]], now_ms: int, at: Mapping[str, int] | None = None
+    ) -> None:
         """Look at the streams of (venue, instrument) pairs after an event of each was added (`metrics` 5b).
 
         `now_ms` never goes back; `at` are the evaluation times of the venues, where they differ. In files and in the
@@ -202,79 +205,53 @@ class VelocityEngine:
         levels = self.levels
         if levels is None:
             return
-        venues: dict[str, None] = {}
+        minutes = self._minutes
+        looked: set[str] = set()  # venues
+        looks: list[tuple[StreamLevel, float, int]] = []
         for venue, instrument in events_of:
-            found = self._rings.get(venue, {}).get(instrument)
-            if found is not None:  # else too old for any window
-                venues[venue] = None
-                self._look_at_instrument(levels, (venue, instrument), found, now_ms, at)
-        if venues:
-            self._look_at_market(levels, venues, now_ms, at)
-
-    def _look_at_instrument(
-        self,
-        levels: ReturnPeriods,
-        name: tuple[str, str],
-        found: tuple[Series, Ring],
-        now_ms: int,
-        at: Mapping[str, int] | None,
-    ) -> None:
-        series, ring = found
-        series.has_news = False
-        venue, instrument = name
-        stream, everywhere = ring.stream, series.stream
-        if stream is None or everywhere is None:
-            stream = ring.stream = levels.stream(StreamKey(venue, instrument), now_ms)
-            everywhere = series.stream = levels.stream(StreamKey(None, instrument), now_ms)
-        micro, count = self._minutes[venue].update(ring, now_ms if at is None else at.get(venue, now_ms))
-        usd = micro / MICRO
-        # The first test of `look_at` at its place: a call less for what is calm.
-        if usd >= stream.keep or now_ms >= stream.due_ms:
-            levels.look_at(stream, now_ms, usd, count)
-        if len(series.rings) > 1:
-            for other, ring_there in series.rings.items():
-                if other != venue:
-                    there = ring_there.minute(now_ms if at is None else at.get(other, now_ms))
-                    micro += there[0]
-                    count += there[1]
-            usd = micro / MICRO
-        if usd >= everywhere.keep or now_ms >= everywhere.due_ms:
-            levels.look_at(everywhere, now_ms, usd, count)
-
-    def _look_at_market(
-        self, levels: ReturnPeriods, venues: Collection[str], now_ms: int, at: Mapping[str, int] | None
-    ) -> None:
+            try:
+                series, ring = self._rings[venue][instrument]
+            except KeyError:
+                continue  # too old for any window
+            looked.add(venue)
+            series.has_news = False
+            stream, everywhere = ring.stream, series.stream
+            if stream is None or everywhere is None:
+                stream, everywhere = self._streams(levels, venue, instrument, now_ms)
+            micro, count = minutes[venue].update(ring, now_ms if at is None else at.get(venue, now_ms))
+            looks.append((stream, micro / MICRO, count))
+            if len(series.rings) > 1:
+                for other, ring_there in series.rings.items():
+                    if other != venue:
+                        there = ring_there.minute(now_ms if at is None else at.get(other, now_ms))
+                        micro += there[0]
+                        count += there[1]
+            looks.append((everywhere, micro / MICRO, count))
+        if not looks:
+            return
         micro = count = 0
-        for venue, minute in self._minutes.items():
-            now_of_venue_ms = now_ms if at is None else at.get(venue, now_ms)
-            if now_of_venue_ms < minute.now_ms:
-                self._recount(venue, minute, now_of_venue_ms)
-            of_venue, in_venue = minute.at(now_of_venue_ms)
+        for venue, minute in minutes.items():
+            of_venue, in_venue = minute.at(now_ms if at is None else at.get(venue, now_ms))
             micro += of_venue
             count += in_venue
-            if venue in venues:
-                stream = minute.stream
-                if stream is None:
-                    stream = minute.stream = levels.stream(StreamKey(venue, None), now_ms)
-                usd = of_venue / MICRO
-                if usd >= stream.keep or now_ms >= stream.due_ms:
-                    levels.look_at(stream, now_ms, usd, in_venue)
-        market, usd = levels.market, micro / MICRO
-        if usd >= market.keep or now_ms >= market.due_ms:
-            levels.look_at(market, now_ms, usd, count)
-        if market.level:
-            levels.look_for_extreme(now_ms, usd, count)
+            if venue in looked:
+                if minute.stream is None:
+                    minute.stream = levels.stream(StreamKey(venue, None), now_ms)
+                looks.append((minute.stream, of_venue / MICRO, in_venue))
+        levels.look(looks, (micro / MICRO, count), now_ms)
 
-    def _look_itself(self, levels: ReturnPeriods, instrument: str, series: Series, now_ms: int) -> None:
+    def _streams(
+        self, levels: ReturnPeriods, venue: str, instrument: str, now_ms: int
+    ) -> tuple[StreamLevel, StreamLevel]:
+        """The streams of an instrument at a venue and over all of them, which its windows know from now on."""
+        series = self._series[instrument]
+        stream = series.rings[venue].stream = levels.stream(StreamKey(venue, instrument), now_ms)
+        everywhere = series.stream = levels.stream(StreamKey(None, instrument), now_ms)
+        return stream, everywhere
+
+    def _look_itself(self, instrument: str, series: Series, now_ms: int) -> None:
         """Look at what was added since the last look, where nobody else does after each event."""
-        for venue, ring in series.rings.items():
-            self._look_at_instrument(levels, (venue, instrument), (series, ring), now_ms, None)
-        self._look_at_market(levels, series.rings.keys(), now_ms, None)
-
-    def _recount(self, venue: str, minute: VenueMinute, now_ms: int) -> None:
-        """Time went back: what had left the minute may be inside again."""
-        for _, ring in self._rings[venue].values():
-            minute.update(ring, now_ms)
+        self.look([(venue, instrument) for venue in series.rings], now_ms)
 
     def pass_over(self, instruments: Iterable[str], now_ms: int, at: Mapping[str, int] | None = None) -> None:
         """Leave the newest events of these instruments without a look: what a venue repeats is no news."""
@@ -290,10 +267,7 @@ class VelocityEngine:
         micro = count = 0
         of_venues: dict[str, Minute] = {}
         for venue, minute in self._minutes.items():
-            now_of_venue_ms = now_ms if at is None else at.get(venue, now_ms)
-            if now_of_venue_ms < minute.now_ms:
-                self._recount(venue, minute, now_of_venue_ms)
-            of_venue = minute.at(now_of_venue_ms)
+            of_venue = minute.at(now_ms if at is None else at.get(venue, now_ms))
             of_venues[venue] = of_venue[0] / MICRO, of_venue[1]
             micro += of_venue[0]
             count += of_venue[1]
@@ -326,7 +300,7 @@ class VelocityEngine:
             return self._threshold_level(series, self.threshold, now_ms)
         if self.levels is not None:
             if series.has_news:
-                self._look_itself(self.levels, instrument, series, now_ms)
+                self._look_itself(instrument, series, now_ms)
             return self.levels.level(instrument)
         scope = series.scope
         if now_ms >= self._due_ms:
@@ -351,6 +325,12 @@ class VelocityEngine:
             return None
         scope = self._current(series.scope, series.venues, now_ms, instrument)
         return self.judge.decisive(scope, series.judged(now_ms)[0])
+
+    def take_changed(self) -> list[str]:
+        """Return the instruments (or `MARKET`) whose level may have changed by return period since the last call."""
+        if self.levels is None or not self.levels.has_changed:
+            return []
+        return [MARKET if instrument is None else instrument for instrument in self.levels.take_changed()]
 
     def raised(self) -> list[str]:
         """Instruments that the level rule holds above NONE: to be looked at by time alone, too."""
@@ -443,7 +423,7 @@ class VelocityEngine:
             level = self.threshold.level(sums.every[0] / WINDOWS[0], speed.value, sums.moment[0])
         elif self.levels is not None:
             if series.has_news:
-                self._look_itself(self.levels, instrument, series, now_ms)
+                self._look_itself(instrument, series, now_ms)
             level = self.levels.level(instrument)
         else:
             level = self.judge.shown(instrument, scope, sums)
@@ -456,7 +436,7 @@ class VelocityEngine:
         if self.levels is not None:
             for name, series in self._learning.active.items():
                 if series.has_news:
-                    self._look_itself(self.levels, name, series, now_ms)
+                    self._look_itself(name, series, now_ms)
         rings = self._market_rings(now_ms).get(venue, [])
         venues = self._feeds.venues if venue is None else [venue]
         late_total = self.late_total if venue is None else self._late.get(venue, 0)
@@ -563,7 +543,7 @@ class VelocityEngine:
         if series.is_idle:
             self._learning.wake(instrument, series)
         if venue not in self._minutes:
-            self._minutes[venue] = VenueMinute()
+            self._minutes[venue] = VenueMinute(self._rings.setdefault(venue, {}).values())
         both = self._rings.setdefault(venue, {})[instrument] = series, ring
         return both
 

@@ -8,6 +8,7 @@ ring whose minute changes first, so that only what changes is asked again.
              |  time gets there: ask BTCUSDT again, add the difference to the venue's sum, put its next change back
 """
 
+from collections.abc import Collection
 from heapq import heappop, heappush
 
 from liqtape.engine.levels.streamlevel import StreamLevel
@@ -17,26 +18,27 @@ __all__ = ["VenueMinute"]
 
 
 class VenueMinute:
-    """The exact sum, in micro-USD, of what the rings of one venue have in (t - 60 s, t].
+    """The exact sum, in micro-USD, of what the rings of one venue have in (t - 60 s, t]; `update` those with news.
 
-    `update` each ring that had an event; when time goes back, all of them.
+    `rings` are all of them, with the series they belong to: they are asked again when time goes back.
     """
 
-    __slots__ = ("_changes", "_pushed", "count", "micro", "now_ms", "stream")
+    __slots__ = ("_changes", "_count", "_micro", "_now_ms", "_pushed", "_rings", "stream")
 
-    def __init__(self) -> None:
-        self.micro = 0
-        self.count = 0
+    def __init__(self, rings: Collection[tuple[object, Ring]]) -> None:
+        self.stream: StreamLevel | None = None  # of the venue, from its first look on
+        self._rings = rings
+        self._micro = 0
+        self._count = 0
+        self._now_ms = -1
         self._changes: list[tuple[int, int, Ring]] = []
         self._pushed = 0  # breaks ties, so that the heap never compares rings
-        self.now_ms = -1
-        self.stream: StreamLevel | None = None  # of the venue, from its first look on
 
     def update(self, ring: Ring, now_ms: int) -> tuple[int, int]:
         """Ask a ring again, as after an event; returns its micro-USD and liquidations of 60 s."""
         micro, count, change_ms = ring.minute_and_change(now_ms)
-        self.micro += micro - ring.minute_micro
-        self.count += count - ring.minute_count
+        self._micro += micro - ring.minute_micro
+        self._count += count - ring.minute_count
         ring.minute_micro, ring.minute_count = micro, count
         if change_ms != ring.minute_change_ms:
             ring.minute_change_ms = change_ms
@@ -48,10 +50,13 @@ class VenueMinute:
     def at(self, now_ms: int) -> tuple[int, int]:
         """Return (micro-USD, liquidations) of (now - 60 s, now]."""
         changes = self._changes
-        self.now_ms = now_ms
+        if now_ms < self._now_ms:  # what had left may be inside again
+            for _, ring in self._rings:
+                self.update(ring, now_ms)
+        self._now_ms = now_ms
         while changes and changes[0][0] <= now_ms:
             change_ms, _, ring = heappop(changes)
             if change_ms == ring.minute_change_ms:  # else it is asked at another time
                 ring.minute_change_ms = None
                 self.update(ring, now_ms)
-        return self.micro, self.count
+        return self._micro, self._count

@@ -5,7 +5,7 @@ that live, replays and the history decide by one rule.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import NamedTuple
 
@@ -87,7 +87,7 @@ class ReturnPeriods:
 
     >>> levels = ReturnPeriods()
     >>> stream = levels.stream(StreamKey(None, "BTCUSDT"), 0)
-    >>> for i in range(3): levels.look_at(stream, i, 20e6 * (i + 1), i + 1)
+    >>> for i in range(3): levels.look([(stream, 20e6 * (i + 1), i + 1)], (0.0, 0), i)
     >>> levels.level("BTCUSDT"), levels.market_level()
     ('CRITICAL', 'NONE')
     """
@@ -103,6 +103,7 @@ class ReturnPeriods:
         self._instruments_of: dict[str, set[str]] = {}  # by venue
         self._venues_of: dict[str, set[str]] = {}  # by instrument
         self._up: dict[str, int | None] = {}  # by venue, since when; absent while nothing is known of its feed
+        self._changed: dict[StreamKey, None] = {}  # whose level has changed since `take_changed`
         self._finalized: dict[StreamKey, None] = {}  # whose past has changed since `take_finalized`
         self._raised: dict[str, int] = {}  # when each instrument last rose, oldest first
         self._last_raises: deque[Raise] = deque(maxlen=10_000)
@@ -168,42 +169,57 @@ class ReturnPeriods:
                 self.lists(key.venue, key.instrument, now_ms)
         return self._stream(key) if stream is None else stream
 
-    def look_at(self, stream: StreamLevel, now_ms: int, usd: float, count: int) -> None:
-        """Look at a stream after an event of it: USD and liquidations of its last 60 s.
+    def look(self, looks: Iterable[tuple[StreamLevel, float, int]], of_market: Minute, now_ms: int) -> None:
+        """Look at streams after events: (stream, USD, liquidations of 60 s) each, instruments first; then the market.
 
-        First the instrument at the venue and the instrument, then the venue and the market, then `look_for_extreme`.
+        Nearly all looks of a busy stream end in the loop: what `StreamLevel.look` would do stands here for them.
         """
-        if now_ms < stream.due_ms:
-            if usd < stream.keep:
-                return
-            if usd <= stream.peak and usd < stream.next_up:  # as in `StreamLevel.look`: most of a busy stream's looks
-                stream.due_ms = now_ms + QUIET_MS
-                return
-        else:
-            self._finalized[stream.key] = None
-        if not stream.is_open:
-            self._active[stream.key] = stream
+        market = self.market
+        for stream, usd, count in (*looks, (market, *of_market)):
+            if now_ms < stream.due_ms:
+                if usd < stream.keep:
+                    continue
+                if stream.peak and usd < stream.next_up:
+                    stream.due_ms = now_ms + QUIET_MS
+                    if usd > stream.peak:
+                        stream.peak, stream.keep = usd, 0.5 * usd
+                    continue
+            self._look_at(stream, now_ms, usd, count)
+        if market.level:
+            self._look_for_extreme(now_ms, *of_market)
+
+    def _look_at(self, stream: StreamLevel, now_ms: int, usd: float, count: int) -> None:
+        key: StreamKey = stream.key
+        if now_ms >= stream.due_ms:
+            self._finalized[key] = None
+        if not stream.is_open and usd > 0.0:
+            self._active[key] = stream
+        level = stream.level
         step = stream.look(now_ms, usd, count)
+        if stream.level != level:
+            self._changed[key] = None
         if not step:
             return
-        key: StreamKey = stream.key
         self._last_raises.append(Raise(key, now_ms, stream.risen_from, step, usd, count))
         if key.venue is None and key.instrument is not None and stream is not self.breadth:
             self._raised.pop(key.instrument, None)
             self._raised[key.instrument] = now_ms
-            self.look_at(self.breadth, now_ms, float(self.breadth_at(now_ms)), 1)
+            self._look_at(self.breadth, now_ms, float(self.breadth_at(now_ms)), 1)
 
     def tick(self, now_ms: int, minute_of: Callable[[StreamKey], Minute]) -> None:
         """Let time pass, about once a second: episodes end and levels come down. Costs O(streams that are active)."""
         for key, stream in list(self._active.items()):
             if now_ms >= stream.due_ms:
                 self._finalized[key] = None
-            if not stream.level:
+            level = stream.level
+            if not level:
                 stream.tick(now_ms, 0.0)
             elif key == BREADTH_KEY:
                 stream.tick(now_ms, float(self.breadth_at(now_ms)))
             else:
                 stream.tick(now_ms, minute_of(key)[0])
+            if stream.level != level:
+                self._changed[key] = None
             if not stream.level and not stream.is_open:
                 del self._active[key]
         if self.is_extreme:
@@ -223,7 +239,7 @@ class ReturnPeriods:
             del raised[oldest]
         return len(raised)
 
-    def look_for_extreme(self, now_ms: int, usd: float, count: int) -> None:
+    def _look_for_extreme(self, now_ms: int, usd: float, count: int) -> None:
         """Look whether the market is EXTREME, `usd` and `count` being of its last 60 s.
 
         It is when the market reaches its 30 days while three instruments rise, or when so many rise as once in 30 days.
@@ -245,6 +261,7 @@ class ReturnPeriods:
         self._calm_since_ms = None
         if not self.is_extreme:
             self.is_extreme = True
+            self._extreme_has_changed()
             self._extreme_usd, self._extreme_breadth = usd, float(breadth)
 
     def _come_down(self, now_ms: int, of_market: Minute) -> None:
@@ -256,6 +273,13 @@ class ReturnPeriods:
             self._calm_since_ms = watched_ms
         if watched_ms - self._calm_since_ms >= HOLD_MS:
             self.is_extreme, self._calm_since_ms = False, None
+            self._extreme_has_changed()
+
+    def _extreme_has_changed(self) -> None:
+        self._changed[MARKET_KEY] = None
+        for key, stream in self._active.items():
+            if stream.level >= _CRITICAL and key.venue is None:
+                self._changed[key] = None
 
     # Answers
 
@@ -334,6 +358,16 @@ class ReturnPeriods:
             for key, stream in self._active.items()
             if stream.level and key.venue is None and key.instrument is not None and key != BREADTH_KEY
         ]
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether any level may have changed since `take_changed`."""
+        return bool(self._changed)
+
+    def take_changed(self) -> list[str | None]:
+        """Return the instruments whose level may have changed since the last call, None standing for the market."""
+        keys, self._changed = self._changed, {}
+        return [key.instrument for key in keys if key.venue is None and key != BREADTH_KEY]
 
     def is_raised(self) -> bool:
         """Return whether the level of any stream is above NONE."""
