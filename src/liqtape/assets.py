@@ -16,6 +16,7 @@ __all__ = [
     "Asset",
     "Pair",
     "currency_of",
+    "has_lots",
     "is_coin",
     "marked",
     "split_multiplier",
@@ -66,6 +67,9 @@ _LOTS: dict[str, tuple[str, int]] = {
 }
 
 
+_COINS_WITH_LOTS = frozenset(coin for coin, _ in _LOTS.values())
+
+
 class Pair(Struct, frozen=True):
     """A spelling taken apart: `BTCUSDT_261225` is BTC in USDT, and `_261225`; `quote` is empty where none was found."""
 
@@ -81,6 +85,15 @@ def split_multiplier(base: str) -> tuple[str, int]:
     (('PEPE', 1000), ('SHIB', 1000), ('1INCH', 1))
     """
     return _LOTS.get(base, (base, 1))
+
+
+def has_lots(coin: str) -> bool:
+    """Whether contracts on lots of a coin of this name are known.
+
+    >>> has_lots("PEPE"), has_lots("BTC")
+    (True, False)
+    """
+    return coin in _COINS_WITH_LOTS
 
 
 def split_quote(symbol: str) -> Pair:

@@ -17,7 +17,7 @@ from fractions import Fraction
 from msgspec import Struct
 from msgspec.structs import replace
 
-from liqtape.assets import DOLLARS, UNKNOWN, Asset, Pair, currency_of, is_coin, marked, split_multiplier
+from liqtape.assets import DOLLARS, UNKNOWN, Asset, Pair, currency_of, has_lots, is_coin, marked, split_multiplier
 from liqtape.events import Liquidation, RawLiquidation
 from liqtape.money import CLEAR, MICRO, WHOLE, micro_usd
 
@@ -129,8 +129,7 @@ class _Known:
     """A contract and what sizing needs of it, worked out once: reading the decimal text took 5 us an event.
 
     `is_plain`: nothing is to be done but to multiply. `peers`: the contracts of the same name, itself among them,
-    where one of them is a multiplier contract, so that prices are to be compared; `coin_price` at `priced_ms` is the
-    last one of this.
+    where prices are to be compared; `coin_price` at `priced_ms` is the last one of this.
     """
 
     __slots__ = (
@@ -359,8 +358,8 @@ class Instruments:
 
 
 def _set_peers(named: list[_Known]) -> None:
-    """Those of one name watch each other's prices where a multiplier contract is among them."""
-    peers = named if len(named) > 1 and any(known.factor != 1 for known in named) else None
+    """Those of one name watch each other's prices where a multiplier contract is among them, or may join them yet."""
+    peers = named if any(known.factor != 1 or has_lots(known.contract.coin) for known in named) else None
     for known in named:
         known.peers = peers
         known.is_plain = known.is_dollar and known.factor == 1 and peers is None
