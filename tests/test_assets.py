@@ -41,13 +41,16 @@ def _raw(venue: str, symbol: str, price: float, at_ms: int = _T, size: float = 3
 
 def _normalized(name: str) -> list[dict[str, object]]:
     taken = Normalizer(VENUES["binance"], _listed("binance", f"{name}.json"))
-    lines = taken.lines((_ASSETS / f"{name}.jsonl").read_bytes().splitlines())
+    lines = taken.lines((_ASSETS / "frames" / f"{name}.jsonl").read_bytes().splitlines())
     return [json.loads(line) for line in lines]
 
 
 def test_a_contract_in_bitcoin_has_a_quantity_and_no_usd() -> None:
     taken = Normalizer(VENUES["binance"], _listed("binance", "binance_ethbtc.json"))
-    (event,) = [json.loads(line) for line in taken.lines((_ASSETS / "binance_ethbtc.jsonl").read_bytes().splitlines())]
+    (event,) = [
+        json.loads(line)
+        for line in taken.lines((_ASSETS / "frames" / "binance_ethbtc.jsonl").read_bytes().splitlines())
+    ]
 
     assert (event["instrument"], event["price"], event["quantity"], event["notional_usd"]) == (
         "ETHBTC",
