@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from liqtape import tracker as tracker_module
 from liqtape.embedded import server_binary
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable, SinkUnavailable
-from liqtape.events import Alert, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
+from liqtape.events import Alert, Liquidation, PriceTick, RawLiquidation, Trouble, VelocityMetrics, VenueHealth
 from liqtape.feeds import pacing, venuefeed
 from liqtape.feeds.price import PRICE_SOURCES
 from liqtape.settings import AlertSettings, PriceSettings, RedisSettings, Settings, VenueSettings
@@ -529,6 +529,27 @@ async def test_a_symbol_in_either_spelling_means_the_instrument_and_a_venue_may_
             bring(tracker, raw(T + number, symbol, venue))
 
     assert seen == expected
+
+
+async def test_one_name_for_two_assets_is_told_once_and_the_next_run_keeps_the_two_apart(wall: ManualWall) -> None:
+    troubles: list[Trouble] = []
+    cheap, dear = raw(T, "1000PEPEUSDT", "binance", 0.01), raw(T + 1, "PEPE-USDT-SWAP", "okx", 0.02)
+    async with alone() as tracker:
+        tracker.watch.taps.append(troubles.append)
+        bring(tracker, cheap)
+        bring(tracker, dear, raw(T + 2, "1000PEPEUSDT", "binance", 0.01), raw(T + 3, "1000PEPEUSDT", "binance", 0.02))
+
+        assert [(told.subject, told.at_ms) for told in troubles] == [("name of binance 1000PEPEUSDT", T + 1)]
+        assert tracker.active() == ["1000PEPEUSDT", "PEPEUSDT"]
+        shown = tracker.instruments.sized(raw(T + 4, "1000PEPEUSDT", "binance", 0.01), "x")
+    assert shown.instrument == "1000PEPEUSDT"
+
+    async with alone() as later:
+        later.watch.taps.append(troubles.append)
+        later.recall([shown], [], wall())
+        bring(later, dear, raw(T + 5, "1000PEPEUSDT", "binance", 0.01))
+        assert later.active() == ["1000PEPEUSDT", "PEPEUSDT"]
+    assert len(troubles) == 1
 
 
 def test_unknown_venue_is_refused() -> None:

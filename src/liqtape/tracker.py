@@ -55,7 +55,7 @@ from liqtape.history.lessons import read_lessons
 from liqtape.history.observe import Observer
 from liqtape.history.recall import WINDOW_MS
 from liqtape.history.setup import event_log
-from liqtape.instruments import Contract, Instruments
+from liqtape.instruments import Contract, Instruments, Separation
 from liqtape.ledger import Ledger
 from liqtape.parts import check_accounts, database_of, engine_of, spell, spelled
 from liqtape.settings import Settings, VenueSettings
@@ -103,7 +103,7 @@ class Tracker:
         wanted = self.settings.symbols
         self._wanted = {venue: spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
         self.engine = engine_of(self.settings.alerts, enabled)
-        self.instruments = Instruments(spell)
+        self.instruments = Instruments(spell, self._separated)
         self.intake = Intake(self.engine, self.instruments, spelled(wanted, enabled), self._wanted)
         self.levels = Levels(self.engine)
         self.comovement = Comovement()
@@ -436,6 +436,11 @@ class Tracker:
         for contract in contracts:
             self.engine.carry(contract.venue, contract.instrument)
 
+    def _separated(self, told: Separation) -> None:
+        """A multiplier contract was found to be another asset than its name says: told once, and kept."""
+        self.engine.carry(told.venue, told.raw)
+        self.watch.tell(Trouble(f"name of {told.venue} {told.symbol}", str(told), told.at_ms))
+
     def _spread(self, accepted: Sequence[Liquidation], wall_ms: int, *, is_news: bool = True) -> None:
         if self.log is not None:
             self.log.offer(accepted)
@@ -446,7 +451,7 @@ class Tracker:
         instruments: dict[str, None] = {}  # in their order: which one is the third to be CRITICAL shows
         for liquidation in accepted:
             instruments[liquidation.instrument] = None
-            if liquidation.notional_usd is None:
+            if liquidation.quantity is None:
                 self._resize(liquidation.venue, liquidation.symbol)
         self._active |= instruments.keys()
         for publisher in self.publishers:

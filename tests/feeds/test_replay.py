@@ -265,6 +265,15 @@ def _differences(
     return *(size[0] for size in sizes if size), wrong
 
 
+# The venue has the bare name for another asset; an index of coins is no coin.
+_NAMED = {
+    "1000000BOBUSDT": "1000000BOBUSDT",
+    "1000CATUSDT": "1000CATUSDT",
+    "BTCDOMUSDT": "BTCDOMUSDT-INDEX",
+    "DEFIUSDT": "DEFIUSDT-INDEX",
+}
+
+
 # The instruments of a replay do not know each other, so a third of them at a time proves as much as all at once.
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_a_market_hour_equals_a_recount_at_every_second(
@@ -279,7 +288,7 @@ def test_a_market_hour_equals_a_recount_at_every_second(
             rows.write(step.rows)
     events = [
         {
-            "instrument": re.sub(r"^(1M|1000000|1000)(?=[A-Z])", "", row["symbol"]),
+            "instrument": _NAMED.get(row["symbol"]) or re.sub(r"^(1M|1000000|1000)(?=[A-Z])", "", row["symbol"]),
             "ms": row["ts_ms"],
             "micro": _micro(row["value_usd"]),
             "side": row["side"].lower(),

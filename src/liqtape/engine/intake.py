@@ -101,9 +101,9 @@ class Intake:
                     continue
                 clock.latest_ms = latest_ms = event_ms
             if liquidation.notional_usd is None:
-                if self.is_starting and self._waits_for_size(event, ledger, wall_ms):
+                if self.is_starting and self._waits_for_size(event, liquidation, ledger, wall_ms):
                     continue
-                ledger.events_unsized += 1
+                ledger.count_unsized(liquidation.quantity)
             add(liquidation)
             accepted.append(liquidation)
         ledger.events_decoded += len(events) - others
@@ -145,7 +145,7 @@ class Intake:
     def _accept(self, liquidation: Liquidation, ledger: Ledger) -> None:
         ledger.events_accepted += 1
         if liquidation.notional_usd is None:
-            ledger.events_unsized += 1
+            ledger.count_unsized(liquidation.quantity)
         self.clock.reached(liquidation.event_ms)
         self.engine.add(liquidation)
 
@@ -158,13 +158,19 @@ class Intake:
         self._held_count += 1  # breaks ties, so that the heap never compares events
         heappush(self._held, (liquidation.event_ms, self._held_count, wall_ms, liquidation, ledger))
 
-    def _waits_for_size(self, event: RawLiquidation, ledger: Ledger, wall_ms: int) -> bool:
+    def _waits_for_size(self, event: RawLiquidation, sized: Liquidation, ledger: Ledger, wall_ms: int) -> bool:
+        if self._is_in_no_dollar(sized):
+            return False
         until_ms = self._sizes_until.setdefault(event.venue, wall_ms + SIZE_WAIT_MS)
         if wall_ms >= until_ms or len(self._sizeless) >= HELD_LIMIT:
             return False
         ledger.events_pending += 1
         self._sizeless.append((wall_ms, event, ledger))
         return True
+
+    def _is_in_no_dollar(self, sized: Liquidation) -> bool:
+        """Whether the venue's list is there and says so: nothing is to be waited for."""
+        return sized.quantity is not None and self.instruments.is_listed(sized.venue, sized.symbol)
 
     def release_sized(self, wall_ms: int, *, is_last: bool = False) -> tuple[list[Liquidation], list[Liquidation]]:
         """Accepts the events whose size has become known, and the others when they have waited enough or `is_last`.
@@ -181,7 +187,8 @@ class Intake:
                 ledger.events_pending -= 1
                 ledger.events_rejected_invalid += 1
                 continue
-            if liquidation.notional_usd is None and not is_last and wall_ms < self._sizes_until[event.venue]:
+            is_waiting = liquidation.notional_usd is None and not self._is_in_no_dollar(liquidation)
+            if is_waiting and not is_last and wall_ms < self._sizes_until[event.venue]:
                 self._sizeless.append((since_ms, event, ledger))
                 continue
             ledger.events_pending -= 1
@@ -238,6 +245,7 @@ class Intake:
         for liquidation in liquidations:
             if liquidation.id:
                 self._door(liquidation.venue).identities.is_new(liquidation.id, liquidation.event_ms)
+            self.instruments.recall(liquidation)
             if liquidation.event_ms > since_ms:
                 self.clock.reached(liquidation.event_ms)
                 self.engine.add(liquidation)
