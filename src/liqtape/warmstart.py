@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.episodes import StreamState
@@ -122,9 +123,13 @@ def learned(rows: Iterable[Row], until_ms: int) -> dict[StreamKey, StreamState]:
 
 
 def probe() -> str:
-    """Return the digest of what the first two hours teach: another one means that `warmstart.json` is out of date."""
+    """Return the digest of the episodes of the first two hours: another one means that the file is out of date.
+
+    Levels hang on nothing else of a state.
+    """
     states = learned(simulated_days(_PROBED_HOURS), _PROBED_HOURS * _HOUR_MS)
-    return hashlib.sha256(b"\n".join(_lines(states))).hexdigest()[:16]
+    episodes = {key: replace(state, usd=0.0) for key, state in states.items()}
+    return hashlib.sha256(b"\n".join(_lines(episodes))).hexdigest()[:16]
 
 
 def _lines(states: Mapping[StreamKey, StreamState]) -> list[bytes]:
