@@ -100,6 +100,10 @@ def test_version_and_help_are_short() -> None:
         (["simulate", "--scenario", "storm"], "cascade"),
         (["simulate", "--faults", "bad"], "duplicate"),
         (["simulate", "--speed", "0"], "speed"),
+        (["simulate", "--levels", "no/such/levels.json"], "no/such/levels.json"),
+        (["run", "--levels", "no/such/levels.json"], "no/such/levels.json"),
+        (["run", "--levels", "{events}", "--history", "off"], "simulate --levels"),
+        (["run", "--levels", "{events}", "--record", "no/such"], "leave out --record"),
     ],
     ids=lambda value: " ".join(Path(part).name for part in value) if isinstance(value, list) else "",
 )
@@ -323,6 +327,32 @@ async def test_the_simulators_ledger_counts_what_a_client_got() -> None:
     rows = sum(len(frame.get("data", ())) for frame in frames)
     assert int(told[2]) >= rows >= 11_279
     assert int(told[1]) >= sum("data" in frame for frame in frames)
+
+
+def test_a_service_of_simulated_venues_begins_with_what_their_days_teach(tmp_path: Path) -> None:
+    file = tmp_path / "levels.json"
+    with _started("simulate", "--scenario", "cascade", "--speed", "3", "--levels", file) as venues:
+        assert venues.stdout is not None
+        assert venues.stderr is not None
+        told = venues.stderr.readline().decode()
+        assert told == f"levels learned from 10 simulated days: liqtape run --levels {file}\n"
+        env: dict[str, str] = {}
+        for _ in range(4):
+            venue, websocket, rest = venues.stdout.readline().decode().split()
+            env |= {f"LIQTAPE_VENUES_{venue.upper()}_WS_URL": websocket}
+            env |= {f"LIQTAPE_VENUES_{venue.upper()}_REST_URL": rest}
+        env["LIQTAPE_PRICE_SPOT_URL"] = env["LIQTAPE_VENUES_BINANCE_WS_URL"]
+        command = [*_COMMAND, "run", "--levels", str(file), "--redis", "off", "--history", "off"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | env) as service:
+            try:
+                assert service.stdout is not None
+                lines: list[str] = []
+                while not lines or not lines[-1].startswith("alert MARKET"):
+                    lines.append(service.stdout.readline())
+                    assert lines[-1], lines
+            finally:
+                service.kill()
+    assert lines[0] == "levels learned from 10 simulated days\n"
 
 
 def test_a_port_that_is_taken_is_one_line() -> None:

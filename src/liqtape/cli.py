@@ -402,6 +402,10 @@ def simulate(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
     speed: Annotated[float, typer.Option(metavar="X", help="Compresses the scenario's timeline.")] = 1.0,
+    levels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What some days of the calm market teach goes there, for `run --levels`."),
+    ] = None,
     as_json: _Json = False,
 ) -> int:
     """Serve the venues' wire protocols on loopback until interrupted; ends with what was sent."""
@@ -412,6 +416,12 @@ def simulate(
         simulator = Simulator(scenario, seed, speed, host=host, port=port, faults=faults or ())
     except ValueError as error:
         raise ConfigurationError(f"simulate: {error}") from error
+    if levels is not None:
+        from liqtape.warmstart import warm_start, write_warm_start
+
+        write_warm_start(levels)
+        if not as_json:
+            print(f"{warm_start()}: liqtape run --levels {plain(str(levels))}", file=sys.stderr)
     signalled = asyncio.run(_serve(simulator, sys.stderr if as_json else sys.stdout))
     _signals.install()
     _end("simulate", _sent(simulator), as_json, sys.stdout)

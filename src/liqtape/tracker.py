@@ -6,7 +6,7 @@ import sqlite3
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -19,6 +19,8 @@ from liqtape.embedded import EmbeddedServer
 from liqtape.engine.cascade import Levels
 from liqtape.engine.comovement import Comovement, Pair
 from liqtape.engine.intake import Intake
+from liqtape.engine.levels.episodes import StreamState
+from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.engine.past import SLOT_MS
 from liqtape.engine.pricevolatility import PriceVolatility
 from liqtape.engine.velocity import MARKET
@@ -610,6 +612,18 @@ class Tracker:
         for venue, from_ms, until_ms in filled:
             self.engine.feed_mended(venue, from_ms, until_ms)
         self.engine.teach(counts)
+
+    def begin_with(self, states: Mapping[StreamKey, StreamState], learned: str) -> None:
+        """Let the levels of streams that have learned nothing go on from these states; right after `start`.
+
+        `learned` says in words what from. Recordings do not hold it: a replay would begin without.
+        """
+        levels = self.engine.levels
+        if levels is not None:
+            known = {key for key, stream in levels.streams.items() if stream.histogram.days}
+            unknown = {key: state for key, state in states.items() if key not in known}
+            levels.restore(unknown)
+            self.learned = learned if unknown else self.learned
 
     def recall(self, events: Sequence[Liquidation], feeds: Iterable[tuple[str, int, int]], wall_ms: int) -> None:
         """What an earlier run saw: (venue, up, down) of its feeds, and its events, by event time."""

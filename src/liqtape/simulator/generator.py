@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from liqtape.simulator.listings import MARKETS, Listing
 from liqtape.simulator.prices import Prices
-from liqtape.simulator.scenario import Scenario
+from liqtape.simulator.scenario import Scenario, Shock
 
 __all__ = ["BTC_SIZE", "Generator", "SIZE", "Side", "TAILS", "TrueLiquidation", "branching_ratio", "size_quantile"]
 
@@ -35,7 +35,7 @@ _IMMIGRANTS = 0.006
 _WARM_UP_SECONDS = 300.0
 _KEEP_SIDE = 0.97
 _SIDE_MEMORY_SECONDS = 60.0
-_LONGS_MS = 40_000
+_FALLING_MS = 40_000
 
 SIZE = (5.3, 2.2)
 """Mean and standard deviation of ln USD below the tails, all symbols but Bitcoin's."""
@@ -108,9 +108,14 @@ class Generator:
     """The true liquidations of one scenario; the same seed gives the same ones, however it is asked."""
 
     def __init__(
-        self, scenario: Scenario, seed: int, listings: Sequence[Listing] = MARKETS[""], market: str = ""
+        self,
+        scenario: Scenario,
+        seed: int,
+        listings: Sequence[Listing] = MARKETS[""],
+        market: str = "",
+        prices: Prices | None = None,
     ) -> None:
-        self.prices = Prices(scenario, seed)
+        self.prices = Prices(scenario, seed) if prices is None else prices
         self._scenario = scenario
         self._listings = tuple(listings)
         self._random = random.Random(f"{seed}:liquidations:{market}" if market else f"{seed}:liquidations")
@@ -190,6 +195,9 @@ class Generator:
         limit = mark * (1 - away if side == "long" else 1 + away)
         body = BTC_SIZE if item.coin == "BTC" else SIZE
         usd = size_quantile(1.0 - (self._random.random() or _LEAST), body, *TAILS)
+        shock = self._shock_at(at)
+        if shock is not None:
+            usd *= shock.sizes
         self._serial += 1
         return TrueLiquidation(
             serial=self._serial,
@@ -207,11 +215,15 @@ class Generator:
             side = "long" if self._random.random() < 0.55 else "short"
         elif self._random.random() >= _KEEP_SIDE:
             side = "short" if side == "long" else "long"
-        shock = self._scenario.shock
-        if shock is not None and 0 <= shock.since(at * 1000) < _LONGS_MS and self._random.random() < 0.3:
+        if self._shock_at(at) is not None and self._random.random() < 0.3:
             side = "long"  # a falling market closes longs
         self._last[stream] = (at, side)
         return side
+
+    def _shock_at(self, at: float) -> Shock | None:
+        """Return the shock under which the market is falling, if it is."""
+        shock = self._scenario.shock
+        return shock if shock is not None and 0 <= shock.since(at * 1000) < _FALLING_MS else None
 
     def _poisson(self, mean: float) -> int:
         """A Poisson draw by counting exponential gaps: the means here are small."""
