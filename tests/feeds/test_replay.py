@@ -14,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from liqtape.engine import VelocityEngine
+from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
+from liqtape.engine.levels.surpriselevels import LevelRule
 from liqtape.feeds.eventfiles import load
 from liqtape.feeds.replay import Step, paced, steps
 from liqtape.feeds.rows import open_rows
@@ -168,13 +171,45 @@ def test_a_file_has_no_coverage_and_nothing_in_it_is_late() -> None:
 
 
 def test_a_level_is_told_when_it_rises_and_when_it_falls() -> None:
-    alerts = [alert for step in steps(_tape([_Event(i) for i in range(60)])) for alert in step.alerts]
+    engine = VelocityEngine(rule=LevelRule())
+    tape = _tape([_Event(i) for i in range(60)])
+    alerts = [alert for step in steps(tape, engine=engine) for alert in step.alerts]
     # Surprising for 300 s, by the largest window; then a level a minute, also after the last row.
     assert [(alert.at_ms - _BASE, alert.level) for alert in alerts] == [
         (1_000, "ALERT"),
         (361_000, "WATCH"),
         (421_000, "NONE"),
     ]
+
+
+def test_a_level_by_return_period_is_told_at_its_second_and_comes_down() -> None:
+    tape = _tape([_Event(100 * i, usd=20e6) for i in range(3)])
+    alerts = [alert for step in steps(tape) for alert in step.alerts if alert.instrument == "AUSDT"]
+
+    # 60 MUSD are CRITICAL before anything was learned, for the 60 s they are in the window; then a level a minute.
+    assert [(alert.at_ms - _BASE, alert.level) for alert in alerts] == [
+        (1_000, "CRITICAL"),
+        (121_000, "ALERT"),
+        (181_000, "WATCH"),
+        (241_000, "NONE"),
+    ]
+
+
+def test_what_nobody_watched_is_no_watched_time_and_ends_an_episode() -> None:
+    events = [_Event(hour * 3_600_000 + 1_000, usd=1_000.0) for hour in range(4)]
+    spans = [(_BASE, _BASE + 5_400_000), (_BASE + 7_200_000, _BASE + 11_000_000)]
+    engine = VelocityEngine()
+    for _ in steps(_tape(events), coverage=spans, engine=engine):
+        pass
+
+    assert engine.levels is not None
+    states = engine.levels.end(_BASE + 20_000_000)
+    market = states[MARKET_KEY]
+    assert market.days == pytest.approx((5_400_000 + 3_800_000) / 86_400_000, rel=0.01)
+    assert sum(market.bins.values()) == pytest.approx(4.0, rel=0.01)
+    instrument = states[StreamKey(None, "AUSDT")]
+    assert instrument.days == pytest.approx((5_399_000 + 3_800_000) / 86_400_000, rel=0.01)  # since its first event
+
 
 
 async def test_the_pace_follows_the_seconds_of_the_events() -> None:
