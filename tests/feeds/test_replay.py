@@ -211,7 +211,6 @@ def test_what_nobody_watched_is_no_watched_time_and_ends_an_episode() -> None:
     assert instrument.days == pytest.approx((5_399_000 + 3_800_000) / 86_400_000, rel=0.01)  # since its first event
 
 
-
 async def test_the_pace_follows_the_seconds_of_the_events() -> None:
     now, slept = [100.0], []
 

@@ -388,7 +388,7 @@ class ReturnPeriods:
 
     def restore(self, states: Mapping[StreamKey, StreamState]) -> None:
         """Go on where an earlier run ended, and forget what was watched until now; before any look."""
-        for key, state in states.items():
+        for key in states:
             if key.venue is not None and key.instrument is not None:
                 self._instruments_of.setdefault(key.venue, set()).add(key.instrument)
                 self._venues_of.setdefault(key.instrument, set()).add(key.venue)
