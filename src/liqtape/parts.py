@@ -1,5 +1,6 @@
 """What a tracker is built of, from its settings."""
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 
 from liqtape.engine import VelocityEngine
@@ -15,6 +16,8 @@ from liqtape.sinks.postgres import PostgresSink
 from liqtape.venues import VENUES, watched
 from liqtape.venues.base import is_partial
 
+_log = logging.getLogger(__name__)
+
 __all__ = ["check_accounts", "database_of", "engine_of", "spell", "spelled"]
 
 
@@ -23,6 +26,10 @@ def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
     throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
     partly = [name for name, venue in VENUES.items() if is_partial(venue)]
     form = alerts.acceleration_form
+    if alerts.rule != "surprise":
+        for key in ("watch", "alert", "critical", "alert_count"):
+            if getattr(alerts, key) != getattr(AlertSettings(), key):
+                _log.warning("alerts.%s is read only with alerts.rule = surprise; the rule is %s", key, alerts.rule)
     return VelocityEngine(throttled, _rule(alerts, venues), partial_venues=partly, acceleration=form)
 
 

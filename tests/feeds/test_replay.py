@@ -16,7 +16,6 @@ from pyarrow import parquet
 
 from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
-from liqtape.engine.levels.surpriselevels import LevelRule
 from liqtape.feeds.eventfiles import load
 from liqtape.feeds.replay import Step, paced, steps
 from liqtape.feeds.rows import open_rows
@@ -171,28 +170,20 @@ def test_a_file_has_no_coverage_and_nothing_in_it_is_late() -> None:
 
 
 def test_a_level_is_told_when_it_rises_and_when_it_falls() -> None:
-    engine = VelocityEngine(rule=LevelRule())
-    tape = _tape([_Event(i) for i in range(60)])
-    alerts = [alert for step in steps(tape, engine=engine) for alert in step.alerts]
-    # Surprising for 300 s, by the largest window; then a level a minute, also after the last row.
-    assert [(alert.at_ms - _BASE, alert.level) for alert in alerts] == [
-        (1_000, "ALERT"),
-        (361_000, "WATCH"),
-        (421_000, "NONE"),
-    ]
+    events = _tape([_Event(i, usd=1e6) for i in range(60)])
+    told = [[(a.at_ms - _BASE, a.level) for step in steps(events, every) for a in step.alerts] for every in (1, 7, 600)]
+    # 60 M USD within 60 s; 60 s after they left it a level a minute, also after the last row and between two of them.
+    assert told[0] == [(1_000, "CRITICAL"), (121_000, "ALERT"), (181_000, "WATCH"), (241_000, "NONE")]
+    assert told == 3 * [told[0]]
 
 
-def test_a_level_by_return_period_is_told_at_its_second_and_comes_down() -> None:
-    tape = _tape([_Event(100 * i, usd=20e6) for i in range(3)])
-    alerts = [alert for step in steps(tape) for alert in step.alerts if alert.instrument == "AUSDT"]
-
-    # 60 MUSD are CRITICAL before anything was learned, for the 60 s they are in the window; then a level a minute.
-    assert [(alert.at_ms - _BASE, alert.level) for alert in alerts] == [
-        (1_000, "CRITICAL"),
-        (121_000, "ALERT"),
-        (181_000, "WATCH"),
-        (241_000, "NONE"),
-    ]
+def test_a_level_is_looked_at_after_each_event() -> None:
+    engine = VelocityEngine()
+    # At no whole second are there 60 M USD in the last 60 s, after the second event there are.
+    events = [_Event(100, usd=30e6), _Event(59_950, usd=15e6), _Event(60_050, usd=15e6)]
+    assert engine.levels is not None
+    list(steps(_tape(events), 1, engine=engine))
+    assert [(r.at_ms - _BASE, r.step) for r in engine.levels.take_raises() if r.key == (None, "AUSDT")] == [(60_050, 3)]
 
 
 def test_what_nobody_watched_is_no_watched_time_and_ends_an_episode() -> None:
