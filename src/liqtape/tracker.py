@@ -23,7 +23,7 @@ from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.engine.past import SLOT_MS
 from liqtape.engine.pricevolatility import PriceVolatility
-from liqtape.engine.velocity import MARKET
+from liqtape.engine.velocity import MARKET, VelocityEngine
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable, LiqtapeError
 from liqtape.events import (
     Alert,
@@ -62,7 +62,7 @@ from liqtape.history.recall import WINDOW_MS
 from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
-from liqtape.parts import check_accounts, database_of, engine_of, spell, spelled
+from liqtape.parts import check_accounts, database_of, engine_of, rule_of, spell, spelled
 from liqtape.settings import Settings, VenueSettings
 from liqtape.shutdown import Deadline, end, end_callbacks, end_history, end_publishers, end_recorder
 from liqtape.sinks.base import Sink
@@ -610,7 +610,7 @@ class Tracker:
             kept = read_level_states(directory)
             if kept:
                 return choose(kept, wanted)
-            engine = engine_of(self.settings.alerts, self._wanted)
+            engine = VelocityEngine(rule=rule_of(self.settings.alerts, self._wanted))
             lessons = learn_levels(directory, _wall_ms(), engine, wanted)
         except (LiqtapeError, OSError, sqlite3.Error) as error:
             _log.warning("levels learn from nothing, the history cannot be read: %s", error)
