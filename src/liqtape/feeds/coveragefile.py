@@ -30,7 +30,7 @@ def load_coverage(path: Path) -> list[tuple[int, int]]:
                 )
             for row in reader:
                 cells = [row[names[name]] for name in _COLUMNS]
-                spans.append(_span(f"--coverage {path}, line {reader.line_num}", cells))  # noqa: PERF401 - the line
+                spans.append(_span(f"--coverage {path}, line {reader.line_num}", cells))
         except csv.Error as error:
             raise ConfigurationError(f"--coverage {path}, line {reader.line_num}: {error}") from error
     if not spans:

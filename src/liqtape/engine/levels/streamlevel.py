@@ -202,6 +202,7 @@ class StreamLevel:
     def state(self, at_ms: int) -> StreamState:
         """Return what is kept at a stop: an open episode is over, as at a gap."""
         self.down(at_ms)
+        self._finalize(int(min(self.due_ms, at_ms)))  # of events that came while the feed was down
         self.histogram.decay_to(self._watched_ms)
         return self.histogram.state(self.largest_usd)
 
