@@ -32,7 +32,7 @@ def load_coverage(path: Path) -> list[tuple[int, int]]:
                 cells = [row[names[name]] for name in _COLUMNS]
                 spans.append(_span(f"--coverage {path}, line {reader.line_num}", cells))
         except csv.Error as error:
-            raise ConfigurationError(f"--coverage {path}, line {reader.line_num}: {error}") from error
+            raise ConfigurationError(f"--coverage {path}, line {reader.line_num + 1}: {error}") from error
     if not spans:
         raise ConfigurationError(f"--coverage {path}: no interval there; leave the option out if none is known")
     return spans
