@@ -235,8 +235,8 @@ def test_the_levels_of_a_replay_are_by_the_users_settings(events: Path, tmp_path
     levels = []
     for rule in ("return_period", "threshold"):
         path = tmp_path / f"{rule}.ndjson"
-        env = {"LIQTAPE_ALERTS_RULE": rule, "LIQTAPE_ALERTS_VELOCITY_10S": "1"}
-        assert _run("replay", events, "--metrics", path, **env).returncode == 0
+        done = _run("replay", events, "--metrics", path, LIQTAPE_ALERTS_RULE=rule, LIQTAPE_ALERTS_VELOCITY_10S="1")
+        assert done.returncode == 0
         levels.append({json.loads(line)["level"] for line in path.read_text().splitlines()})
     assert "ALERT" in levels[1]
     assert levels[1] == {"NONE", "ALERT"} != levels[0]

@@ -39,7 +39,7 @@ class _Act(NamedTuple):
 class _Looked(NamedTuple):
     step: int
     usd: float
-    count: int
+    in_window: int
     thresholds: tuple[float, ...]
     days: float
     weights: dict[int, float]
@@ -132,7 +132,8 @@ def _recount(acts: Sequence[_Act]) -> list[_Looked]:  # noqa: C901 - in one piec
     """What each look says, from all that happened before it."""
     ended: list[tuple[int, float]] = []
     now = 0.0  # watched days to which all was faded
-    computed_ms, is_stale, thresholds = 0, True, (inf,) * 4
+    thresholds: tuple[float, ...] = (inf,) * 4
+    computed_ms, is_stale = 0, True
     peak, due_ms, top, is_up = 0.0, inf, 0, False
     looks: list[_Looked] = []
 

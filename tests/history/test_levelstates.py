@@ -36,14 +36,17 @@ def _liquidation(at_ms: int, usd: float | None, venue: str = "bybit", instrument
 def _looked(events: Sequence[Liquidation], spells: Sequence[tuple[str, int, int]]) -> VelocityEngine:
     """An engine as a run leaves it."""
     engine = VelocityEngine()
-    marks = [(up, 0, venue, True) for venue, up, _ in spells] + [(down, 2, venue, False) for venue, _, down in spells]
-    acts = [*((at, order, (venue, is_up)) for at, order, venue, is_up in marks), *((e.event_ms, 1, e) for e in events)]
-    for at_ms, _, act in sorted(acts, key=lambda act: act[:2]):
-        if isinstance(act, Liquidation):
-            engine.add(act)
-            engine.look([(act.venue, act.instrument)], at_ms)
+    acts: list[tuple[int, int, str, Liquidation | None]] = [(e.event_ms, 1, "", e) for e in events]
+    for venue, up_ms, down_ms in spells:
+        acts += [(up_ms, 0, venue, None), (down_ms, 2, venue, None)]
+    for at_ms, order, venue, event in sorted(acts, key=lambda act: act[:2]):
+        if event is not None:
+            engine.add(event)
+            engine.look([(event.venue, event.instrument)], at_ms)
+        elif order == 0:
+            engine.feed_up(venue, at_ms)
         else:
-            (engine.feed_up if act[1] else engine.feed_down)(act[0], at_ms)
+            engine.feed_down(venue, at_ms)
     return engine
 
 
