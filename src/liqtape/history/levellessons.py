@@ -21,7 +21,7 @@ __all__ = ["TAUGHT_DAYS", "LevelLessons", "learn_levels"]
 TAUGHT_DAYS = 30.0
 """What came before weighs less than a quarter, and a start has to end."""
 
-_MOST_EVENTS = 300_000  # 8 s on a slow core
+_MOST_EVENTS = 100_000  # 10 s on a slow core; the newest of more
 _SECONDS = 15.0
 _BATCH_MS = 6 * 3_600_000
 _MINUTE_MS = 60_000

@@ -30,7 +30,7 @@ __all__ = ["History"]
 
 _BEGINNING_MS = -(1 << 62)
 _BACK_MS = 302_000  # all that a window can hold
-_MOST_LEARNED = 300_000  # events before the span: 5 s
+_MOST_LEARNED = 100_000  # events before the span: 10 s on a slow core
 
 
 class History:
@@ -133,7 +133,7 @@ class History:
         """Level of one stream, what it is by return period, and the surprise of the last 60 s; nothing later is used.
 
         A row has the state at its time and the highest level since the row before, looked at after each event and each
-        second. Levels by return period learn from `learn_days` before the span (at most 300,000 events), the baseline
+        second. Levels by return period learn from `learn_days` before the span (at most 100,000 events), the baseline
         of the surprise from `learn_hours`.
         """
         at_ms = grid(from_ms, until_ms, every)
