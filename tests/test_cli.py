@@ -93,6 +93,8 @@ def test_version_and_help_are_short() -> None:
         (["replay", "{events}", "--speed", "fast"], "--speed"),
         (["replay", "{events}", "--speed", "0"], "--speed"),
         (["replay", "{events}", "--speed", "nan"], "--speed"),
+        (["replay", "{events}", "--coverage", "no/such/up.csv"], "no/such/up.csv"),
+        (["replay", "{events}", "--coverage", "{events}"], "no column start_ms and no end_ms"),
         (["replay", "{events}", "--metrics", "rows.txt"], ".ndjson or .parquet"),
         (["replay", "{events}", "--metrics", "no/such/rows.ndjson"], "no/such/rows.ndjson"),
         (["replay", "{events}", "--redis", "http://localhost"], "redis://"),
@@ -213,6 +215,35 @@ def test_the_same_replay_gives_the_same_parquet_file(events: Path, tmp_path: Pat
     for name, seed in (("a.parquet", "1"), ("b.parquet", "2")):
         assert _run("replay", events, "--metrics", tmp_path / name, PYTHONHASHSEED=seed).returncode == 0
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_a_replay_is_told_when_its_feeds_were_up(events: Path, tmp_path: Path) -> None:
+    coverage = tmp_path / "up.csv"
+    coverage.write_text(f"start_ms,end_ms\n{_MS - 1000},{_MS + 20_000}\n")
+    found = []
+    for name, options in (("plain", ()), ("told", ("--coverage", coverage))):
+        path = tmp_path / f"{name}.ndjson"
+        assert _run("replay", events, "--metrics", path, *options).returncode == 0
+        found.append([json.loads(line) for line in path.read_text().splitlines()])
+    plain, told = found
+    assert len(plain) == len(told)
+    for ours, others in zip(plain, told, strict=True):
+        assert (ours["coverage_10s"], ours["event_count_300s"]) == (None, others["event_count_300s"])
+    assert {row["coverage_10s"] for row in told} > {0.0, 1.0}
+    # Watched time stands still when nobody watches.
+    assert told[-1]["watched_days"] == pytest.approx(20 / 86_400, rel=0.1)
+    assert plain[-1]["watched_days"] > 0.9 * 35 / 86_400
+
+
+def test_the_levels_of_a_replay_are_by_the_users_settings(events: Path, tmp_path: Path) -> None:
+    levels = []
+    for rule in ("return_period", "threshold"):
+        path = tmp_path / f"{rule}.ndjson"
+        done = _run("replay", events, "--metrics", path, LIQTAPE_ALERTS_RULE=rule, LIQTAPE_ALERTS_VELOCITY_10S="1")
+        assert done.returncode == 0
+        levels.append({json.loads(line)["level"] for line in path.read_text().splitlines()})
+    assert "ALERT" in levels[1]
+    assert levels[1] == {"NONE", "ALERT"} != levels[0]
 
 
 def test_a_replay_ends_with_one_json_object_if_asked(events: Path) -> None:
@@ -394,6 +425,13 @@ def test_a_recording_goes_to_metrics_and_history_with_its_ledger(recording: Path
             assert log.execute("SELECT count(*), min(event_ms) FROM unsealed_events").fetchone() == (5, _MS)
     assert (tmp_path / "1.ndjson").read_bytes() == (tmp_path / "2.ndjson").read_bytes()
     assert summary["metric_rows"] == len((tmp_path / "1.ndjson").read_text().splitlines()) > 300
+
+
+def test_a_recording_says_itself_when_its_feeds_were_up(recording: Path, tmp_path: Path) -> None:
+    done = _run("replay", recording, "--coverage", tmp_path / "up.csv")
+
+    assert done.returncode == 2
+    assert "a recording says itself when its feeds were up" in _one_line(done.stderr)
 
 
 def test_a_cut_recording_is_played_and_the_cut_is_told(recording: Path) -> None:

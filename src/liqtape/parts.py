@@ -18,7 +18,7 @@ from liqtape.venues.base import is_partial
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["check_accounts", "database_of", "engine_of", "spell", "spelled"]
+__all__ = ["check_accounts", "database_of", "engine_of", "rule_of", "spell", "spelled"]
 
 
 def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
@@ -30,10 +30,11 @@ def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
         for key in ("watch", "alert", "critical", "alert_count"):
             if getattr(alerts, key) != getattr(AlertSettings(), key):
                 _log.warning("alerts.%s is read only with alerts.rule = surprise; the rule is %s", key, alerts.rule)
-    return VelocityEngine(throttled, _rule(alerts, venues), partial_venues=partly, acceleration=form)
+    return VelocityEngine(throttled, rule_of(alerts, venues), partial_venues=partly, acceleration=form)
 
 
-def _rule(alerts: AlertSettings, venues: Iterable[str]) -> ReturnPeriods | LevelRule | Threshold:
+def rule_of(alerts: AlertSettings, venues: Iterable[str]) -> ReturnPeriods | LevelRule | Threshold:
+    """Return the rule that decides levels by these settings."""
     if alerts.rule == "threshold":
         return Threshold(alerts.velocity_10s, alerts.acceleration)
     floors = {name: floor for key, floor in alerts.floors_usd.items() for name in spelled([key], venues)}

@@ -23,7 +23,7 @@ from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.engine.past import SLOT_MS
 from liqtape.engine.pricevolatility import PriceVolatility
-from liqtape.engine.velocity import MARKET
+from liqtape.engine.velocity import MARKET, VelocityEngine
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable, LiqtapeError
 from liqtape.events import (
     Alert,
@@ -44,6 +44,7 @@ from liqtape.feeds.marks import (
     Pulsed,
     Unseen,
     Up,
+    level_seeds,
     recalled_in_parts,
     taught_in_parts,
 )
@@ -54,12 +55,14 @@ from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.feeds.watch import Watch
 from liqtape.history.lessons import read_lessons
+from liqtape.history.levellessons import learn_levels
+from liqtape.history.levelstates import LevelStateWriter, choose, read_level_states
 from liqtape.history.observe import Observer
 from liqtape.history.recall import WINDOW_MS
 from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments, Separation
 from liqtape.ledger import Ledger
-from liqtape.parts import check_accounts, database_of, engine_of, spell, spelled
+from liqtape.parts import check_accounts, database_of, engine_of, rule_of, spell, spelled
 from liqtape.settings import Settings, VenueSettings
 from liqtape.shutdown import Deadline, end, end_callbacks, end_history, end_publishers, end_recorder
 from liqtape.sinks.base import Sink
@@ -113,7 +116,7 @@ class Tracker:
         self._priced_ms = 0
         self.recorder, self._now = recorder, time.monotonic if now is None else now
         self.log = event_log(self.settings.history, data_dir)
-        self._observer = None if self.log is None else Observer(self.log)
+        self._observer = self._observe()
         self.database = database_of(self.settings.history, self.log)
         self._storing: asyncio.Task[None] | None = None
         self.learned = "levels start from the prior"  # what they began with, for people
@@ -217,6 +220,9 @@ class Tracker:
         if self.recorder is not None:
             ending.append(end_recorder(self.recorder, deadline))
         if self.log is not None and self._observer is not None:
+            if self.engine.levels is not None:
+                now = self.now_ms()
+                self._observer.levels(self.engine.levels.end(now), now)
             self._observer.end(self.intake.clock.at_ms(_wall_ms()), self.health())
             ending.append(end_history(self.log, self.database, self._storing, deadline))
         watching = end(deadline.left(), self.watch.stop())
@@ -403,6 +409,9 @@ class Tracker:
             recorder=self.recorder,
         )
 
+    def _observe(self) -> Observer | None:
+        return None if self.log is None else Observer(self.log, LevelStateWriter(self.engine.levels, self._wanted))
+
     def _log_gap(self, gap: Gap) -> None:
         if self.log is not None:
             self.log.gap(gap, filled=gap.filled)
@@ -529,6 +538,8 @@ class Tracker:
         health = self._health_at(now)
         if self._observer is not None:
             self._note_reached(self._observer)
+            if self.engine.levels is not None:
+                self._observer.levels(self.engine.levels.take_states(now), now)
             # What waits is in no log: a kill now would lose it, and the gap after it has to begin before it.
             since_ms = self.intake.waiting_since_ms()
             self._observer.pulse(self.intake.clock.at_ms(wall_ms if since_ms is None else since_ms), health)
@@ -579,6 +590,11 @@ class Tracker:
             # In a thread, for it may take a second or two; nobody else has the engine before the feeds are started.
             is_taught = await asyncio.to_thread(self._learn, self.log.directory)
             self.recall(recalled.events, () if is_taught else recalled.feeds, _wall_ms())
+            if self.engine.levels is not None:
+                self.seed_levels(await asyncio.to_thread(self._learn_levels, self.log.directory))
+                if self._observer is not None:  # so that nothing is taught twice, however this run ends
+                    now = _wall_ms()
+                    self._observer.levels(self.engine.levels.states(now), now)
 
     def _learn(self, directory: Path) -> bool:
         """Teach the baselines from the history; whether it said when feeds were live."""
@@ -595,6 +611,31 @@ class Tracker:
         self.learned = f"levels learned from {hours:.1f} h of history" if hours else "levels start from the prior"
         _log.info("%s, %d slots with events", self.learned, len(lessons.counts))
         return True
+
+    def _learn_levels(self, directory: Path) -> Mapping[StreamKey, StreamState]:
+        """What the streams of the levels begin with: what was kept of them, else what the history's events teach."""
+        wanted = self._wanted if self.feeds else None
+        try:
+            kept = read_level_states(directory)
+            if kept:
+                return choose(kept, wanted)
+            engine = VelocityEngine(rule=rule_of(self.settings.alerts, self._wanted))
+            lessons = learn_levels(directory, _wall_ms(), engine, wanted)
+        except (LiqtapeError, OSError, sqlite3.Error) as error:
+            _log.warning("levels learn from nothing, the history cannot be read: %s", error)
+            return {}
+        if lessons.events:
+            _log.info("levels learned from %d events of the history, %.1f days", lessons.events, lessons.days)
+        return lessons.states
+
+    def seed_levels(self, states: Mapping[StreamKey, StreamState]) -> None:
+        """What the streams of the levels begin with; after `recall`, whose feeds are of the run before."""
+        if self.engine.levels is None:
+            return
+        if self.recorder is not None and states:
+            for mark in level_seeds([(*key, state) for key, state in states.items()]):
+                self.recorder.mark(mark)
+        self.engine.levels.restore(states)
 
     def teach(
         self,
@@ -638,6 +679,8 @@ class Tracker:
         self.intake.recall(events, since_ms)
         self._active.update(event.instrument for event in events if event.event_ms > since_ms)
         now = self.intake.clock.now_ms(wall_ms)
+        self.engine.pass_over(self._active, now)  # the run before looked at them
+        self.seed_levels({})
         for instrument in sorted(self._active):
             self.levels.check(instrument, now)
 

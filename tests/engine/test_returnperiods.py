@@ -232,14 +232,14 @@ def test_states_are_told_of_episodes_that_ended_and_of_all_at_a_stop() -> None:
     engine = _taught()
     levels = _levels(engine)
     _add(engine, *_burst(_T + 60_000, "AUSDT", 10_000.0))
-    assert levels.take_finalized() == {}
+    assert levels.take_states(_T + 60_000) == {}
     engine.tick(_T + 360_002)
-    assert levels.take_finalized() == {}
+    assert levels.take_states(_T + 360_002) == {}
     engine.tick(_T + 360_003)
-    told = levels.take_finalized()
+    told = levels.take_states(_T + 360_003)
     assert StreamKey(None, "AUSDT") in told
     assert MARKET_KEY in told
-    assert levels.take_finalized() == {}
+    assert levels.take_states(_T + 361_000) == {}
     ended = levels.end(_T + 400_000)
     assert {StreamKey(None, "DUSDT"), MARKET_KEY, BREADTH_KEY} <= ended.keys()
     assert ended[MARKET_KEY].days == pytest.approx(10.0, rel=0.01)

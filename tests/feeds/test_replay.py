@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from liqtape.engine import VelocityEngine
+from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
 from liqtape.feeds.eventfiles import load
 from liqtape.feeds.replay import Step, paced, steps
 from liqtape.feeds.rows import open_rows
@@ -183,6 +184,22 @@ def test_a_level_is_looked_at_after_each_event() -> None:
     assert engine.levels is not None
     list(steps(_tape(events), 1, engine=engine))
     assert [(r.at_ms - _BASE, r.step) for r in engine.levels.take_raises() if r.key == (None, "AUSDT")] == [(60_050, 3)]
+
+
+def test_what_nobody_watched_is_no_watched_time_and_ends_an_episode() -> None:
+    events = [_Event(hour * 3_600_000 + 1_000, usd=1_000.0) for hour in range(4)]
+    spans = [(_BASE, _BASE + 5_400_000), (_BASE + 7_200_000, _BASE + 11_000_000)]
+    engine = VelocityEngine()
+    for _ in steps(_tape(events), coverage=spans, engine=engine):
+        pass
+
+    assert engine.levels is not None
+    states = engine.levels.end(_BASE + 20_000_000)
+    market = states[MARKET_KEY]
+    assert market.days == pytest.approx((5_400_000 + 3_800_000) / 86_400_000, rel=0.01)
+    assert sum(market.bins.values()) == pytest.approx(4.0, rel=0.01)
+    instrument = states[StreamKey(None, "AUSDT")]
+    assert instrument.days == pytest.approx((5_399_000 + 3_800_000) / 86_400_000, rel=0.01)  # since its first event
 
 
 async def test_the_pace_follows_the_seconds_of_the_events() -> None:

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
+from liqtape.engine.rerun import Rerun, feed_marks
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Alert, Liquidation, VelocityMetrics
 from liqtape.feeds.tape import Tape
@@ -42,11 +42,8 @@ def steps(
     engine = VelocityEngine() if engine is None else engine
     levels = Levels(engine)
     order = tape.in_order()
-    marks = deque(sorted((at_ms, is_up) for span in coverage for at_ms, is_up in zip(span, (True, False), strict=True)))
-    venues = tape.venues() if coverage else []
+    rerun = Rerun(engine, feed_marks((venue, *span) for venue in tape.venues() for span in coverage))
     second = min(tape.times_ms, default=0) // 1000
-    for venue in venues:
-        engine.feed_down(venue, 1000 * second)
     shown: set[str] = set()
     at = looked = 0  # events in, and the second up to which levels were looked at
     while at < len(order) or shown or engine.is_raised():
@@ -61,14 +58,11 @@ def steps(
             changed: set[str] = {MARKET}
             while at < len(order) and tape.times_ms[order[at]] <= now_ms:
                 event = tape.event(order[at])
-                _tell_coverage(engine, venues, marks, event.event_ms)
                 events.append(event)
-                engine.add(event)
-                engine.look([(event.venue, event.instrument)], event.event_ms)
+                rerun.add(event)
                 changed.add(event.instrument)
                 at += 1
-            _tell_coverage(engine, venues, marks, now_ms)
-            engine.tick(now_ms)
+            rerun.tick(now_ms)
             for instrument in sorted(changed.union(levels.raised())):
                 alert = levels.check(instrument, now_ms)
                 if alert is not None:
@@ -79,18 +73,6 @@ def steps(
         if events or rows or alerts:
             yield Step(second, events, rows, alerts)
         second += every
-
-
-def _tell_coverage(
-    engine: VelocityEngine, venues: Sequence[str], marks: deque[tuple[int, bool]], until_ms: int
-) -> None:
-    while marks and marks[0][0] <= until_ms:
-        at_ms, is_up = marks.popleft()
-        for venue in venues:
-            if is_up:
-                engine.feed_up(venue, at_ms)
-            else:
-                engine.feed_down(venue, at_ms)
 
 
 def rows_due(engine: VelocityEngine, instruments: Iterable[str], shown: set[str], now_ms: int) -> list[VelocityMetrics]:

@@ -10,7 +10,7 @@ from math import exp2, floor, inf, log, log2
 
 from msgspec import Struct
 
-__all__ = ["DAY_MS", "HALF_LIFE_DAYS", "EpisodeHistogram", "StreamState", "bin_of", "combined", "continued"]
+__all__ = ["DAY_MS", "HALF_LIFE_DAYS", "EpisodeHistogram", "StreamState", "bin_of", "combined", "continued", "decayed"]
 
 DAY_MS = 86_400_000
 
@@ -66,6 +66,11 @@ class EpisodeHistogram:
         self._tail_exponent = tail_exponent
         self._decayed_to_ms = 0
         self._known_curve: _Curve | None = None
+
+    @property
+    def decayed_to_ms(self) -> int:
+        """Return the watched time to which all was last decayed."""
+        return self._decayed_to_ms
 
     def decay_to(self, watched_ms: int) -> None:
         """Decay everything to that much watched time of the stream; backwards is nothing."""
@@ -190,6 +195,14 @@ class _Curve:
                 share = (counts[place] - 1.0) / (counts[place] - counts[place + 1])
                 self._anchor = us[place] * (us[place + 1] / us[place]) ** share, 1.0
         return self._anchor
+
+
+def decayed(state: StreamState, watched_days: float) -> StreamState:
+    """Return the state after so many watched days without an episode and without USD."""
+    factor = exp2(-watched_days / HALF_LIFE_DAYS)
+    bins = {number: weight * factor for number, weight in state.bins.items()}
+    days = state.days * factor + HALF_LIFE_DAYS / log(2.0) * (1.0 - factor)
+    return StreamState(days, bins, state.usd * factor, state.largest_usd)
 
 
 def continued(earlier: StreamState, later: StreamState, watched_days_of_later: float) -> StreamState:

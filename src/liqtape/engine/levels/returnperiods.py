@@ -32,6 +32,8 @@ _LEVELS: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "CRITICAL")
 _CRITICAL = 3
 _LEAST_BREADTH = 3
 _BREADTH_MS = 60_000
+_ROUND_CALLS = 3_600  # of `take_states`, once a second, in which each stream is told
+_NEW = StreamState(0.0, {})
 _LEAST_DAYS = 1 / 24  # of watched time, before a mean minute means anything
 
 
@@ -104,7 +106,9 @@ class ReturnPeriods:
         self._venues_of: dict[str, set[str]] = {}  # by instrument
         self._up: dict[str, int | None] = {}  # by venue, since when; absent while nothing is known of its feed
         self._changed: dict[StreamKey, None] = {}  # whose level has changed since `take_changed`
-        self._finalized: dict[StreamKey, None] = {}  # whose past has changed since `take_finalized`
+        self._finalized: dict[StreamKey, None] = {}  # whose past has changed since `take_states`
+        self._round: list[StreamKey] = []  # those still to be told in this hour
+        self._owed = 0.0  # how many of them now
         self._raised: dict[str, int] = {}  # when each instrument last rose, oldest first
         self._last_raises: deque[Raise] = deque(maxlen=10_000)
         self._extreme_usd = self._extreme_breadth = 0.0  # what raised EXTREME
@@ -381,11 +385,32 @@ class ReturnPeriods:
 
     # Keeping
 
-    def take_finalized(self) -> dict[StreamKey, StreamState]:
-        """Return the state of each stream of which an episode ended since the last call."""
+    def take_states(self, now_ms: int) -> dict[StreamKey, StreamState]:
+        """Return the states to be written now; called once a second.
+
+        They are of the streams of which an episode ended since the last call, and of a few others: each stream is told
+        at least once an hour, spread over it. Each is what a stop at this moment would keep.
+        """
         keys, self._finalized = self._finalized, {}
-        streams = {key: self.streams[key] for key in keys}
-        return {key: stream.histogram.state(stream.largest_usd) for key, stream in streams.items()}
+        self._owed += len(self.streams) / _ROUND_CALLS
+        while self._owed >= 1.0:
+            self._owed -= 1.0
+            if not self._round:
+                self._round = list(self.streams)
+            keys[self._round.pop()] = None
+        return self._kept(keys, now_ms)
+
+    def states(self, now_ms: int) -> dict[StreamKey, StreamState]:
+        """Return the states of all streams that were watched, as `end` would, and go on."""
+        return self._kept(self.streams, now_ms)
+
+    def _kept(self, keys: Iterable[StreamKey], now_ms: int) -> dict[StreamKey, StreamState]:
+        states = {key: self.streams[key].kept(now_ms) for key in keys}
+        return {key: state for key, state in states.items() if state.days or state.bins}
+
+    def venues_of(self, instrument: str) -> frozenset[str]:
+        """Return the venues that are known to offer the instrument."""
+        return frozenset(self._venues_of.get(instrument, ()))
 
     def end(self, now_ms: int) -> dict[StreamKey, StreamState]:
         """Return the states of all streams at a stop, which ends open episodes as a gap does."""
@@ -393,15 +418,17 @@ class ReturnPeriods:
             if since_ms is not None:
                 self.feed_down(venue, now_ms)
         self._finalized = {}
-        return {key: stream.state(now_ms) for key, stream in self.streams.items() if stream.watched_ms(now_ms)}
+        return self.states(now_ms)
 
     def restore(self, states: Mapping[StreamKey, StreamState]) -> None:
-        """Go on where an earlier run ended; before any look."""
-        for key, state in states.items():
+        """Go on where an earlier run ended, and forget what was watched until now; before any look."""
+        for key in states:
             if key.venue is not None and key.instrument is not None:
                 self._instruments_of.setdefault(key.venue, set()).add(key.instrument)
                 self._venues_of.setdefault(key.instrument, set()).add(key.venue)
-            self._stream(key).restore(state)
+            self._stream(key)
+        for key, stream in self.streams.items():
+            stream.restore(states.get(key, _NEW))
 
     def _down(self, key: StreamKey, at_ms: int) -> None:
         stream = self.streams.get(key)

@@ -12,12 +12,12 @@ A look, after each event of the stream, costs three comparisons; thresholds are 
                           last look with x >= P/2                     counts with P, once
 """
 
-from math import inf
+from math import exp2, inf
 from typing import Any
 
 from msgspec import Struct
 
-from liqtape.engine.levels.episodes import DAY_MS, EpisodeHistogram, StreamState
+from liqtape.engine.levels.episodes import DAY_MS, HALF_LIFE_DAYS, EpisodeHistogram, StreamState, bin_of, decayed
 
 __all__ = [
     "BREADTH",
@@ -202,8 +202,22 @@ class StreamLevel:
     def state(self, at_ms: int) -> StreamState:
         """Return what is kept at a stop: an open episode is over, as at a gap."""
         self.down(at_ms)
+        self._finalize(int(min(self.due_ms, at_ms)))  # of events that came while the feed was down
         self.histogram.decay_to(self._watched_ms)
         return self.histogram.state(self.largest_usd)
+
+    def kept(self, at_ms: int) -> StreamState:
+        """Return what `state` would return at that time, and go on as if nobody had asked."""
+        watched_ms = self.watched_ms(at_ms)
+        state = decayed(
+            self.histogram.state(self.largest_usd), max(0, watched_ms - self.histogram.decayed_to_ms) / DAY_MS
+        )
+        if not self.is_open:
+            return state
+        bins, number = dict(state.bins), bin_of(self.peak)
+        since_ms = watched_ms - self.watched_ms(int(min(self.due_ms, at_ms)))
+        bins[number] = bins.get(number, 0.0) + exp2(-since_ms / DAY_MS / HALF_LIFE_DAYS)
+        return StreamState(state.days, dict(sorted(bins.items())), state.usd, max(self.largest_usd, self.peak))
 
     def restore(self, state: StreamState) -> None:
         """Go on where `state` ended."""
