@@ -63,6 +63,8 @@ class Figure(Struct, frozen=True):
     @property
     def target(self) -> str:
         """The wished value; empty where none is set."""
+        if self.at_least is not None and self.at_most is not None:
+            return f"{short(self.at_least)} .. {short(self.at_most)}"
         if self.at_least is not None:
             return f">= {self.at_least:g}"
         return f"<= {self.at_most:g}" if self.at_most is not None else ""

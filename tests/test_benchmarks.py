@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from benchmarks.__main__ import NAMES, markdown, text
+from benchmarks.__main__ import CHECKS, NAMES, markdown, text
 from benchmarks.goals import GOALS, rows
 from benchmarks.measure import Figure
 from benchmarks.operations import OPERATIONS
@@ -17,7 +17,7 @@ _ROOT = Path(__file__).parents[1]
 _NEEDED = {"postgres_copy": "initdb", "floor": "cc", "instructions": "valgrind"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + CHECKS)
 def test_benchmark_prints_its_figures(name: str, require_server: Callable[[str], Path]) -> None:
     if name in _NEEDED:
         require_server(_NEEDED[name])
@@ -37,10 +37,10 @@ def test_table_for_the_readme_has_a_row_for_each_figure() -> None:
     assert all(row.count("|") == 7 for row in rows)
 
 
-def test_every_benchmark_file_is_run_by_default() -> None:
+def test_every_benchmark_file_is_run_by_default_or_a_check() -> None:
     parts = {"__init__", "__main__", "counted", "counting", "frames", "goals", "measure", "operations", "sender"}
-    parts |= {"stream", "wire"}
-    assert {path.stem for path in (_ROOT / "benchmarks").glob("*.py")} - parts == set(NAMES)
+    parts |= {"freshstart", "stationary", "stream", "surprises", "wire"}
+    assert {path.stem for path in (_ROOT / "benchmarks").glob("*.py")} - parts == set(NAMES + CHECKS)
 
 
 def _figure(goal: str, median: float, most: float | None = 1.5, unit: str = "x") -> Figure:

@@ -93,6 +93,8 @@ def test_version_and_help_are_short() -> None:
         (["replay", "{events}", "--speed", "fast"], "--speed"),
         (["replay", "{events}", "--speed", "0"], "--speed"),
         (["replay", "{events}", "--speed", "nan"], "--speed"),
+        (["replay", "{events}", "--coverage", "no/such/up.csv"], "no/such/up.csv"),
+        (["replay", "{events}", "--coverage", "{events}"], "no column start_ms and no end_ms"),
         (["replay", "{events}", "--metrics", "rows.txt"], ".ndjson or .parquet"),
         (["replay", "{events}", "--metrics", "no/such/rows.ndjson"], "no/such/rows.ndjson"),
         (["replay", "{events}", "--redis", "http://localhost"], "redis://"),
@@ -100,6 +102,10 @@ def test_version_and_help_are_short() -> None:
         (["simulate", "--scenario", "storm"], "cascade"),
         (["simulate", "--faults", "bad"], "duplicate"),
         (["simulate", "--speed", "0"], "speed"),
+        (["simulate", "--levels", "no/such/levels.json"], "no/such/levels.json"),
+        (["run", "--levels", "no/such/levels.json"], "no/such/levels.json"),
+        (["run", "--levels", "{events}", "--history", "off"], "simulate --levels"),
+        (["run", "--levels", "{events}", "--record", "no/such"], "leave out --record"),
     ],
     ids=lambda value: " ".join(Path(part).name for part in value) if isinstance(value, list) else "",
 )
@@ -209,6 +215,35 @@ def test_the_same_replay_gives_the_same_parquet_file(events: Path, tmp_path: Pat
     for name, seed in (("a.parquet", "1"), ("b.parquet", "2")):
         assert _run("replay", events, "--metrics", tmp_path / name, PYTHONHASHSEED=seed).returncode == 0
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_a_replay_is_told_when_its_feeds_were_up(events: Path, tmp_path: Path) -> None:
+    coverage = tmp_path / "up.csv"
+    coverage.write_text(f"start_ms,end_ms\n{_MS - 1000},{_MS + 20_000}\n")
+    found = []
+    for name, options in (("plain", ()), ("told", ("--coverage", coverage))):
+        path = tmp_path / f"{name}.ndjson"
+        assert _run("replay", events, "--metrics", path, *options).returncode == 0
+        found.append([json.loads(line) for line in path.read_text().splitlines()])
+    plain, told = found
+    assert len(plain) == len(told)
+    for ours, others in zip(plain, told, strict=True):
+        assert (ours["coverage_10s"], ours["event_count_300s"]) == (None, others["event_count_300s"])
+    assert {row["coverage_10s"] for row in told} > {0.0, 1.0}
+    # Watched time stands still when nobody watches.
+    assert told[-1]["watched_days"] == pytest.approx(20 / 86_400, rel=0.1)
+    assert plain[-1]["watched_days"] > 0.9 * 35 / 86_400
+
+
+def test_the_levels_of_a_replay_are_by_the_users_settings(events: Path, tmp_path: Path) -> None:
+    levels = []
+    for rule in ("return_period", "threshold"):
+        path = tmp_path / f"{rule}.ndjson"
+        done = _run("replay", events, "--metrics", path, LIQTAPE_ALERTS_RULE=rule, LIQTAPE_ALERTS_VELOCITY_10S="1")
+        assert done.returncode == 0
+        levels.append({json.loads(line)["level"] for line in path.read_text().splitlines()})
+    assert "ALERT" in levels[1]
+    assert levels[1] == {"NONE", "ALERT"} != levels[0]
 
 
 def test_a_replay_ends_with_one_json_object_if_asked(events: Path) -> None:
@@ -325,6 +360,32 @@ async def test_the_simulators_ledger_counts_what_a_client_got() -> None:
     assert int(told[1]) >= sum("data" in frame for frame in frames)
 
 
+def test_a_service_of_simulated_venues_begins_with_what_their_days_teach(tmp_path: Path) -> None:
+    file = tmp_path / "levels.json"
+    with _started("simulate", "--scenario", "cascade", "--speed", "3", "--levels", file) as venues:
+        assert venues.stdout is not None
+        assert venues.stderr is not None
+        told = venues.stderr.readline().decode()
+        assert told == f"levels learned from 10 simulated days: liqtape run --levels {file}\n"
+        env: dict[str, str] = {}
+        for _ in range(4):
+            venue, websocket, rest = venues.stdout.readline().decode().split()
+            env |= {f"LIQTAPE_VENUES_{venue.upper()}_WS_URL": websocket}
+            env |= {f"LIQTAPE_VENUES_{venue.upper()}_REST_URL": rest}
+        env["LIQTAPE_PRICE_SPOT_URL"] = env["LIQTAPE_VENUES_BINANCE_WS_URL"]
+        command = [*_COMMAND, "run", "--levels", str(file), "--redis", "off", "--history", "off"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | env) as service:
+            try:
+                assert service.stdout is not None
+                lines: list[str] = []
+                while not lines or not lines[-1].startswith("alert MARKET"):
+                    lines.append(service.stdout.readline())
+                    assert lines[-1], lines
+            finally:
+                service.kill()
+    assert lines[0] == "levels learned from 10 simulated days\n"
+
+
 def test_a_port_that_is_taken_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ended = _run("simulate", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
@@ -364,6 +425,13 @@ def test_a_recording_goes_to_metrics_and_history_with_its_ledger(recording: Path
             assert log.execute("SELECT count(*), min(event_ms) FROM unsealed_events").fetchone() == (5, _MS)
     assert (tmp_path / "1.ndjson").read_bytes() == (tmp_path / "2.ndjson").read_bytes()
     assert summary["metric_rows"] == len((tmp_path / "1.ndjson").read_text().splitlines()) > 300
+
+
+def test_a_recording_says_itself_when_its_feeds_were_up(recording: Path, tmp_path: Path) -> None:
+    done = _run("replay", recording, "--coverage", tmp_path / "up.csv")
+
+    assert done.returncode == 2
+    assert "a recording says itself when its feeds were up" in _one_line(done.stderr)
 
 
 def test_a_cut_recording_is_played_and_the_cut_is_told(recording: Path) -> None:

@@ -45,8 +45,12 @@ async def test_every_scenario_proves_itself() -> None:
         assert summary.seconds >= SECONDS
         text = outs[scenario].getvalue()
         assert text.startswith(f"demo, scenario {scenario}: simulated venues on this machine, no network")
+        assert "\nlevels learned from 10 simulated days of the calm market" in text
         assert "Redis on port " in text
         assert " v10=" in text
+    assert set(summaries["calm"].levels.values()) <= {"WATCH"}
+    assert summaries["cascade"].levels
+    assert summaries["block"].levels["BTCUSDT"] == "CRITICAL"  # one instrument alone is not the market
     assert summaries["block"].venues["bybit"] >= 11_279
     assert summaries["block"].alerts > 0
     assert summaries["faults"].sent_events > summaries["faults"].sent_distinct

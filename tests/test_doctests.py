@@ -10,11 +10,11 @@ import liqtape.engine
 
 _MODULES = [
     *(f"liqtape.{name}" for name in ("errors", "events", "identity", "instruments", "ledger", "money")),
-    *(module.name for module in pkgutil.iter_modules(liqtape.engine.__path__, "liqtape.engine.")),
+    *(module.name for module in pkgutil.walk_packages(liqtape.engine.__path__, "liqtape.engine.")),
 ]
 _WITH_EXAMPLES = {
     *("liqtape.events", "liqtape.instruments", "liqtape.money", "liqtape.engine.acceleration"),
-    *("liqtape.engine.coverage", "liqtape.engine.lane", "liqtape.engine.threshold", "liqtape.engine.throttle"),
+    *("liqtape.engine.coverage", "liqtape.engine.lane", "liqtape.engine.levels.threshold", "liqtape.engine.throttle"),
     *("liqtape.engine.velocity", "liqtape.engine.window"),
 }
 

@@ -11,10 +11,12 @@ import pytest
 from msgspec.structs import replace
 
 from liqtape.demo import _settings
+from liqtape.engine.levels.episodes import StreamState
+from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
 from liqtape.feeds.chunks import Group
-from liqtape.feeds.marks import Answered, Down, Listed, Pulsed, Unseen, Up
+from liqtape.feeds.marks import Answered, Down, Listed, Pulsed, Unseen, Up, level_seeds
 from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.replay import Step
 from liqtape.feeds.segments import read_recording, segment_files
@@ -257,6 +259,37 @@ async def test_what_a_history_taught_is_taught_in_the_replay(tmp_path: Path) -> 
             engine.metrics(name, tracker.engine.newest_ms + 700_000)  # a replay goes on until its windows are empty
             rates.append(engine._series[name].scope.rate)
         assert rates[0] == rates[1] > 0.01  # per s
+    live, played = tracker.engine.levels, playback._tracker.engine.levels
+    assert live is not None
+    assert played is not None
+    learned, again = live.states(now_ms), played.states(now_ms)
+    assert learned.keys() == again.keys() > {MARKET_KEY, StreamKey("bybit", "C1USDT")}
+    key = StreamKey(None, "C1USDT")  # that has no event in the run
+    assert learned[key] == again[key]
+    assert learned[key].days == pytest.approx(6_600_000 / 86_400_000, rel=0.1)
+
+
+def test_what_levels_began_with_comes_back_in_a_replay(tmp_path: Path) -> None:
+    states: list[tuple[str | None, str | None, StreamState]] = [
+        ("bybit", f"C{i}USDT", StreamState(1 / (i + 3), {i % 160: (i + 1) / 7, 160: 1e-6}, 0.1 * i, 1e12 / (i + 1)))
+        for i in range(1_100)
+    ]
+    marks = list(level_seeds(states))
+    recorder = Recorder(tmp_path)
+    recorder.open(Tracker(Settings())._began())
+    for mark in marks:
+        recorder.mark(mark)
+    recorder.track("bybit", Endpoint("wss://example", ("x",), 30.0)).received((b"{}",), 1_790_000_000_500_000_000)
+    recorder.close()
+    playback = Playback(tmp_path)
+
+    list(playback.steps())
+
+    assert [mark.is_last for mark in marks] == [False, True]
+    assert playback._tracker is not None
+    levels = playback._tracker.engine.levels
+    assert levels is not None
+    assert levels.states(0) == {StreamKey(venue, name): state for venue, name, state in states}
 
 
 def test_contract_sizes_are_those_of_the_recorded_list(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from liqtape import tracker as tracker_module
 from liqtape.embedded import server_binary
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable, SinkUnavailable
-from liqtape.events import Alert, Liquidation, PriceTick, RawLiquidation, VelocityMetrics, VenueHealth
+from liqtape.events import Alert, Liquidation, PriceTick, RawLiquidation, Trouble, VelocityMetrics, VenueHealth
 from liqtape.feeds import pacing, venuefeed
 from liqtape.feeds.price import PRICE_SOURCES
 from liqtape.settings import AlertSettings, PriceSettings, RedisSettings, Settings, VenueSettings
@@ -322,12 +322,55 @@ async def test_alerts_are_a_stream_too(wall: ManualWall) -> None:
     assert (alert.level, alert.at_ms) == ("ALERT", wall.ms)
 
 
-async def test_levels_are_of_the_surprise_rule_unless_told_otherwise(wall: ManualWall) -> None:
+@pytest.mark.usefixtures("wall")
+async def test_levels_are_return_periods_unless_told_otherwise() -> None:
+    sink = MemorySink()
+    tracker = alone(sink, alerts=AlertSettings(floors_usd={"ETHUSDT": 1e9}))
+    async with tracker:
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            bring(tracker, *(raw(T + i, symbol, price=2e9) for i in range(3)))
+        await until(lambda: len(sink.alerts) == 2)
+
+    told = [(alert.instrument, alert.level, alert.rule, alert.threshold_usd, alert.floor_usd) for alert in sink.alerts]
+    assert told == [
+        ("BTCUSDT", "CRITICAL", "return_period", 50e6, 1e5),  # by the cap of learning
+        ("ETHUSDT", "ALERT", "return_period", 50e6, 1e4),
+    ]
+    assert [(alert.usd_60s, alert.count_60s, alert.is_learning) for alert in sink.alerts] == 2 * [(60e6, 3, True)]
+    row = next(row for row in tracker.snapshot(["BTCUSDT"]))
+    assert (row.level, row.is_learning, row.times_usual) == ("CRITICAL", True, None)
+
+
+@pytest.mark.usefixtures("wall")
+async def test_200_million_of_all_instruments_are_told_of_the_market() -> None:
+    sink = MemorySink()
+    tracker = alone(sink)
+    async with tracker:
+        for i in range(11):
+            bring(tracker, raw(T + i, f"A{i}USDT", price=2e9))
+        await until(lambda: bool(sink.alerts))
+
+    assert [(alert.instrument, alert.level, alert.usd_60s) for alert in sink.alerts] == [("MARKET", "CRITICAL", 200e6)]
+    assert (tracker.market().level, tracker.market("bybit").level) == ("CRITICAL", "CRITICAL")
+
+
+@pytest.mark.parametrize(("rule", "said"), [("surprise", 0), ("return_period", 1), ("threshold", 1)])
+async def test_thresholds_of_surprise_are_read_by_its_rule_alone(
+    rule: Any, said: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    alone(alerts=AlertSettings(rule=rule, alert=5.0))
+    assert [record.message for record in caplog.records if "alerts.alert" in record.message] == said * [
+        f"alerts.alert is read only with alerts.rule = surprise; the rule is {rule}"
+    ]
+
+
+async def test_levels_by_the_surprise_rule_where_it_is_named(wall: ManualWall) -> None:
     sink = MemorySink()
     floors = {"BTC-USDT-SWAP": 1e9}
     venues = {"okx": VenueSettings(ws_url="ws://127.0.0.1:9", rest_url="http://127.0.0.1:9")}
     tracker = Tracker(
-        Settings(venues=venues, redis=OFF, price=NOWHERE, alerts=AlertSettings(floors_usd=floors)), sinks=[sink]
+        Settings(venues=venues, redis=OFF, price=NOWHERE, alerts=AlertSettings(rule="surprise", floors_usd=floors)),
+        sinks=[sink],
     )
     tracker.feeds.clear()  # the venue lends its spelling only
     async with tracker:
@@ -348,7 +391,7 @@ async def test_a_level_ends_by_time_alone_and_the_last_row_says_so(wall: ManualW
     sink = MemorySink()
     tracker = alone(sink)
     async with tracker:
-        bring(tracker, *(raw(T + i) for i in range(30)))
+        bring(tracker, *(raw(T + i, price=2e9) for i in range(3)))
         for second in range(1, 600):
             wall.ms = T + 1_000 * second
             tracker.pulse(wall.ms)
@@ -356,7 +399,13 @@ async def test_a_level_ends_by_time_alone_and_the_last_row_says_so(wall: ManualW
             await until(lambda: not tracker.publishers[0]._pending())
 
     rows = sink.rows["BTCUSDT"]
-    assert [alert.level for alert in sink.alerts] == ["ALERT", "WATCH", "NONE"]
+    # Its USD is half of what CRITICAL asks for no longer once the events left the 60 s; then a level a minute.
+    assert [(alert.level, round((alert.at_ms - T) / 1_000)) for alert in sink.alerts] == [
+        ("CRITICAL", 0),
+        ("ALERT", 121),
+        ("WATCH", 181),
+        ("NONE", 241),
+    ]
     assert (rows[-1].level, rows[-1].event_count_300s) == ("NONE", 0)
 
 
@@ -482,6 +531,27 @@ async def test_a_symbol_in_either_spelling_means_the_instrument_and_a_venue_may_
             bring(tracker, raw(T + number, symbol, venue))
 
     assert seen == expected
+
+
+async def test_one_name_for_two_assets_is_told_once_and_the_next_run_keeps_the_two_apart(wall: ManualWall) -> None:
+    troubles: list[Trouble] = []
+    cheap, dear = raw(T, "1000PEPEUSDT", "binance", 0.01), raw(T + 1, "PEPE-USDT-SWAP", "okx", 0.02)
+    async with alone() as tracker:
+        tracker.watch.taps.append(troubles.append)
+        bring(tracker, cheap)
+        bring(tracker, dear, raw(T + 2, "1000PEPEUSDT", "binance", 0.01), raw(T + 3, "1000PEPEUSDT", "binance", 0.02))
+
+        assert [(told.subject, told.at_ms) for told in troubles] == [("name of binance 1000PEPEUSDT", T + 1)]
+        assert tracker.active() == ["1000PEPEUSDT", "PEPEUSDT"]
+        shown = tracker.instruments.sized(raw(T + 4, "1000PEPEUSDT", "binance", 0.01), "x")
+    assert shown.instrument == "1000PEPEUSDT"
+
+    async with alone() as later:
+        later.watch.taps.append(troubles.append)
+        later.recall([shown], [], wall())
+        bring(later, dear, raw(T + 5, "1000PEPEUSDT", "binance", 0.01))
+        assert later.active() == ["1000PEPEUSDT", "PEPEUSDT"]
+    assert len(troubles) == 1
 
 
 def test_unknown_venue_is_refused() -> None:

@@ -14,6 +14,8 @@ from msgspec.structs import replace
 from liqtape import tracker as tracker_module
 from liqtape.cli import main
 from liqtape.engine import VelocityEngine
+from liqtape.engine.levels.episodes import StreamState
+from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.errors import ConfigurationError
 from liqtape.events import Alert, Liquidation, PriceTick, RawLiquidation
 from liqtape.feeds.price import PRICE_SOURCES
@@ -346,7 +348,8 @@ async def changes(tracker: Tracker, from_ms: int) -> list[Alert]:
 
 async def test_a_restart_takes_for_usual_what_its_history_has_every_minute(tmp_path: Path) -> None:
     _, next_ms = lived(tmp_path / "known", 12)
-    new, known = alone(tmp_path / "new"), alone(tmp_path / "known")
+    by_surprise = AlertSettings(rule="surprise")
+    new, known = alone(tmp_path / "new", by_surprise), alone(tmp_path / "known", by_surprise)
 
     assert await changes(new, next_ms)
     assert await changes(known, next_ms) == []
@@ -387,7 +390,11 @@ def test_between_what_was_taught_and_what_is_read_back_no_slot_is_missing(after_
     tracker.recall(events[-1_200:], (), wall_ms)
 
     for at_ms in (wall_ms, wall_ms + 400_000):
-        assert tracker.engine.market(at_ms) == whole.market(at_ms)
+        row, expected = tracker.engine.market(at_ms), whole.market(at_ms)
+        # What levels learned comes from their states; what was taught and read back is no watched time of theirs.
+        assert (row.watched_days, row.return_days) == (0.0, None)
+        kept = {"watched_days": 0.0, "return_days": None, "times_usual": None}
+        assert replace(row, **kept) == replace(expected, **kept)
         assert tracker.engine._learning.scope(None).rate == whole._learning.scope(None).rate
 
 
@@ -412,3 +419,76 @@ async def test_a_history_that_cannot_be_read_is_no_obstacle(tmp_path: Path, monk
         assert row.event_count_300s >= 24
         assert row.coverage_300s == pytest.approx(1.0, abs=0.05)
         assert tracker.learned == "levels start from the prior, the history cannot be read"
+
+
+def kept_of(tracker: Tracker, at_ms: int) -> dict[StreamKey, StreamState]:
+    assert tracker.engine.levels is not None
+    return tracker.engine.levels.states(at_ms)
+
+
+async def test_levels_go_on_after_a_restart_with_what_they_had_learned(tmp_path: Path) -> None:
+    begin = now_ms() - 7_200_000
+    async with alone(tmp_path) as first:
+        first.feed_up("bybit", begin)
+        ledger = first.new_ledger()
+        for step in range(6):
+            first.ingest([raw(begin + 600_000 * (step + 1), price=8_000.0 * (1 + step) ** 3)], ledger)
+    before = kept_of(first, now_ms())
+    assert sum(before[StreamKey(None, "BTCUSDT")].bins.values()) == pytest.approx(6, rel=0.01)
+
+    async with alone(tmp_path) as second:
+        learned = kept_of(second, now_ms())
+        assert second.levels.raised() == []  # what the run before looked at is not looked at again
+    async with alone(tmp_path) as third:
+        again = kept_of(third, now_ms())
+
+    for states in (learned, again):
+        assert set(states) == set(before)
+        for key, state in before.items():
+            assert states[key].bins == pytest.approx(state.bins, rel=1e-6), key
+            assert states[key].days == pytest.approx(state.days, rel=1e-3), key
+            assert states[key].largest_usd == state.largest_usd
+
+
+async def test_a_killed_run_loses_no_watched_time_of_its_levels(tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    begin = now_ms() - 7_200_000
+    async with alone(tmp_path / "first") as first:
+        first.feed_up("bybit", begin)
+        ledger = first.new_ledger()
+        for step in range(4):
+            first.ingest([raw(begin + 600_000 * (step + 1))], ledger)
+        pulses = first.pulses
+        async with asyncio.timeout(10):
+            while first.pulses < pulses + 3:
+                await asyncio.sleep(0.02)
+        await written(first)
+        async with asyncio.timeout(10):
+            while not table_of(tmp_path / "first", "SELECT 1 FROM level_states WHERE instrument = 'BTCUSDT'"):
+                await asyncio.sleep(0.02)
+        shutil.copytree(tmp_path / "first", killed)  # as SIGKILL leaves it
+        before = kept_of(first, first.now_ms())
+
+    async with alone(killed) as second:
+        learned = kept_of(second, now_ms())
+    key = StreamKey("bybit", "BTCUSDT")
+    # Of four episodes the last was over too, or open and in no row: a row is written when an episode ends.
+    assert sum(learned[key].bins.values()) >= 2.9
+    assert learned[key].days == pytest.approx(before[key].days, rel=0.01)
+
+
+async def test_a_history_without_states_teaches_levels_once(tmp_path: Path) -> None:
+    events, _ = lived(tmp_path, 6)
+    async with alone(tmp_path) as first:
+        learned = kept_of(first, now_ms())
+    assert learned[StreamKey(None, "BTCUSDT")].days == pytest.approx(0.25, rel=0.03)
+    assert learned[StreamKey(None, "BTCUSDT")].largest_usd == 5.0  # five of 1 USD a minute
+    store = Store(tmp_path)
+    store.write([replace(events[-1], event_ms=events[-1].event_ms + 1, notional_usd=1e6, id="new")])
+    store.close()
+
+    async with alone(tmp_path) as second:
+        again = kept_of(second, now_ms())
+
+    assert again[StreamKey(None, "BTCUSDT")].largest_usd == 5.0  # it goes on from the states, and teaches nothing
+    assert again[StreamKey(None, "BTCUSDT")].days == pytest.approx(0.25, rel=0.03)

@@ -22,7 +22,7 @@ from liqtape.errors import ConfigurationError, DecodeError, LiqtapeError
 from liqtape.live import demo, record, run
 from liqtape.past import history
 from liqtape.plain import plain
-from liqtape.venues import VENUES
+from liqtape.venues import VENUES, watched
 from liqtape.venues.base import Venue
 
 if TYPE_CHECKING:  # commands import what they need, so that none waits for what another needs
@@ -270,6 +270,12 @@ def replay(
     every: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="Seconds from one row to the next.")] = 1,
     redis: Annotated[str, typer.Option(metavar="URL|off", help="Metrics and events go there, too.")] = "off",
     history: Annotated[str, typer.Option(metavar="DIR|off", help="Events go to the history there.")] = "off",
+    coverage: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="F.csv", help="When the events' feeds were up: columns start_ms, end_ms. Event files only."
+        ),
+    ] = None,
     as_json: _Json = False,
 ) -> int:
     """Past events through the same engine as live; the same input gives the same rows, byte for byte."""
@@ -280,9 +286,11 @@ def replay(
     sink = None if redis == "off" else RedisSink(redis)
     outputs = _Outputs(metrics, sink, history)
     if is_recording(path):
+        if coverage is not None:
+            raise ConfigurationError(f"--coverage {coverage}: a recording says itself when its feeds were up")
         signalled, summary = _play_recording(path, every, lambda steps: _play(steps, pace, outputs))
     else:
-        signalled, summary = _play_events(path, every, metrics, lambda steps: _play(steps, pace, outputs))
+        signalled, summary = _play_events(path, every, (metrics, coverage), lambda steps: _play(steps, pace, outputs))
     _signals.install()
     _end("replay", summary, as_json, sys.stderr)
     return signalled and 128 + signalled
@@ -310,16 +318,27 @@ def _play_recording(path: Path, every: int, play: "_Player") -> tuple[int, dict[
     return signalled, msgspec.structs.asdict(playback.played()) | {"metric_rows": rows[0]}
 
 
-def _play_events(path: Path, every: int, metrics: Path | None, play: "_Player") -> tuple[int, dict[str, Any]]:
+def _play_events(
+    path: Path, every: int, files: tuple[Path | None, Path | None], play: "_Player"
+) -> tuple[int, dict[str, Any]]:
+    """`files` are those of the metrics and of the coverage."""
+    from liqtape.engine import VelocityEngine
+    from liqtape.feeds.coveragefile import load_coverage
     from liqtape.feeds.eventfiles import event_files, load
     from liqtape.feeds.replay import steps
+    from liqtape.parts import rule_of
+    from liqtape.settings import load_settings, settings_file
 
+    metrics, coverage = files
+    alerts = load_settings(settings_file(None), None, None, frozenset(VENUES), watched).alerts
+    spans = [] if coverage is None else load_coverage(coverage)
     if metrics is not None and any(metrics.exists() and metrics.samefile(file) for file in event_files(path)):
         raise ConfigurationError(f"--metrics {metrics}: is also read from; name another file")
     tape = load(path)
     rows = [0]
+    taken = steps(tape, every, spans, VelocityEngine(rule=rule_of(alerts, VENUES)))
     with _progress(len(tape)) as advance:
-        signalled = asyncio.run(play(_counted(steps(tape, every), rows, advance)))
+        signalled = asyncio.run(play(_counted(taken, rows, advance)))
     return signalled, tape.summary() | {"metric_rows": rows[0]}
 
 
@@ -402,6 +421,10 @@ def simulate(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
     speed: Annotated[float, typer.Option(metavar="X", help="Compresses the scenario's timeline.")] = 1.0,
+    levels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What some days of the calm market teach goes there, for `run --levels`."),
+    ] = None,
     as_json: _Json = False,
 ) -> int:
     """Serve the venues' wire protocols on loopback until interrupted; ends with what was sent."""
@@ -412,6 +435,12 @@ def simulate(
         simulator = Simulator(scenario, seed, speed, host=host, port=port, faults=faults or ())
     except ValueError as error:
         raise ConfigurationError(f"simulate: {error}") from error
+    if levels is not None:
+        from liqtape.warmstart import warm_start, write_warm_start
+
+        write_warm_start(levels)
+        if not as_json:
+            print(f"{warm_start()}: liqtape run --levels {plain(str(levels))}", file=sys.stderr)
     signalled = asyncio.run(_serve(simulator, sys.stderr if as_json else sys.stdout))
     _signals.install()
     _end("simulate", _sent(simulator), as_json, sys.stdout)

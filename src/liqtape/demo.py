@@ -6,17 +6,18 @@ import time
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, get_args
 
 import msgspec
 from msgspec import Struct
 
-from liqtape.events import WINDOWS, VelocityMetrics
+from liqtape.events import WINDOWS, Alert, Level, VelocityMetrics
 from liqtape.service import StopSignals, watch
 from liqtape.settings import HistorySettings, PriceSettings, Settings, VenueSettings
 from liqtape.simulator import Recount, Simulator, recount
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.tracker import Tracker
+from liqtape.warmstart import WarmStart, warm_start
 
 __all__ = ["DemoSummary", "demo", "metric_differences"]
 
@@ -26,7 +27,10 @@ _CHECK_OFFSETS_S = (0, 1, 5, 9.999, 10, 25, 59, 60, 240, 300)
 
 
 class DemoSummary(Struct, frozen=True):
-    """What the demo sent, what arrived, and every difference; no differences means it proved itself."""
+    """What the demo sent, what arrived, and every difference; no differences means it proved itself.
+
+    `levels` has the highest level of each instrument, and of the market under `MARKET`, where one was announced.
+    """
 
     scenario: str
     seed: int
@@ -37,6 +41,7 @@ class DemoSummary(Struct, frozen=True):
     venues: dict[str, int]
     instruments: int
     alerts: int
+    levels: dict[str, Level]
     ledger: dict[str, int]
     balanced: bool
     metrics_checked: int
@@ -53,16 +58,18 @@ async def demo(
     with tempfile.TemporaryDirectory(prefix="liqtape-demo-") as directory, StopSignals().installed() as stop:
         async with Simulator(scenario, seed, speed) as simulator:
             tracker = Tracker(_settings(simulator, Path(directory)), data_dir=Path(directory))
-            alerts: list[int] = []
-            tracker.on_alert(lambda alert: alerts.append(alert.at_ms), "demo")
+            alerts: list[Alert] = []
+            tracker.on_alert(alerts.append, "demo")
             began = time.monotonic()
+            learned = warm_start()
             async with tracker:
+                tracker.begin_with(learned.states, _learned_note(learned, speed))
                 await watch(tracker, stop, seconds or None, [_note(scenario)], out)
                 lasted = time.monotonic() - began
                 await simulator.stop_generating()
                 await _settle(tracker, simulator)
                 differences, checked = _compare(tracker, simulator)
-                summary = _summary(tracker, simulator, (scenario, seed, lasted), len(alerts), (differences, checked))
+                summary = _summary(tracker, simulator, (scenario, seed, lasted), alerts, (differences, checked))
         return summary, stop.received
 
 
@@ -77,6 +84,11 @@ def _settings(simulator: Simulator, directory: Path) -> Settings:
 
 def _note(scenario: str) -> str:
     return f"demo, scenario {scenario}: simulated venues on this machine, no network, nothing is kept"
+
+
+def _learned_note(learned: WarmStart, speed: float) -> str:
+    """What levels mean here: the compressed days of another speed are louder than those that were learned."""
+    return f"{learned} of the calm market" + ("" if speed == 1.0 else " at speed 1")
 
 
 async def _settle(tracker: Tracker, simulator: Simulator) -> None:
@@ -158,7 +170,7 @@ def _summary(
     tracker: Tracker,
     simulator: Simulator,
     run: tuple[str, int, float],
-    alerts: int,
+    alerts: Sequence[Alert],
     check: tuple[Sequence[str], int],
 ) -> DemoSummary:
     scenario, seed, lasted = run
@@ -175,9 +187,18 @@ def _summary(
         len(distinct),
         venues,
         len({record.symbol for record in distinct}),
-        alerts,
+        len(alerts),
+        _highest(alerts),
         ledger.as_dict(),
         ledger.balanced(),
         checked,
         list(differences),
     )
+
+
+def _highest(alerts: Sequence[Alert]) -> dict[str, Level]:
+    order = get_args(Level)
+    highest: dict[str, Level] = {}
+    for alert in alerts:
+        highest[alert.instrument] = max(alert.level, highest.get(alert.instrument, "NONE"), key=order.index)
+    return highest

@@ -171,7 +171,9 @@ class VelocityMetrics(Struct, frozen=True, gc=False):
 
     Velocities are liquidations/s, USD velocities USD/s, accelerations liquidations/s^2, `timestamp` is the evaluation
     time in Unix seconds, `total_value_usd` the USD of the last 300 s. `venue` is None where all venues are summed, and
-    `symbol` "MARKET" where all instruments are. None means not defined, never zero.
+    `symbol` "MARKET" where all instruments are. None means not defined, never zero. `return_days`: as much USD within
+    60 s comes once in so many watched days, learned from `watched_days` (decayed; `is_learning` below seven);
+    `times_usual` compares it with the mean watched minute.
     """
 
     symbol: str
@@ -239,13 +241,19 @@ class VelocityMetrics(Struct, frozen=True, gc=False):
     surprise_mean: float | None = None
     surprise_fano: float | None = None
     venue: str | None = None
+    times_usual: float | None = None
+    return_days: float | None = None
+    watched_days: float | None = None
+    is_learning: bool | None = None
 
 
 class Alert(Struct, frozen=True, gc=False):
-    """A level change of one instrument; `at_ms` is the evaluation time that showed it.
+    """A level change of one instrument, or of `MARKET`; `at_ms` is the evaluation time that showed it.
 
-    `surprise` is the one that was compared with the thresholds, `mean` and `fano` what it was measured by, `floor_usd`
-    the USD that CRITICAL needs within 60 s; the plain threshold rule has no floor.
+    By return period: `usd_60s` is reached once in `return_days`, learned from `watched_days` (decayed; `is_learning`
+    below seven), `is_extrapolated` where the first exceed the second; `threshold_usd` and `floor_usd` are what the
+    higher of the two levels asks for. By surprise: `surprise` was compared with the thresholds, `mean` and `fano` are
+    what it was measured by, `floor_usd` is what CRITICAL needs. The plain threshold rule has none of these.
     """
 
     instrument: str
@@ -261,6 +269,11 @@ class Alert(Struct, frozen=True, gc=False):
     mean: float | None = None
     fano: float | None = None
     floor_usd: float | None = None
+    return_days: float | None = None
+    watched_days: float | None = None
+    is_learning: bool | None = None
+    is_extrapolated: bool | None = None
+    threshold_usd: float | None = None
 
 
 class VenueHealth(Struct, frozen=True, gc=False):

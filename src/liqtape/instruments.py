@@ -1,7 +1,12 @@
 """Instruments: from a venue's spelling and contract size to our name, base quantity and USD.
 
-A venue states what one unit of its size is worth; where it has not (yet), the event stays unsized: `quantity` and
-`notional_usd` are None and nothing is guessed.
+A venue states what one unit of its size is worth, and in which currency it trades; where it has not (yet), the event
+stays unsized: `notional_usd` is None, and `quantity` too where the size of the contract is the one not known. Nothing
+is guessed.
+
+Which name a symbol bears follows from the venue's list and from the tables of ours, never from a price, with one guard
+(`Separation`). Names of multiplier contracts only ever go one way, from the coin's name to the raw one: what was once
+found to be two assets stays two.
 """
 
 import math
@@ -10,49 +15,27 @@ from decimal import Context, Decimal
 from fractions import Fraction
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from liqtape.assets import DOLLARS, UNKNOWN, Asset, Pair, currency_of, has_lots, is_coin, marked, split_multiplier
 from liqtape.events import Liquidation, RawLiquidation
 from liqtape.money import CLEAR, MICRO, WHOLE, micro_usd
 
-__all__ = ["MOST_SYMBOLS", "Contract", "Instruments", "split_multiplier"]
+__all__ = ["MOST_SYMBOLS", "Contract", "Instruments", "Separation", "linear", "split_multiplier", "whole"]
 
 # Our own: what the calling thread's context rounds to is the user's business.
 MOST_SYMBOLS = 5_000
 """Kept of one venue; the largest lists 3,000. Events of others are rejected: a venue's names must not fill memory."""
 
+_FURTHEST = 2.0
+"""Prices per coin of one asset do not differ by more, at about the same time."""
+
+_COMPARED_MS = 3_600_000
+"""Two prices further apart in event time are not compared: within days a coin may well halve."""
+
 _DECIMALS = Context(prec=40)
 _INFINITE = math.inf
 _MICRO = float(MICRO)  # a float times an int takes twice as long
-
-# Coins whose contracts count lots of several coins: an explicit list, because a coin's name may begin with digits
-# (1INCH). Names: fee-group and instrument pages of the venues, as of 2026-11.
-_LOTS: dict[str, tuple[str, int]] = {
-    **{
-        f"{factor}{coin}": (coin, factor)
-        for factor, coins in (
-            (
-                1_000,
-                "PEPE SHIB FLOKI BONK LUNC XEC SATS RATS CAT CHEEMS WHY X BTT TURBO NEIROCTO TOSHI MUMU TAG APU",
-            ),
-            (10_000, "LADYS COQ SATS WHY ELON QUBIC WEN STARL"),
-            (1_000_000, "MOG BOB CHEEMS BABYDOGE PEIPEI"),
-            (10_000_000, "AIDOGE"),
-        )
-        for coin in coins.split()
-    },
-    **{f"k{coin}": (coin, 1_000) for coin in "PEPE SHIB BONK FLOKI LUNC DOGS NEIRO".split()},
-    "1MBABYDOGE": ("BABYDOGE", 1_000_000),
-    "SHIB1000": ("SHIB", 1_000),
-}
-
-
-def split_multiplier(base: str) -> tuple[str, int]:
-    """(coin, factor) of a base name: one unit of a multiplier contract is `factor` coins.
-
-    >>> split_multiplier("1000PEPE"), split_multiplier("SHIB1000"), split_multiplier("1INCH")
-    (('PEPE', 1000), ('SHIB', 1000), ('1INCH', 1))
-    """
-    return _LOTS.get(base, (base, 1))
 
 
 class Contract(Struct, frozen=True):
@@ -60,6 +43,10 @@ class Contract(Struct, frozen=True):
 
     `unit_value` is what one contract is worth, as decimal text: base coins (linear) or USD (inverse); None while
     unknown. It matters only where the venue prints sizes in contracts.
+
+    `quote` is the currency that price times quantity is an amount of (`currency_of`), empty where nobody says it.
+    `coin` is the base without its factor, empty where it is not known or where the contract is inverse; `raw` the
+    instrument with the factor left on, empty without factor.
     """
 
     venue: str
@@ -68,27 +55,106 @@ class Contract(Struct, frozen=True):
     inverse: bool = False
     unit_value: str | None = None
     factor: int = 1
+    quote: str = "USD"
+    asset: Asset = UNKNOWN
+    coin: str = ""
+    raw: str = ""
+
+
+def linear(
+    venue: str,
+    symbol: str,
+    pair: Pair,
+    *,
+    settle: str = "",
+    asset: Asset = UNKNOWN,
+    unit_value: str | None = None,
+) -> Contract:
+    """A contract worth its base, by what the venue calls base, quote, expiry, settlement and kind of asset.
+
+    >>> linear("bybit", "1000PEPEUSDT", Pair("1000PEPE", "USDT")).instrument
+    'PEPEUSDT'
+    >>> linear("binance", "CATUSDT", Pair("CAT", "USDT"), asset="equity").instrument
+    'CATUSDT-EQUITY'
+    """
+    coin, factor = split_multiplier(pair.base) if is_coin(asset) else (pair.base, 1)
+    return Contract(
+        venue,
+        symbol,
+        marked(f"{coin}{pair.quote}{pair.rest}", asset),
+        unit_value=unit_value,
+        factor=factor,
+        quote=currency_of(pair.quote, settle),
+        asset=asset,
+        coin=coin,
+        raw="" if factor == 1 else f"{pair.base}{pair.quote}{pair.rest}",
+    )
+
+
+def whole(contract: Contract) -> Contract:
+    """A multiplier contract with its factor left on: an asset of which one unit is what the venue counts.
+
+    >>> whole(linear("binance", "1000CATUSDT", Pair("1000CAT", "USDT"))).instrument
+    '1000CATUSDT'
+    """
+    if contract.factor == 1:
+        return contract
+    return replace(contract, instrument=contract.raw or contract.symbol, factor=1, coin="", raw="")
+
+
+class Separation(Struct, frozen=True):
+    """A multiplier contract that bears its raw name now, since its price was not that of another symbol of its name.
+
+    `price` and `other_price` are those per coin that were compared, the later of them at `at_ms`.
+    """
+
+    venue: str
+    symbol: str
+    name: str
+    raw: str
+    price: float
+    other_venue: str
+    other_symbol: str
+    other_price: float
+    at_ms: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.venue} {self.symbol} is another asset than {self.other_venue} {self.other_symbol}: "
+            f"{self.price:.6g} and {self.other_price:.6g} per coin; it is {self.raw} from now on, no more {self.name}"
+        )
 
 
 class _Known:
-    """A contract and what sizing needs of it, worked out once: reading the decimal text took 5 us an event."""
+    """A contract and what sizing needs of it, worked out once: reading the decimal text took 5 us an event.
+
+    `is_plain`: nothing is to be done but to multiply. `peers`: the contracts of the same name, itself among them,
+    where prices are to be compared; `coin_price` at `priced_ms` is the last one of this.
+    """
 
     __slots__ = (
+        "coin_price",
         "contract",
         "denominator",
         "factor",
         "instrument",
         "inverse",
-        "is_single",
+        "is_dollar",
+        "is_plain",
         "micro",
         "numerator",
+        "peers",
+        "priced_ms",
         "value",
     )
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
         self.instrument, self.inverse, self.factor = contract.instrument, contract.inverse, contract.factor
-        self.is_single = contract.factor == 1
+        self.is_dollar = contract.quote in DOLLARS
+        self.is_plain = self.is_dollar and contract.factor == 1
+        self.peers: list[_Known] | None = None
+        self.coin_price, self.priced_ms = 0.0, 0
         size = Fraction(contract.unit_value or 0)  # 0 while unknown: then no quantity is above 0
         self.value = float(size)
         self.micro = self.value * _MICRO
@@ -99,48 +165,155 @@ class _Known:
 class Instruments:
     """The contracts of all venues: `spell` says what a symbol means before (or without) the venue's own list.
 
+    `on_separated` is told of each multiplier contract that the guard gives back its raw name, once.
+
     >>> table = Instruments(lambda venue, symbol: Contract(venue, symbol, symbol))
     >>> raw = RawLiquidation("bybit", "BTCUSDT", "long", 80_000.0, "bankruptcy", 0.5, "base", 1_790_000_000_000)
     >>> table.sized(raw, "x").notional_usd
     40000.0
     """
 
-    def __init__(self, spell: Callable[[str, str], Contract]) -> None:
+    def __init__(
+        self, spell: Callable[[str, str], Contract], on_separated: Callable[[Separation], object] | None = None
+    ) -> None:
         self._spell = spell
+        self._on_separated = on_separated
         self._known: dict[str, dict[str, _Known]] = {}  # by venue, by symbol
         self._listed: dict[str, set[str]] = {}
+        self._named: dict[str, list[_Known]] = {}
+        self._bare: set[tuple[str, str]] = set()  # (venue, coin) of contracts without a factor
+        self._lots: dict[tuple[str, str], dict[str, int]] = {}  # factors by symbol, of those with one
+        self._raw: set[tuple[str, str]] = set()  # (venue, symbol) that keep their factor in their name
 
     def load(self, contracts: Iterable[Contract]) -> int:
         """Take over what a venue lists; returns how many contracts that were."""
-        count = 0
+        taken = []
         for contract in contracts:
             symbols = self._known.setdefault(contract.venue, {})
             if contract.symbol not in symbols and len(symbols) >= MOST_SYMBOLS:
                 continue
-            symbols[contract.symbol] = _Known(contract)
+            if contract.symbol not in symbols:
+                symbols[contract.symbol] = _Known(contract)  # its place; named below, when all are known
             self._listed.setdefault(contract.venue, set()).add(contract.symbol)
-            count += 1
-        return count
+            taken.append(contract)
+        self._take(taken)
+        return len(taken)
 
     def listed(self, venue: str) -> list[str]:
         """Symbols the venue lists, sorted; empty before `load`."""
         return sorted(self._listed.get(venue, ()))
 
+    def is_listed(self, venue: str, symbol: str) -> bool:
+        """Whether the venue's list has the symbol."""
+        return symbol in self._listed.get(venue, ())
+
     def contract(self, venue: str, symbol: str) -> Contract:
         """What the symbol stands for, from the venue's list or from its spelling."""
         return self._of(venue, symbol).contract
 
+    def compare(self, venue: str, symbol: str, price: float, event_ms: int) -> None:
+        """What `sized` does of itself: hold the price, as the venue prints it, against those of the same name."""
+        known = self._of(venue, symbol)
+        if known.peers is not None:
+            self._is_separated(known, price / known.factor, event_ms)
+
+    def recall(self, event: Liquidation) -> None:
+        """Keep what an earlier run decided: an event of it that bears the raw name of its contract says so."""
+        contract = self._of(event.venue, event.symbol).contract
+        if contract.factor != 1 and event.instrument == (contract.raw or contract.symbol):
+            self._separate(event.venue, event.symbol)
+
     def _of(self, venue: str, symbol: str) -> _Known:
         symbols = self._known.setdefault(venue, {})
         known = symbols.get(symbol)
-        if known is None:
-            known = _Known(self._spell(venue, symbol))
-            if len(symbols) < MOST_SYMBOLS:
-                symbols[symbol] = known
-        return known
+        if known is not None:
+            return known
+        contract = self._spell(venue, symbol)
+        if len(symbols) >= MOST_SYMBOLS:
+            return _Known(contract)
+        symbols[symbol] = _Known(contract)
+        self._take([contract])
+        return symbols[symbol]
+
+    def _take(self, contracts: Iterable[Contract]) -> None:
+        """Name contracts whose places are there: what they say of each other first, for all of them at once."""
+        contracts = list(contracts)
+        for contract in contracts:
+            if not contract.coin:
+                continue
+            coin = contract.venue, contract.coin
+            if contract.factor == 1:
+                self._bare.add(coin)
+            else:
+                self._lots.setdefault(coin, {})[contract.symbol] = contract.factor
+        for coin in {(contract.venue, contract.coin) for contract in contracts if contract.coin}:
+            self._tell_apart(coin)
+        for contract in contracts:
+            self._name(contract)
+
+    def _tell_apart(self, coin: tuple[str, str]) -> None:
+        """Where a venue has the bare name as well, or two factors of it, these are different assets."""
+        lots = self._lots.get(coin)
+        if not lots:
+            return
+        least = 1 if coin in self._bare else min(lots.values())
+        for symbol, factor in lots.items():
+            if factor > least:
+                self._separate(coin[0], symbol)
+
+    def _separate(self, venue: str, symbol: str) -> None:
+        known = self._known[venue].get(symbol)  # None beyond MOST_SYMBOLS
+        if known is not None and (venue, symbol) not in self._raw:
+            self._raw.add((venue, symbol))
+            self._name(known.contract)
+
+    def _name(self, contract: Contract) -> None:
+        """Let the symbol mean this contract from now on."""
+        venue, symbol = contract.venue, contract.symbol
+        if contract.factor != 1 and (venue, symbol) in self._raw:
+            contract = whole(contract)
+        before = self._known[venue][symbol]
+        named = self._named.get(before.instrument, [])
+        if before in named:
+            if before.contract == contract:
+                return
+            named.remove(before)
+            _set_peers(named)
+            if not named:
+                del self._named[before.instrument]
+        known = self._known[venue][symbol] = _Known(contract)
+        if before.instrument == known.instrument and before.factor == known.factor:
+            known.coin_price, known.priced_ms = before.coin_price, before.priced_ms
+        named = self._named.setdefault(known.instrument, [])
+        named.append(known)
+        _set_peers(named)
+
+    def _is_separated(self, known: _Known, price: float, event_ms: int) -> bool:
+        """Compare the price per coin with those of the same name; whether the contract bears another name now.
+
+        Of two that differ the one with the (larger) factor goes back to its raw name; of two with the same factor
+        neither, since that would tell them apart as little.
+        """
+        known.coin_price, known.priced_ms = price, event_ms
+        for other in tuple(known.peers or ()):
+            if other.factor == known.factor or not other.coin_price:
+                continue
+            if abs(event_ms - other.priced_ms) > _COMPARED_MS:
+                continue
+            if 1 / _FURTHEST <= price / other.coin_price <= _FURTHEST:
+                continue
+            first, second = (known, other) if known.factor > other.factor else (other, known)
+            self._separate(first.contract.venue, first.contract.symbol)
+            if self._on_separated is not None:
+                self._on_separated(_separation(first, second, event_ms))
+            if first is known:
+                return True
+        return False
 
     def sized(self, raw: RawLiquidation, identity: str) -> Liquidation:
-        """The event in base coins and USD; both None when it counts contracts of unknown size.
+        """The event in base coins and USD.
+
+        USD is None where its price is in no dollar, both are None where it counts contracts of unknown size.
 
         Raises ArithmeticError or ValueError where price and size, against all venues' rules, give no finite number, and
         beyond `MOST_SYMBOLS` of a venue.
@@ -164,8 +337,11 @@ class Instruments:
         # `micro_usd` at its place: without its call and loop, 250 ns of 800 less.
         nearest = product + WHOLE - WHOLE
         is_sure = -0.25 < product - nearest < 0.25 and product < CLEAR
-        if not (is_sure and known.is_single and 0.0 < quantity < _INFINITE):
-            return _sized_with_care(raw, known, identity)
+        if not (is_sure and known.is_plain and 0.0 < quantity < _INFINITE):
+            liquidation = _sized_with_care(raw, known, identity)
+            if known.peers is not None and self._is_separated(known, liquidation.price, raw.event_ms):
+                return self.sized(raw, identity)
+            return liquidation
         return Liquidation(
             venue,
             known.instrument,
@@ -181,8 +357,31 @@ class Instruments:
         )
 
 
+def _set_peers(named: list[_Known]) -> None:
+    """Those of one name watch each other's prices where a multiplier contract is among them, or may join them yet."""
+    peers = named if any(known.factor != 1 or has_lots(known.contract.coin) for known in named) else None
+    for known in named:
+        known.peers = peers
+        known.is_plain = known.is_dollar and known.factor == 1 and peers is None
+
+
+def _separation(first: _Known, second: _Known, at_ms: int) -> Separation:
+    contract, other = first.contract, second.contract
+    return Separation(
+        contract.venue,
+        contract.symbol,
+        contract.instrument,
+        contract.raw or contract.symbol,
+        first.coin_price,
+        other.venue,
+        other.symbol,
+        second.coin_price,
+        at_ms,
+    )
+
+
 def _sized_with_care(raw: RawLiquidation, known: _Known, identity: str) -> Liquidation:
-    """Any event: of unknown contract size, in lots of coins, near a tie of rounding, without a sound size."""
+    """Any event: in no dollar, of unknown contract size, in lots of coins, near a tie of rounding, of no sound size."""
     price, size = raw.price, raw.size
     quantity: float | None
     micro: int | None
@@ -197,6 +396,8 @@ def _sized_with_care(raw: RawLiquidation, known: _Known, identity: str) -> Liqui
         factor = Decimal(known.factor)
         price = float(_DECIMALS.divide(Decimal(repr(price)), factor))
         quantity = None if quantity is None else float(_DECIMALS.multiply(Decimal(repr(quantity)), factor))
+    if not known.is_dollar:
+        micro = None
     if quantity is not None and not 0 < quantity < math.inf:
         raise OverflowError(f"{raw.venue} {raw.symbol}: no finite quantity of {raw.size!r} at {raw.price!r}")
     return Liquidation(

@@ -22,12 +22,15 @@ _LOGGED = (
     "events_not_logged_invalid",
     "events_log_pending",
 )
-_COUNTED = ("frames_received", *_FRAMES, "events_decoded", *_EVENTS, "events_unsized")
+_COUNTED = ("frames_received", *_FRAMES, "events_decoded", *_EVENTS, "events_unsized", "events_unsized_quote")
 _FIELDS = (*_COUNTED, *_LOGGED)
 
 
 class Ledger:
     """Counts of one connection, or the sum of several; with a history log (`is_logged`) also what became of them there.
+
+    `events_unsized` counts accepted events without USD, for whatever reason; `events_unsized_quote` those among them
+    whose price is in no dollar. The others count contracts of a size that is not known.
 
     >>> ledger = Ledger(); ledger.frames_received += 1; ledger.frames_control += 1; ledger.balanced()
     True
@@ -48,6 +51,7 @@ class Ledger:
     events_rejected_future: int
     events_pending: int
     events_unsized: int
+    events_unsized_quote: int
     events_logged: int
     events_not_logged_full: int
     events_not_logged_disk: int
@@ -68,6 +72,11 @@ class Ledger:
             setattr(total, field, getattr(self, field) + getattr(other, field))
         total.is_logged = self.is_logged or other.is_logged
         return total
+
+    def count_unsized(self, quantity: float | None) -> None:
+        """Count an accepted event without USD; where its quantity is known, it is the price that is in no dollar."""
+        self.events_unsized += 1
+        self.events_unsized_quote += quantity is not None
 
     def balanced(self) -> bool:
         """Whether every frame and every event is in exactly one place."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -18,6 +19,7 @@ from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:  # the service is imported by the commands that run it
     from liqtape.demo import DemoSummary
+    from liqtape.events import Level
     from liqtape.feeds.recorder import Recording
     from liqtape.service import StopSignals
 
@@ -40,17 +42,23 @@ def run(
         str | None,
         typer.Option(metavar="DIR|postgresql://..|off", help="Default: the user's data directory."),
     ] = None,
+    levels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of `simulate --levels`: what levels know where the history has nothing."),
+    ] = None,
 ) -> int:
     """Track liquidations live: feeds, metrics, every sink; until interrupted."""
     settings = _settings(config, _options(venue, symbol, redis, history))
     if settings.history.url is None:
         settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
+    if levels is not None and record is not None:
+        raise ConfigurationError("--levels is for simulated venues, and no recording holds it: leave out --record")
     from liqtape.service import StopSignals
 
     os.umask(0o077)  # what it writes is its user's alone
     # Around the loop: it waits for its threads at the end, and one of them may hang in a dead disk.
     with StopSignals(_END_SECONDS).installed() as stop:
-        asyncio.run(_run(settings, stop, sys.stdout, record))
+        asyncio.run(_run(settings, stop, record, levels))
     return 128 + stop.received
 
 
@@ -60,7 +68,7 @@ def record(
     venue: _Venues = None,
     symbol: _Symbols = None,
     seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 records until interrupted.")] = 0.0,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,  # noqa: FBT002 - an option
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
 ) -> int:
     """Raw frames of the venues to a recording, for `replay`; ends with what was written."""
     settings = _settings(config, _options(venue, symbol, "off", "off"))
@@ -105,16 +113,23 @@ def _options(
     return options
 
 
-async def _run(settings: Settings, stop: "StopSignals", out: TextIO, record: Path | None) -> None:
+async def _run(settings: Settings, stop: "StopSignals", record: Path | None, levels: Path | None) -> None:
     from liqtape.feeds.recorder import Recorder
     from liqtape.service import watch
     from liqtape.systemd import notified
     from liqtape.tracker import Tracker
 
+    learned = None
+    if levels is not None:
+        from liqtape.warmstart import warm_start
+
+        learned = warm_start(levels)
     recorder = None if record is None else Recorder(record)
     tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
     async with tracker, notified(lambda: tracker.pulses):
-        await watch(tracker, stop, None, out=out)
+        if learned is not None:
+            tracker.begin_with(learned.states, str(learned))
+        await watch(tracker, stop, None, out=sys.stdout)
 
 
 async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSignals", out: TextIO) -> "Recording":
@@ -134,7 +149,7 @@ def demo(
     seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 runs until interrupted.")] = 60.0,
     seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
     speed: Annotated[float, typer.Option(metavar="X", help="Compresses the scenario's timeline.")] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,  # noqa: FBT002 - an option
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
 ) -> int:
     """The same system against the built-in venues: no network, nothing kept; checks itself at the end."""
     from liqtape.demo import demo as run_demo
@@ -172,6 +187,7 @@ def _spoken(summary: "DemoSummary") -> list[str]:
         "ledger": "balanced" if summary.balanced else "NOT BALANCED",
         "metrics recounted": f"{summary.metrics_checked:,} rows of {summary.instruments} symbols",
         "level changes": f"{summary.alerts:,}",
+        "highest levels": _levels(summary.levels),
         "differences": f"{len(summary.differences):,}",
     }
     return [
@@ -179,3 +195,12 @@ def _spoken(summary: "DemoSummary") -> list[str]:
         *(f"  {name:<22} {text}" for name, text in facts.items()),
         *(f"    {difference}" for difference in summary.differences[:20]),
     ]
+
+
+def _levels(highest: "dict[str, Level]") -> str:
+    from liqtape.engine.velocity import MARKET
+
+    market = highest.get(MARKET, "NONE")
+    counts = Counter(level for instrument, level in highest.items() if instrument != MARKET)
+    found = [f"{counts[level]} {level}" for level in ("EXTREME", "CRITICAL", "ALERT", "WATCH") if counts[level]]
+    return f"the market {market}; instruments: {', '.join(found) or 'NONE'}"

@@ -1,10 +1,12 @@
 """What a tracker is built of, from its settings."""
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.levels import LevelRule
-from liqtape.engine.threshold import Threshold
+from liqtape.engine.levels.returnperiods import ReturnPeriods
+from liqtape.engine.levels.surpriselevels import LevelRule
+from liqtape.engine.levels.threshold import Threshold
 from liqtape.errors import ConfigurationError
 from liqtape.history.eventlog import EventLog
 from liqtape.history.outlet import Outlet
@@ -16,7 +18,9 @@ from liqtape.venues.base import is_partial
 
 _SPREAD_MS = 6_000  # of the evaluation times of venues: what is held back, and 2 s twice ahead
 
-__all__ = ["check_accounts", "database_of", "engine_of", "spell", "spelled"]
+_log = logging.getLogger(__name__)
+
+__all__ = ["check_accounts", "database_of", "engine_of", "rule_of", "spell", "spelled"]
 
 
 def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
@@ -24,15 +28,21 @@ def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
     throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
     partly = [name for name, venue in VENUES.items() if is_partial(venue)]
     form = alerts.acceleration_form
-    return VelocityEngine(
-        throttled, _rule(alerts, venues), partial_venues=partly, acceleration=form, spread_ms=_SPREAD_MS
-    )
+    if alerts.rule != "surprise":
+        for key in ("watch", "alert", "critical", "alert_count"):
+            if getattr(alerts, key) != getattr(AlertSettings(), key):
+                _log.warning("alerts.%s is read only with alerts.rule = surprise; the rule is %s", key, alerts.rule)
+    rule = rule_of(alerts, venues)
+    return VelocityEngine(throttled, rule, partial_venues=partly, acceleration=form, spread_ms=_SPREAD_MS)
 
 
-def _rule(alerts: AlertSettings, venues: Iterable[str]) -> LevelRule | Threshold:
+def rule_of(alerts: AlertSettings, venues: Iterable[str]) -> ReturnPeriods | LevelRule | Threshold:
+    """Return the rule that decides levels by these settings."""
     if alerts.rule == "threshold":
         return Threshold(alerts.velocity_10s, alerts.acceleration)
     floors = {name: floor for key, floor in alerts.floors_usd.items() for name in spelled([key], venues)}
+    if alerts.rule == "return_period":
+        return ReturnPeriods(alerts.floor_usd, floors)
     return LevelRule(
         alerts.watch, alerts.alert, alerts.critical, alerts.alert_count, alerts.floor_usd, floors_usd=floors
     )

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from liqtape.engine import VelocityEngine
 from liqtape.errors import ConfigurationError
 from liqtape.history.places import data_directory
-from liqtape.settings import load_settings, settings_file
+from liqtape.parts import rule_of
+from liqtape.settings import Settings, load_settings, settings_file
 from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:
@@ -64,7 +66,8 @@ def history(
     until_ms = moment_ms(end, now_ms)
     span = (until_ms - _HOUR_MS if begin is None else moment_ms(begin, now_ms), until_ms)
     check_span(*span)
-    with liqtape.history.open(_place(where)) as past:
+    settings = _settings(where)
+    with liqtape.history.open(_place(settings), lambda: VelocityEngine(rule=rule_of(settings.alerts, VENUES))) as past:
         asked = Asked(instrument=None if symbol is None else _instrument(past, symbol, venue, span), venue=venue)
         if plot is not None:
             from liqtape.history.plot import save_plot
@@ -90,10 +93,15 @@ def history(
     return 0
 
 
-def _place(where: str | None) -> str:
-    """Option, environment, file, and else where `run` keeps it."""
+def _settings(where: str | None) -> Settings:
+    """Option, environment, file."""
     options = None if where is None else {"history": {"url": where}}
-    url = load_settings(settings_file(None), None, options, frozenset(VENUES), watched).history.url
+    return load_settings(settings_file(None), None, options, frozenset(VENUES), watched)
+
+
+def _place(settings: Settings) -> str:
+    """Where the settings say, and else where `run` keeps it."""
+    url = settings.history.url
     if url == "off":
         raise ConfigurationError("history.url is off; name another with --history DIR or --history postgresql://..")
     return str(data_directory() / "history") if url is None else url

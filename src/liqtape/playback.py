@@ -12,6 +12,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from liqtape.engine.levels.episodes import StreamState
+from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.errors import ConfigurationError, DecodeError
 from liqtape.events import Alert, Liquidation
 from liqtape.feeds.chunks import Group
@@ -22,6 +24,7 @@ from liqtape.feeds.marks import (
     Down,
     Ended,
     Filled,
+    LevelSeed,
     Listed,
     Lost,
     Mark,
@@ -96,6 +99,7 @@ class Playback:
         self._alerts: list[Alert] = []
         self._recalled: list[Liquidation] = []
         self._taught: list[Taught] = []
+        self._level_states: dict[StreamKey, StreamState] = {}
 
     def steps(self, every: int = 1) -> Iterator[Step]:
         """The seconds of the grid at which there is something to tell; see `feeds.replay.steps`.
@@ -250,14 +254,20 @@ class Playback:
             if mark.is_last:
                 tracker.recall(self._recalled, mark.feeds, mark.wall_ms)
                 self._recalled = []
-        elif isinstance(mark, Taught):
+        elif isinstance(mark, Taught | LevelSeed):
             self._learn(tracker, mark)
         elif isinstance(mark, Listed | Answered):
             self._obey_of_rest(tracker, mark)
         else:
             self._obey_of_gaps(tracker, mark, at_ms)
 
-    def _learn(self, tracker: Tracker, mark: Taught) -> None:
+    def _learn(self, tracker: Tracker, mark: Taught | LevelSeed) -> None:
+        if isinstance(mark, LevelSeed):
+            self._level_states |= {StreamKey(venue, name): state for venue, name, state in mark.states}
+            if mark.is_last:
+                tracker.seed_levels(self._level_states)
+                self._level_states = {}
+            return
         self._taught.append(mark)
         if mark.is_last:
             first = self._taught[0]

@@ -86,7 +86,7 @@ async def watch(
 ) -> None:
     """Show the tracker until a signal or for `seconds`: a live table on a terminal, plain lines in a pipe."""
     out = sys.stdout if out is None else out
-    notes = [*notes, _redis_note(tracker), _history_note(tracker)]
+    notes = [*notes, tracker.learned, _redis_note(tracker), _history_note(tracker)]
     deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
     if out.isatty():
         await _table(tracker, stop, deadline, notes, Console(file=out))
@@ -112,7 +112,7 @@ def _history_note(tracker: Tracker) -> str:
     """Where events are kept."""
     if tracker.log is None:
         return "History: off"
-    place = f"History: {tracker.log.directory} ({tracker.learned})"
+    place = f"History: {tracker.log.directory}"
     return place if tracker.database is None else f"{place}, and from there the PostgreSQL server named in the settings"
 
 
@@ -144,7 +144,11 @@ async def _table(
         while True:
             rows = _rows(tracker)
             said = [*notes, *_trouble(tracker), *_hint(tracker)]
-            live.update(live_view(rows, tracker.health(), tracker.ledger(), said), refresh=True)
+            size = console.size
+            view = live_view(
+                rows, tracker.health(), tracker.ledger(), said, tracker.market(), (size.width, size.height)
+            )
+            live.update(view, refresh=True)
             if await stop.wait(max(0.0, _left(deadline, _REFRESH_SECONDS))) or _left(deadline, 1.0) <= 0:
                 return
 

@@ -99,14 +99,15 @@ class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What makes a level: `surprise`, or the plain `threshold` rule of velocity and acceleration.
+    """What makes a level: `return_period`, `surprise`, or the plain `threshold` rule of velocity and acceleration.
 
-    Surprise: thresholds `watch`, `alert` (with `alert_count` liquidations in 60 s) and `critical` (with `floor_usd` in
-    60 s, or what `floors_usd` says for the instrument, in either spelling). Threshold: liquidations/s over 10 s,
-    liquidations/s^2. `acceleration_form` is the one published and compared.
+    Return period: how rarely the stream itself reaches as much USD within 60 s; CRITICAL needs `floor_usd` at least, or
+    what `floors_usd` says for the instrument, in either spelling. Surprise: thresholds `watch`, `alert` (with
+    `alert_count` liquidations in 60 s) and `critical` (with the same floors), which no other rule reads. Threshold:
+    liquidations/s over 10 s, liquidations/s^2. `acceleration_form` is the one published and compared.
     """
 
-    rule: Literal["surprise", "threshold"] = "surprise"
+    rule: Literal["return_period", "surprise", "threshold"] = "return_period"
     velocity_10s: float = 5.0
     acceleration: float = 2.0
     acceleration_form: Literal["least_squares", "difference", "exponential"] = "least_squares"

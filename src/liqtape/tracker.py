@@ -20,8 +20,11 @@ from liqtape.engine.cascade import Levels
 from liqtape.engine.clock import AHEAD_MS
 from liqtape.engine.comovement import Comovement, Pair
 from liqtape.engine.intake import Intake
+from liqtape.engine.levels.episodes import StreamState
+from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.engine.past import SLOT_MS
 from liqtape.engine.pricevolatility import PriceVolatility
+from liqtape.engine.velocity import MARKET, VelocityEngine
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable, LiqtapeError
 from liqtape.events import (
     Alert,
@@ -42,6 +45,7 @@ from liqtape.feeds.marks import (
     Pulsed,
     Unseen,
     Up,
+    level_seeds,
     recalled_in_parts,
     taught_in_parts,
 )
@@ -53,12 +57,14 @@ from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.feeds.watch import Watch
 from liqtape.history.lessons import read_lessons
+from liqtape.history.levellessons import learn_levels
+from liqtape.history.levelstates import LevelStateWriter, choose, read_level_states
 from liqtape.history.observe import Observer
 from liqtape.history.recall import WINDOW_MS
 from liqtape.history.setup import event_log
-from liqtape.instruments import Contract, Instruments
+from liqtape.instruments import Contract, Instruments, Separation
 from liqtape.ledger import Ledger
-from liqtape.parts import check_accounts, database_of, engine_of, spell, spelled
+from liqtape.parts import check_accounts, database_of, engine_of, rule_of, spell, spelled
 from liqtape.settings import Settings, VenueSettings
 from liqtape.shutdown import Deadline, end, end_callbacks, end_history, end_publishers, end_recorder
 from liqtape.sinks.base import Sink
@@ -104,7 +110,7 @@ class Tracker:
         wanted = self.settings.symbols
         self._wanted = {venue: spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
         self.engine = engine_of(self.settings.alerts, enabled)
-        self.instruments = Instruments(spell)
+        self.instruments = Instruments(spell, self._separated)
         holds_ms = {venue: VENUES[venue].holds_ms for venue in enabled}
         self.intake = Intake(self.engine, self.instruments, spelled(wanted, enabled), self._wanted, holds_ms)
         self.levels = Levels(self.engine)
@@ -113,7 +119,7 @@ class Tracker:
         self._priced_ms = 0
         self.recorder, self._now = recorder, time.monotonic if now is None else now
         self.log = event_log(self.settings.history, data_dir)
-        self._observer = None if self.log is None else Observer(self.log)
+        self._observer = self._observe()
         self.database = database_of(self.settings.history, self.log)
         self._storing: asyncio.Task[None] | None = None
         self.learned = "levels start from the prior"  # what they began with, for people
@@ -219,6 +225,9 @@ class Tracker:
         if self.recorder is not None:
             ending.append(end_recorder(self.recorder, deadline))
         if self.log is not None and self._observer is not None:
+            if self.engine.levels is not None:
+                now = self.now_ms()
+                self._observer.levels(self.engine.levels.end(now), now)
             self._observer.end(self.intake.clock.t_ms(_our_ms()), self.health())
             ending.append(end_history(self.log, self.database, self._storing, deadline))
         watching = end(deadline.left(), self.watch.stop())
@@ -441,6 +450,9 @@ class Tracker:
             recorder=self.recorder,
         )
 
+    def _observe(self) -> Observer | None:
+        return None if self.log is None else Observer(self.log, LevelStateWriter(self.engine.levels, self._wanted))
+
     def _log_gap(self, gap: Gap) -> None:
         if self.log is not None:
             self.log.gap(gap, filled=gap.filled)
@@ -476,6 +488,11 @@ class Tracker:
         for contract in contracts:
             self.engine.carry(contract.venue, contract.instrument)
 
+    def _separated(self, told: Separation) -> None:
+        """A multiplier contract was found to be another asset than its name says: told once, and kept."""
+        self.engine.carry(told.venue, told.raw)
+        self.watch.tell(Trouble(f"name of {told.venue} {told.symbol}", str(told), told.at_ms))
+
     def _spread(self, accepted: Sequence[Liquidation], *, is_news: bool = True) -> None:
         if self.log is not None:
             self.log.offer(accepted)
@@ -486,15 +503,22 @@ class Tracker:
         instruments: dict[str, None] = {}  # in their order: which one is the third to be CRITICAL shows
         for liquidation in accepted:
             instruments[liquidation.instrument] = None
-            if liquidation.notional_usd is None:
+            if liquidation.quantity is None:
                 self._resize(liquidation.venue, liquidation.symbol)
         self._active |= instruments.keys()
         for publisher in self.publishers:
             publisher.events(accepted)
+        now, at = self.intake.clock.now_ms, self.intake.clock.now_at
         if is_news:
-            clock = self.intake.clock
-            for instrument in instruments:
-                self._check_level(instrument, clock.now_ms, clock.now_at)
+            if len(accepted) == 1:
+                self.engine.look([(accepted[0].venue, accepted[0].instrument)], now, at)
+            else:
+                self.engine.look({(event.venue, event.instrument): None for event in accepted}, now, at)
+            # By return period a look tells what changed; by the other rules each instrument is asked.
+            for instrument in instruments if self.engine.levels is None else self.engine.take_changed():
+                self._check_level(instrument, now, at)
+        else:
+            self.engine.pass_over(instruments, now, at)
 
     def _resize(self, venue: str, symbol: str) -> None:
         """Let the venue's list of instruments be fetched again, so that events of the symbol have a size."""
@@ -508,7 +532,8 @@ class Tracker:
             return
         for publisher in self.publishers:
             publisher.alert(alert)
-            publisher.mark([instrument])  # the row says its level too, and may have been the last one
+            if instrument != MARKET:
+                publisher.mark([instrument])  # the row says its level too, and may have been the last one
         for tap in tuple(self.alert_taps):
             tap(alert)
 
@@ -555,12 +580,14 @@ class Tracker:
         now, at = clock.now_ms, clock.now_at
         self.engine.tick(now, at)
         self.comovement.tick(self.engine, now)
-        for instrument in self.levels.raised():
+        for instrument in (*self.levels.raised(), MARKET):
             self._check_level(instrument, now, at)
         self.watch.look(self._now(), wall_ms, self.ledgers())
         health = self._health_at(now, at)
         if self._observer is not None:
             self._note_reached(self._observer)
+            if self.engine.levels is not None:
+                self._observer.levels(self.engine.levels.take_states(now), now)
             # What waits is in no log: a kill now would lose it, and the gap after it has to begin before it.
             since_ms = self.intake.waiting_since_ms()
             self._observer.pulse(clock.t_ms(wall_ms if since_ms is None else since_ms), health)
@@ -583,7 +610,7 @@ class Tracker:
         if self.intake.clock.has_begun:
             self.outages.begun()
         for step in self.intake.clock.steps:
-            if not step.venue and not step.has_jumped:
+            if not step.venue and (step.by_ms < 0 or not step.has_jumped):
                 self.levels.move(step.by_ms)
                 self.outages.moved(step.by_venue)
             if not step.venue:
@@ -599,6 +626,7 @@ class Tracker:
         instruments = {event.instrument for event in recalled}
         self._active |= instruments
         clock = self.intake.clock
+        self.engine.pass_over(instruments, clock.now_ms, clock.now_at)
         for instrument in sorted(instruments):
             self.levels.check(instrument, clock.now_ms, clock.now_at)
 
@@ -644,6 +672,11 @@ class Tracker:
             # In a thread, for it may take a second or two; nobody else has the engine before the feeds are started.
             is_taught = await asyncio.to_thread(self._learn, self.log.directory)
             self.recall(recalled.events, () if is_taught else recalled.feeds, _our_ms())
+            if self.engine.levels is not None:
+                self.seed_levels(await asyncio.to_thread(self._learn_levels, self.log.directory))
+                if self._observer is not None:  # so that nothing is taught twice, however this run ends
+                    now = _our_ms()
+                    self._observer.levels(self.engine.levels.states(now), now)
 
     def _learn(self, directory: Path) -> bool:
         """Teach the baselines from the history; whether it said when feeds were live."""
@@ -660,6 +693,31 @@ class Tracker:
         self.learned = f"levels learned from {hours:.1f} h of history" if hours else "levels start from the prior"
         _log.info("%s, %d slots with events", self.learned, len(lessons.counts))
         return True
+
+    def _learn_levels(self, directory: Path) -> Mapping[StreamKey, StreamState]:
+        """What the streams of the levels begin with: what was kept of them, else what the history's events teach."""
+        wanted = self._wanted if self.feeds else None
+        try:
+            kept = read_level_states(directory)
+            if kept:
+                return choose(kept, wanted)
+            engine = VelocityEngine(rule=rule_of(self.settings.alerts, self._wanted))
+            lessons = learn_levels(directory, _our_ms(), engine, wanted)
+        except (LiqtapeError, OSError, sqlite3.Error) as error:
+            _log.warning("levels learn from nothing, the history cannot be read: %s", error)
+            return {}
+        if lessons.events:
+            _log.info("levels learned from %d events of the history, %.1f days", lessons.events, lessons.days)
+        return lessons.states
+
+    def seed_levels(self, states: Mapping[StreamKey, StreamState]) -> None:
+        """What the streams of the levels begin with; after `recall`, whose feeds are of the run before."""
+        if self.engine.levels is None:
+            return
+        if self.recorder is not None and states:
+            for mark in level_seeds([(*key, state) for key, state in states.items()]):
+                self.recorder.mark(mark)
+        self.engine.levels.restore(states)
 
     def teach(
         self,
@@ -678,6 +736,18 @@ class Tracker:
             self.engine.feed_mended(venue, from_ms, until_ms)
         self.engine.teach(counts)
 
+    def begin_with(self, states: Mapping[StreamKey, StreamState], learned: str) -> None:
+        """Let the levels of streams that have learned nothing go on from these states; right after `start`.
+
+        `learned` says in words what from. Recordings do not hold it: a replay would begin without.
+        """
+        levels = self.engine.levels
+        if levels is not None:
+            known = {key for key, stream in levels.streams.items() if stream.histogram.days}
+            unknown = {key: state for key, state in states.items() if key not in known}
+            levels.restore(unknown)
+            self.learned = learned if unknown else self.learned
+
     def recall(self, events: Sequence[Liquidation], feeds: Iterable[tuple[str, int, int]], wall_ms: int) -> None:
         """What an earlier run saw: (venue, up, down) of its feeds, and its events, by event time."""
         feeds = list(feeds)
@@ -688,8 +758,12 @@ class Tracker:
             self.engine.feed_up(venue, up_ms)
             self.engine.feed_down(venue, down_ms)
         since_ms = wall_ms - WINDOW_MS - SLOT_MS  # so that no slot is missing between what was taught and these
-        self.intake.clock.advance(wall_ms)
-        self._know_again(self.intake.recall(events, since_ms, wall_ms))
+        clock = self.intake.clock
+        clock.advance(wall_ms)
+        placed = self.intake.recall(events, since_ms, wall_ms)
+        self.engine.pass_over({event.instrument for event in placed}, clock.now_ms, clock.now_at)  # as the run before
+        self.seed_levels({})
+        self._know_again(placed)
 
     async def _open_redis(self) -> None:
         redis = self.settings.redis

@@ -2,7 +2,7 @@ import pytest
 
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
-from liqtape.engine.threshold import Threshold
+from liqtape.engine.levels.threshold import Threshold
 from liqtape.events import Alert, Liquidation
 
 T = 1_790_000_000_000

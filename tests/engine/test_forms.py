@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from liqtape.engine import VelocityEngine
 from liqtape.engine.acceleration import difference, exponential, least_squares
 from liqtape.engine.forms import Accelerated, Form, highest
-from liqtape.engine.threshold import Threshold
+from liqtape.engine.levels.threshold import Threshold
 from liqtape.events import Liquidation
 
 _T = 1_790_000_000_000

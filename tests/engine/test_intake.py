@@ -124,7 +124,7 @@ def test_unsized_event_counts_and_adds_no_usd() -> None:
     accepted = made.take([raw(symbol="NEWUSD_PERP", venue="binance", unit="contracts", size=3.0)], ledger, T)
 
     assert accepted[0].notional_usd is None
-    assert counts(ledger) == {"decoded": 1, "accepted": 1, "unsized": 1}
+    assert counts(ledger) == {"decoded": 1, "accepted": 1, "unsized": 1}  # by contract size, not by quote
     metrics = made.engine.metrics("NEWUSD", T)
     assert metrics is not None
     assert (metrics.event_count_10s, metrics.total_value_usd) == (1, 0.0)
@@ -292,6 +292,20 @@ def test_it_waits_ten_seconds_from_the_first_of_its_venue_and_no_later_one_waits
     assert [event.notional_usd for event in news] == [None, None]
     assert len(made.take([unknown(T + 11_000)], ledger, T + 11_000)) == 1
     assert counts(ledger) == {"decoded": 3, "accepted": 3, "unsized": 3}
+
+
+def test_a_price_in_no_dollar_waits_for_nothing_once_the_list_says_so() -> None:
+    made, ledger = starting(), Ledger()
+    assert (
+        made.take([raw(symbol="ETHBTC", venue="binance", price=0.033)], ledger, T) == []
+    )  # only its letters say so yet
+
+    made.instruments.load([Contract("binance", "ETHBTC", "ETHBTC", quote="BTC")])
+    news, _ = made.release_sized(T + 1_000)
+    assert [(event.quantity, event.notional_usd) for event in news] == [(0.01, None)]
+    assert len(made.take([raw(T + 1, "ETHBTC", "binance", price=0.033)], ledger, T + 1_000)) == 1
+    assert counts(ledger) == {"decoded": 2, "accepted": 2, "unsized": 2, "unsized_quote": 2}
+    assert ledger.balanced()
 
 
 def test_what_was_repeated_at_subscribe_is_no_news_when_its_size_is_known_and_the_end_waits_for_nothing() -> None:

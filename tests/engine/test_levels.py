@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liqtape.engine.levels import LevelAlert, LevelRule, MarketRule, Reading, StickyLevel, SurpriseLevels
+from liqtape.engine.levels.surpriselevels import LevelAlert, LevelRule, MarketRule, Reading, StickyLevel, SurpriseLevels
 from liqtape.events import Level
 
 _LEVELS: list[Level] = ["NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME"]

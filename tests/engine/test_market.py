@@ -6,8 +6,8 @@ from msgspec import structs
 
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
-from liqtape.engine.levels import LevelRule
-from liqtape.engine.threshold import Threshold
+from liqtape.engine.levels.surpriselevels import LevelRule
+from liqtape.engine.levels.threshold import Threshold
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Liquidation, Side, VelocityMetrics
 
@@ -43,9 +43,9 @@ def test_a_row_is_that_of_an_engine_with_those_events_alone(
 ) -> None:
     told = sorted([*events, ("bybit", "BTCUSDT", "long", 0, 1.0)], key=lambda event: -event[3])
     venues = sorted({event[0] for event in told})
-    whole, renamed = VelocityEngine(), VelocityEngine()
-    alone = {venue: VelocityEngine() for venue in venues}
-    together = {venue: VelocityEngine() for venue in venues}
+    whole, renamed = VelocityEngine(rule=LevelRule()), VelocityEngine(rule=LevelRule())
+    alone = {venue: VelocityEngine(rule=LevelRule()) for venue in venues}
+    together = {venue: VelocityEngine(rule=LevelRule()) for venue in venues}
     for venue, instrument, side, age, usd in told:
         whole.add(liquidation(_T - age, venue, instrument, usd, side))
         renamed.add(liquidation(_T - age, f"{venue}-{instrument}", "ANY", usd, side))
@@ -129,7 +129,7 @@ def _burst(engine: VelocityEngine, at_ms: int, venues: list[str], instruments: l
 
 
 def test_extreme_when_three_venues_are_critical_though_it_is_one_instrument() -> None:
-    engine = VelocityEngine()
+    engine = VelocityEngine(rule=LevelRule())
     levels = Levels(engine)
     _burst(engine, _T, ["bybit", "own", "hyperliquid"], ["BTCUSDT"])
 
@@ -144,7 +144,7 @@ def test_extreme_when_three_venues_are_critical_though_it_is_one_instrument() ->
 
 
 def test_two_venues_are_no_market_event() -> None:
-    engine = VelocityEngine()
+    engine = VelocityEngine(rule=LevelRule())
     _burst(engine, _T, ["bybit", "own"], ["BTCUSDT"])
     engine.tick(_T + 1_000)
 
@@ -152,7 +152,7 @@ def test_two_venues_are_no_market_event() -> None:
 
 
 def test_extreme_when_three_instruments_are_critical() -> None:
-    engine = VelocityEngine()
+    engine = VelocityEngine(rule=LevelRule())
     names = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
     _burst(engine, _T, ["bybit"], names)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liqtape.engine.judge import Judge
-from liqtape.engine.levels import LevelRule, Reading
+from liqtape.engine.levels.surpriselevels import LevelRule, Reading
 from liqtape.engine.past import Past
 from liqtape.engine.scope import Scope, score_of
 from liqtape.engine.surprise import Expected, least_count, least_counts, surprise_fano

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.levels import Reading, SurpriseLevels
+from liqtape.engine.levels.surpriselevels import LevelRule, Reading, SurpriseLevels
 from liqtape.engine.surprise import Baseline, surprise_fano
 from liqtape.events import Liquidation
 
@@ -206,7 +206,7 @@ def _as_told(steps: list[tuple[str, Any]], mode: str) -> list[tuple[str, Any]]:
 @given(_STEPS, st.sampled_from(["a file", "live", "live after a restart"]))
 @settings(max_examples=200)
 def test_surprise_and_level_equal_the_recount(steps: list[tuple[str, Any]], mode: str) -> None:
-    engine, recount, clock = VelocityEngine(), _Recount(), _T
+    engine, recount, clock = VelocityEngine(rule=LevelRule()), _Recount(), _T
     for venue in _VENUES:
         for instrument in _INSTRUMENTS:
             engine.carry(venue, instrument)
@@ -227,7 +227,7 @@ def test_surprise_and_level_equal_the_recount(steps: list[tuple[str, Any]], mode
 
 
 def test_a_million_events_in_one_millisecond() -> None:
-    engine = VelocityEngine()
+    engine = VelocityEngine(rule=LevelRule())
     event = Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 1.0, "fill", None, 1.0, _T)
     for _ in range(1_000_000):
         engine.add(event)
@@ -244,7 +244,7 @@ def test_a_million_events_in_one_millisecond() -> None:
 
 
 def test_a_burst_does_not_teach_its_own_baseline_until_it_is_old() -> None:
-    engine = VelocityEngine()
+    engine = VelocityEngine(rule=LevelRule())
     for second in range(-7_200, 300):
         event = Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 1.0, "fill", None, 1.0, _T + 1000 * second)
         for _ in range(50 if second >= 0 else second % 60 == 0):
@@ -258,7 +258,7 @@ def test_a_burst_does_not_teach_its_own_baseline_until_it_is_old() -> None:
 
 
 def test_what_a_history_teaches_is_what_the_events_would_have_taught() -> None:
-    told, taught = VelocityEngine(), VelocityEngine()
+    told, taught = VelocityEngine(rule=LevelRule()), VelocityEngine(rule=LevelRule())
     begin = _T // 10_000 * 10_000
     counts = [(begin + 10_000 * i, _VENUES[i % 2], _INSTRUMENTS[i % 3 == 0], 1 + i % 7) for i in range(2_000)]
     for engine in (told, taught):
@@ -286,7 +286,7 @@ def test_what_a_history_teaches_is_what_the_events_would_have_taught() -> None:
 def test_what_a_list_names_late_was_not_missing_in_an_earlier_run() -> None:
     begin = _T // 300_000 * 300_000
     now = begin + 36_000_000
-    named, late = VelocityEngine(), VelocityEngine()
+    named, late = VelocityEngine(rule=LevelRule()), VelocityEngine(rule=LevelRule())
     for engine in (named, late):
         engine.feed_up("bybit", begin)
         engine.feed_down("bybit", now - 300_000)
@@ -303,7 +303,7 @@ def test_what_a_list_names_late_was_not_missing_in_an_earlier_run() -> None:
 
 
 def test_a_busy_lane_forgets_nothing_before_it_was_learned() -> None:
-    engine, baseline = VelocityEngine(), Baseline(_T // 1000 * 1000)
+    engine, baseline = VelocityEngine(rule=LevelRule()), Baseline(_T // 1000 * 1000)
     for i in range(20 * 1_000):
         event = Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 1.0, "fill", None, 1.0, _T + 50 * i)
         engine.add(event)

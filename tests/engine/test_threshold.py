@@ -2,7 +2,7 @@
 
 import pytest
 
-from liqtape.engine.threshold import Threshold
+from liqtape.engine.levels.threshold import Threshold
 from liqtape.events import Level
 
 

@@ -18,7 +18,8 @@ from msgspec import structs
 from liqtape.engine import VelocityEngine
 from liqtape.engine.acceleration import least_squares
 from liqtape.engine.lane import Lane
-from liqtape.engine.threshold import Threshold
+from liqtape.engine.levels.surpriselevels import LevelRule
+from liqtape.engine.levels.threshold import Threshold
 from liqtape.engine.throttle import corrected_rate
 from liqtape.events import WINDOWS, Liquidation, Side, VelocityMetrics
 
@@ -46,7 +47,7 @@ def liquidation(
 
 
 def engine_of(events: Iterable[Liquidation]) -> VelocityEngine:
-    engine = VelocityEngine()
+    engine = VelocityEngine(rule=LevelRule())  # its level hangs on nothing but what is in the windows
     for event in events:
         engine.add(event)
     return engine
@@ -288,7 +289,7 @@ def test_any_arrival_order_gives_equal_output(
     events = [liquidation(_T - age, usd, side, venue) for age, usd, side, venue in [(0, None, None, "okx"), *rows]]
     shuffled = events.copy()
     rnd.shuffle(shuffled)
-    engines = [engine_of(events), engine_of(shuffled), VelocityEngine()]
+    engines = [engine_of(events), engine_of(shuffled), engine_of([])]
     for i, event in enumerate(shuffled):  # evaluated in between: only the count of late ones may tell
         engines[2].add(event)
         if i % 3 == 0:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.threshold import Threshold
+from liqtape.engine.levels.threshold import Threshold
 from liqtape.events import WINDOWS, Liquidation, Side
 
 _T = 1_790_000_000_000
@@ -114,6 +114,7 @@ class Recount:
             "late_total": self.late.get(instrument, 0),
             "saturated": False,
             "venue": None,
+            **dict.fromkeys(("times_usual", "return_days", "watched_days", "is_learning")),  # of another rule
         }
         for seconds in WINDOWS:
             inside = self.inside(instrument, seconds, now)

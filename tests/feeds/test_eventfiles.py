@@ -263,9 +263,9 @@ def test_parquet_without_its_library_names_the_extra(tmp_path: Path, monkeypatch
         load(path)
 
 
-def test_places_are_by_second_and_in_file_order_within_one() -> None:
+def test_places_are_by_time_and_in_file_order_within_a_millisecond() -> None:
     tape = Tape()
     base = 1_765_416_983_000
     for after in (1500, 2000, 400, 1001, 0, 1000, 3001):
         tape.take(Row(base + after, "bybit", "A", "A", "long", 1.0, 1.0, 1.0))
-    assert [tape.times_ms[i] - base for i in tape.by_second()] == [0, 400, 1000, 1500, 2000, 1001, 3001]
+    assert [tape.times_ms[i] - base for i in tape.in_order()] == [0, 400, 1000, 1001, 1500, 2000, 3001]

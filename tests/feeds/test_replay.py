@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from liqtape.engine import VelocityEngine
+from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
 from liqtape.feeds.eventfiles import load
 from liqtape.feeds.replay import Step, paced, steps
 from liqtape.feeds.rows import open_rows
@@ -168,13 +170,36 @@ def test_a_file_has_no_coverage_and_nothing_in_it_is_late() -> None:
 
 
 def test_a_level_is_told_when_it_rises_and_when_it_falls() -> None:
-    alerts = [alert for step in steps(_tape([_Event(i) for i in range(60)])) for alert in step.alerts]
-    # Surprising for 300 s, by the largest window; then a level a minute, also after the last row.
-    assert [(alert.at_ms - _BASE, alert.level) for alert in alerts] == [
-        (1_000, "ALERT"),
-        (361_000, "WATCH"),
-        (421_000, "NONE"),
-    ]
+    events = _tape([_Event(i, usd=1e6) for i in range(60)])
+    told = [[(a.at_ms - _BASE, a.level) for step in steps(events, every) for a in step.alerts] for every in (1, 7, 600)]
+    # 60 M USD within 60 s; 60 s after they left it a level a minute, also after the last row and between two of them.
+    assert told[0] == [(1_000, "CRITICAL"), (121_000, "ALERT"), (181_000, "WATCH"), (241_000, "NONE")]
+    assert told == 3 * [told[0]]
+
+
+def test_a_level_is_looked_at_after_each_event() -> None:
+    engine = VelocityEngine()
+    # At no whole second are there 60 M USD in the last 60 s, after the second event there are.
+    events = [_Event(100, usd=30e6), _Event(59_950, usd=15e6), _Event(60_050, usd=15e6)]
+    assert engine.levels is not None
+    list(steps(_tape(events), 1, engine=engine))
+    assert [(r.at_ms - _BASE, r.step) for r in engine.levels.take_raises() if r.key == (None, "AUSDT")] == [(60_050, 3)]
+
+
+def test_what_nobody_watched_is_no_watched_time_and_ends_an_episode() -> None:
+    events = [_Event(hour * 3_600_000 + 1_000, usd=1_000.0) for hour in range(4)]
+    spans = [(_BASE, _BASE + 5_400_000), (_BASE + 7_200_000, _BASE + 11_000_000)]
+    engine = VelocityEngine()
+    for _ in steps(_tape(events), coverage=spans, engine=engine):
+        pass
+
+    assert engine.levels is not None
+    states = engine.levels.end(_BASE + 20_000_000)
+    market = states[MARKET_KEY]
+    assert market.days == pytest.approx((5_400_000 + 3_800_000) / 86_400_000, rel=0.01)
+    assert sum(market.bins.values()) == pytest.approx(4.0, rel=0.01)
+    instrument = states[StreamKey(None, "AUSDT")]
+    assert instrument.days == pytest.approx((5_399_000 + 3_800_000) / 86_400_000, rel=0.01)  # since its first event
 
 
 async def test_the_pace_follows_the_seconds_of_the_events() -> None:
@@ -257,6 +282,15 @@ def _differences(
     return *(size[0] for size in sizes if size), wrong
 
 
+# The venue has the bare name for another asset; an index of coins is no coin.
+_NAMED = {
+    "1000000BOBUSDT": "1000000BOBUSDT",
+    "1000CATUSDT": "1000CATUSDT",
+    "BTCDOMUSDT": "BTCDOMUSDT-INDEX",
+    "DEFIUSDT": "DEFIUSDT-INDEX",
+}
+
+
 # The instruments of a replay do not know each other, so a third of them at a time proves as much as all at once.
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_a_market_hour_equals_a_recount_at_every_second(
@@ -271,7 +305,7 @@ def test_a_market_hour_equals_a_recount_at_every_second(
             rows.write(step.rows)
     events = [
         {
-            "instrument": re.sub(r"^(1M|1000000|1000)(?=[A-Z])", "", row["symbol"]),
+            "instrument": _NAMED.get(row["symbol"]) or re.sub(r"^(1M|1000000|1000)(?=[A-Z])", "", row["symbol"]),
             "ms": row["ts_ms"],
             "micro": _micro(row["value_usd"]),
             "side": row["side"].lower(),

@@ -53,7 +53,7 @@ def _recorded(tmp_path_factory: pytest.TempPathFactory, now_ms: int) -> Path:
             60_000.0 + i,
             "fill",
             0.1,
-            6_000.0 + i,
+            (6_000.0 if i < 540 else 1e6) + i,
             event_ms,
             event_ms + 9,
             str(i),
@@ -124,7 +124,9 @@ def test_a_series_of_an_instrument(now_ms: int, capfd: pytest.CaptureFixture[str
     assert len(rows) == 60
     assert {row["at_ms"] % 60_000 for row in rows} == {0}
     assert max(row["event_count_60s"] for row in rows) > 50
-    assert {row["highest_level"] for row in rows} > {"NONE"}
+    assert {row["highest_level"] for row in rows} > {"NONE", "CRITICAL"}
+    assert any(row["return_days"] for row in rows)
+    assert {row["is_learning"] for row in rows} == {True}
     assert all(row["btc_price"] for row in rows)
     assert {row["volatility_factor"] is None for row in rows} == {False}
 

@@ -473,7 +473,7 @@ def test_levels_rise_with_a_burst_and_come_down_slowly(history: Write) -> None:
 
 
 def test_the_highest_level_within_a_step_is_told(history: Write) -> None:
-    burst = [closed(BEGIN_MS + 4_000_000 + 200 * i, 50_000.0, identity=str(i)) for i in range(60)]
+    burst = [closed(BEGIN_MS + 4_000_000 + 200 * i, 1e7, identity=str(i)) for i in range(60)]
     past = history([closed(BEGIN_MS), *burst])
 
     (row,) = rows_of(past.levels(BEGIN_MS + HOUR_MS - 1, BEGIN_MS + 2 * HOUR_MS - 1_800_000, every=1_800))[1:]

@@ -1,10 +1,13 @@
+import math
+import random
 from itertools import pairwise
+from statistics import NormalDist
 
 import pytest
 
-from liqtape.simulator.generator import Generator, branching_ratio, size_quantile
+from liqtape.simulator.generator import BTC_SIZE, SIZE, TAILS, Generator, branching_ratio, size_quantile
 from liqtape.simulator.listings import LISTINGS, MARKETS, listing, on_grid
-from liqtape.simulator.scenario import SCENARIOS, scenario
+from liqtape.simulator.scenario import SCENARIOS, Block, Scenario, scenario
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -88,6 +91,44 @@ def test_process_is_stable_with_any_number_of_streams() -> None:
 )
 def test_size_quantile_is_log_normal_with_a_pareto_tail(u: float, expected: float) -> None:
     assert size_quantile(u, (6.2, 2.2), (50_000, 1.3)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("body", [SIZE, BTC_SIZE])
+def test_size_quantile_is_where_the_definition_has_its_exponents(body: tuple[float, float]) -> None:
+    above = 1 - NormalDist(*body).cdf(math.log(6_000))
+
+    for usd, share in [(6_000, 1.0), (60_000, 10**-0.9), (2_000_000, (1000 / 3) ** -0.9)]:
+        assert size_quantile(1 - above * share, body, *TAILS) == pytest.approx(usd, rel=1e-9)
+    for usd, share in [(20_000_000, 10**-2), (2_000_000_000, 1000**-2)]:
+        beyond = above * (1000 / 3) ** -0.9 * share
+        assert size_quantile(1 - beyond, body, *TAILS) == pytest.approx(usd, rel=1e-6)
+    assert size_quantile(0.25, body, *TAILS) == pytest.approx(math.exp(NormalDist(*body).inv_cdf(0.25)))
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_sizes_have_the_exponents_of_both_tails_and_no_atom_at_the_top(seed: int) -> None:
+    dice = random.Random(seed)
+    sizes = [size_quantile(1 - dice.random(), BTC_SIZE, *TAILS) for _ in range(200_000)]
+
+    middle = [usd for usd in sizes if usd > 6_000]
+    upper = sorted(usd for usd in sizes if usd > 2_000_000)
+    # Hill's estimator, the middle one cut off at 2 M; the standard error of each is alpha / sqrt(number beyond).
+    passed = sum(min(math.log(usd / 6_000), math.log(1000 / 3)) for usd in middle)
+    ended = len(middle) - len(upper)
+    assert ended / passed == pytest.approx(0.9, abs=3 * 0.9 / math.sqrt(ended))
+    steepness = len(upper) / sum(math.log(usd / 2_000_000) for usd in upper)
+    assert steepness == pytest.approx(2.0, abs=3 * 2.0 / math.sqrt(len(upper)))
+    assert len(set(upper)) == len(upper) > 200
+
+
+def test_simulated_sizes_do_not_pile_up_at_a_largest_one() -> None:
+    crowd = Scenario("crowd", block=Block(at_ms=0, count=60_000))
+
+    events = Generator(crowd, seed=1).until(0)
+
+    largest = sorted(float(event.size) * float(event.fill) for event in events)[-10:]
+    assert largest[-1] > 10_000_000
+    assert all(more / less > 1.0001 for less, more in pairwise(largest))
 
 
 def test_unknown_scenario_is_refused_with_the_names_there_are() -> None:

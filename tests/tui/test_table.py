@@ -103,6 +103,31 @@ def test_partial_rows_say_what_is_missed(coverage: float | None, said: str) -> N
     assert line.rstrip().endswith(said)
 
 
+def narrow(lines: int, *rows: VelocityMetrics) -> list[str]:
+    out = io.StringIO()
+    market = row("MARKET", usd_velocity_60s=1e6, level="EXTREME")
+    view = live_view(rows, [health()], Ledger(), ["a note"], market, (80, lines))
+    Console(file=out, width=80, height=lines, force_terminal=True, color_system=None).print(view)
+    return out.getvalue().splitlines()
+
+
+def test_eighty_columns_show_the_level_of_each_instrument_and_of_the_market() -> None:
+    lines = narrow(50, row("BTCUSDT_261225", level="CRITICAL", usd_velocity_60s=2e6, total_value_usd=3.4e8))
+
+    assert lines[0].endswith("market 60.00M USD in 60 s, level EXTREME")
+    line = next(line for line in lines if line.startswith("BTCUSDT_261225"))
+    assert line.split() == ["BTCUSDT_261225", "CRITICAL", "1.50", "1.50", "+1.500", "120.00M", "340.00M", "50"]
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(("lines", "shown"), [(10, 3), (24, 4), (30, 10), (50, 15)])
+def test_a_low_terminal_shows_fewer_instruments(lines: int, shown: int) -> None:
+    text = narrow(lines, *(row(f"S{number:02}USDT") for number in range(20)))
+
+    assert sum(line.startswith("S") for line in text) == shown
+    assert any(line.startswith(f"and {20 - shown} more instruments") for line in text)
+
+
 def test_nothing_seen_is_said() -> None:
     text = rendered()
 

@@ -328,7 +328,10 @@ def test_what_is_not_documented_is_a_decode_error(frame: bytes) -> None:
     ],
 )
 def test_spelling(symbol: str, instrument: str, inverse: bool, unit_value: str | None, factor: int) -> None:
-    assert binance.spell(symbol) == Contract("binance", symbol, instrument, inverse, unit_value, factor)
+    c = binance.spell(symbol)
+
+    assert (c.venue, c.symbol, c.instrument) == ("binance", symbol, instrument)
+    assert (c.inverse, c.unit_value, c.factor) == (inverse, unit_value, factor)
 
 
 def test_the_lists_of_instruments() -> None:

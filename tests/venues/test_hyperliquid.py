@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from liqtape.errors import ConfigurationError, DecodeError, FeedStalled
 from liqtape.events import Ack, Invalid, Pong, PriceTick, RawLiquidation, Rejected
 from liqtape.identity import Identities, identity
-from liqtape.instruments import Contract, Instruments
+from liqtape.instruments import Instruments
 from liqtape.venues import hyperliquid
 from liqtape.venues.base import Venue, WatchesAccounts, is_partial
 from liqtape.venues.session import Session
@@ -373,7 +373,10 @@ def test_any_values_are_events_or_a_decode_error(changes: dict[str, Any], missin
     ],
 )
 def test_spelling(symbol: str, instrument: str, factor: int) -> None:
-    assert hyperliquid.spell(symbol) == Contract("hyperliquid", symbol, instrument, unit_value="1", factor=factor)
+    c = hyperliquid.spell(symbol)
+
+    assert (c.venue, c.symbol, c.instrument) == ("hyperliquid", symbol, instrument)
+    assert (c.inverse, c.unit_value, c.factor) == (False, "1", factor)
 
 
 @pytest.mark.parametrize("listed", [False, True], ids=["one exchange", "several"])

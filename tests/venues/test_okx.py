@@ -302,7 +302,10 @@ def test_any_values_are_events_or_a_decode_error(changes: dict[str, Any], missin
     ],
 )
 def test_spelling(symbol: str, instrument: str, inverse: bool, unit_value: str | None) -> None:
-    assert okx.spell(symbol) == Contract("okx", symbol, instrument, inverse=inverse, unit_value=unit_value)
+    c = okx.spell(symbol)
+
+    assert (c.venue, c.symbol, c.instrument) == ("okx", symbol, instrument)
+    assert (c.inverse, c.unit_value, c.factor) == (inverse, unit_value, 1)
 
 
 def _listed(**changes: str) -> bytes:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
-from liqtape.engine.velocity import VelocityEngine
+from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
+from liqtape.engine.velocity import MARKET, VelocityEngine
 from liqtape.events import Alert, Level, VelocityMetrics
-from liqtape.money import MICRO
 
 __all__ = ["Levels"]
 
 _HIGHEST = frozenset({"CRITICAL", "EXTREME"})
+_ORDER: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 _AGAIN_MS = 1_000
 
 
@@ -40,13 +41,14 @@ class Levels:
             self._highest[instrument] += by_ms
 
     def check(self, instrument: str, now_ms: int, at: Mapping[str, int] | None = None) -> Alert | None:
-        """Evaluate the rule; the alert when the level changed. `at` as for `VelocityEngine.level`.
+        """Evaluate the rule; the alert when the level changed. The instrument may be `MARKET`; `at` as for the engine.
 
         An instrument that is CRITICAL rises no more by itself, so in a cascade it is looked at once a second.
         """
         if now_ms - self._highest.get(instrument, -_AGAIN_MS) < _AGAIN_MS:
             return None
-        level = self._engine.level(instrument, now_ms, at)
+        engine = self._engine
+        level = engine.level(instrument, now_ms, at) if instrument != MARKET else engine.market_level()
         if level in _HIGHEST:
             self._highest[instrument] = now_ms
         else:
@@ -58,7 +60,7 @@ class Levels:
             del self._levels[instrument]
         else:
             self._levels[instrument] = level
-        metrics = self._engine.metrics(instrument, now_ms, at=at)
+        metrics = engine.market(now_ms, at=at) if instrument == MARKET else engine.metrics(instrument, now_ms, at=at)
         if metrics is None:
             return None
         alert = self._alert(metrics, level, previous, now_ms, at)
@@ -66,14 +68,11 @@ class Levels:
             self._on_change(alert)
         return alert
 
-    def _usd_60s(self, instrument: str, now_ms: int, at: Mapping[str, int] | None) -> float:
-        totals = self._engine.totals(instrument, now_ms, at)
-        return 0.0 if totals is None else totals.micro_usd[2] / MICRO
-
     def _alert(
         self, metrics: VelocityMetrics, level: Level, previous: Level, now_ms: int, at: Mapping[str, int] | None
     ) -> Alert:
         engine, instrument = self._engine, metrics.symbol
+        key = MARKET_KEY if instrument == MARKET else StreamKey(None, instrument)
         known = (
             instrument,
             level,
@@ -82,10 +81,23 @@ class Levels:
             metrics.velocity_10s,
             metrics.acceleration,
             metrics.event_count_60s,
-            self._usd_60s(instrument, now_ms, at),
+            engine.minute(key, now_ms, at)[0],
         )
         if engine.threshold is not None:
             return Alert(*known, "threshold")
+        if engine.levels is not None:
+            told = engine.levels.told(key, now_ms, known[-1])
+            higher = max(level, previous, key=_ORDER.index)
+            return Alert(
+                *known,
+                "return_period",
+                floor_usd=engine.levels.floor(key, higher),
+                return_days=told.return_days,
+                watched_days=told.watched_days,
+                is_learning=told.is_learning,
+                is_extrapolated=told.is_extrapolated,
+                threshold_usd=engine.levels.threshold(key, higher),
+            )
         score = engine.score(instrument, now_ms, at)
         floor_usd = engine.judge.rule.floor(instrument)
         if score is None:

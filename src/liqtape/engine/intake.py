@@ -163,9 +163,9 @@ class Intake:
             elif event_ms < late_ms or shift_ms:
                 self._doubted.append((our_ms, event_ms, liquidation))
             if liquidation.notional_usd is None:
-                if self.is_starting and self._waits_for_size(event, ledger, our_ms):
+                if self.is_starting and self._waits_for_size(event, liquidation, ledger, our_ms):
                     continue
-                ledger.events_unsized += 1
+                ledger.count_unsized(liquidation.quantity)
             if shift_ms:
                 add(liquidation, event_ms)
             else:
@@ -226,7 +226,7 @@ class Intake:
     def _accept(self, liquidation: Liquidation, ledger: Ledger) -> None:
         ledger.events_accepted += 1
         if liquidation.notional_usd is None:
-            ledger.events_unsized += 1
+            ledger.count_unsized(liquidation.quantity)
         self._place(liquidation)
 
     def _place(self, liquidation: Liquidation) -> None:
@@ -253,13 +253,19 @@ class Intake:
         held = self._held.setdefault(liquidation.venue, [])
         heappush(held, (liquidation.event_ms, self._held_count, our_ms, liquidation, ledger))
 
-    def _waits_for_size(self, event: RawLiquidation, ledger: Ledger, our_ms: int) -> bool:
+    def _waits_for_size(self, event: RawLiquidation, sized: Liquidation, ledger: Ledger, our_ms: int) -> bool:
+        if self._is_in_no_dollar(sized):
+            return False
         until_ms = self._sizes_until.setdefault(event.venue, our_ms + SIZE_WAIT_MS)
         if our_ms >= until_ms or len(self._sizeless) >= HELD_LIMIT:
             return False
         ledger.events_pending += 1
         self._sizeless.append((our_ms, event, ledger))
         return True
+
+    def _is_in_no_dollar(self, sized: Liquidation) -> bool:
+        """Whether the venue's list is there and says so: nothing is to be waited for."""
+        return sized.quantity is not None and self.instruments.is_listed(sized.venue, sized.symbol)
 
     def release_sized(self, our_ms: int, *, is_last: bool = False) -> tuple[list[Liquidation], list[Liquidation]]:
         """Accepts the events whose size has become known, and the others when they have waited enough or `is_last`.
@@ -276,7 +282,8 @@ class Intake:
                 ledger.events_pending -= 1
                 ledger.events_rejected_invalid += 1
                 continue
-            if liquidation.notional_usd is None and not is_last and our_ms < self._sizes_until[event.venue]:
+            is_waiting = liquidation.notional_usd is None and not self._is_in_no_dollar(liquidation)
+            if is_waiting and not is_last and our_ms < self._sizes_until[event.venue]:
                 self._sizeless.append((since_ms, event, ledger))
                 continue
             ledger.events_pending -= 1
@@ -358,7 +365,7 @@ class Intake:
             if step.venue:
                 self._replace(step)
                 continue
-            if not step.has_jumped:
+            if not step.has_jumped or step.by_ms < 0:
                 self.engine.move(step.by_ms, step.by_venue)
                 moved = [(since, at + step.by_venue.get(e.venue, 0), e) for since, at, e in self._doubted]
                 self._doubted = deque(moved, maxlen=_DOUBTED_LIMIT)
@@ -405,7 +412,7 @@ class Intake:
                 continue
             ledger.events_pending -= 1
             if event.notional_usd is None and one.raw is not None and self.is_starting:  # noqa: SIM102 - it takes it
-                if self._waits_for_size(one.raw, ledger, our_ms):
+                if self._waits_for_size(one.raw, event, ledger, our_ms):
                     continue
             if self._judge(event, ledger, our_ms):
                 is_repeated = one.raw is not None and one.raw.replayed
@@ -427,6 +434,7 @@ class Intake:
         for liquidation in events:
             if liquidation.id:
                 self._door(liquidation.venue).identities.is_new(liquidation.id, liquidation.event_ms)
+            self.instruments.recall(liquidation)
             if liquidation.venue in doubtful:
                 self._early.append(_Early(our_ms, liquidation, None))
             elif liquidation.event_ms > since_ms:

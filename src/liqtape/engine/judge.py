@@ -1,6 +1,6 @@
 """The level rule on counts: what `levels` says of surprises, by comparing integers, fit for after every event."""
 
-from liqtape.engine.levels import LevelRule, SurpriseLevels
+from liqtape.engine.levels.surpriselevels import LevelRule, SurpriseLevels
 from liqtape.engine.rows import Sums
 from liqtape.engine.scope import Counts, Scope, Thresholds
 from liqtape.engine.surprise import Score

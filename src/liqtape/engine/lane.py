@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from itertools import pairwise
 
-__all__ = ["HEAD", "MOMENT", "OFFSETS_MS", "RETAIN_MS", "Lane"]
+__all__ = ["HEAD", "MINUTE_MS", "MOMENT", "OFFSETS_MS", "RETAIN_MS", "Lane"]
 
 OFFSETS_MS = (0, 10_000, 30_000, 60_000, 300_000, 20_000)
 """Cursor k stands behind the last event with time <= now - OFFSETS_MS[k]."""
@@ -26,6 +26,7 @@ _TAILS = tuple((k, offset) for k, offset in enumerate(OFFSETS_MS) if k != HEAD)
 RETAIN_MS = 302_000
 """Largest window plus the 2 s by which an evaluation may lie before the newest event."""
 
+MINUTE_MS = 60_000
 _NEVER_MS = -(1 << 63)
 _SLACK = 256
 _DEAD_SHARE = 32  # trim when 1/32 may be dead: keeps an event at 16 x (1 + 1/16 growth + 1/32) < 18 bytes
@@ -40,7 +41,7 @@ class Lane:
     (1, 7)
     """
 
-    __slots__ = ("_newest_ms", "_sum", "at", "micro_sums", "moment", "now_ms", "times", "trim_at")
+    __slots__ = ("_newest_ms", "_sum", "at", "micro_sums", "minute_at", "moment", "now_ms", "times", "trim_at")
 
     def __init__(self) -> None:
         self.times: array[int] = array("q")
@@ -52,6 +53,7 @@ class Lane:
         self._newest_ms = _NEVER_MS
         self._sum = 0
         self.trim_at = _SLACK
+        self.minute_at = 0  # the cursor of `minute`, which moves by itself
 
     def __len__(self) -> int:
         return len(self.times)
@@ -77,6 +79,8 @@ class Lane:
         for k, passed in enumerate(at):
             if place < passed:
                 at[k] = passed + 1
+        if place < self.minute_at:
+            self.minute_at += 1
         times.insert(place, event_ms)
         sums = self.micro_sums
         newer = [s + micro for s in sums[place:]]
@@ -124,6 +128,21 @@ class Lane:
                 at[k] = j
                 if k == MOMENT:
                     self.moment -= first
+
+    def minute(self, now_ms: int) -> tuple[int, int]:
+        """Return (micro-USD, events) of the 60 s that end at `now_ms`, without moving the windows: O(1) amortised."""
+        times, place, limit = self.times, self.minute_at, now_ms - MINUTE_MS
+        size = len(times)
+        if place < size and times[place] <= limit:
+            place += 1
+            if place < size and times[place] <= limit:
+                place = bisect_right(times, limit, place + 1)
+            self.minute_at = place
+        elif place and times[place - 1] > limit:
+            self.minute_at = place = bisect_right(times, limit, 0, place)
+        end = size if self._newest_ms <= now_ms else bisect_right(times, now_ms)
+        sums = self.micro_sums
+        return sums[end] - sums[place], end - place
 
     def _go_back(self, now_ms: int) -> None:
         times, at = self.times, self.at
@@ -179,6 +198,7 @@ class Lane:
         if at[MOMENT] <= place < at[HEAD]:
             self.moment -= event_ms
         self.at = [passed - (place < passed) for passed in at]
+        self.minute_at -= place < self.minute_at
         del times[place]
         self._sum -= micro
         rest = [s - micro for s in sums[place + 2 :]]
@@ -209,6 +229,7 @@ class Lane:
             first, head = self.at[MOMENT], self.at[HEAD]
             self.moment -= sum(self.times[min(first, dead) : min(head, dead)])
             self.at = [max(0, i - dead) for i in self.at]
+            self.minute_at = max(0, self.minute_at - dead)
             # A slice is a fresh, exactly sized array: after a burst the memory goes back.
             self.times = self.times[dead:]
             self.micro_sums = self.micro_sums[dead:]

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from liqtape.engine.forms import Accelerated
 from liqtape.engine.lane import HEAD, MOMENT
+from liqtape.engine.levels.returnperiods import Told
 from liqtape.engine.ring import Ring, SlotRing
 from liqtape.engine.surprise import Score
 from liqtape.engine.throttle import corrected_rate
@@ -61,11 +62,15 @@ class Seen(Struct, frozen=True, gc=False):
 
 
 class Judged(Struct, frozen=True, gc=False):
-    """How unusual it is; `score` of 60 s (None: nothing was watched), `rate` of the baseline in liquidations/s."""
+    """How unusual it is; `score` of 60 s (None: nothing was watched), `rate` of the baseline in liquidations/s.
+
+    `told` is there where levels are return periods.
+    """
 
     score: Score | None
     rate: float
     level: Level
+    told: Told | None = None
 
 
 def summed(rings: Collection[Ring], now_ms: int) -> Sums:
@@ -106,6 +111,13 @@ def _estimates(rings: Collection[Ring], velocities: Sequence[float]) -> tuple[Se
         # One rounding: the order in which the venues were first seen must not show.
         rates.append(fsum([plain / seconds, *corrected]))
     return rates, saturated
+
+
+def _of_past(told: Told | None) -> tuple[float | None, float | None, float | None, bool | None]:
+    """What a row says of the stream's past, in the order of its fields."""
+    if told is None:
+        return None, None, None, None
+    return told.times_usual, told.return_days, told.watched_days, told.is_learning
 
 
 def row(
@@ -162,5 +174,6 @@ def row(
         None if score is None else score.mean,
         None if score is None else score.fano,
         venue,
+        *_of_past(judged.told),
     )
     return VelocityMetrics(*values)

@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 
 from liqtape.engine.lane import OFFSETS_MS
+from liqtape.engine.levels.streamlevel import StreamLevel
 from liqtape.engine.past import SLOT_MS, Past
 from liqtape.engine.ring import Ring
 from liqtape.engine.scope import Counts, Scope
@@ -23,11 +24,13 @@ class Series:
         "advanced_ms",
         "evaluated_at",
         "evaluated_ms",
+        "has_news",
         "is_idle",
         "late",
         "pasts",
         "rings",
         "scope",
+        "stream",
         "venues",
     )
 
@@ -39,6 +42,8 @@ class Series:
         self.evaluated_at: dict[str, int] | None = None  # the same by venue, where venues had times of their own
         self.late: dict[str, int] = {}
         self.is_idle = True
+        self.stream: StreamLevel | None = None  # over its venues, from its first look on
+        self.has_news = False  # whether an event came that was not looked at
         self.scope = Scope(Past())
         self.pasts: dict[str, Past] = {}  # by venue
 

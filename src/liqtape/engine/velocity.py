@@ -15,14 +15,17 @@ from liqtape.engine.forms import HORIZON_S, Form, accelerated, highest, new_ring
 from liqtape.engine.judge import Judge
 from liqtape.engine.lane import HEAD, MOMENT, RETAIN_MS
 from liqtape.engine.learning import KEEP_MS, Learning
-from liqtape.engine.levels import LevelRule
+from liqtape.engine.levels.returnperiods import Minute, ReturnPeriods, StreamKey
+from liqtape.engine.levels.streamlevel import StreamLevel
+from liqtape.engine.levels.surpriselevels import LevelRule
+from liqtape.engine.levels.threshold import Threshold
 from liqtape.engine.past import Past
 from liqtape.engine.ring import Ring
 from liqtape.engine.rows import Judged, Prices, Seen, Sums, row, summed
 from liqtape.engine.scope import Scope, score_of
 from liqtape.engine.series import Series
 from liqtape.engine.surprise import Score
-from liqtape.engine.threshold import Threshold
+from liqtape.engine.venueminute import VenueMinute
 from liqtape.engine.window import Totals, Window
 from liqtape.events import WINDOWS, Level, Liquidation, VelocityMetrics
 from liqtape.money import CLEAR, MICRO, WHOLE, micro_of
@@ -40,6 +43,7 @@ _BACK_MS = 2_000
 _BEYOND_MS = 1 << 63  # a lane keeps times in 64 bits; one that does not fit must not move `newest_ms` first
 _LARGEST = len(WINDOWS)
 _STALE_MS = 1_000
+_MINUTE_MS = 60_000
 _NOTHING = (0,) * (2 * len(WINDOWS))
 
 
@@ -64,7 +68,7 @@ class VelocityEngine:
     def __init__(
         self,
         throttled: Collection[str] = THROTTLED,
-        rule: LevelRule | Threshold | None = None,
+        rule: ReturnPeriods | LevelRule | Threshold | None = None,
         *,
         partial_venues: Collection[str] = (),
         acceleration: Form = "least_squares",
@@ -73,6 +77,7 @@ class VelocityEngine:
         self.threshold = rule if isinstance(rule, Threshold) else None
         self._enough = 0 if self.threshold is None else _least_count(self.threshold.velocity_10s)
         self.judge = Judge(rule if isinstance(rule, LevelRule) else LevelRule())
+        self.levels = ReturnPeriods() if rule is None else rule if isinstance(rule, ReturnPeriods) else None
         self.btc_price: float | None = None
         self.btc_source: str | None = None
         self.volatility_factor: float | None = None
@@ -84,6 +89,8 @@ class VelocityEngine:
         self._partial_venues = frozenset(partial_venues)
         self._series: dict[str, Series] = {}
         self._rings: dict[str, dict[str, tuple[Series, Ring]]] = {}  # by venue, by instrument: those that are not idle
+        self._minutes: dict[str, VenueMinute] = {}  # by venue
+        self._told_minute = -1
         self._venues: dict[str, set[str]] = {}  # of each instrument: that carry it, or have had an event of it
         self._late: dict[str, int] = {}  # by venue
         self._feeds = Feeds()
@@ -100,16 +107,22 @@ class VelocityEngine:
         """The venue's feed is live from `at_ms` on (its subscription was confirmed)."""
         self._feeds.up(venue, at_ms, max(self.newest_ms, self._learning.settled_ms))
         self._generation += 1
+        if self.levels is not None:
+            self.levels.feed_up(venue, at_ms)
 
     def feed_down(self, venue: str, at_ms: int) -> None:
         """The venue's feed was last seen live at `at_ms`."""
         self._feeds.down(venue, at_ms)
         self._generation += 1
+        if self.levels is not None:
+            self.levels.feed_down(venue, at_ms)
 
     def feed_missed(self, venue: str, from_ms: int, until_ms: int) -> None:
         """It turned out later that the venue's feed was not live in between."""
         self._feeds.missed(venue, from_ms, until_ms)
         self._generation += 1
+        if self.levels is not None:
+            self.levels.feed_missed(venue, from_ms, until_ms)
 
     def feed_mended(self, venue: str, from_ms: int, until_ms: int) -> None:
         """All that the venue's feed missed in between has been added."""
@@ -123,6 +136,8 @@ class VelocityEngine:
         """
         self._venues.setdefault(instrument, set()).add(venue)
         self._feeds.carried(venue)
+        if self.levels is not None:
+            self.levels.lists(venue, instrument, self.newest_ms)
 
     def feed_unseen(self, venue: str, instruments: Collection[str], at_ms: int, *, is_listed: bool = True) -> None:
         """From `at_ms` on the venue's feed brings all instruments but these, whose coverage begins when they are not
@@ -184,6 +199,7 @@ class VelocityEngine:
         if event_ms <= series.evaluated_ms and series.is_late(liquidation.venue, event_ms):
             self._note_late(series, liquidation.venue)
         ring.add(liquidation.side, event_ms, micro, newest_ms - KEEP_MS)
+        series.has_news = True
         return True
 
     def take_out(self, liquidation: Liquidation, window_ms: int) -> bool:
@@ -191,7 +207,10 @@ class VelocityEngine:
         series = self._series.get(liquidation.instrument)
         ring = None if series is None else series.rings.get(liquidation.venue)
         usd = liquidation.notional_usd
-        return ring is not None and ring.take_out(liquidation.side, window_ms, 0 if usd is None else micro_of(usd))
+        if ring is None or not ring.take_out(liquidation.side, window_ms, 0 if usd is None else micro_of(usd)):
+            return False
+        self._minutes[liquidation.venue].forget()
+        return True
 
     def move(self, by_ms: int, by_venue: Mapping[str, int]) -> None:
         """Time turned out to be later by `by_ms` than it was taken for: what is due at a time of it moves along.
@@ -206,6 +225,11 @@ class VelocityEngine:
         self._learning.move(by_ms)
         self._due_ms = self._learning.due_ms
         self.judge.levels.move(by_ms)
+        if self.levels is not None:
+            self.levels.shift(by_ms)
+        self._told_minute += by_ms // _MINUTE_MS
+        for minute in self._minutes.values():
+            minute.forget()
         self._generation += 1
 
     def rewind(self, now_ms: int) -> None:
@@ -220,6 +244,99 @@ class VelocityEngine:
         self._due_ms = self._learning.due_ms
         self._generation += 1
 
+    def look(  # noqa: C901 - one loop over all steps, as in `Intake.take`: in a flood each call counts
+        self, events_of: Iterable[tuple[str, str]], now_ms: int, at: Mapping[str, int] | None = None
+    ) -> None:
+        """Look at the streams of (venue, instrument) pairs after an event of each was added (`metrics` 5b).
+
+        `now_ms` never goes back; `at` are the evaluation times of the venues, where they differ. In files and in the
+        history after each event; live once a frame, whose events are received at one moment. O(venues) a pair.
+        """
+        levels = self.levels
+        if levels is None:
+            return
+        minutes = self._minutes
+        looked: set[str] = set()  # venues
+        looks: list[tuple[StreamLevel, float, int]] = []
+        for venue, instrument in events_of:
+            try:
+                series, ring = self._rings[venue][instrument]
+            except KeyError:
+                continue  # too old for any window
+            looked.add(venue)
+            series.has_news = False
+            stream, everywhere = ring.stream, series.stream
+            if stream is None or everywhere is None:
+                stream, everywhere = self._streams(levels, venue, instrument, now_ms)
+            micro, count = minutes[venue].update(ring, now_ms if at is None else at.get(venue, now_ms))
+            looks.append((stream, micro / MICRO, count))
+            if len(series.rings) > 1:
+                for other, ring_there in series.rings.items():
+                    if other != venue:
+                        there = ring_there.minute(now_ms if at is None else at.get(other, now_ms))
+                        micro += there[0]
+                        count += there[1]
+            looks.append((everywhere, micro / MICRO, count))
+        if not looks:
+            return
+        micro = count = 0
+        for venue, minute in minutes.items():
+            of_venue, in_venue = minute.at(now_ms if at is None else at.get(venue, now_ms))
+            micro += of_venue
+            count += in_venue
+            if venue in looked:
+                if minute.stream is None:
+                    minute.stream = levels.stream(StreamKey(venue, None), now_ms)
+                looks.append((minute.stream, of_venue / MICRO, in_venue))
+        levels.look(looks, (micro / MICRO, count), now_ms)
+
+    def _streams(
+        self, levels: ReturnPeriods, venue: str, instrument: str, now_ms: int
+    ) -> tuple[StreamLevel, StreamLevel]:
+        """The streams of an instrument at a venue and over all of them, which its windows know from now on."""
+        series = self._series[instrument]
+        stream = series.rings[venue].stream = levels.stream(StreamKey(venue, instrument), now_ms)
+        everywhere = series.stream = levels.stream(StreamKey(None, instrument), now_ms)
+        return stream, everywhere
+
+    def _look_itself(self, instrument: str, series: Series, now_ms: int, at: Mapping[str, int] | None) -> None:
+        """Look at what was added since the last look, where nobody else does after each event."""
+        self.look([(venue, instrument) for venue in series.rings], now_ms, at)
+
+    def pass_over(self, instruments: Iterable[str], now_ms: int, at: Mapping[str, int] | None = None) -> None:
+        """Leave the newest events of these instruments without a look: what a venue repeats is no news."""
+        for instrument in instruments:
+            series = self._series.get(instrument)
+            if series is not None and series.has_news:
+                series.has_news = False
+                for venue, ring in series.rings.items():
+                    self._minutes[venue].update(ring, now_ms if at is None else at.get(venue, now_ms))
+
+    def _minutes_at(self, now_ms: int, at: Mapping[str, int] | None) -> tuple[Minute, dict[str, Minute]]:
+        """USD and events of 60 s of the market, and of each venue."""
+        micro = count = 0
+        of_venues: dict[str, Minute] = {}
+        for venue, minute in self._minutes.items():
+            of_venue = minute.at(now_ms if at is None else at.get(venue, now_ms))
+            of_venues[venue] = of_venue[0] / MICRO, of_venue[1]
+            micro += of_venue[0]
+            count += of_venue[1]
+        return (micro / MICRO, count), of_venues
+
+    def minute(self, key: StreamKey, now_ms: int, at: Mapping[str, int] | None = None) -> Minute:
+        """Return USD and liquidations of the last 60 s of any stream whose events were looked at."""
+        if key.instrument is None:
+            of_market, of_venues = self._minutes_at(now_ms, at)
+            return of_market if key.venue is None else of_venues.get(key.venue, (0.0, 0))
+        series = self._series.get(key.instrument)
+        micro = count = 0
+        for venue, ring in {} if series is None else series.rings.items():
+            if key.venue in {None, venue}:
+                of_ring = ring.minute(now_ms if at is None else at.get(venue, now_ms))
+                micro += of_ring[0]
+                count += of_ring[1]
+        return micro / MICRO, count
+
     def level(self, instrument: str, now_ms: int, at: Mapping[str, int] | None = None) -> Level:
         """The level alone: what is needed after each event, at a fraction of `metrics`. It is remembered.
 
@@ -231,6 +348,10 @@ class VelocityEngine:
             return "NONE"
         if self.threshold is not None:
             return self._threshold_level(series, self.threshold, now_ms, at)
+        if self.levels is not None:
+            if series.has_news:
+                self._look_itself(instrument, series, now_ms, at)
+            return self.levels.level(instrument)
         scope = series.scope
         if now_ms >= self._due_ms:
             self._settle(now_ms)
@@ -243,6 +364,10 @@ class VelocityEngine:
         counts, micro = series.judged(now_ms, at)
         return self.judge.step(instrument, now_ms, scope, counts, micro / MICRO)
 
+    def market_level(self) -> Level:
+        """Return the level of the market as it was last looked at; NONE by the rules that know none."""
+        return "NONE" if self.levels is None else self.levels.market_level()
+
     def score(self, instrument: str, now_ms: int, at: Mapping[str, int] | None = None) -> Score | None:
         """The surprise that is compared with the thresholds, with what it was measured by; None where undefined."""
         series = self._at(instrument, now_ms, at)
@@ -251,9 +376,19 @@ class VelocityEngine:
         scope = self._current(series.scope, series.venues, now_ms, instrument)
         return self.judge.decisive(scope, series.judged(now_ms, at)[0])
 
+    def take_changed(self) -> list[str]:
+        """Return the instruments (or `MARKET`) whose level may have changed by return period since the last call."""
+        if self.levels is None or not self.levels.has_changed:
+            return []
+        return [MARKET if instrument is None else instrument for instrument in self.levels.take_changed()]
+
     def raised(self) -> list[str]:
         """Instruments that the level rule holds above NONE: to be looked at by time alone, too."""
-        return list(self.judge.levels.sticky)
+        return list(self.judge.levels.sticky) if self.levels is None else self.levels.raised()
+
+    def is_raised(self) -> bool:
+        """Return whether any level is above NONE: of an instrument, of a venue, of the market."""
+        return bool(self.judge.levels.sticky) if self.levels is None else self.levels.is_raised()
 
     def is_empty(self, instrument: str, now_ms: int, at: Mapping[str, int] | None = None) -> bool:
         """Whether no event of the instrument is left in any window."""
@@ -347,14 +482,22 @@ class VelocityEngine:
         speed = accelerated(self._form, rings, now_ms, sums.every[0], sums.moment)
         if self.threshold is not None:
             level = self.threshold.level(sums.every[0] / WINDOWS[0], speed.value, sums.moment[0])
+        elif self.levels is not None:
+            if series.has_news:
+                self._look_itself(instrument, series, now_ms, at)
+            level = self.levels.level(instrument)
         else:
             level = self.judge.shown(instrument, scope, sums)
         name = instrument, None, now_ms
-        said = self._said(name, series.venues, series.late_total, _judged(scope, sums, level), at)
-        return row(name, rings, sums, speed, said)
+        judged = self._judged(StreamKey(None, instrument), now_ms, scope, sums, level)
+        return row(name, rings, sums, speed, self._said(name, series.venues, series.late_total, judged, at))
 
     def market(self, now_ms: int, venue: str | None = None, *, at: Mapping[str, int] | None = None) -> VelocityMetrics:
         """The same over all instruments, of one venue or of all; its symbol is `MARKET`. O(instruments with events)."""
+        if self.levels is not None:
+            for name, series in self._learning.active.items():
+                if series.has_news:
+                    self._look_itself(name, series, now_ms, at)
         rings = self._market_rings(now_ms, at).get(venue, [])
         venues = self._feeds.venues if venue is None else [venue]
         late_total = self.late_total if venue is None else self._late.get(venue, 0)
@@ -362,8 +505,12 @@ class VelocityEngine:
         return self._row((MARKET, venue, now_ms), rings, venues, scope, late_total, at)
 
     def tick(self, now_ms: int, at: Mapping[str, int] | None = None) -> None:
-        """Look at the venues as a whole: CRITICAL on three of them is EXTREME. About once a second."""
+        """Let episodes end and levels come down; by the rule of surprise, look at the venues. About once a second."""
         if self.threshold is not None:
+            return
+        if self.levels is not None:
+            self._tell_minutes(now_ms)
+            self.levels.tick(now_ms, lambda key: self.minute(key, now_ms, at))
             return
         rule = self.judge.rule
         for venue, rings in self._market_rings(now_ms, at).items():
@@ -373,6 +520,23 @@ class VelocityEngine:
             sums = summed(rings, now_ms)
             if self.judge.wanted(scope, sums.judged, sums.usd_60s, rule.floor_usd) == "CRITICAL":
                 self.judge.levels.market.venue(venue, now_ms)
+
+    def _tell_minutes(self, now_ms: int) -> None:
+        """Once a minute, what it brought, for the mean minute of the streams (`times_usual`)."""
+        minute = now_ms // _MINUTE_MS
+        if minute <= self._told_minute:
+            return
+        self._told_minute = minute
+        for venue, rings in self._rings.items():
+            total = 0
+            for _, ring in rings.values():
+                micro = ring.minute(minute * _MINUTE_MS)[0]
+                if micro and ring.stream is not None:
+                    ring.stream.histogram.usd += micro / MICRO
+                    total += micro
+            stream = self._minutes[venue].stream
+            if stream is not None:
+                stream.histogram.usd += total / MICRO
 
     def counts(self, from_ms: int, until_ms: int) -> dict[str, dict[str, int]]:
         """Liquidations with from <= time < until by instrument and venue, where there are any and not yet 300 s old."""
@@ -398,15 +562,19 @@ class VelocityEngine:
         late: int,
         at: Mapping[str, int] | None,
     ) -> VelocityMetrics:
-        """A row whose level has no memory."""
-        now_ms = name[2]
+        """A row of one venue, or of the market; by the rule of surprise its level has no memory."""
+        symbol, venue, now_ms = name
         sums = summed(rings, now_ms)
+        key = StreamKey(venue, None if symbol == MARKET else symbol)
         speed = accelerated(self._form, rings, now_ms, sums.every[0], sums.moment)
         if self.threshold is not None:
             level = self.threshold.level(sums.every[0] / WINDOWS[0], speed.value, sums.moment[0])
+        elif self.levels is not None:
+            level = self.levels.level_of(key)
         else:
             level = self.judge.wanted(scope, sums.judged, sums.usd_60s, self.judge.rule.floor(name[0]))
-        return row(name, rings, sums, speed, self._said(name, venues, late, _judged(scope, sums, level), at))
+        judged = self._judged(key, now_ms, scope, sums, level)
+        return row(name, rings, sums, speed, self._said(name, venues, late, judged, at))
 
     def _market_rings(self, now_ms: int, at: Mapping[str, int] | None) -> dict[str | None, list[Ring]]:
         """The rings that may have an event in a window, advanced; by venue, and all of them under None."""
@@ -427,7 +595,7 @@ class VelocityEngine:
         return series
 
     def _woken(self, venue: str, instrument: str) -> tuple[Series, Ring]:
-        """The ring for an event of an instrument that was idle, or is new."""
+        """The windows for an event of an instrument that was idle, or is new."""
         if self._feeds.spoke(venue, self.newest_ms // 1000 * 1000):
             self._generation += 1
         series = self._series_of(instrument)
@@ -438,6 +606,8 @@ class VelocityEngine:
             series.scope.generation = -1
         if series.is_idle:
             self._learning.wake(instrument, series)
+        if venue not in self._minutes:
+            self._minutes[venue] = VenueMinute(self._rings.setdefault(venue, {}).values())
         both = self._rings.setdefault(venue, {})[instrument] = series, ring
         return both
 
@@ -496,6 +666,10 @@ class VelocityEngine:
         prices = Prices(self.btc_price, self.btc_source, self.volatility_factor)
         return prices, Seen(coverage, is_partial, late_total), judged
 
+    def _judged(self, key: StreamKey, now_ms: int, scope: Scope, sums: Sums, level: Level) -> Judged:
+        told = None if self.levels is None else self.levels.told(key, now_ms, sums.usd_60s)
+        return Judged(score_of(sums.every[2], scope.expected[1]), scope.rate, level, told)
+
     def _threshold_level(
         self, series: Series, threshold: Threshold, now_ms: int, at: Mapping[str, int] | None
     ) -> Level:
@@ -551,10 +725,6 @@ def _is_calm(series: Series, scope: Scope) -> bool:
                 most_60s += size - tail_60s
                 most_300s += size - tail_300s
     return scope.is_calm(most_10s, most_60s, most_300s)
-
-
-def _judged(scope: Scope, sums: Sums, level: Level) -> Judged:
-    return Judged(score_of(sums.every[2], scope.expected[1]), scope.rate, level)
 
 
 def _least_count(velocity_10s: float) -> int:

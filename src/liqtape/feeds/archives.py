@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from liqtape.events import PriceKind, RawLiquidation, Side, Unit
 from liqtape.feeds.tape import Row
-from liqtape.instruments import Contract, Instruments
+from liqtape.instruments import Contract, Instruments, whole
 from liqtape.venues import VENUES
 
 __all__ = ["BINANCE_COLUMNS", "TARDIS_COLUMNS", "binance_row", "binance_symbol", "tardis_row"]
@@ -35,23 +35,27 @@ BINANCE_COLUMNS = (
 _CLOSED = {"sell": "long", "buy": "short"}
 _SIDES: dict[str, Side] = {"long": "long", "short": "short"}
 _MOST = 1e18
-_SYMBOL = re.compile(r"^([A-Z0-9_]+)-liquidationSnapshot-")
+_SYMBOL = re.compile(r"^(\w+)-liquidationSnapshot-")
 
 
 class _Exchange(Struct, frozen=True):
-    """A venue as Tardis names it, and what its amounts count; at `by_symbol` USD where the contract is inverse."""
+    """A venue as Tardis names it, and what its amounts count: of linear contracts and of inverse ones.
+
+    What is which its symbol says, not the name of the exchange: the streams of Binance's two families are one.
+    """
 
     venue: str
-    unit: Unit | None
+    linear: Unit
+    inverse: Unit
     price_kind: PriceKind
 
 
 _EXCHANGES = {
-    "binance-futures": _Exchange("binance", "base", "fill"),
-    "binance-delivery": _Exchange("binance", "contracts", "fill"),
-    "bybit": _Exchange("bybit", None, "bankruptcy"),
-    "okex-futures": _Exchange("okx", "contracts", "bankruptcy"),
-    "okex-swap": _Exchange("okx", "contracts", "bankruptcy"),
+    "binance-futures": _Exchange("binance", "base", "contracts", "fill"),
+    "binance-delivery": _Exchange("binance", "base", "contracts", "fill"),
+    "bybit": _Exchange("bybit", "base", "usd", "bankruptcy"),
+    "okex-futures": _Exchange("okx", "contracts", "contracts", "bankruptcy"),
+    "okex-swap": _Exchange("okx", "contracts", "contracts", "bankruptcy"),
 }
 
 
@@ -63,7 +67,7 @@ def tardis_row(fields: Mapping[str, object]) -> Row:
     exchange = _EXCHANGES.get(name)
     if exchange is None:
         return Row(event_ms, name, None, symbol, side, fields["price"], None, None, None, fields["id"])
-    unit = exchange.unit or ("usd" if VENUES[exchange.venue].spell(symbol).inverse else "base")
+    unit = exchange.inverse if VENUES[exchange.venue].spell(symbol).inverse else exchange.linear
     price, amount, kind = fields["price"], fields["amount"], exchange.price_kind
     return _sized(Row(event_ms, exchange.venue, None, symbol, side, price, amount, None, kind, fields["id"]), unit)
 
@@ -84,9 +88,9 @@ def binance_row(fields: Mapping[str, object], symbol: str) -> Row:
 
 
 def _sized(row: Row, unit: Unit) -> Row:
-    """The row, whose quantity counts `unit`s, in base coins and USD; what is unsound stays as it is.
+    """The row, whose quantity counts `unit`s, in the venue's base and in USD; what is unsound stays as it is.
 
-    Contracts are worth what the bundled table says.
+    Contracts are worth what the bundled table says. The name, and with it the factor, is left to the tape.
     """
     venue, symbol, side = str(row.venue), str(row.symbol), _SIDES.get(str(row.side))
     kind: PriceKind = "bankruptcy" if row.price_kind == "bankruptcy" else "fill"
@@ -97,9 +101,7 @@ def _sized(row: Row, unit: Unit) -> Row:
         event = _instruments.sized(RawLiquidation(venue, symbol, side, price, kind, size, unit, 0), "")
     except (ArithmeticError, ValueError):
         return row
-    return row._replace(
-        instrument=event.instrument, price=event.price, quantity=event.quantity, notional_usd=event.notional_usd
-    )
+    return row._replace(quantity=event.quantity, notional_usd=event.notional_usd)
 
 
 def _side(side: object) -> str:
@@ -112,7 +114,7 @@ def _milliseconds(microseconds: object) -> object:
 
 
 def _spell(venue: str, symbol: str) -> Contract:
-    return VENUES[venue].spell(symbol)
+    return whole(VENUES[venue].spell(symbol))
 
 
 _instruments = Instruments(_spell)

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from liqtape.engine.levels.episodes import StreamState
 from liqtape.events import Gap, Liquidation
 from liqtape.instruments import Contract
 from liqtape.settings import AlertSettings
@@ -20,6 +21,7 @@ __all__ = [
     "Down",
     "Ended",
     "Filled",
+    "LevelSeed",
     "Listed",
     "Lost",
     "Mark",
@@ -33,6 +35,7 @@ __all__ = [
     "Up",
     "decode_mark",
     "encode_mark",
+    "level_seeds",
     "recalled_in_parts",
     "taught_in_parts",
 ]
@@ -177,12 +180,20 @@ class Taught(Mark, frozen=True, tag="taught"):
     is_last: bool
 
 
+class LevelSeed(Mark, frozen=True, tag="levels"):
+    """What the levels of the recorded run began with, a state each of (venue, instrument); `is_last` ends its parts."""
+
+    states: Sequence[tuple[str | None, str | None, StreamState]]
+    is_last: bool
+
+
 class Ended(Mark, frozen=True, tag="ended"):
     """The recorder was stopped in an orderly way."""
 
 
 _EVENTS_IN_PART = 10_000
 _COUNTS_IN_PART = 20_000
+_STATES_IN_PART = 1_000
 
 _Any = (
     Began
@@ -199,6 +210,7 @@ _Any = (
     | Lost
     | Recalled
     | Taught
+    | LevelSeed
     | Rotated
     | Ended
 )
@@ -234,3 +246,10 @@ def taught_in_parts(
     for at in range(0, max(1, len(counts)), _COUNTS_IN_PART):
         after = at + _COUNTS_IN_PART
         yield Taught(() if at else feeds, () if at else filled, counts[at:after], is_last=after >= len(counts))
+
+
+def level_seeds(states: Sequence[tuple[str | None, str | None, StreamState]]) -> Iterator[LevelSeed]:
+    """Return the marks of the states that levels began with."""
+    for at in range(0, max(1, len(states)), _STATES_IN_PART):
+        after = at + _STATES_IN_PART
+        yield LevelSeed(states[at:after], is_last=after >= len(states))

@@ -8,7 +8,7 @@ import msgspec
 
 from liqtape.events import SCHEMA, Invalid, Liquidation, RawLiquidation
 from liqtape.identity import Identities, identity
-from liqtape.instruments import Contract, Instruments
+from liqtape.instruments import Contract, Instruments, Separation
 from liqtape.ledger import Ledger
 from liqtape.plain import plain
 from liqtape.venues.base import Endpoint, Venue
@@ -37,7 +37,7 @@ class Normalizer:
         self.ledger = Ledger()
         self._session = Session(venue, Endpoint("", (), 0.0), self.ledger)
         self._identities = Identities(_IDENTITIES)
-        self._instruments = Instruments(lambda _, symbol: venue.spell(symbol))
+        self._instruments = Instruments(lambda _, symbol: venue.spell(symbol), _warn)
         self._instruments.load(contracts)
 
     @property
@@ -48,7 +48,7 @@ class Normalizer:
     def summary(self) -> dict[str, int | dict[str, int]]:
         """Where the frames and events went, by name."""
         counts = self.ledger
-        return {
+        summary: dict[str, int | dict[str, int]] = {
             "frames": {
                 "liquidation": counts.frames_liquidation,
                 "other_topic": counts.frames_other_topic,
@@ -60,6 +60,10 @@ class Normalizer:
             "invalid": counts.events_rejected_invalid,
             "unsized": counts.events_unsized,
         }
+        if counts.events_unsized:
+            quote = counts.events_unsized_quote
+            summary["unsized_by_reason"] = {"contract size": counts.events_unsized - quote, "quote": quote}
+        return summary
 
     def take(self, frame: bytes) -> list[Liquidation]:
         """The new liquidations of one frame, in its order."""
@@ -74,7 +78,8 @@ class Normalizer:
                     continue
                 liquidation = self._instruments.sized(event, key)
                 ledger.events_accepted += 1
-                ledger.events_unsized += liquidation.notional_usd is None
+                if liquidation.notional_usd is None:
+                    ledger.count_unsized(liquidation.quantity)
                 accepted.append(liquidation)
             elif isinstance(event, Invalid):
                 ledger.events_decoded += 1
@@ -92,6 +97,10 @@ class Normalizer:
             if ledger.frames_undecodable > undecodable and undecodable < _WARNINGS:
                 reason = self._session.samples[-1].reason
                 _log.warning("frame %d: %s", ledger.frames_received, plain(reason))
+
+
+def _warn(told: Separation) -> None:
+    _log.warning("%s", told)
 
 
 def line(liquidation: Liquidation) -> bytes:

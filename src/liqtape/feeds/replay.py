@@ -8,6 +8,8 @@ from msgspec import Struct
 
 from liqtape.engine import VelocityEngine
 from liqtape.engine.cascade import Levels
+from liqtape.engine.rerun import Rerun, feed_marks
+from liqtape.engine.velocity import MARKET
 from liqtape.events import Alert, Liquidation, VelocityMetrics
 from liqtape.feeds.tape import Tape
 
@@ -23,38 +25,51 @@ class Step(Struct, frozen=True):
     alerts: Sequence[Alert]
 
 
-def steps(tape: Tape, every: int = 1) -> Iterator[Step]:
+def steps(
+    tape: Tape, every: int = 1, coverage: Sequence[tuple[int, int]] = (), engine: VelocityEngine | None = None
+) -> Iterator[Step]:
     """The seconds of the grid at which there is something to tell.
 
     The grid is s, s + `every`, ...; s is the second the earliest event lies in (its `event_ms // 1000`). At a second g
     all events with `event_ms` <= 1000 g are in, so an event at exactly g belongs to g, and one within a second belongs
     to the next: rows begin at the first g that has an event behind it. An instrument has a row while an event is in its
     largest window, and one of zeros when the last has left. A silence costs nothing: the grid is not walked through it.
+
+    Levels are looked at after each event, in order of event time, and each second, whatever `every` is; alerts say so.
+    `coverage` has (begin, end) in ms of when all venues of the tape were watched; without it that is from the first
+    event on. `engine` brings another level rule than the default.
     """
-    engine = VelocityEngine()
+    engine = VelocityEngine() if engine is None else engine
     levels = Levels(engine)
-    order = tape.by_second()
+    order = tape.in_order()
+    rerun = Rerun(engine, feed_marks((venue, *span) for venue in tape.venues() for span in coverage))
     second = min(tape.times_ms, default=0) // 1000
     shown: set[str] = set()
-    at = 0
-    while at < len(order) or shown or levels.raised():
-        if not shown and not levels.raised():  # nothing will change before the next event is in
+    at = looked = 0  # events in, and the second up to which levels were looked at
+    while at < len(order) or shown or engine.is_raised():
+        if not shown and not engine.is_raised():  # nothing will change before the next event is in
             due = -(-tape.times_ms[order[at]] // 1000)
             second += -(-max(0, due - second) // every) * every
-        now_ms = 1000 * second
+            looked = max(looked, second - every)
         events: list[Liquidation] = []
-        while at < len(order) and tape.times_ms[order[at]] <= now_ms:
-            events.append(tape.event(order[at]))
-            engine.add(events[-1])
-            at += 1
-        engine.tick(now_ms)
-        instruments = {event.instrument for event in events}
-        alerts = [
-            alert
-            for instrument in sorted(instruments.union(levels.raised()))
-            if (alert := levels.check(instrument, now_ms))
-        ]
-        rows = rows_due(engine, shown | instruments, shown, now_ms)
+        alerts: list[Alert] = []
+        for look in range(looked + 1 if looked else second, second + 1):
+            now_ms = 1000 * look
+            changed: set[str] = {MARKET}
+            while at < len(order) and tape.times_ms[order[at]] <= now_ms:
+                event = tape.event(order[at])
+                events.append(event)
+                rerun.add(event)
+                changed.add(event.instrument)
+                at += 1
+            rerun.tick(now_ms)
+            for instrument in sorted(changed.union(levels.raised())):
+                alert = levels.check(instrument, now_ms)
+                if alert is not None:
+                    alerts.append(alert)
+        looked = second
+        now_ms = 1000 * second
+        rows = rows_due(engine, shown | {event.instrument for event in events}, shown, now_ms)
         if events or rows or alerts:
             yield Step(second, events, rows, alerts)
         second += every

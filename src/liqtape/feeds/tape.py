@@ -7,6 +7,7 @@ one.
 
 from __future__ import annotations  # array[int] cannot be evaluated before Python 3.12
 
+import logging
 import math
 from array import array
 from collections import Counter
@@ -15,14 +16,16 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
+from liqtape.assets import DOLLARS
 from liqtape.events import SCHEMA, Liquidation, PriceKind, Side
-from liqtape.instruments import Contract
+from liqtape.instruments import Contract, Instruments, Separation
 from liqtape.money import MICRO, micro_usd
 from liqtape.venues import VENUES
 from liqtape.venues.base import EARLIEST_MS, LATEST_MS
 
 __all__ = ["Row", "Tape"]
 
+_log = logging.getLogger(__name__)
 _ABSURD_USD = 1e18
 _SIDES: dict[str, Side] = {"long": "long", "short": "short"}
 _PRICE_KINDS: dict[str, PriceKind] = {"fill": "fill", "bankruptcy": "bankruptcy", "": "fill"}
@@ -45,14 +48,13 @@ class Row(NamedTuple):
 
 
 class _Series(NamedTuple):
-    """What many events have in common."""
+    """What many events have in common; the instrument is None where the file does not name it."""
 
     venue: str
-    instrument: str
+    instrument: str | None
     symbol: str
     side: Side
     price_kind: PriceKind
-    factor: int
 
 
 class _Unusable(Exception):
@@ -62,8 +64,11 @@ class _Unusable(Exception):
 class Tape:
     """Events in file order, and where every row went: `rows` = events + `duplicates` + the sum of `rejected`.
 
-    `unsized` counts events without a notional. Rows with an identity that an earlier row of the same venue had are
-    duplicates.
+    `unsized` counts events without a notional, `unsized_quote` those among them because of a price in no dollar. Rows
+    with an identity that an earlier row of the same venue had are duplicates.
+
+    Instruments that a file names stay as it names them. The others are named when all rows are read, by the same rules
+    as live, with the symbols that a venue has in the files for its list: what is called how does not depend on order.
 
     >>> tape = Tape()
     >>> tape.take(Row(1_765_416_983_918, "binance", None, "1000PEPEUSDT", "LONG", 0.004, 500.0, 2.0))
@@ -75,6 +80,7 @@ class Tape:
         self.rows = 0
         self.duplicates = 0
         self.unsized = 0
+        self.unsized_quote = 0
         self.rejected: Counter[str] = Counter()
         self.times_ms: array[int] = array("q")
         self._series_of: array[int] = array("I")
@@ -85,19 +91,23 @@ class Tape:
         self._series: list[_Series] = []
         self._known: dict[tuple[object, ...], int] = {}
         self._seen: set[int] = set()
+        self._instruments = Instruments(_spell, _warn)
 
     def __len__(self) -> int:
         return len(self.times_ms)
 
     def summary(self) -> dict[str, int | dict[str, int]]:
         """Where the rows went, by name."""
-        return {
+        summary: dict[str, int | dict[str, int]] = {
             "rows": self.rows,
             "events": len(self),
             "duplicates": self.duplicates,
             "unsized": self.unsized,
             "rejected": dict(sorted(self.rejected.items())),
         }
+        if self.unsized_quote:
+            summary["unsized_by_reason"] = {"quote": self.unsized_quote, "other": self.unsized - self.unsized_quote}
+        return summary
 
     def take(self, row: Row) -> None:
         """Add a row as an event, or count why not."""
@@ -116,13 +126,17 @@ class Tape:
         """The event at place `i`; its price is NaN where the file does not tell it."""
         series = self._series[self._series_of[i]]
         price, quantity, usd = self._prices[i], self._quantities[i], self._usd[i]
-        if series.factor != 1:
-            # Decimals here, so that 0.0123456 / 1000 prints as a person would write it.
-            price = float(Decimal(repr(price)) / series.factor)
-            quantity = float(Decimal(repr(quantity)) * series.factor)
+        instrument = series.instrument
+        if instrument is None:
+            contract = self._instruments.contract(series.venue, series.symbol)
+            instrument = contract.instrument
+            if contract.factor != 1:
+                # Decimals here, so that 0.0123456 / 1000 prints as a person would write it.
+                price = float(Decimal(repr(price)) / contract.factor)
+                quantity = float(Decimal(repr(quantity)) * contract.factor)
         return Liquidation(
             series.venue,
-            series.instrument,
+            instrument,
             series.symbol,
             series.side,
             price,
@@ -134,12 +148,16 @@ class Tape:
             self._ids[i],
         )
 
-    def by_second(self) -> Sequence[int]:
-        """Places of the events by the whole second that has them all behind it, in file order within a second."""
-        seconds = array("q", (-(-time_ms // 1000) for time_ms in self.times_ms))
-        if all(a <= b for a, b in pairwise(seconds)):
-            return range(len(seconds))
-        return sorted(range(len(seconds)), key=seconds.__getitem__)
+    def in_order(self) -> Sequence[int]:
+        """Return the places of the events by event time, those of one millisecond in file order."""
+        times_ms = self.times_ms
+        if all(a <= b for a, b in pairwise(times_ms)):
+            return range(len(times_ms))
+        return sorted(range(len(times_ms)), key=times_ms.__getitem__)
+
+    def venues(self) -> list[str]:
+        """Return the venues of the events, sorted."""
+        return sorted({series.venue for series in self._series})
 
     def _take(self, row: Row) -> None:
         if row.schema is not None and _whole("schema", row.schema) != SCHEMA:
@@ -147,22 +165,44 @@ class Tape:
         event_ms = _whole("event time", row.event_ms)
         if event_ms is None or not EARLIEST_MS <= event_ms < LATEST_MS:
             raise _Unusable("event time")
-        series = self._series_at(row)
+        place = self._series_at(row)
+        series = self._series[place]
         price, quantity = _positive("price", row.price), _positive("quantity", row.quantity)
         usd = _number("USD", row.notional_usd)
         if usd is not None:
             usd = _sound_usd(usd, price, quantity)
         identity = str(row.id) if isinstance(row.id, str | int) else ""
-        if identity and self._is_repeat(self._series[series].venue, identity):
+        if identity and self._is_repeat(series.venue, identity):
             self.duplicates += 1
             return
+        if series.instrument is None:
+            usd = self._checked(series, event_ms, price, quantity, usd)
         self.unsized += usd is None
         self.times_ms.append(event_ms)
-        self._series_of.append(series)
+        self._series_of.append(place)
         self._prices.append(math.nan if price is None else price)
         self._quantities.append(math.nan if quantity is None else quantity)
         self._usd.append(math.nan if usd is None else usd)
         self._ids.append(identity)
+
+    def _checked(
+        self, series: _Series, event_ms: int, price: float | None, quantity: float | None, usd: float | None
+    ) -> float | None:
+        """The USD of an event that the file leaves to us to name; its price is held against others of that name.
+
+        Where price and quantity of a contract in no dollar were multiplied and called USD, there is none.
+        """
+        venue, symbol = series.venue, series.symbol
+        if price is None:
+            return usd
+        self._instruments.compare(venue, symbol, price, event_ms)
+        quote = self._instruments.contract(venue, symbol).quote
+        if quantity is None or not quote or quote in DOLLARS:
+            return usd
+        if usd is not None and not math.isclose(usd, price * quantity, rel_tol=1e-6, abs_tol=1 / MICRO):
+            return usd
+        self.unsized_quote += 1
+        return None
 
     def _series_at(self, row: Row) -> int:
         """The number of the row's series; only sound ones are remembered."""
@@ -193,9 +233,16 @@ def _series(row: Row) -> _Series:
     if kind is None:
         raise _Unusable("price kind")
     if row.instrument is not None:
-        return _Series(venue, _text("instrument", row.instrument), symbol, side, kind, 1)
-    contract = VENUES[venue].spell(symbol) if venue in VENUES else Contract(venue, symbol, symbol)
-    return _Series(venue, contract.instrument, symbol, side, kind, contract.factor)
+        return _Series(venue, _text("instrument", row.instrument), symbol, side, kind)
+    return _Series(venue, None, symbol, side, kind)
+
+
+def _spell(venue: str, symbol: str) -> Contract:
+    return VENUES[venue].spell(symbol) if venue in VENUES else Contract(venue, symbol, symbol)
+
+
+def _warn(told: Separation) -> None:
+    _log.warning("%s", told)
 
 
 def _sound_usd(usd: float, price: float | None, quantity: float | None) -> float:

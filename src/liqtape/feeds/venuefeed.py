@@ -262,9 +262,11 @@ class VenueFeed:
         if self._recorder is not None:
             self._recorder.mark(Listed(self.venue.name, contracts))
         self._instruments.load(contracts)
+        symbols = [contract.symbol for contract in contracts]
         if not self._instruments.listed(self.venue.name):  # what is subscribed all the same
-            contracts = [self._instruments.contract(self.venue.name, s) for s in self.venue.bundled_symbols]
-        self._on_listed(contract for contract in contracts if self._wants(contract.symbol))
+            symbols = list(self.venue.bundled_symbols)
+        # As they are named now: what one contract is called may depend on which others there are.
+        self._on_listed(self._instruments.contract(self.venue.name, s) for s in symbols if self._wants(s))
 
     def _wants(self, symbol: str) -> bool:
         if not self._wanted:

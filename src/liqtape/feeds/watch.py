@@ -48,14 +48,18 @@ class Watch:
         found = self._unbalanced(ledgers) | self._skewed() | self._quiet(now)
         for subject, reason in found.items():
             if subject not in self._lasting:
-                trouble = Trouble(subject, reason, wall_ms)
-                _log.log(logging.ERROR if subject.startswith("ledger") else logging.WARNING, "%s: %s", subject, reason)
-                self.troubles.append(trouble)
-                for tap in tuple(self.taps):
-                    tap(trouble)
+                self.tell(Trouble(subject, reason, wall_ms))
         for subject in self._lasting.keys() - found.keys():
             _log.info("%s: well again", subject)
         self._lasting = found
+
+    def tell(self, trouble: Trouble) -> None:
+        """Log and tell a trouble; what somebody else found is not asked after again."""
+        level = logging.ERROR if trouble.subject.startswith("ledger") else logging.WARNING
+        _log.log(level, "%s: %s", trouble.subject, trouble.reason)
+        self.troubles.append(trouble)
+        for tap in tuple(self.taps):
+            tap(trouble)
 
     def keep_samples(self) -> None:
         """Write the undecodable frames since the last call; a disk that hangs delays nothing but the next of them."""

@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
+    from liqtape.engine import VelocityEngine
     from liqtape.history.query import History
 
 __all__ = ["open", "to_pandas", "to_polars"]
@@ -13,22 +16,27 @@ __all__ = ["open", "to_pandas", "to_polars"]
 _SERVERS = ("postgres://", "postgresql://")
 
 
-def open(path_or_url: str | Path) -> "History":  # noqa: A001 - as in liqtape.history.open(path)
+def open(  # noqa: A001 - as in liqtape.history.open(path)
+    path_or_url: str | Path, new_engine: "Callable[[], VelocityEngine] | None" = None
+) -> "History":
     """The history in a directory or on a PostgreSQL server, to ask from one thread; needs the extra `analysis`.
 
-    Works while the service writes. Raises ConfigurationError where there is no history, or none that can be read.
+    `new_engine` makes engines with another rule of levels than the default, as
+    `lambda: VelocityEngine(rule=ReturnPeriods(critical_usd=500_000.0))`. Works while the service writes. Raises
+    ConfigurationError where there is no history, or none that can be read.
     """
     _require("pyarrow", "asking the history", "analysis")
     _require("numpy", "asking the history", "analysis")
+    from liqtape.engine import VelocityEngine
     from liqtape.history.query import History
 
     if str(path_or_url).startswith(_SERVERS):
         from liqtape.history.postgres import PostgresSource
 
-        return History(PostgresSource(str(path_or_url)))
+        return History(PostgresSource(str(path_or_url)), new_engine or VelocityEngine)
     from liqtape.history.local import LocalSource
 
-    return History(LocalSource(Path(path_or_url)))
+    return History(LocalSource(Path(path_or_url)), new_engine or VelocityEngine)
 
 
 def to_pandas(table: "pa.Table") -> Any:

@@ -38,7 +38,7 @@ __all__ = [
 DATABASE = "log.sqlite"
 LOCK = "lock"
 SEALING_LOCK = "sealing.lock"
-VERSION = 1
+VERSION = 2
 """Of the tables, as `PRAGMA user_version`; a reader refuses a higher one."""
 
 EVENT_COLUMNS = (
@@ -157,10 +157,24 @@ CREATE VIEW unsealed_events AS SELECT * FROM events WHERE seq > (SELECT value FR
 CREATE VIEW unsealed_prices AS SELECT * FROM prices WHERE bar_ms >= (SELECT value FROM meta WHERE key = 'sealed_ms');
 """
 
+# Of the streams that levels are given by, the newest state each: venue or instrument are empty where it is over all,
+# instrument '*' is the breadth of the market. at_ms: watched time up to there is in it, that after it in `coverage`.
+# parts: what the stream was the sum of, {venue: [instruments asked for, none for all]}. JSON keeps numbers exact.
+_VERSION_2 = """
+CREATE TABLE level_states (
+    venue TEXT NOT NULL,
+    instrument TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    parts TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (venue, instrument)
+) WITHOUT ROWID;
+"""
+
 
 def schema_sql(version: int) -> str:
     """The statements that lead from the version before to `version`."""
-    return {1: _VERSION_1}[version]
+    return {1: _VERSION_1, 2: _VERSION_2}[version]
 
 
 def event_partition(log_id: str, date: str, venue: str, first_seq: int, last_seq: int) -> Path:

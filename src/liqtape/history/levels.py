@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from liqtape.batch import windows
-from liqtape.engine.levels import Reading, SurpriseLevels
+from liqtape.engine.levels.surpriselevels import LevelRule, Reading, SurpriseLevels
 from liqtape.engine.past import SLOT_MS, WIDTHS
 from liqtape.engine.surprise import Score, Surprise
 from liqtape.events import Level
+from liqtape.history.pastlevels import ORDER, PastRow
 from liqtape.history.streams import Ints, Streams
 
 if TYPE_CHECKING:
@@ -20,18 +21,31 @@ if TYPE_CHECKING:
 __all__ = ["levels_table"]
 
 _WARM_MS = 600_000  # a level that was up before the span comes down within so long, if nothing keeps it
-_ORDER: Sequence[Level] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 _NAME = "stream"
 
 
-def levels_table(streams: Streams, learn_from_ms: int, from_ms: int, at_ms: Ints) -> "pa.Table":
-    """A row for each evaluation time, which is a whole second."""
+def levels_table(
+    streams: Streams,
+    learn_from_ms: int,
+    from_ms: int,
+    at_ms: Ints,
+    rule: LevelRule,
+    levels: Sequence[PastRow] | None,
+) -> "pa.Table":
+    """A row for each evaluation time, which is a whole second.
+
+    `levels` are what another rule than that of surprise gives at these times, None where surprise decides by `rule`.
+    """
     import pyarrow as pa
 
     first_ms = (from_ms - _WARM_MS) // 1000 * 1000
     last_ms = int(at_ms[-1]) if len(at_ms) else first_ms
     seconds_ms = np.arange(first_ms, last_ms + 1, 1000, dtype=np.int64)
-    rows = _Track(streams, learn_from_ms, from_ms, seconds_ms).rows(set(at_ms.tolist()))
+    rows = _Track(streams, learn_from_ms, from_ms, seconds_ms, rule).rows(set(at_ms.tolist()))
+    if levels is None:
+        rows = [(*row, None, None, None, None) for row in rows]
+    else:
+        rows = [(*row[:-2], *own) for row, own in zip(rows, levels, strict=True)]
     schema = pa.schema(
         [
             ("at_ms", pa.int64()),
@@ -42,6 +56,10 @@ def levels_table(streams: Streams, learn_from_ms: int, from_ms: int, at_ms: Ints
             ("fano", pa.float64()),
             ("level", pa.string()),
             ("highest_level", pa.string()),
+            ("return_days", pa.float64()),
+            ("times_usual", pa.float64()),
+            ("watched_days", pa.float64()),
+            ("is_learning", pa.bool_()),
         ]
     )
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
@@ -51,7 +69,8 @@ def levels_table(streams: Streams, learn_from_ms: int, from_ms: int, at_ms: Ints
 class _Track:
     """The stream followed second by second."""
 
-    def __init__(self, streams: Streams, learn_from_ms: int, from_ms: int, seconds_ms: Ints) -> None:
+    def __init__(self, streams: Streams, learn_from_ms: int, from_ms: int, seconds_ms: Ints, rule: LevelRule) -> None:
+        self._rule = rule
         self._from_ms = from_ms
         self._seconds_ms = seconds_ms
         columns = windows(streams.event_ms, streams.usd, streams.sides, at_ms=seconds_ms, seconds=WIDTHS)
@@ -68,7 +87,7 @@ class _Track:
         self._score = lru_cache(maxsize=4096)(self._scored)
 
     def rows(self, wanted: set[int]) -> list[tuple[Any, ...]]:
-        levels = SurpriseLevels()
+        levels = SurpriseLevels(self._rule)
         rows: list[tuple[Any, ...]] = []
         highest: Level = "NONE"
         is_calm: list[bool] = (self._counts.sum(axis=1) == 0).tolist()
@@ -85,7 +104,7 @@ class _Track:
             mean, fano = (None, None) if minute is None else (minute.mean, minute.fano)
             levels.check(_NAME, Reading(now_ms, counts[1], usds[place], of_60, mean, fano, of_10, of_300))
             level = levels.current(_NAME)
-            highest = max(highest, level, key=_ORDER.index) if now_ms > self._from_ms else level
+            highest = max(highest, level, key=ORDER.index) if now_ms > self._from_ms else level
             if is_wanted:
                 rows.append((now_ms, counts[1], usds[place], of_60, mean, fano, level, highest))
                 highest = level

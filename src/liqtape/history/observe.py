@@ -1,10 +1,13 @@
 """What a running tracker tells its log beside events: prices, feeds, states, and that it lives."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from liqtape.engine.levels.episodes import StreamState
+from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.events import PriceTick, VenueHealth
 from liqtape.history.bars import PriceBars
 from liqtape.history.eventlog import EventLog
+from liqtape.history.levelstates import LevelStateWriter
 from liqtape.history.records import Alive, FeedDown, FeedUp, Reached, StateSeen
 
 __all__ = ["Observer"]
@@ -13,8 +16,9 @@ __all__ = ["Observer"]
 class Observer:
     """Turns what happens into records of the log; times are those of the venues."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, level_states: LevelStateWriter) -> None:
         self._log = log
+        self._level_states = level_states
         self._bars = PriceBars()
         self._states: dict[str, str] = {}
 
@@ -35,6 +39,12 @@ class Observer:
     def reached(self, venue: str, at_ms: int) -> None:
         """Where a gap of the venue begins if nothing more is written; before the pulse that ends it."""
         self._log.note(Reached(venue, at_ms))
+
+    def levels(self, states: Mapping[StreamKey, StreamState], at_ms: int) -> None:
+        """What is to be kept of these streams of the levels."""
+        record = self._level_states.record(states, at_ms)
+        if record is not None:
+            self._log.note(record)
 
     def pulse(self, at_ms: int, health: Iterable[VenueHealth]) -> None:
         """Once a second, and last of all: what has changed, and that all events until now were offered."""

@@ -42,6 +42,7 @@ _SHOWN: dict[str, tuple[str, str]] = {
     "acceleration_se": ("+-", "real"),
     "surprise": ("S", "real"),
     "highest_level": ("level", "text"),
+    "return_days": ("once in days", "real"),
     "btc_price": ("BTC", "usd"),
     "volatility_factor": ("vol", "real"),
     "coverage": ("covered", "real"),

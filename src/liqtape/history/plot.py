@@ -18,7 +18,7 @@ __all__ = ["save_plot"]
 
 _SIDES = {"long": "#c8402f", "short": "#23876b", None: "#7a7f8c"}
 _LINE, _MUTED, _GAP = "#2b3a55", "#8a94a6", "#9aa3b2"
-_LEVELS = {"WATCH": "#f2d16b", "ALERT": "#ee9a45", "CRITICAL": "#d6453d"}
+_LEVELS = {"WATCH": "#f2d16b", "ALERT": "#ee9a45", "CRITICAL": "#d6453d", "EXTREME": "#8e2463"}
 _DAY_MS = 86_400_000  # the unit of matplotlib's dates
 _STEPS, _BARS, _LINE_POINTS = 400, 120, 2_000
 _MOST_MARKS = 4_000

@@ -1,16 +1,22 @@
 """Questions to a history, answered as Arrow tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
+from liqtape.engine import VelocityEngine
+from liqtape.engine.levels.episodes import DAY_MS
 from liqtape.events import WINDOWS
 from liqtape.history.base import Source
 from liqtape.history.exposure import Exposure
 from liqtape.history.files import WINDOW_COLUMNS
 from liqtape.history.layout import arrow_schema
 from liqtape.history.lessons import LEARN_HOURS
+from liqtape.history.levellessons import TAUGHT_DAYS
 from liqtape.history.levels import levels_table
+from liqtape.history.pastlevels import PastLevels, PastRow, with_highest
 from liqtape.history.streams import Asked, By, Streams
 from liqtape.history.times import check_span, grid
 from liqtape.history.unusual import Unusual, unusual
@@ -23,17 +29,21 @@ if TYPE_CHECKING:
 __all__ = ["History"]
 
 _BEGINNING_MS = -(1 << 62)
+_BACK_MS = 302_000  # all that a window can hold
+_MOST_LEARNED = 100_000  # events before the span: 10 s on a slow core
 
 
 class History:
     """An open history. Intervals are (from, until] in ms of Unix time; close it, or use it in a `with`.
 
     Every answer is as of the moment of the question: what the service wrote until then is in it, late events included,
-    so that a window may hold more than the live row of that moment did. `instrument` is ours (BTCUSDT).
+    so that a window may hold more than the live row of that moment did. `instrument` is ours (BTCUSDT). The rule of
+    the engines that `new_engine` makes decides levels.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, new_engine: Callable[[], VelocityEngine] = VelocityEngine) -> None:
         self._source = source
+        self._new_engine = new_engine
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +119,7 @@ class History:
         streams = self._streams(from_ms, until_ms, max(seconds, _HORIZON_S), instrument, venue, by)
         return summary_table(streams, from_ms, until_ms, seconds)
 
-    def levels(
+    def levels(  # noqa: PLR0913 - as above
         self,
         from_ms: int,
         until_ms: int,
@@ -118,16 +128,56 @@ class History:
         venue: str | None = None,
         every: int = 60,
         learn_hours: float = LEARN_HOURS,
+        learn_days: float = TAUGHT_DAYS,
     ) -> "pa.Table":
-        """Surprise of the last 60 s and level of one stream; the baseline learns from `learn_hours` before the span.
+        """Level of one stream, what it is by return period, and the surprise of the last 60 s; nothing later is used.
 
-        Evaluated every second; a row has the state at its time and the highest level since the row before. EXTREME is
-        a state of the whole market and not told here.
+        A row has the state at its time and the highest level since the row before, looked at after each event and each
+        second. Levels by return period learn from `learn_days` before the span (at most 100,000 events), the baseline
+        of the surprise from `learn_hours`.
         """
         at_ms = grid(from_ms, until_ms, every)
         learn_from_ms = from_ms - round(learn_hours * 3_600_000)
         streams = self._streams(learn_from_ms, until_ms, WINDOWS[-1], instrument, venue, None)
-        return levels_table(streams, learn_from_ms, from_ms, at_ms)
+        engine = self._new_engine()
+        by_surprise = engine.levels is None and engine.threshold is None
+        rows = None
+        if not by_surprise:
+            learned_ms = round(learn_days * DAY_MS) if engine.threshold is None else _BACK_MS
+            rows = self._levels(engine, (from_ms - learned_ms, from_ms, at_ms.tolist()), instrument, venue)
+        return levels_table(streams, learn_from_ms, from_ms, at_ms, engine.judge.rule, rows)
+
+    def _levels(
+        self, engine: VelocityEngine, span: tuple[int, int, list[int]], instrument: str | None, venue: str | None
+    ) -> list[PastRow]:
+        """Rows of another rule than that of surprise; only an instrument that was CRITICAL asks for the market."""
+        _, from_ms, at_ms = span
+        asked = Asked(instrument=instrument, venue=venue)
+        rows, raised = self._past(engine, asked, span).levels(from_ms, at_ms)
+        critical = [at for at, level in raised if level == "CRITICAL"]
+        extreme: frozenset[int] = frozenset()
+        if critical and venue is None and instrument is not None and engine.levels is not None:
+            whole = self._past(self._new_engine(), Asked(instrument=None, venue=None), span)
+            extreme = frozenset(whole.extreme_ms(critical))
+        return with_highest(rows, at_ms, raised, extreme)
+
+    def _past(self, engine: VelocityEngine, asked: Asked, span: tuple[int, int, list[int]]) -> PastLevels:
+        begin_ms, from_ms, at_ms = span
+        until_ms = at_ms[-1] if at_ms else from_ms
+        table = self._source.events(begin_ms, until_ms, asked["instrument"], asked["venue"], WINDOW_COLUMNS)
+        import pyarrow.compute as pc
+
+        times = np.sort(table["event_ms"].to_numpy())
+        spare = int(np.searchsorted(times, from_ms, "right")) - _MOST_LEARNED
+        if spare > 0:
+            begin_ms = int(times[spare - 1])
+            table = table.filter(pc.greater(table["event_ms"], begin_ms))
+        spells = [
+            (row["venue"], max(row["up_ms"], begin_ms), row["down_ms"] or -_BEGINNING_MS)
+            for row in self._source.coverage(begin_ms, until_ms).to_pylist()
+            if asked["venue"] in {None, row["venue"]}
+        ]
+        return PastLevels(engine, asked, table, spells)
 
     def volatility(self, from_ms: int, until_ms: int, *, every: int = 60) -> "pa.Table":
         """Volatility of BTC at each multiple of `every` seconds, as the service had it."""

@@ -12,6 +12,7 @@ __all__ = [
     "FeedDown",
     "FeedUp",
     "GapSeen",
+    "LevelStates",
     "LogGap",
     "PriceBar",
     "Reached",
@@ -79,6 +80,16 @@ class StateSeen(Record, frozen=True, gc=False):
     detail: str
 
 
+class LevelStates(Record, frozen=True, gc=False):
+    """What is kept of some streams' past at that time; `rows` is JSON, [[venue, instrument, parts, state], ...].
+
+    All in one text, because each row of a statement of its own would wait for the interpreter.
+    """
+
+    at_ms: int
+    rows: str
+
+
 class PriceBar(Record, frozen=True, gc=False):
     """The trades of one second at one source; two bars of the same second and source are parts of one."""
 
@@ -108,6 +119,10 @@ WRITES: Mapping[type[Record], str] = {
         SET until_ms = excluded.until_ms, reason = excluded.reason, filled = excluded.filled""",
     LogGap: "INSERT INTO log_gaps VALUES (?, ?, ?, ?)",
     StateSeen: "INSERT INTO health VALUES (?, ?, ?, ?)",
+    LevelStates: """INSERT INTO level_states
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), ?1, json_extract(value, '$[2]'),
+        json_extract(value, '$[3]') FROM json_each(?2) WHERE true ON CONFLICT DO UPDATE
+        SET at_ms = excluded.at_ms, parts = excluded.parts, state = excluded.state""",
     PriceBar: """INSERT INTO prices VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
         SET high = max(high, excluded.high), low = min(low, excluded.low), close = excluded.close,
         volume = volume + excluded.volume, trades = trades + excluded.trades""",

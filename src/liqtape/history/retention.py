@@ -16,6 +16,7 @@ _SMALL_TABLES = (
     "DELETE FROM coverage WHERE down_ms < ?",
     "DELETE FROM log_gaps WHERE until_ms < ?",
     "DELETE FROM health WHERE at_ms < ?",
+    "DELETE FROM level_states WHERE at_ms < ?",
 )
 
 

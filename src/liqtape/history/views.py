@@ -25,7 +25,7 @@ def summary_view(past: "History", span: tuple[int, int], asked: Asked, by: By, w
 def series_view(
     past: "History", span: tuple[int, int], asked: Asked, by: By | None, window: int, every: int
 ) -> pa.Table:
-    """A row each `every` seconds; of one stream also its surprise and level, and the volatility of BTC."""
+    """A row each `every` seconds; of one stream also its level and surprise, and the volatility of BTC."""
     table = past.velocity(*span, **asked, by=by, every=every, seconds=[window])
     if by is not None:
         return table

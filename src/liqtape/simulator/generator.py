@@ -9,6 +9,7 @@ import heapq
 import math
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Literal
 
@@ -16,9 +17,9 @@ from msgspec import Struct
 
 from liqtape.simulator.listings import MARKETS, Listing
 from liqtape.simulator.prices import Prices
-from liqtape.simulator.scenario import Scenario
+from liqtape.simulator.scenario import Scenario, Shock
 
-__all__ = ["Generator", "Side", "TrueLiquidation", "branching_ratio", "size_quantile"]
+__all__ = ["BTC_SIZE", "Generator", "SIZE", "Side", "TAILS", "TrueLiquidation", "branching_ratio", "size_quantile"]
 
 Side = Literal["long", "short"]
 
@@ -34,13 +35,16 @@ _IMMIGRANTS = 0.006
 _WARM_UP_SECONDS = 300.0
 _KEEP_SIDE = 0.97
 _SIDE_MEMORY_SECONDS = 60.0
-_LONGS_MS = 40_000
+_FALLING_MS = 40_000
 
-_TAIL_USD = 6_000.0
-_TAIL_ALPHA = 0.9
-_LARGEST_USD = 20_000_000.0
-_BTC_SIZE = (7.5, 1.75)
-_SIZE = (5.3, 2.2)
+SIZE = (5.3, 2.2)
+"""Mean and standard deviation of ln USD below the tails, all symbols but Bitcoin's."""
+BTC_SIZE = (7.5, 1.75)
+TAILS = ((6_000.0, 0.9), (2_000_000.0, 2.0))
+"""`(usd, alpha)`: from there on the exponent of the Pareto tail. The second bends the tail where a cut would pile all
+that is larger up at one value: levels learned from such sizes are deaf above the pile."""
+
+_LEAST = 2.0**-53  # the smallest step of random(); at 0 a size would be infinite
 
 
 class TrueLiquidation(Struct, frozen=True):
@@ -58,18 +62,28 @@ class TrueLiquidation(Struct, frozen=True):
     """In the contract's own unit: base coin, contracts or USD."""
 
 
-def size_quantile(u: float, body: tuple[float, float], tail: tuple[float, float]) -> float:
-    """USD size below which the part `u` of liquidations lies: log-normal `(mean, sd)`, Pareto above `(usd, alpha)`.
+def size_quantile(u: float, body: tuple[float, float], *tails: tuple[float, float]) -> float:
+    """Find the USD size below which the part `u` of liquidations lies, 0 < u < 1.
+
+    Log-normal with `body` = (mean, standard deviation) of ln USD up to the first tail; from the start of each tail
+    `(usd, alpha)`, in ascending order, Pareto: P(size > x) = P(size > usd) (x / usd)^-alpha.
 
     >>> round(size_quantile(0.5, (6.2, 2.2), (50_000, 1.3)), 3)
     492.749
+    >>> round(size_quantile(0.9999, (5.3, 2.2), (6_000, 0.9), (2_000_000, 2)))
+    3621717
     """
-    start, alpha = tail
-    mean, deviation = body
-    below = NormalDist(mean, deviation).cdf(math.log(start))
-    if u <= below:
-        return math.exp(NormalDist(mean, deviation).inv_cdf(u))
-    return float(start * ((1.0 - u) / (1.0 - below)) ** (-1.0 / alpha))
+    normal = NormalDist(*body)
+    rest = 1.0 - u
+    above = 1.0 - normal.cdf(math.log(tails[0][0])) if tails else 0.0
+    if rest >= above:
+        return math.exp(normal.inv_cdf(u))
+    for (start, alpha), (end, _) in pairwise((*tails, (math.inf, 0.0))):
+        beyond = above * (end / start) ** -alpha
+        if rest >= beyond:
+            break
+        above = beyond
+    return float(start * (rest / above) ** (-1.0 / alpha))
 
 
 def branching_ratio(streams: int) -> float:
@@ -94,9 +108,14 @@ class Generator:
     """The true liquidations of one scenario; the same seed gives the same ones, however it is asked."""
 
     def __init__(
-        self, scenario: Scenario, seed: int, listings: Sequence[Listing] = MARKETS[""], market: str = ""
+        self,
+        scenario: Scenario,
+        seed: int,
+        listings: Sequence[Listing] = MARKETS[""],
+        market: str = "",
+        prices: Prices | None = None,
     ) -> None:
-        self.prices = Prices(scenario, seed)
+        self.prices = Prices(scenario, seed) if prices is None else prices
         self._scenario = scenario
         self._listings = tuple(listings)
         self._random = random.Random(f"{seed}:liquidations:{market}" if market else f"{seed}:liquidations")
@@ -174,9 +193,11 @@ class Generator:
         fill = mark * (1 + self._random.gauss(0.0, 2e-4))
         away = self._random.uniform(0.004, 0.014)
         limit = mark * (1 - away if side == "long" else 1 + away)
-        body = _BTC_SIZE if item.coin == "BTC" else _SIZE
-        # 1 - random() is never 0, where the quantile would be minus infinity.
-        usd = min(size_quantile(1.0 - self._random.random(), body, (_TAIL_USD, _TAIL_ALPHA)), _LARGEST_USD)
+        body = BTC_SIZE if item.coin == "BTC" else SIZE
+        usd = size_quantile(1.0 - (self._random.random() or _LEAST), body, *TAILS)
+        shock = self._shock_at(at)
+        if shock is not None:
+            usd *= shock.sizes
         self._serial += 1
         return TrueLiquidation(
             serial=self._serial,
@@ -194,11 +215,15 @@ class Generator:
             side = "long" if self._random.random() < 0.55 else "short"
         elif self._random.random() >= _KEEP_SIDE:
             side = "short" if side == "long" else "long"
-        shock = self._scenario.shock
-        if shock is not None and 0 <= shock.since(at * 1000) < _LONGS_MS and self._random.random() < 0.3:
+        if self._shock_at(at) is not None and self._random.random() < 0.3:
             side = "long"  # a falling market closes longs
         self._last[stream] = (at, side)
         return side
+
+    def _shock_at(self, at: float) -> Shock | None:
+        """Return the shock under which the market is falling, if it is."""
+        shock = self._scenario.shock
+        return shock if shock is not None and 0 <= shock.since(at * 1000) < _FALLING_MS else None
 
     def _poisson(self, mean: float) -> int:
         """A Poisson draw by counting exponential gaps: the means here are small."""

@@ -12,6 +12,9 @@ class Shock(Struct, frozen=True):
     every_ms: int = 90_000
     immigrants: float = 42.0
     """Mean number of extra first-generation liquidations per unit of a listing's share."""
+    sizes: float = 8.0
+    """How many times larger the positions are that the falling price reaches: a calm day brings some 150,000
+    liquidations, so that a few thousand more of the same sizes would be no rare minute of USD."""
     rise_ms: int = 5_000
     fade_ms: int = 12_000
     depth: float = 0.035

@@ -13,6 +13,9 @@ from liqtape.plain import plain
 __all__ = ["alert_line", "live_view", "metric_line", "usd", "venue_line"]
 
 _ROWS = 15
+_LEAST_ROWS = 3
+_AROUND = 20  # lines beside the instruments
+_WIDE = 120
 _LEVEL_STYLE: dict[Level, str] = {
     "NONE": "dim",
     "WATCH": "yellow",
@@ -41,13 +44,24 @@ def live_view(
     health: Sequence[VenueHealth],
     ledger: Ledger,
     notes: Sequence[str] = (),
+    market: VelocityMetrics | None = None,
+    size: tuple[int, int] = (_WIDE, _ROWS + _AROUND),
 ) -> RenderableType:
-    """The busiest instruments by the last minute's USD, the venues, and where every event went."""
-    shown = sorted(rows, key=lambda row: (-row.usd_velocity_60s, row.symbol))[:_ROWS]
+    """The market, the busiest instruments by the last minute's USD, the venues, and where every event went.
+
+    `size` is the terminal's (columns, lines): where it is small, what says least is left out.
+    """
+    columns, lines = size
+    most = min(_ROWS, max(_LEAST_ROWS, lines - _AROUND))
+    shown = sorted(rows, key=lambda row: (-row.usd_velocity_60s, row.symbol))[:most]
     price = next((row.btc_price for row in rows if row.btc_price is not None), None)
     heading = Text("liqtape", style="bold") + Text(f"   BTC {price:,.1f}" if price else "   BTC -", style="cyan")
+    if market is not None:
+        heading += Text(f"   market {usd(market.usd_velocity_60s * 60)} USD in 60 s, level ")
+        heading += Text(market.level, style=_LEVEL_STYLE[market.level])
     hidden = len(rows) - len(shown)
-    parts: list[RenderableType] = [heading, _instruments(shown, len(rows)), _venues(health)]
+    table = _instruments(shown, len(rows)) if columns >= _WIDE else _narrow_instruments(shown, len(rows))
+    parts: list[RenderableType] = [heading, table, _venues(health)]
     if hidden > 0:
         parts.insert(2, Text(f"and {hidden} more instruments with less", style="dim"))
     rejected = ledger.events_rejected_filtered + ledger.events_rejected_invalid + ledger.events_rejected_future
@@ -71,7 +85,6 @@ def _instruments(rows: Sequence[VelocityMetrics], count: int) -> Table:
     table.add_column("level")
     table.add_column("")
     for row in rows:
-        both = row.long_count_60s + row.short_count_60s
         table.add_row(
             Text(plain(row.symbol)),
             f"{row.velocity_10s:.2f}",
@@ -81,13 +94,41 @@ def _instruments(rows: Sequence[VelocityMetrics], count: int) -> Table:
             usd(row.usd_velocity_10s * 10),
             usd(row.usd_velocity_60s * 60),
             usd(row.total_value_usd),
-            f"{100 * row.long_count_60s / both:.0f}" if both else "-",
+            _longs(row),
             Text(row.level, style=_LEVEL_STYLE[row.level]),
             Text(_remarks(row), style="dim"),
         )
     if not count:
         table.add_row("no liquidation yet", *[""] * 10)
     return table
+
+
+def _narrow_instruments(rows: Sequence[VelocityMetrics], count: int) -> Table:
+    """The same in 80 columns: without a window and a remark, the level in front."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("instrument", min_width=14, no_wrap=True)
+    table.add_column("level", min_width=8)
+    for heading in ("10s/s", "60s/s", "accel/s²", "USD 60s", "USD 300s", "long%"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            Text(plain(row.symbol)),
+            Text(row.level, style=_LEVEL_STYLE[row.level]),
+            f"{row.velocity_10s:.2f}",
+            f"{row.velocity_60s:.2f}",
+            f"{row.acceleration:+.3f}",
+            usd(row.usd_velocity_60s * 60),
+            usd(row.total_value_usd),
+            _longs(row),
+        )
+    if not count:
+        table.add_row("no liquidation yet")
+    return table
+
+
+def _longs(row: VelocityMetrics) -> str:
+    both = row.long_count_60s + row.short_count_60s
+    return f"{100 * row.long_count_60s / both:.0f}" if both else "-"
 
 
 def _venues(health: Sequence[VenueHealth]) -> Table:

@@ -12,9 +12,10 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from liqtape.assets import COIN, OTHER, UNKNOWN, Asset, Pair, currency_of, is_coin, marked, split_quote
 from liqtape.errors import DecodeError
 from liqtape.events import Ack, Event, Invalid, Notice, PriceTick, RawLiquidation, Rejected, Side
-from liqtape.instruments import Contract, split_multiplier
+from liqtape.instruments import Contract, linear, whole
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
@@ -29,7 +30,7 @@ from liqtape.venues.base import (
     joined,
 )
 from liqtape.venues.limits import Limits, Pace
-from liqtape.venues.tables import BINANCE_COIN_M
+from liqtape.venues.tables import BINANCE_ASSETS, BINANCE_COIN_M, BINANCE_WHOLE
 
 __all__ = [
     "alike",
@@ -266,20 +267,43 @@ def _liquidation(message: _ForceOrder, receive_ms: int | None) -> RawLiquidation
 def spell(symbol: str) -> Contract:
     """`1000PEPEUSDT` -> PEPEUSDT x 1000; `BTCUSD_PERP` -> BTCUSD, inverse, 100 USD; dated symbols keep their date."""
     if _COIN_M.search(symbol):
-        pair = symbol.partition("_")[0]
         instrument = symbol.removesuffix("_PERP")
-        return Contract(name, symbol, instrument, inverse=True, unit_value=BINANCE_COIN_M.get(pair))
-    for quote in ("USDT", "USDC"):
-        base, found, expiry = symbol.partition(quote)
-        if found and base and (not expiry or expiry.startswith("_")):
-            coin, factor = split_multiplier(base)
-            return Contract(name, symbol, f"{coin}{quote}{expiry}", factor=factor)
-    return Contract(name, symbol, symbol)
+        size = BINANCE_COIN_M.get(symbol.partition("_")[0])
+        return Contract(name, symbol, instrument, inverse=True, unit_value=size)
+    pair = split_quote(symbol)
+    if not pair.quote:
+        return Contract(name, symbol, symbol, quote="")
+    return _linear(symbol, pair, "", BINANCE_ASSETS.get(pair.base, UNKNOWN))
+
+
+def _linear(symbol: str, pair: Pair, settle: str, asset: Asset) -> Contract:
+    contract = linear(name, symbol, pair, settle=settle, asset=asset)
+    return whole(contract) if pair.base in BINANCE_WHOLE else contract
+
+
+# Contracts on what is no coin are of a type of their own since 2026; the types of underlyings that were seen.
+_TRADITIONAL = "TRADIFI_PERPETUAL"
+_ASSETS: dict[str, Asset] = {
+    "COIN": COIN,
+    "EQUITY": "equity",
+    "HK_EQUITY": "equity",
+    "KR_EQUITY": "equity",
+    "CN_EQUITY": "equity",
+    "COMMODITY": "commodity",
+    "FX": "fx",
+    "INDEX": "index",
+    "PREMARKET": UNKNOWN,  # of a coin or of a share: the type of the contract says it
+}
 
 
 class _Listed(Struct):
     symbol: str
     contractSize: float | int | str | None = None
+    baseAsset: str | None = None
+    quoteAsset: str | None = None
+    marginAsset: str | None = None
+    contractType: str | None = None
+    underlyingType: str | None = None
 
 
 class _ExchangeInfo(Struct):
@@ -295,13 +319,32 @@ def decode_instruments(payload: bytes) -> InstrumentPage:
         listed = _exchange_info.decode(payload).symbols
     except MALFORMED as error:
         raise DecodeError(f"{name} exchangeInfo: {error}") from error
-    contracts = []
-    for row in listed:
-        contract = spell(row.symbol)
-        if row.contractSize is not None and contract.inverse:
-            contract = msgspec.structs.replace(contract, unit_value=_unit_value(str(row.contractSize)))
-        contracts.append(contract)
-    return InstrumentPage(contracts)
+    return InstrumentPage([_contract(row) for row in listed])
+
+
+def _contract(row: _Listed) -> Contract:
+    spelled, asset = spell(row.symbol), _asset(row)
+    quote, settle = row.quoteAsset or spelled.quote, row.marginAsset or ""
+    if spelled.inverse:
+        size = spelled.unit_value if row.contractSize is None else _unit_value(str(row.contractSize))
+        named = marked(spelled.instrument, asset)
+        return msgspec.structs.replace(spelled, instrument=named, unit_value=size, quote=quote, asset=asset)
+    spoken = f"{row.baseAsset}{quote}"
+    if row.baseAsset and row.quoteAsset and row.symbol.startswith(spoken):
+        pair = Pair(row.baseAsset, quote, row.symbol.removeprefix(spoken))
+        return _linear(row.symbol, pair, settle, asset)
+    pair = split_quote(row.symbol)
+    if pair.quote:
+        spelled = _linear(row.symbol, pair, settle, asset)
+    return msgspec.structs.replace(spelled, quote=currency_of(quote, settle))
+
+
+def _asset(row: _Listed) -> Asset:
+    """What the contract is on, by the list; where that says nothing by the table of ours."""
+    if row.underlyingType is None and row.contractType is None:
+        return spell(row.symbol).asset
+    asset = _ASSETS.get(row.underlyingType, OTHER) if row.underlyingType else UNKNOWN
+    return OTHER if row.contractType == _TRADITIONAL and is_coin(asset) else asset
 
 
 def _unit_value(text: str) -> str | None:

@@ -13,9 +13,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from liqtape.assets import COIN, UNKNOWN, Asset, Pair, currency_of, marked, split_quote
 from liqtape.errors import DecodeError
 from liqtape.events import Ack, Event, Invalid, Pong, PriceTick, RawLiquidation, Rejected, Side, Unit
-from liqtape.instruments import Contract, split_multiplier
+from liqtape.instruments import Contract, linear
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
@@ -279,24 +280,43 @@ def spell(symbol: str) -> Contract:
     """
     if _INVERSE.match(symbol):
         return Contract(name, symbol, symbol, inverse=True, unit_value="1")
+    pair = _pair(symbol)
+    if not pair.quote:
+        return Contract(name, symbol, symbol, unit_value="1", quote="")
+    return linear(name, symbol, pair, unit_value="1")
+
+
+def _pair(symbol: str) -> Pair:
+    """Base, quote and expiry of a linear symbol; where it names no quote, it trades in USDC."""
     dated = _DATED.match(symbol)
     if dated:
         base, settle, day, month, year = dated.groups()
-        expiry = f"_{year}{_MONTHS.get(month, month)}{int(day):02}"
-    else:
-        expiry, settle = "", next((s for s in ("USDT", "USDC", "PERP") if symbol.endswith(s)), "")
-        if not settle:
-            return Contract(name, symbol, symbol, unit_value="1")
-        base = symbol.removesuffix(settle)
-    coin, factor = split_multiplier(base)
-    settle = "USDT" if settle == "USDT" else "USDC"
-    return Contract(name, symbol, f"{coin}{settle}{expiry}", unit_value="1", factor=factor)
+        return Pair(base, settle or "USDC", f"_{year}{_MONTHS.get(month, month)}{int(day):02}")
+    pair = split_quote(symbol)
+    return Pair(symbol.removesuffix("PERP"), "USDC") if symbol.endswith("PERP") else pair
+
+
+# `symbolType`; what else it says are zones of coins, or nothing.
+_ASSETS: dict[str, Asset] = {
+    "innovation": COIN,
+    "adventure": COIN,
+    "stock": "equity",
+    "xstocks": "equity",
+    "mstocks": "equity",
+    "etf": "equity",
+    "commodity": "commodity",
+    "forex": "fx",
+}
 
 
 class _Listed(Struct):
     symbol: str
     status: str = "Trading"
     deliveryTime: str = "0"
+    baseCoin: str | None = None
+    quoteCoin: str | None = None
+    settleCoin: str | None = None
+    symbolType: str | None = None
 
 
 class _Result(Struct):
@@ -317,14 +337,25 @@ def decode_instruments(payload: bytes) -> InstrumentPage:
         result = _instruments_info.decode(payload).result
     except MALFORMED as error:
         raise DecodeError(f"{name} instruments-info: {error}") from error
-    contracts = []
-    for row in result.list:
-        if row.status != "Trading":
-            continue
-        contract = spell(row.symbol)
-        if _QUARTER_CODE.search(row.symbol) and _DELIVERY.fullmatch(row.deliveryTime):
-            instrument = f"{row.symbol[:-3]}_{yymmdd(int(row.deliveryTime))}"
-            contract = msgspec.structs.replace(contract, instrument=instrument)
-        contracts.append(contract)
+    contracts = [_contract(row) for row in result.list if row.status == "Trading"]
     cursor = result.nextPageCursor
     return InstrumentPage(contracts, f"&cursor={quote(cursor)}" if cursor else "")
+
+
+def _contract(row: _Listed) -> Contract:
+    contract = spell(row.symbol)
+    asset = _ASSETS.get(row.symbolType or "", UNKNOWN)
+    quote, settle = row.quoteCoin or contract.quote, row.settleCoin or ""
+    if contract.inverse:
+        instrument = contract.instrument
+        if _QUARTER_CODE.search(row.symbol) and _DELIVERY.fullmatch(row.deliveryTime):
+            instrument = f"{row.symbol[:-3]}_{yymmdd(int(row.deliveryTime))}"
+        return replace(contract, instrument=marked(instrument, asset), quote=quote, asset=asset)
+    pair = _pair(row.symbol)
+    if row.baseCoin and f"{row.baseCoin}{row.quoteCoin}" == row.symbol:
+        pair = Pair(row.baseCoin, quote)
+    if not pair.quote:
+        named = marked(contract.instrument, asset)
+        return replace(contract, instrument=named, asset=asset, quote=currency_of(quote, settle))
+    found = linear(name, row.symbol, pair, asset=asset, unit_value="1")
+    return replace(found, quote=currency_of(quote, settle))

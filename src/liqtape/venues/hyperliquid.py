@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from liqtape.assets import UNKNOWN
 from liqtape.errors import ConfigurationError, DecodeError
 from liqtape.events import Ack, Event, Invalid, Pong, PriceTick, RawLiquidation, Rejected, Side
 from liqtape.instruments import Contract, split_multiplier
@@ -341,8 +342,18 @@ def _is_own_leg(fill: _Fill | _SoundFill) -> bool | None:
 
 def spell(symbol: str) -> Contract:
     """`BTC` -> BTCUSDC; `kPEPE` -> PEPEUSDC x 1000; a builder's `xyz:SILVER` keeps its prefix: xyz:SILVERUSDC."""
+    is_builders = ":" in symbol  # of what class its asset is, no list says; the prefix keeps it from meeting a coin
     coin, factor = split_multiplier(symbol) if symbol.startswith("k") else (symbol, 1)
-    return Contract(name, symbol, f"{coin}USDC", unit_value="1", factor=factor)
+    return Contract(
+        name,
+        symbol,
+        f"{coin}USDC",
+        unit_value="1",
+        factor=factor,
+        asset="builder" if is_builders else UNKNOWN,
+        coin="" if is_builders else coin,
+        raw="" if factor == 1 else f"{symbol}USDC",
+    )
 
 
 class _Coin(Struct):

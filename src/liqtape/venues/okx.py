@@ -12,10 +12,12 @@ from typing import Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from liqtape.assets import COIN, OTHER, UNKNOWN, Asset, Pair, currency_of
 from liqtape.errors import DecodeError
 from liqtape.events import Ack, Event, Invalid, Notice, Pong, PriceTick, RawLiquidation, Rejected, Side
-from liqtape.instruments import Contract, split_multiplier
+from liqtape.instruments import Contract, linear
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
@@ -340,15 +342,30 @@ def _liquidation(symbol: str, row: _Detail | Invalid, receive_ms: int | None) ->
 
 def spell(symbol: str) -> Contract:
     """`BTC-USDT-SWAP` -> BTCUSDT; `BTC-USD-251226` -> BTCUSD_251226; without a size where the table has none."""
+    return _spelled(symbol, UNKNOWN, "")
+
+
+def _spelled(symbol: str, asset: Asset, settle: str) -> Contract:
+    """What the symbol says, of a contract on such an asset; a linear one is called by what it `settle`s in, if told."""
     family, _, kind = symbol.rpartition("-")
     base, _, quote = family.partition("-")
     dated = _EXPIRY.fullmatch(kind) is not None
     if not base or not quote or not (dated or kind == "SWAP"):
-        return Contract(name, symbol, symbol)
-    coin, factor = split_multiplier(base)
+        return Contract(name, symbol, symbol, quote="")
     unit_value, inverse = OKX_CONTRACTS.get(f"{family}-FUTURES" if dated else symbol, (None, False))
-    instrument = f"{coin}{quote}_{kind}" if dated else f"{coin}{quote}"
-    return Contract(name, symbol, instrument, inverse=inverse, unit_value=unit_value, factor=factor)
+    pair = Pair(base, settle or quote, f"_{kind}" if dated else "")
+    contract = linear(name, symbol, pair, asset=asset, unit_value=unit_value)
+    return replace(contract, inverse=inverse, quote=_currency(quote), coin="" if inverse else contract.coin)
+
+
+def _currency(quote: str) -> str:
+    """The currency of `USD_UM` or `USD_UM_XPERP`, as families of linear contracts in dollars are called."""
+    return quote.partition("_")[0]
+
+
+# `instCategory` says the class of the asset. Older answers lack it; of their `ruleType` these words say nothing of it.
+_CATEGORIES: dict[str, Asset] = {"1": COIN, "3": "equity", "4": "commodity", "5": "fx"}
+_RULES = frozenset({"", "normal", "pre_market", "xperp"})
 
 
 class _Listed(Struct):
@@ -358,6 +375,9 @@ class _Listed(Struct):
     ctMult: str = ""
     ctValCcy: str = ""
     settleCcy: str = ""
+    uly: str | None = None
+    instCategory: str | None = None
+    ruleType: str | None = None
 
 
 class _Answer(Struct):
@@ -381,13 +401,25 @@ def decode_instruments(payload: bytes) -> InstrumentPage:
 
 
 def _contract(row: _Listed) -> Contract:
-    contract = spell(row.instId)
-    instrument = contract.instrument
-    if row.ctType == "linear" and row.settleCcy not in {"", "USD"}:
-        # Quoted in USD it still bears the name of what it settles in: BTCUSD means the inverse one.
-        instrument = spell(f"{row.instId.partition('-')[0]}-{row.settleCcy}-{row.instId.rpartition('-')[2]}").instrument
     inverse = row.ctType == "inverse"
-    return msgspec.structs.replace(contract, instrument=instrument, inverse=inverse, unit_value=_unit_value(row))
+    # Quoted in USD it still bears the name of what it settles in: BTCUSD means the inverse one.
+    settle = row.settleCcy if row.ctType == "linear" and row.settleCcy != "USD" else ""
+    contract = _spelled(row.instId, _asset(row), settle)
+    quote = _currency((row.uly or "").partition("-")[2]) or contract.quote
+    return replace(
+        contract,
+        inverse=inverse,
+        unit_value=_unit_value(row),
+        quote=currency_of(quote, "" if inverse else row.settleCcy),
+        coin="" if inverse else contract.coin,
+    )
+
+
+def _asset(row: _Listed) -> Asset:
+    """What the contract is on, by the list."""
+    if row.instCategory:
+        return _CATEGORIES.get(row.instCategory, OTHER)
+    return UNKNOWN if (row.ruleType or "") in _RULES else OTHER
 
 
 def _unit_value(row: _Listed) -> str | None:
@@ -443,7 +475,7 @@ def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | 
     events: list[Event] = []
     for symbol, row in zip(symbols, rows, strict=True):
         event = _liquidation(symbol, row, receive_ms)
-        events.append(event if isinstance(event, Invalid) else msgspec.structs.replace(event, replayed=True))
+        events.append(event if isinstance(event, Invalid) else replace(event, replayed=True))
     whole = not any(isinstance(event, Invalid) for event in events)
     if len(rows) < _PAGE_ROWS:
         return BackfillPage(events, whole=whole)

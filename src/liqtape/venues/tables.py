@@ -5,7 +5,15 @@ traded; a symbol that is gone is refused and reported, the others stand. OKX con
 answer of its instruments endpoint. Hyperliquid accounts: children of its liquidity vault, from `vaultDetails`.
 """
 
-__all__ = ["AS_OF", "BINANCE_COIN_M", "BYBIT_SYMBOLS", "HYPERLIQUID_ACCOUNTS", "OKX_CONTRACTS"]
+__all__ = [
+    "AS_OF",
+    "BINANCE_ASSETS",
+    "BINANCE_COIN_M",
+    "BINANCE_WHOLE",
+    "BYBIT_SYMBOLS",
+    "HYPERLIQUID_ACCOUNTS",
+    "OKX_CONTRACTS",
+]
 
 AS_OF = "2026-11-22"
 
@@ -19,6 +27,21 @@ BINANCE_COIN_M: dict[str, str] = {
         ).split()
     },
 }
+
+# By base: contracts on no coin, as they stood in answers of exchangeInfo that others published in 2026. Its list of the
+# day decides; this is for the seconds before it is there. CAT and WEN bear the letters of coins.
+BINANCE_ASSETS: dict[str, str] = {
+    **dict.fromkeys(
+        "CAT CRCL CXMT HYUNDAI JPM KORU MU NVDA QQQ SKHYNIX SNDK SPCX TEM TENCENT TSLA WEN".split(), "equity"
+    ),
+    **dict.fromkeys("BZ CL COPPER NATGAS XAG XAU XPD XPT".split(), "commodity"),
+    **dict.fromkeys("BTCDOM DEFI".split(), "index"),
+    "OPENAI": "other",
+}
+
+# Bases whose factor stays on, because the venue has had the bare name for another asset: BOBUSDT and 1000000BOBUSDT are
+# two coins, both traded on 2025-12-11; CATUSDT is a stock.
+BINANCE_WHOLE: frozenset[str] = frozenset({"1000000BOB", "1000CAT"})
 
 BYBIT_SYMBOLS: tuple[str, ...] = (
     *(
