@@ -13,6 +13,7 @@ from msgspec import Struct
 
 __all__ = [
     "HALF_LIFE_S",
+    "PRIOR_BINS",
     "SETTLED_MS",
     "SLOT_MS",
     "Baseline",
@@ -32,7 +33,9 @@ SETTLED_MS = 300_000
 
 HALF_LIFE_S = 21_600.0
 
-_PRIOR_BINS = 30.0
+PRIOR_BINS = 30.0
+"""What the prior is worth; a baseline is known once as many bins were watched."""
+
 _PRIOR_PER_S = 1 / 3600
 _PRIOR_FANO = 3.0
 SLOT_MS = 10_000
@@ -66,9 +69,9 @@ def expected(window_s: float, weight: float, total: float, squares: float) -> Ex
     1.0
     """
     prior = window_s * _PRIOR_PER_S
-    bins = _PRIOR_BINS + weight
-    mean = (_PRIOR_BINS * prior + total) / bins
-    square = (_PRIOR_BINS * (_PRIOR_FANO * prior + prior * prior) + squares) / bins
+    bins = PRIOR_BINS + weight
+    mean = (PRIOR_BINS * prior + total) / bins
+    square = (PRIOR_BINS * (_PRIOR_FANO * prior + prior * prior) + squares) / bins
     return Expected(mean, max(square / mean - mean, 0.0))
 
 
@@ -318,7 +321,7 @@ class Baseline:
         """(events, seconds) seen, weighted and with the prior: shape and rate of the Gamma-Poisson `surprise`."""
         self._advance(now_ms)
         window_s = self._width_ms / 1000
-        return _PRIOR_BINS * window_s * _PRIOR_PER_S + self._sum, (_PRIOR_BINS + self._weight) * window_s
+        return PRIOR_BINS * window_s * _PRIOR_PER_S + self._sum, (PRIOR_BINS + self._weight) * window_s
 
     def _advance(self, now_ms: int) -> None:
         self._newest_ms = max(self._newest_ms, now_ms)
