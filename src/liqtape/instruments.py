@@ -1,7 +1,7 @@
 """Instruments: from a venue's spelling and contract size to our name, base quantity and USD.
 
 A venue states what one unit of its size is worth; where it has not (yet), the event stays unsized: `quantity` and
-`notional_usd` are None and nothing is guessed.
+`notional_usd` are None.
 """
 
 import math

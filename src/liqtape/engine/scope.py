@@ -1,4 +1,4 @@
-"""How unusual the counts of one stream are now, and what they are compared with, at the price of a comparison.
+"""The surprise of one stream's counts now, and what they are compared with, at the price of a comparison.
 
 Naive: a surprise for each of three windows after each event, 10 us each and more. But a level asks only whether a
 surprise reaches a threshold, and a threshold of S is a count, the same until the baseline learns something: every ten
