@@ -525,6 +525,7 @@ class Tracker:
         self.intake.clock.estimate()
         if self._priced_ms:  # by the trades' own time: a second is closed when a trade lies behind it
             self.engine.volatility_factor = self.volatility.volatility_factor(self._priced_ms)
+            self.engine.volatility_coverage = self.volatility.long_coverage(self._priced_ms)
         released = self.intake.release(wall_ms)
         if released:
             self._spread(released, wall_ms)
