@@ -18,9 +18,13 @@ _NEEDED = {"postgres_copy": "initdb", "floor": "cc", "instructions": "valgrind"}
 
 
 @pytest.mark.parametrize("name", NAMES + CHECKS)
-def test_benchmark_prints_its_figures(name: str, require_server: Callable[[str], Path]) -> None:
+def test_benchmark_prints_its_figures(
+    name: str, require_server: Callable[[str], Path], history_file: Callable[[str], Path]
+) -> None:
     if name in _NEEDED:
         require_server(_NEEDED[name])
+    if name == "realdays":
+        history_file("binance_all_20251211_0136_0230.parquet")
     command = [sys.executable, "-W", "error", "-m", "benchmarks", name, "--tiny"]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

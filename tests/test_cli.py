@@ -105,7 +105,6 @@ def test_version_and_help_are_short() -> None:
         (["simulate", "--levels", "no/such/levels.json"], "no/such/levels.json"),
         (["run", "--levels", "no/such/levels.json"], "no/such/levels.json"),
         (["run", "--levels", "{events}", "--history", "off"], "simulate --levels"),
-        (["run", "--levels", "{events}", "--record", "no/such"], "leave out --record"),
     ],
     ids=lambda value: " ".join(Path(part).name for part in value) if isinstance(value, list) else "",
 )

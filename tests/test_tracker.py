@@ -426,6 +426,19 @@ async def test_venues_and_the_market_as_a_whole_and_what_moves_together(wall: Ma
     assert pairs["bybit", "binance"].best_lag == 0
 
 
+async def test_rows_say_how_much_of_a_day_the_volatility_factor_is_of(wall: ManualWall) -> None:
+    tracker = alone()
+    for second in range(4_000):
+        tracker._take_price(PriceTick("binance", "BTCUSDT", 100.0 + second % 2, 1.0, T + 1_000 * second))
+        if second in {1_800, 3_999}:
+            wall.ms = T + 1_000 * second
+            bring(tracker, raw(wall.ms))
+            tracker.pulse(wall.ms)
+            row = tracker.market()
+            assert row.volatility_coverage == (second - 0) / 86_400
+            assert (row.volatility_factor is None) is (second == 1_800)
+
+
 async def test_slow_reader_loses_the_newest_and_it_is_counted() -> None:
     tracker = alone()
     async with tracker:

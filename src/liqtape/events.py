@@ -173,7 +173,8 @@ class VelocityMetrics(Struct, frozen=True, gc=False):
     time in Unix seconds, `total_value_usd` the USD of the last 300 s. `venue` is None where all venues are summed, and
     `symbol` "MARKET" where all instruments are. None means not defined, never zero. `return_days`: as much USD within
     60 s comes once in so many watched days, learned from `watched_days` (decayed; `is_learning` below seven);
-    `times_usual` compares it with the mean watched minute.
+    `times_usual` compares it with the mean watched minute. `volatility_coverage` is the share of the last day that
+    `volatility_factor` compares with.
     """
 
     symbol: str
@@ -245,6 +246,7 @@ class VelocityMetrics(Struct, frozen=True, gc=False):
     return_days: float | None = None
     watched_days: float | None = None
     is_learning: bool | None = None
+    volatility_coverage: float | None = None
 
 
 class Alert(Struct, frozen=True, gc=False):

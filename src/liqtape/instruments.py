@@ -1,8 +1,7 @@
 """Instruments: from a venue's spelling and contract size to our name, base quantity and USD.
 
 A venue states what one unit of its size is worth, and in which currency it trades; where it has not (yet), the event
-stays unsized: `notional_usd` is None, and `quantity` too where the size of the contract is the one not known. Nothing
-is guessed.
+stays unsized: `notional_usd` is None, and `quantity` too where the size of the contract is the one not known.
 
 Which name a symbol bears follows from the venue's list and from the tables of ours, never from a price, with one guard
 (`Separation`). Names of multiplier contracts only ever go one way, from the coin's name to the raw one: what was once

@@ -51,8 +51,6 @@ def run(
     settings = _settings(config, _options(venue, symbol, redis, history))
     if settings.history.url is None:
         settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
-    if levels is not None and record is not None:
-        raise ConfigurationError("--levels is for simulated venues, and no recording holds it: leave out --record")
     from liqtape.service import StopSignals
 
     os.umask(0o077)  # what it writes is its user's alone

@@ -573,6 +573,7 @@ class Tracker:
             self._judge_anew(wall_ms)
         if self._priced_ms:  # by the trades' own time: a second is closed when a trade lies behind it
             self.engine.volatility_factor = self.volatility.volatility_factor(self._priced_ms)
+            self.engine.volatility_coverage = self.volatility.long_coverage(self._priced_ms)
         released = self.intake.release(wall_ms)
         if released:
             self._spread(released)
@@ -739,14 +740,15 @@ class Tracker:
     def begin_with(self, states: Mapping[StreamKey, StreamState], learned: str) -> None:
         """Let the levels of streams that have learned nothing go on from these states; right after `start`.
 
-        `learned` says in words what from. Recordings do not hold it: a replay would begin without.
+        `learned` says in words what from.
         """
         levels = self.engine.levels
         if levels is not None:
-            known = {key for key, stream in levels.streams.items() if stream.histogram.days}
-            unknown = {key: state for key, state in states.items() if key not in known}
-            levels.restore(unknown)
-            self.learned = learned if unknown else self.learned
+            streams = {key: stream for key, stream in levels.streams.items() if stream.histogram.days}
+            known = {key: stream.histogram.state(stream.largest_usd) for key, stream in streams.items()}
+            if not states.keys() <= known.keys():
+                self.seed_levels({**states, **known})
+                self.learned = learned
 
     def recall(self, events: Sequence[Liquidation], feeds: Iterable[tuple[str, int, int]], wall_ms: int) -> None:
         """What an earlier run saw: (venue, up, down) of its feeds, and its events, by event time."""

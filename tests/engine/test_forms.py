@@ -67,7 +67,25 @@ def test_each_form_equals_its_formula_on_the_list(steps: list[tuple[int, int, st
 
 
 def test_z_is_in_standard_errors_of_a_steady_stream() -> None:
-    assert Accelerated(0.3, 0.1, 12 / 8000).z(0.25) == 0.3 / sqrt(12 * 0.25 / 8000)
+    assert Accelerated(0.3, 0.1, 12 / 8000).z(0.75) == 0.3 / sqrt(12 * 0.75 / 8000)
+
+
+def test_z_is_not_defined_where_fewer_than_ten_events_are_expected_in_20_s() -> None:
+    assert Accelerated(0.3, 0.1, 12 / 8000).z(0.25) is None
+    assert Accelerated(0.3, 0.1, 12 / 8000).z(0.499) is None
+    assert Accelerated(0.3, 0.1, 12 / 8000).z(0.5) is not None
+
+
+def test_a_row_has_a_z_once_its_baseline_expects_ten_events() -> None:
+    engine = VelocityEngine()
+    for second in range(7_200):
+        for i in range(2):
+            engine.add(event(_T + 1_000 * second + i))
+        if second in {400, 7_199}:
+            row = engine.metrics("BTCUSDT", _T + 1_000 * second + 999)
+            assert row is not None
+            # Two a second; after 100 settled seconds the 30 bins of the prior, one event an hour, outweigh them.
+            assert (row.acceleration_z is None) is (second == 400)
 
 
 @pytest.mark.parametrize("form", _FORMS)

@@ -79,7 +79,10 @@ class _Recount:
                 merged.append([begin, end])
         return merged
 
-    def expected(self, events: Sequence[Liquidation], venues: Sequence[str], window_s: int) -> tuple[float, float]:
+    def expected(
+        self, events: Sequence[Liquidation], venues: Sequence[str], window_s: int
+    ) -> tuple[float, float, float]:
+        """Mean, Fano factor, and the watched bins that they are of."""
         width = 1000 * window_s
         end = self.settled_ms // width
         counts: dict[int, int] = {}
@@ -99,7 +102,7 @@ class _Recount:
                     total += weight * count
                     squares += weight * count * count
         mean = total / bins
-        return mean, max(squares / bins / mean - mean, 0.0)
+        return mean, max(squares / bins / mean - mean, 0.0), bins - 30.0
 
     def exposure_s(self, venues: Sequence[str], window_s: int, now: int) -> int:
         if not any(venue in self.live for venue in venues):
@@ -113,7 +116,7 @@ class _Recount:
         found: list[_Score | None] = []
         for window_s in _WINDOWS:
             count = len(self.inside(instrument, venues, window_s, now))
-            mean, fano = self.expected(learned, venues, window_s)
+            mean, fano, _ = self.expected(learned, venues, window_s)
             share = self.exposure_s(venues, window_s, now) / window_s
             found.append((surprise_fano(count, mean * share, fano), mean * share, fano) if share else None)
         return found
@@ -188,7 +191,18 @@ def _compare_scores(recount: _Recount, row: Any, instrument: str | None, venues:
     assert _close(row.surprise_fano, fano)
     learned = [e for e in recount.learned if instrument in (None, e.instrument) and e.venue in venues]
     rate = recount.expected(learned, venues, 60)[0] / 60
-    assert _close(row.acceleration_z, row.acceleration / sqrt(12 * rate / 8000))
+    if abs(20 * rate - 10) > 1e-9:
+        z = row.acceleration / sqrt(12 * rate / 8000) if 20 * rate >= 10 else None
+        assert _close(row.acceleration_z, z)
+    for window_s, of_s in ((10, 10), (30, 60), (60, 60), (300, 300)):
+        _, fano, bins = recount.expected(learned, venues, of_s)
+        errors = [sqrt(f * len(recount.inside(instrument, venues, window_s, now))) / window_s for f in (fano, 1.0)]
+        found = getattr(row, f"velocity_se_{window_s}s")
+        assert any(
+            _close(found, error)
+            for error, is_so in zip(errors, (bins >= 30 - 1e-6, bins < 30 + 1e-6), strict=True)
+            if is_so
+        )
 
 
 def _as_told(steps: list[tuple[str, Any]], mode: str) -> list[tuple[str, Any]]:

@@ -96,8 +96,10 @@ def test_quotients_come_from_the_same_integers_as_the_counts(rows: list[tuple[in
 def test_the_price_is_passed_through() -> None:
     engine = engine_of([liquidation(_T)])
     engine.btc_price = 45_000.5
+    engine.volatility_factor, engine.volatility_coverage = 1.5, 0.25
 
-    assert metrics_of(engine, _T).btc_price == 45_000.5
+    row = metrics_of(engine, _T)
+    assert (row.btc_price, row.volatility_factor, row.volatility_coverage) == (45_000.5, 1.5, 0.25)
 
 
 def test_the_threshold_is_the_one_given() -> None:
@@ -543,3 +545,21 @@ def test_totals_are_those_of_the_row(events: list[tuple[str, Side | None, int, i
         row.usd_velocity_300s,
     ]
     assert totals.acceleration == row.acceleration
+
+
+def test_standard_errors_are_of_clusters_once_the_baseline_is_known() -> None:
+    engine = VelocityEngine()
+    for minute in range(240):
+        for i in range(12 * (minute % 4 == 0)):
+            engine.add(liquidation(_T + 60_000 * minute + 100 * i))
+        if minute in {20, 236}:
+            now = _T + 60_000 * minute + 5_000
+            row = metrics_of(engine, now)
+            fano = row.surprise_fano if minute == 236 else 1.0
+            assert fano is not None
+            assert row.velocity_se_60s == (fano * row.event_count_60s) ** 0.5 / 60
+            assert row.velocity_se_30s == (fano * row.event_count_30s) ** 0.5 / 30
+            assert (fano > 5) is (minute == 236)
+            window = engine.window("BTCUSDT", 60, now)
+            assert window is not None
+            assert window.se_velocity == row.event_count_60s**0.5 / 60

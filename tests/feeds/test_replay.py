@@ -177,6 +177,13 @@ def test_a_level_is_told_when_it_rises_and_when_it_falls() -> None:
     assert told == 3 * [told[0]]
 
 
+def test_a_level_stays_where_the_coverage_ends_and_the_steps_end_all_the_same() -> None:
+    events = _tape([_Event(i, usd=1e6) for i in range(60)])
+    taken = list(steps(events, 1, [(_BASE, _BASE + 100_000)]))
+    assert [(alert.at_ms - _BASE, alert.level) for step in taken for alert in step.alerts] == [(1_000, "CRITICAL")]
+    assert [row.event_count_300s for row in taken[-1].rows] == [0]
+
+
 def test_a_level_is_looked_at_after_each_event() -> None:
     engine = VelocityEngine()
     # At no whole second are there 60 M USD in the last 60 s, after the second event there are.

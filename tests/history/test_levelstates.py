@@ -233,7 +233,7 @@ def test_states_are_told_at_the_end_of_an_episode_and_once_an_hour() -> None:
     assert set(told) == set(levels.streams)
     assert most <= 1
     stream = levels.stream(StreamKey("bybit", "C7USDT"), 3_700_000)
-    levels.look_at(stream, 3_700_000, 5_000.0, 1)
+    levels.look([(stream, 5_000.0, 1)], (0.0, 0), 3_700_000)
     assert StreamKey("bybit", "C7USDT") not in levels.take_states(3_701_000)
     levels.tick(4_000_000, lambda _: (0.0, 0))
     assert levels.take_states(4_000_000)[StreamKey("bybit", "C7USDT")].bins != {}

@@ -72,7 +72,7 @@ class WindowColumns:
         return self._rows(quotient(self._count(seconds), seconds))
 
     def velocity_se(self, seconds: int) -> Floats:
-        """Standard error of `velocity`: sqrt(count) / W."""
+        """Standard error of `velocity` for independent events: sqrt(count) / W; no baseline is known here."""
         return self._rows(np.sqrt(self._count(seconds)) / seconds)
 
     def usd_velocity(self, seconds: int) -> Floats:

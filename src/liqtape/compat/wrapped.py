@@ -1,4 +1,4 @@
-"""Reading somebody else's event objects: symbol, time, USD, side; nothing is guessed that they do not say."""
+"""Reading somebody else's event objects: symbol, time, USD, side; what they do not say is None."""
 
 import math
 import time

@@ -21,7 +21,9 @@ _RANKED_MS = 60_000
 class Pair(Struct, frozen=True):
     """Correlation of two streams' counts in seconds: at once, and at the lag where it is greatest.
 
-    `best_lag` in seconds is positive where x leads. What is not defined is None.
+    `null_band` is what `best_rho`, the greatest of eleven, exceeds in 5 % of cases at most where the streams have
+    nothing to do with each other. `best_lag` in seconds is positive where x leads, and None where `best_rho` lies
+    inside the band or is not above `rho`, that at once, by as much. What is not defined is None.
     """
 
     x: str
@@ -29,6 +31,7 @@ class Pair(Struct, frozen=True):
     rho: float | None
     best_lag: int | None
     best_rho: float | None
+    null_band: float | None = None
 
 
 class Comovement:
@@ -73,10 +76,11 @@ class Comovement:
     def pairs(self) -> list[Pair]:
         """All pairs of followed instruments, then of venues, in which both had 10 events."""
         return [
-            Pair(x, y, rho.rho[0], rho.best_lag, None if rho.best_lag is None else rho.rho[rho.best_lag])
+            Pair(x, y, found.rho[0], found.significant_lag, best_rho, found.null_band)
             for streams in (self.instruments, self.venues)
             for x, y in combinations(streams.shown(), 2)
-            for rho in (streams.lead_lag(x, y),)
+            for found in (streams.lead_lag(x, y),)
+            for best_rho in (None if found.best_lag is None else found.rho[found.best_lag],)
         ]
 
     def _rank(self, engine: VelocityEngine, end_ms: int) -> None:

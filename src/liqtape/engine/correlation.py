@@ -12,6 +12,8 @@ from math import exp2, expm1, fsum, log, log1p, sqrt
 
 from msgspec import Struct
 
+from liqtape.engine.nullband import clustering, effective_bins, null_band
+
 __all__ = [
     "PATIENCE_MS",
     "CountCorrelation",
@@ -42,15 +44,36 @@ def square_root(count: float) -> float:
 
 
 class LeadLag(Struct, frozen=True):
-    """Correlation at each lag in bins, positive: x leads y; None where not defined."""
+    """Correlation at each lag in bins, positive: x leads y; None where not defined.
+
+    `null_band` is what the greatest of them exceeds in 5 % of cases at most where the streams have nothing to do with
+    each other; None where that is not known.
+    """
 
     rho: dict[int, float | None]
+    null_band: float | None = None
 
     @property
     def best_lag(self) -> int | None:
-        """The lag of the greatest correlation, of equals the one nearest to 0; None when there is none."""
+        """The lag of the greatest correlation, of equals the one nearest to 0; None when there is none.
+
+        There always is a greatest one: whether it means something says `significant_lag`.
+        """
         known = [(rho, -abs(lag), lag) for lag, rho in self.rho.items() if rho is not None]
         return max(known)[2] if known else None
+
+    @property
+    def significant_lag(self) -> int | None:
+        """Return `best_lag` if its correlation is above the null band, and by as much above that of lag 0; else None.
+
+        The second because streams that swell together correlate at every lag: which is greatest is then chance.
+        """
+        lag, band = self.best_lag, self.null_band
+        rho = None if lag is None else self.rho[lag]
+        if lag is None or rho is None or band is None or rho <= band:
+            return None
+        at_once = self.rho.get(0)
+        return lag if not lag or (at_once is not None and rho - at_once > band) else None
 
 
 def pearson(x: Sequence[float], y: Sequence[float]) -> float | None:
@@ -188,12 +211,14 @@ _NEVER = _Mark(-1, 0.0, 0.0)
 
 
 class _Stream:
-    __slots__ = ("after", "events", "index", "marks", "name")
+    __slots__ = ("after", "events", "first", "index", "marks", "name", "since")
 
     def __init__(self, name: str, index: int) -> None:
         self.name = name
         self.index = index
         self.events = 0
+        self.since = -1  # the bin of the first event
+        self.first = 0.0  # the value of the bin at which the means begin
         self.marks = [_NEVER]  # newest last, back to the largest lag
         self.after: dict[int, list[float]] = {}  # by stream x: sums of x[bin - lag] * this[bin], lag 0, 1, ...
 
@@ -328,7 +353,30 @@ class CountCorrelation:
 
     def lead_lag(self, x: str, y: str) -> LeadLag:
         """`correlation` at all lags, positive: x leads y."""
-        return LeadLag({lag: self.correlation(x, y, lag) for lag in range(-self.max_lag, self.max_lag + 1)})
+        rho = {lag: self.correlation(x, y, lag) for lag in range(-self.max_lag, self.max_lag + 1)}
+        return LeadLag(rho, None if rho[0] is None else self._null_band(x, y))
+
+    def _null_band(self, x: str, y: str) -> float:
+        """Return the null band of two streams that have a correlation at lag 0."""
+        older, younger = sorted((self._streams[x], self._streams[y]), key=lambda stream: stream.since)
+        end = self._next
+        fade = self._step * exp2((self._base - end + 1) / self._half)
+        # Both began with a value that counts as if it had always been so, mostly that of silence; until this has faded
+        # they correlate by having begun. `start` is by how much, of both together as `ratio` is of their means.
+        ratio, start = 1.0, exp2((older.since - end) / self._half)
+        start /= 1 - start
+        for stream in (older, younger):
+            mark = stream.marks[-1]
+            mean = fade * mark.total
+            scale = sqrt(fade / (mark.squares - mean * mark.total))  # fade / standard deviation
+            ratio *= mark.total * scale
+            start *= (mean - stream.first) * (scale / fade if fade else 0.0)
+        alike = [
+            sum(self.correlation(name, name, lag) or 0.0 for lag in range(1, self.max_lag + 1)) / max(1, self.max_lag)
+            for name in (x, y)
+        ]
+        bins = effective_bins(self._half, end - younger.since)
+        return null_band(ratio, bins, clustering(*alike), 2 * self.max_lag + 1) + max(0.0, start)
 
     def _close(self, number: int, counts: dict[str, int]) -> None:
         if self._origin is None:
@@ -347,6 +395,9 @@ class CountCorrelation:
             while len(stream.marks) > 1 and stream.marks[1].number <= horizon:
                 del stream.marks[0]
             stream.events += counts[stream.name]
+            if stream.since < 0:
+                stream.since = number
+                stream.first = value if number == self._origin else 0.0
         self._recent = {past: kept for past, kept in self._recent.items() if past >= horizon}
         self._recent[number] = values
         for lag in range(self.max_lag + 1):

@@ -23,6 +23,7 @@ Form = Literal["least_squares", "difference", "exponential"]
 
 HORIZON_S = 20
 _WIDTH_S = 10
+_LEAST_EXPECTED = 10
 _VARIANCE: dict[Form, float] = {
     "least_squares": 12 / HORIZON_S**3,
     "difference": 2 / _WIDTH_S**3,
@@ -37,9 +38,12 @@ class Accelerated(Struct, frozen=True, gc=False):
     error: float
     variance: float
 
-    def z(self, rate: float) -> float:
-        """In standard errors of a steady stream of `rate` liquidations/s."""
-        return self.value / sqrt(self.variance * rate)
+    def z(self, rate: float) -> float | None:
+        """Return it in standard errors of independent events that come at `rate` per second, steadily.
+
+        None where fewer than ten of them are expected in 20 s: there it means nothing.
+        """
+        return self.value / sqrt(self.variance * rate) if rate * HORIZON_S >= _LEAST_EXPECTED else None
 
 
 def new_ring(form: Form, *, is_throttled: bool) -> Ring:

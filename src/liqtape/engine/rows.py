@@ -51,6 +51,7 @@ class Prices(Struct, frozen=True, gc=False):
     btc: float | None
     source: str | None
     volatility_factor: float | None
+    volatility_coverage: float | None = None
 
 
 class Seen(Struct, frozen=True, gc=False):
@@ -62,15 +63,16 @@ class Seen(Struct, frozen=True, gc=False):
 
 
 class Judged(Struct, frozen=True, gc=False):
-    """How unusual it is; `score` of 60 s (None: nothing was watched), `rate` of the baseline in liquidations/s.
+    """What the stream's past says; `score` of 60 s (None: nothing was watched), `rate` in liquidations/s.
 
-    `told` is there where levels are return periods.
+    `fanos` are those of 10, 60 and 300 s, 1 where they are not known. `told` is there where levels are return periods.
     """
 
     score: Score | None
     rate: float
     level: Level
     told: Told | None = None
+    fanos: Sequence[float] = (1.0, 1.0, 1.0)
 
 
 def summed(rings: Collection[Ring], now_ms: int) -> Sums:
@@ -135,6 +137,7 @@ def row(
     velocities = (n10 / 10, n30 / 30, n60 / 60, n300 / 300)
     rates, saturated = _estimates(rings, velocities)
     score = judged.score
+    f10, f60, f300 = judged.fanos
     values: tuple[Any, ...] = (
         symbol,
         now_ms / 1000,
@@ -164,10 +167,10 @@ def row(
         seen.late_total,
         seen.is_partial,
         prices.source,
-        sqrt(n10) / 10,
-        sqrt(n30) / 30,
-        sqrt(n60) / 60,
-        sqrt(n300) / 300,
+        sqrt(f10 * n10) / 10,
+        sqrt(f60 * n30) / 30,  # 30 s have no baseline; F grows with the window, so that of 60 s is no understatement
+        sqrt(f60 * n60) / 60,
+        sqrt(f300 * n300) / 300,
         # Of the counts, then of the USD; None where there is nothing to compare.
         *[(a - b) / both if both else None for a, b, both in zip(long, short, sums.sided, strict=True)],
         accelerated.z(judged.rate),
@@ -175,5 +178,6 @@ def row(
         None if score is None else score.fano,
         venue,
         *_of_past(judged.told),
+        prices.volatility_coverage,
     )
     return VelocityMetrics(*values)

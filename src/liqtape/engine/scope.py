@@ -1,4 +1,4 @@
-"""How unusual the counts of one stream are now, and what they are compared with, at the price of a comparison.
+"""The surprise of one stream's counts now, and what they are compared with, at the price of a comparison.
 
 Naive: a surprise for each of three windows after each event, 10 us each and more. But a level asks only whether a
 surprise reaches a threshold, and a threshold of S is a count, the same until the baseline learns something: every ten
@@ -12,7 +12,7 @@ from math import inf
 from msgspec import Struct
 
 from liqtape.engine.past import WIDTHS, Past
-from liqtape.engine.surprise import Expected, Score, least_counts, surprise_fano
+from liqtape.engine.surprise import PRIOR_BINS, Expected, Score, least_counts, surprise_fano
 from liqtape.engine.watch import EVER_MS, Watch
 
 __all__ = ["Counts", "Scope", "Thresholds", "score_of"]
@@ -42,7 +42,8 @@ class Scope:
     """One stream's baseline as of now: `rate` per s, and what each of `WIDTHS` is expected to bring.
 
     Current for times from `since_ms` on, while the engine's generation is `generation`. Exposure counts in whole
-    seconds. At `calm` a window reaches the first threshold; the others are worked out when they are asked for.
+    seconds. At `calm` a window reaches the first threshold; the others are worked out when they are asked for. `fanos`
+    are the Fano factors of `WIDTHS`, 1 (independent events) until so many bins were watched as the prior is worth.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Scope:
         "_whole",
         "calm",
         "expected",
+        "fanos",
         "generation",
         "past",
         "since_ms",
@@ -63,6 +65,7 @@ class Scope:
         self.watch = Watch(())
         self.expected: list[Expected | None] = [None] * len(WIDTHS)
         self.calm: list[float] = [inf] * len(WIDTHS)
+        self.fanos = [1.0] * len(WIDTHS)
         self.generation = -1
         self.since_ms = 0
         self._thresholds: Thresholds | None = None
@@ -93,6 +96,7 @@ class Scope:
             if end != self._ends[k]:
                 self._ends[k] = end
                 self._whole[k] = self.past.expect(k, end, watch)
+                self.fanos[k] = self._whole[k].fano if watch.weight(window_s, end) >= PRIOR_BINS else 1.0
             expected = self._whole[k] if is_whole else self._part(k, now_ms)
             if expected != self.expected[k] or self._thresholds is not thresholds:
                 self.expected[k], self._least[k] = expected, None

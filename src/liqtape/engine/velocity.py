@@ -81,6 +81,7 @@ class VelocityEngine:
         self.btc_price: float | None = None
         self.btc_source: str | None = None
         self.volatility_factor: float | None = None
+        self.volatility_coverage: float | None = None
         self.newest_ms = 0
         self.late_total = 0
         self.late_dropped_total = 0
@@ -663,12 +664,12 @@ class VelocityEngine:
         is_partial = not self._partial_venues.isdisjoint(venues) or (coverage[-1] is not None and coverage[-1] < 1)
         if instrument == MARKET and not is_partial:
             is_partial = self._feeds.is_incomplete(venues, now_ms - 1000 * WINDOWS[-1])
-        prices = Prices(self.btc_price, self.btc_source, self.volatility_factor)
+        prices = Prices(self.btc_price, self.btc_source, self.volatility_factor, self.volatility_coverage)
         return prices, Seen(coverage, is_partial, late_total), judged
 
     def _judged(self, key: StreamKey, now_ms: int, scope: Scope, sums: Sums, level: Level) -> Judged:
         told = None if self.levels is None else self.levels.told(key, now_ms, sums.usd_60s)
-        return Judged(score_of(sums.every[2], scope.expected[1]), scope.rate, level, told)
+        return Judged(score_of(sums.every[2], scope.expected[1]), scope.rate, level, told, scope.fanos)
 
     def _threshold_level(
         self, series: Series, threshold: Threshold, now_ms: int, at: Mapping[str, int] | None

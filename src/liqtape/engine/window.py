@@ -79,7 +79,7 @@ class Window(Struct, frozen=True):
 
     @property
     def se_velocity(self) -> float:
-        """Standard error of `velocity`: sqrt(count) / W."""
+        """Standard error of `velocity` for independent events: sqrt(count) / W; no baseline is known here."""
         return sqrt(self.count) / self.seconds
 
     @property

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from math import inf
 
 from msgspec import Struct
 
@@ -37,7 +38,8 @@ def steps(
 
     Levels are looked at after each event, in order of event time, and each second, whatever `every` is; alerts say so.
     `coverage` has (begin, end) in ms of when all venues of the tape were watched; without it that is from the first
-    event on. `engine` brings another level rule than the default.
+    event on. Where it ends a level stays as it is, and the steps end with the last row. `engine` brings another level
+    rule than the default.
     """
     engine = VelocityEngine() if engine is None else engine
     levels = Levels(engine)
@@ -46,7 +48,8 @@ def steps(
     second = min(tape.times_ms, default=0) // 1000
     shown: set[str] = set()
     at = looked = 0  # events in, and the second up to which levels were looked at
-    while at < len(order) or shown or engine.is_raised():
+    blind_ms = max((until_ms for _, until_ms in coverage), default=inf)  # from here on no level comes down
+    while at < len(order) or shown or (engine.is_raised() and 1000 * second <= blind_ms):
         if not shown and not engine.is_raised():  # nothing will change before the next event is in
             due = -(-tape.times_ms[order[at]] // 1000)
             second += -(-max(0, due - second) // every) * every

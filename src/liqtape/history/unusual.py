@@ -33,7 +33,7 @@ class Unusual(Struct, frozen=True):
     """The minute (`from_ms`, `until_ms`] against `minutes` wholly covered ones of the days before.
 
     `busier_than` is the share of them with fewer liquidations, `heavier_than` that with less USD, in percent;
-    `at_least_as_busy` is how many had as many or more. `surprise` is -log10 of the chance of so many, by `mean` and
+    `at_least_as_busy` is how many had as many or more. `surprise` is a statistic of the count, by `mean` and
     `fano` of these minutes. What follows from the comparison is None without minutes to compare with.
     """
 
