@@ -543,7 +543,8 @@ class Tracker:
         self.engine.btc_price, self.engine.btc_source = tick.price, tick.venue
         clock = self.intake.clock
         at_ms = tick.event_ms - clock.shift_ms(tick.venue)
-        if not clock.our_ms or at_ms <= clock.now_ms + AHEAD_MS:  # else of a clock that has just stepped
+        is_known = clock.is_started and tick.receive_ms is not None
+        if not is_known or at_ms <= clock.t_ms(tick.receive_ms or 0) + AHEAD_MS:  # else of a clock that just stepped
             self.volatility.add(tick.price, at_ms)
             self._priced_ms = at_ms
         for tap in self.price_taps:
