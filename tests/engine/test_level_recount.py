@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 
 from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.returnperiods import Raise, StreamKey
