@@ -255,10 +255,12 @@ class EventClock:
             self.estimate()
 
     def begin(self, our_ms: int) -> None:
-        """Something has come that waits for the clocks to be known."""
+        """Something has come that waits for the clocks to be known; it begins when that has lasted long enough."""
         self.advance(our_ms)
         if self._began_ms is None:
             self._began_ms = our_ms
+        if not self.is_started:
+            self._start()
 
     def reached(self, venue: str, window_ms: int) -> None:
         """An event of the venue was accepted; it stands in windows at that time."""

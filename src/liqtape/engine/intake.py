@@ -214,6 +214,7 @@ class Intake:
         self.clock.begin(early.since_ms)
         if len(self._early) >= HELD_LIMIT:
             self.clock.start()
+        if self.clock.is_started:
             return False
         if early.ledger is not None:
             early.ledger.events_pending += 1
