@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -191,6 +192,60 @@ async def test_what_is_not_whole_is_taken_and_stays_a_gap(
     assert rig.backfill.detail == reason
     assert rig.events == ([EVENT] if page.events else [])
     assert rig.filled == []
+
+
+async def test_one_refused_question_does_not_end_the_round(quick: Use) -> None:
+    refused = RestError("https://toy/b: HTTP 400: Parameter uly error")
+    archive = Archive(a=[BackfillPage([EVENT])], b=[refused] * 3, c=[BackfillPage([EVENT])], d=[refused] * 3)
+    quick(archive)
+    rig = Rig(archive)
+    async with running(rig, GAP):
+        await until(lambda: rig.backfill.detail)
+
+    assert archive.asked == ["a", *"bbb", "c", *"ddd"]
+    assert rig.events == [EVENT, EVENT]
+    assert rig.filled == []
+    assert rig.backfill.detail == "https://toy/b: HTTP 400: Parameter uly error (and 1 more)"
+
+
+async def test_a_venue_that_answers_nothing_is_not_asked_everything(quick: Use) -> None:
+    archive = Archive(**{name: [RestError("https://toy: HTTP 503")] * 3 for name in "abcdef"})
+    quick(archive)
+    rig = Rig(archive)
+    async with running(rig, GAP):
+        await until(lambda: rig.backfill.detail)
+
+    assert sorted(set(archive.asked)) == ["a", "b", "c"]
+
+
+async def test_a_gap_too_long_ago_is_not_filled_and_the_one_beside_it_is(quick: Use) -> None:
+    archive = Archive(a=[BackfillPage([EVENT])] * 10)
+    quick(archive)
+    rig = Rig(archive)
+    long = Gap("toy", T - 108_000_000, T - 60_000, "not running")
+    async with running(rig, long, GAP):
+        await until(lambda: rig.filled)
+
+    assert rig.filled == [GAP]
+    assert rig.backfill.detail == "the gap is longer than the venue tells of"
+    assert rig.backfill._rounds == {}  # nothing else will be told of it tomorrow
+
+
+async def test_a_gap_whose_beginning_left_the_archive_while_it_waited_is_not_filled(
+    quick: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = Archive(a=[BackfillPage([EVENT])])
+    quick(archive)
+    rig = Rig(archive)
+    now = [1_000.0]
+    monkeypatch.setattr(backfill, "time", SimpleNamespace(monotonic=lambda: now[0], time_ns=lambda: T * 1_000_000))
+    rig.backfill.ask(Gap("toy", T - 86_000_000, T, "closed"))
+    now[0] += 600.0
+    async with running(rig):
+        await until(lambda: rig.backfill.detail)
+
+    assert rig.filled == []
+    assert rig.backfill.detail == "the gap is longer than the venue tells of"
 
 
 async def test_the_venues_pace_is_kept(quick: Use) -> None:
