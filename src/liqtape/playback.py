@@ -31,6 +31,7 @@ from liqtape.feeds.marks import (
     Missed,
     Pulsed,
     Recalled,
+    Refused,
     Taught,
     Told,
     Unseen,
@@ -281,7 +282,7 @@ class Playback:
             if feed.venue.name != mark.venue:
                 continue
             if isinstance(mark, Listed):
-                feed.take_list(mark.contracts)
+                feed.take_list(mark.contracts, is_whole=mark.is_whole)
             elif feed.backfill is not None:
                 with suppress(DecodeError):  # counted in the ledger, as it was then
                     feed.backfill.answered(mark.request, mark.payload, mark.wall_ms)
@@ -296,6 +297,8 @@ class Playback:
             tracker.feed_down(mark.venue, mark.at_ms, mark.reason)
         elif isinstance(mark, Missed):
             tracker.feed_missed(mark.venue, mark.from_ms, mark.until_ms, mark.reason)
+        elif isinstance(mark, Refused):
+            tracker.feed_refused(mark.venue, mark.at_ms, mark.reason)
         elif isinstance(mark, Unseen):
             tracker.feed_unseen(mark.venue, mark.at_ms, mark.instruments, is_listed=mark.is_listed)
         elif isinstance(mark, Filled):

@@ -42,6 +42,7 @@ from liqtape.feeds.marks import (
     Filled,
     Missed,
     Pulsed,
+    Refused,
     Unseen,
     Up,
     level_seeds,
@@ -268,16 +269,29 @@ class Tracker:
         if self._observer is not None:
             self._observer.feed_down(venue, at_ms)
 
-    def feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Gap:
-        """It turned out that a venue had not been live between two moments of its clock."""
+    def feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Sequence[Gap]:
+        """It turned out that a venue had not been live between two moments of its clock; what gaps that makes."""
         if self.recorder is not None:
             self.recorder.mark(Missed(venue, from_ms, until_ms, reason))
-        gap = self.outages.missed(venue, from_ms, until_ms, reason)
-        if self._observer is not None and gap.until_ms is not None:
-            self._observer.feed_down(venue, gap.from_ms)
-            if not self.outages.is_open(venue):  # else an outage that lasts began earlier than was told
-                self._observer.feed_up(venue, gap.until_ms)
-        return gap
+        found = self.outages.missed(venue, from_ms, until_ms, reason)
+        if self._observer is not None:
+            self._observer.feed_missed(venue, self.outages.beginning(venue, from_ms), until_ms)
+        return found
+
+    def feed_refused(self, venue: str, at_ms: int, reason: str) -> None:
+        """Since `at_ms` a venue's feed lives but lacks what is refused, for that reason; an empty one: no more.
+
+        The history knows coverage by venue only: as long as that lasts, it has none.
+        """
+        if self.recorder is not None:
+            self.recorder.mark(Refused(venue, at_ms, reason))
+        self.outages.refused(venue, at_ms, reason)
+        if self._observer is None:
+            return
+        if self.outages.is_open(venue):
+            self._observer.feed_down(venue, at_ms)
+        else:
+            self._observer.feed_up(venue, at_ms)
 
     def feed_unseen(self, venue: str, at_ms: int, instruments: Sequence[str], *, is_listed: bool) -> None:
         """Since `at_ms` a venue's connections bring all it lists but these; unless `is_listed` there may be more."""
@@ -402,6 +416,7 @@ class Tracker:
             on_down=self.feed_down,
             on_missed=self.feed_missed,
             on_unseen=self.feed_unseen,
+            on_refused=self.feed_refused,
             on_filled=self.gap_filled,
             on_listed=self._carry,
             ssl_context=ssl_context,

@@ -401,7 +401,11 @@ def test_a_refused_topic_is_named_and_the_others_live(text: str) -> None:
 
     assert session.confirmed
     assert session.refused == {"liquidation-orders:FUTURES": f"60018 {text}"}
-    assert session.due(2.0) == []
+    assert session.due(1.9) == []
+    assert session.lacking == ["liquidation-orders:FUTURES"]
+    assert [json.loads(frame)["args"] for frame in session.due(2.0)] == [
+        [{"channel": "liquidation-orders", "instType": "FUTURES"}]
+    ]
 
 
 def test_all_topics_refused_end_the_session() -> None:

@@ -32,7 +32,11 @@ def _first() -> BackfillRequest:
 
 def test_okx_is_asked_for_each_family_once() -> None:
     symbols = ["BTC-USDT-SWAP", "BTC-USDT-261225", "BTC-USDT-260925", "ETH-USD-SWAP"]
-    symbols += ["BTC-USD-261030", "BTC-USD_UM-261030", "SUI-USD_UM_XPERP-310404"]  # c04: of one underlying, two families
+    symbols += [
+        "BTC-USD-261030",
+        "BTC-USD_UM-261030",
+        "SUI-USD_UM_XPERP-310404",
+    ]
     paths = [request.path for request in okx.backfill_requests(T, T + 9_000, symbols)]
     rest = f"&state=filled&before={T - 1}&after={T + 9_001}&limit=100"
     assert paths == [

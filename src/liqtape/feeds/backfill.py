@@ -136,9 +136,7 @@ class Backfill:
                 break
         return "; ".join(reason if n == 1 else f"{reason} (and {n - 1} more)" for reason, n in reasons.items())[:400]
 
-    async def _question(
-        self, first: BackfillRequest, session: aiohttp.ClientSession, vain: int
-    ) -> tuple[str, int]:
+    async def _question(self, first: BackfillRequest, session: aiohttp.ClientSession, vain: int) -> tuple[str, int]:
         """All pages of a question: why not all of it came, and how many questions in a row had no answer by now."""
         reason = ""
         request: BackfillRequest | None = first

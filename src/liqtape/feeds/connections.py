@@ -27,8 +27,8 @@ _SHORTEST_LIFE_SECONDS = 60.0  # a connection that is to end sooner goes through
 _SAMPLES = 64
 _STOPPED = "not running"
 _LOST = "connection lost"
-_WORST_FIRST: tuple[State, ...] = ("stalled", "waiting", "connecting", "subscribing", "stopped", "live")
-_BEST_FIRST: tuple[State, ...] = ("live", "subscribing", "connecting", "waiting", "stalled", "stopped")
+_WORST_FIRST: tuple[State, ...] = ("stalled", "waiting", "connecting", "subscribing", "stopped", "refused", "live")
+_BEST_FIRST: tuple[State, ...] = ("live", "refused", "subscribing", "connecting", "waiting", "stalled", "stopped")
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Connections:
         by_seat: dict[Endpoint, list[State]] = {connection.endpoint: [] for connection in self.running}
         for connection in self.all:
             if connection.endpoint in by_seat:
-                by_seat[connection.endpoint].append(connection.status.state)
+                by_seat[connection.endpoint].append(_shown(connection.status))
         best = {next(state for state in _BEST_FIRST if state in states) for states in by_seat.values()}
         return next((state for state in _WORST_FIRST if state in best), None)
 
@@ -272,3 +272,9 @@ class Connections:
             self._unsettled.remove(ledger)
             self._past += ledger
         self._past_reconnects += connection.reconnects
+
+
+def _shown(status: Status) -> State:
+    """The state as people are to see it: a feed that was lost because it fell silent is `stalled` until it is live."""
+    is_away = status.state in {"waiting", "connecting", "subscribing"}
+    return "stalled" if is_away and status.cause == "stalled" else status.state

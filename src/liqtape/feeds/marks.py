@@ -28,6 +28,7 @@ __all__ = [
     "Missed",
     "Pulsed",
     "Recalled",
+    "Refused",
     "Rotated",
     "Taught",
     "Told",
@@ -100,6 +101,14 @@ class Unseen(Mark, frozen=True, tag="unseen"):
     is_listed: bool
 
 
+class Refused(Mark, frozen=True, tag="refused"):
+    """Since `at_ms` of a venue's clock its feed lacks what a living connection is refused; no `reason`: no more."""
+
+    venue: str
+    at_ms: int
+    reason: str
+
+
 class Missed(Mark, frozen=True, tag="missed"):
     """It turned out that the venue had not been live between two moments of its clock."""
 
@@ -125,10 +134,11 @@ class Filled(Mark, frozen=True, tag="filled"):
 
 
 class Listed(Mark, frozen=True, tag="listed"):
-    """The venue's list of instruments was loaded: what sizes mean from here on."""
+    """The venue's list of instruments was loaded, as a whole or not: what sizes mean from here on."""
 
     venue: str
     contracts: Sequence[Contract]
+    is_whole: bool = False
 
 
 class Pulsed(Mark, frozen=True, tag="pulse"):
@@ -195,6 +205,7 @@ _Any = (
     | Down
     | Missed
     | Unseen
+    | Refused
     | Answered
     | Filled
     | Listed

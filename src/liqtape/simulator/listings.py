@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["Kind", "Listing", "LISTINGS", "MARKETS", "decimals", "listing", "on_grid", "trimmed"]
+__all__ = ["LISTINGS", "MARKETS", "Kind", "Listing", "decimals", "listing", "on_grid", "trimmed"]
 
 Kind = Literal["linear", "coinm", "inverse"]
 
