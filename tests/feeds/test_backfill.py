@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -237,10 +236,10 @@ async def test_a_gap_whose_beginning_left_the_archive_while_it_waited_is_not_fil
     archive = Archive(a=[BackfillPage([EVENT])])
     quick(archive)
     rig = Rig(archive)
-    now = [1_000.0]
-    monkeypatch.setattr(backfill, "time", SimpleNamespace(monotonic=lambda: now[0], time_ns=lambda: T * 1_000_000))
+    now = [T]
+    monkeypatch.setattr(backfill, "our_ms", lambda: now[0])
     rig.backfill.ask(Gap("toy", T - 86_000_000, T, "closed"))
-    now[0] += 600.0
+    now[0] += 600_000
     async with running(rig):
         await until(lambda: rig.backfill.detail)
 

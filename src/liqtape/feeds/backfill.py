@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -11,6 +10,7 @@ import aiohttp
 from liqtape.errors import DecodeError, RestError
 from liqtape.events import Event, Gap
 from liqtape.feeds.marks import Answered
+from liqtape.feeds.ourtime import our_ms
 from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.rest import fetch
 from liqtape.ledger import Ledger
@@ -65,7 +65,7 @@ class Backfill:
         self._on_filled = on_filled
         self._recorder = recorder
         self._rounds: dict[Gap, int] = {}  # of each gap that stands open
-        self._asked: dict[Gap, float] = {}  # when, in seconds of the loop: its end was just now then
+        self._asked: dict[Gap, int] = {}  # when, by our time: it had just ended then
         self._turnstile = Turnstile([venue.backfill_pace])
         self._wake = asyncio.Event()
 
@@ -76,7 +76,7 @@ class Backfill:
             del self._rounds[oldest], self._asked[oldest]
             self.dropped_total += 1
         self._rounds[gap] = 0
-        self._asked[gap] = time.monotonic()
+        self._asked[gap] = our_ms()
         self._wake.set()
 
     async def run(self, session: aiohttp.ClientSession) -> None:
@@ -99,7 +99,7 @@ class Backfill:
             is_told = self._is_told(gap)
             too_long |= not is_told
             rounds = self._rounds.pop(gap, 0) + 1
-            asked = self._asked.pop(gap, 0.0)
+            asked = self._asked.pop(gap, 0)
             if is_told and not reason:
                 self.filled_total += 1
                 self._on_filled(gap)
@@ -114,9 +114,9 @@ class Backfill:
 
     def _is_told(self, gap: Gap) -> bool:
         """Whether the venue still tells of the gap's beginning: when it was asked for, its end had just come."""
-        elapsed = time.monotonic() - self._asked.get(gap, 0.0)
-        length = ((gap.until_ms or gap.from_ms) - gap.from_ms) / 1_000
-        return gap in self._asked and length + elapsed <= self._venue.backfill_depth
+        elapsed_ms = our_ms() - self._asked.get(gap, 0)
+        length_ms = (gap.until_ms or gap.from_ms) - gap.from_ms
+        return gap in self._asked and length_ms + elapsed_ms <= 1_000 * self._venue.backfill_depth
 
     async def _fill(self, gaps: Sequence[Gap], session: aiohttp.ClientSession) -> str:
         """Get everything between the first gap's beginning and the last one's end; why not all of it came.
@@ -169,7 +169,7 @@ class Backfill:
                 payload = await fetch(url, request.body, session)
         except TimeoutError:
             raise RestError(f"{url}: no answer within {_ANSWER_SECONDS:g} s") from None
-        return self.answered(request, payload, time.time_ns() // 1_000_000)
+        return self.answered(request, payload, our_ms())
 
     def answered(self, request: BackfillRequest, payload: bytes, receive_ms: int) -> BackfillPage:
         """Take in an answer, which came at `receive_ms`. Raises DecodeError where it is none."""
