@@ -130,13 +130,13 @@ def test_a_refusal_is_a_gap_that_an_outage_takes_the_place_of() -> None:
 def test_gaps_of_a_venue_never_overlap_and_have_all_that_was_missed(steps: list[tuple[Any, ...]]) -> None:
     outages, told, _ = _outages()
     outages.up("okx", T)
-    at, lost, missed = T + 30_000, None, set[int]()
+    at, known, lost, missed = T + 30_000, T, None, set[int]()
     for kind, *args in steps:
         at += 1_000
         if kind == "down" and lost is None:
             lost = outages.down("okx", at - args[0], "reset")
         elif kind == "up" and lost is not None:
-            until = at - args[0]
+            until = max(at - args[0], known)  # no feed is live again before what is known of it
             missed.update(range(lost, until, 100))
             outages.up("okx", until)
             lost = None
@@ -144,8 +144,9 @@ def test_gaps_of_a_venue_never_overlap_and_have_all_that_was_missed(steps: list[
             outages.refused("okx", at, args[0])
         elif kind == "missed":
             from_ms = at - args[0]
-            missed.update(range(outages.beginning("okx", from_ms), from_ms + args[1], 100))
-            outages.missed("okx", from_ms, from_ms + args[1], "silent")
+            known = max(known, until := min(at, from_ms + args[1]))
+            missed.update(range(outages.beginning("okx", from_ms), until, 100))
+            outages.missed("okx", from_ms, until, "silent")
 
     spans = sorted((gap.from_ms, 1 << 60 if gap.until_ms is None else gap.until_ms) for gap in outages.gaps())
     solid = [span for span in spans if span[0] < span[1]]
