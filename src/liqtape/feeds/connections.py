@@ -51,12 +51,14 @@ class Connections:
         ssl_context: ssl.SSLContext | None = None,
         patience: Patience | None = None,
         recorder: Recorder | None = None,
+        on_refused: Callable[[Connection, str], None] | None = None,
     ) -> None:
         self.running: list[Connection] = []
         self.samples: deque[Undecodable] = deque(maxlen=_SAMPLES)
         self._venue = venue
         self._presence = presence
         self._on_events = on_events
+        self._on_refused = on_refused
         self._redundancy = redundancy
         self._recorder = recorder
         self._ssl_context = ssl_context
@@ -187,6 +189,8 @@ class Connections:
         elif status.down_ms is not None:
             reason = _STOPPED if self._stopping else status.reason or _LOST
             self._presence.down(connection, connection.endpoint, status.down_ms, reason)
+        if status.state == "refused" and self._on_refused is not None:
+            self._on_refused(connection, status.reason)
 
     def _leave(self, connection: Connection) -> bool:
         """Whether another one takes over from this one, which is about to end."""

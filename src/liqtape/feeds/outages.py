@@ -122,13 +122,20 @@ class Outages:
     def refused(self, venue: str, at_ms: int, reason: str) -> None:
         """Since that moment the feed lives but lacks what the venue refuses; an empty reason ends that.
 
-        The windows know of it by `unseen`: those of the instruments that do come stay whole.
+        The windows know of it by `unseen`: those of the instruments that do come stay whole. An outage that lasts has
+        it as one more reason.
         """
+        if (outage := self._open.get(venue)) is not None:
+            if reason and reason not in outage.reason:
+                reason = reason if outage.reason == STARTING else f"{outage.reason}; {reason}"
+                self._open[venue] = outage = replace(outage, reason=reason)
+                self._tell(outage)
+            return
         gap = self._lacking.get(venue)
         if gap is not None and gap.reason != reason:
             del self._lacking[venue]
             self._end(replace(gap, until_ms=max(gap.from_ms, at_ms)))
-        if reason and venue not in self._lacking and venue not in self._open:
+        if reason and venue not in self._lacking:
             from_ms, _ = self._free(venue, at_ms, None)[-1]
             self._lacking[venue] = gap = Gap(venue, from_ms, None, reason)
             self.total += 1

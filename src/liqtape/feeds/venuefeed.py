@@ -98,6 +98,7 @@ class VenueFeed:
             ssl_context=ssl_context,
             patience=patience,
             recorder=recorder,
+            on_refused=self._refused_whole,
         )
         if settings.ws_url is None:
             self.crew.may_move()
@@ -355,6 +356,12 @@ class VenueFeed:
         self._since_ms = our_ms()
         self._refused = ""
         self._on_down(self.venue.name, at_ms, reason)
+
+    def _refused_whole(self, connection: Connection, reason: str) -> None:
+        """A connection lives without what would make it whole: that is why the venue is not live."""
+        if not self._presence.is_up and self._on_refused is not None:
+            stamp_ms = connection.session.stamp_ms
+            self._on_refused(self.venue.name, our_ms() if stamp_ms is None else stamp_ms, reason)
 
     def _missed(self, from_ms: int, until_ms: int, reason: str) -> None:
         for gap in self._on_missed(self.venue.name, from_ms, until_ms, reason) or ():
