@@ -245,7 +245,8 @@ def test_coverage_is_what_was_told_less_what_turned_out_to_be_missed(steps: list
         store.write([], records)
         store.close()
         rows = table(Path(folder), "coverage")
-    covered = {ms for _, up, down in rows for ms in range(up, at if down is None else down)}
+    spells: list[tuple[Any, Any]] = [(up, at if down is None else down) for _, up, down in rows]
+    covered = {ms for up, down in spells for ms in range(up, down)}
     assert covered == live
 
 
