@@ -22,6 +22,7 @@ __all__ = ["Simulator", "run_until_stopped"]
 
 _TICK_SECONDS = 0.02
 _SETTLE_SECONDS = 5.0
+_REFUSED_TOPICS = {"okx": "liquidation-orders:SWAP", "bybit": "allLiquidation.BTCUSDT"}
 
 
 class Simulator:
@@ -61,6 +62,9 @@ class Simulator:
         self._refused: dict[str, int] = {}
         self._rest_refused: dict[str, int] = {}
         self._refusals: dict[str, dict[str, int]] = {venue: {} for venue in DIALECTS}
+        if self._faults.refuses_topic:
+            for venue, topic in _REFUSED_TOPICS.items():
+                self.refuse_topic(venue, topic)
         self._runner: web.AppRunner | None = None
         self._pump: asyncio.Task[None] | None = None
         self._somebody = asyncio.Event()
