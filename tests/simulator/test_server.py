@@ -618,12 +618,15 @@ def test_unknown_venue_has_no_address() -> None:
 async def test_a_topic_is_refused_as_often_as_was_said_and_the_connection_lives(
     venue: str, path: str, topic: str, request_of: Any
 ) -> None:
-    async with Simulator(faults=["refused_topic"]) as simulator, aiohttp.ClientSession() as session:
-        async with session.ws_connect(f"{simulator.ws_url(venue)}/{path}") as socket:
-            answers = []
-            for _ in range(2):
-                await socket.send_json(request_of(topic))
-                answers.append(await socket.receive_json())
+    async with (
+        Simulator(faults=["refused_topic"]) as simulator,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{simulator.ws_url(venue)}/{path}") as socket,
+    ):
+        answers = []
+        for _ in range(2):
+            await socket.send_json(request_of(topic))
+            answers.append(await socket.receive_json())
     refused, given = answers
     assert (refused.get("event"), refused.get("success")) in {("error", None), (None, False)}
     assert (given.get("event"), given.get("success")) in {("subscribe", None), (None, True)}

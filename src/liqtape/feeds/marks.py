@@ -170,7 +170,7 @@ class Rotated(Mark, frozen=True, tag="rotated"):
 
     segment: int
     run: str
-    repeated: Sequence["Began | Connected | Listed | Up | Told"] = ()
+    repeated: Sequence["Began | Connected | Listed | Refused | Told | Unseen | Up"] = ()
 
 
 class Recalled(Mark, frozen=True, tag="recalled"):

@@ -69,7 +69,7 @@ class Segments:
         self._encoder = ChunkWriter()
         self._number = 0
         self._begun = self._synced = 0.0
-        self._standing: dict[object, Began | Connected | Listed | Up | Told] = {}
+        self._standing: dict[object, Began | Connected | Listed | Refused | Told | Unseen | Up] = {}
 
     def open(self) -> None:
         """Make the directory, keep others out of it, and begin the first segment."""

@@ -17,8 +17,8 @@ Fault = Literal[
 ]  # fmt: skip
 """A liquidation frame sent twice; one connection cut; four kinds of garbage; events that arrive 0 to 2 s late; a few
 that arrive 1 to 8 min late; the last message of a channel sent again to whoever subscribes it; liquidation frames that
-overtake each other; snapshots without their newest part; a topic of liquidations that OKX and Bybit refuse once; and the
-incidents. Lateness of minutes and the last message again are OKX's, stale snapshots Hyperliquid's.
+overtake each other; snapshots without their newest part; a topic of liquidations refused once by OKX and by Bybit; and
+the incidents. Lateness of minutes and the last message again are OKX's, stale snapshots Hyperliquid's.
 """
 
 FAULTS: tuple[str, ...] = get_args(Fault)
