@@ -187,6 +187,8 @@ def test_what_was_placed_wrong_moves_and_is_as_if_it_had_been_placed_there(
     moved.metrics("BTCUSDT", T + 3_000)
     moved.move(by_ms, by_venue)
     now_ms = T + 3_000 + max(by_ms, of_okx_ms)
+    if by_ms < 0:
+        moved.rewind(now_ms)
     if abs(by_ms - of_okx_ms) > 2_000:  # one or the other is beyond what both keep
         return
     for instrument in INSTRUMENTS:
