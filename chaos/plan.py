@@ -110,12 +110,14 @@ def plan(seed: int) -> Plan:
         strikes = _stepping(more, strikes)
     if more.random() < 0.3:
         strikes.append(Strike(more.uniform(1.0, 8.0), "wall", "worker", 0.0, more.choice((1, -1)) * 3_600_000))
+    refusals = ("refused_topic",) if random.Random(f"chaos refusals:{seed}").random() < 0.25 else ()
     return Plan(
         seed=seed,
         market=dice.choice(_MARKETS),
         speed=dice.choice((1.0, 2.0, 4.0)),
         # What is late by a clock that was set meanwhile bears a time that nobody can know.
-        faults=tuple(f for f in sorted(dice.sample(_GARBLED, dice.randint(0, 5))) if not (is_stepping and "late" in f)),
+        faults=tuple(f for f in sorted(dice.sample(_GARBLED, dice.randint(0, 5))) if not (is_stepping and "late" in f))
+        + refusals,
         strikes=tuple(sorted(strikes, key=lambda strike: strike.at)),
         tls=dice.random() < 0.25,
         redundancy={venue: 2 if dice.random() < 0.2 and venue != "hyperliquid" else 1 for venue in VENUES},

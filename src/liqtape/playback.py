@@ -31,6 +31,7 @@ from liqtape.feeds.marks import (
     Missed,
     Pulsed,
     Recalled,
+    Refused,
     Taught,
     Told,
     Unseen,
@@ -280,7 +281,7 @@ class Playback:
             if feed.venue.name != mark.venue:
                 continue
             if isinstance(mark, Listed):
-                feed.take_list(mark.contracts)
+                feed.take_list(mark.contracts, is_whole=mark.is_whole)
             elif feed.backfill is not None:
                 with suppress(DecodeError):  # counted in the ledger, as it was then
                     feed.backfill.answered(mark.request, mark.payload, mark.wall_ms)
@@ -295,6 +296,8 @@ class Playback:
             tracker.feed_down(mark.venue, mark.at_ms, mark.reason, mark.our_ms or at_ms)
         elif isinstance(mark, Missed):
             tracker.feed_missed(mark.venue, mark.from_ms, mark.until_ms, mark.reason, mark.our_ms or at_ms)
+        elif isinstance(mark, Refused):
+            tracker.feed_refused(mark.venue, mark.at_ms, mark.reason, mark.our_ms or at_ms)
         elif isinstance(mark, Unseen):
             our_ms = mark.our_ms or at_ms
             tracker.feed_unseen(mark.venue, mark.at_ms, mark.instruments, is_listed=mark.is_listed, our_ms=our_ms)

@@ -43,6 +43,7 @@ from liqtape.feeds.marks import (
     Filled,
     Missed,
     Pulsed,
+    Refused,
     Unseen,
     Up,
     level_seeds,
@@ -287,17 +288,33 @@ class Tracker:
         if self._observer is not None:
             self._observer.feed_down(venue, at_ms)
 
-    def feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str, our_ms: int | None = None) -> Gap:
-        """It turned out that a venue had not been live between two moments of its clock."""
+    def feed_missed(
+        self, venue: str, from_ms: int, until_ms: int, reason: str, our_ms: int | None = None
+    ) -> Sequence[Gap]:
+        """It turned out that a venue had not been live between two moments of its clock; what gaps that makes."""
         our_ms = self._told(our_ms)
         if self.recorder is not None:
             self.recorder.mark(Missed(venue, from_ms, until_ms, reason, our_ms))
-        gap = self.outages.missed(venue, from_ms, until_ms, reason)
-        if self._observer is not None and gap.until_ms is not None:
-            self._observer.feed_down(venue, gap.from_ms)
-            if not self.outages.is_open(venue):  # else an outage that lasts began earlier than was told
-                self._observer.feed_up(venue, gap.until_ms)
-        return gap
+        found = self.outages.missed(venue, from_ms, until_ms, reason)
+        if self._observer is not None:
+            self._observer.feed_missed(venue, self.outages.beginning(venue, from_ms), until_ms)
+        return found
+
+    def feed_refused(self, venue: str, at_ms: int, reason: str, our_ms: int | None = None) -> None:
+        """Since `at_ms` a venue's feed lives but lacks what is refused, for that reason; an empty one: no more.
+
+        The history knows coverage by venue only: as long as that lasts, it has none.
+        """
+        our_ms = self._told(our_ms)
+        if self.recorder is not None:
+            self.recorder.mark(Refused(venue, at_ms, reason, our_ms))
+        self.outages.refused(venue, at_ms, reason)
+        if self._observer is None:
+            return
+        if self.outages.is_open(venue):
+            self._observer.feed_down(venue, at_ms)
+        else:
+            self._observer.feed_up(venue, at_ms)
 
     def feed_unseen(
         self, venue: str, at_ms: int, instruments: Sequence[str], *, is_listed: bool, our_ms: int | None = None
@@ -443,6 +460,7 @@ class Tracker:
             on_down=self.feed_down,
             on_missed=self.feed_missed,
             on_unseen=self.feed_unseen,
+            on_refused=self.feed_refused,
             on_filled=self.gap_filled,
             on_listed=self._carry,
             ssl_context=ssl_context,

@@ -28,6 +28,7 @@ __all__ = [
     "Missed",
     "Pulsed",
     "Recalled",
+    "Refused",
     "Rotated",
     "Taught",
     "Told",
@@ -106,6 +107,15 @@ class Unseen(Mark, frozen=True, tag="unseen"):
     our_ms: int = 0
 
 
+class Refused(Mark, frozen=True, tag="refused"):
+    """Since `at_ms` of a venue's clock its feed lacks what a living connection is refused; no `reason`: no more."""
+
+    venue: str
+    at_ms: int
+    reason: str
+    our_ms: int = 0
+
+
 class Missed(Mark, frozen=True, tag="missed"):
     """It turned out that the venue had not been live between two moments of its clock."""
 
@@ -133,10 +143,11 @@ class Filled(Mark, frozen=True, tag="filled"):
 
 
 class Listed(Mark, frozen=True, tag="listed"):
-    """The venue's list of instruments was loaded: what sizes mean from here on."""
+    """The venue's list of instruments was loaded, as a whole or not: what sizes mean from here on."""
 
     venue: str
     contracts: Sequence[Contract]
+    is_whole: bool = False
 
 
 class Pulsed(Mark, frozen=True, tag="pulse"):
@@ -159,7 +170,7 @@ class Rotated(Mark, frozen=True, tag="rotated"):
 
     segment: int
     run: str
-    repeated: Sequence["Began | Connected | Listed | Up | Told"] = ()
+    repeated: Sequence["Began | Connected | Listed | Refused | Told | Unseen | Up"] = ()
 
 
 class Recalled(Mark, frozen=True, tag="recalled"):
@@ -203,6 +214,7 @@ _Any = (
     | Down
     | Missed
     | Unseen
+    | Refused
     | Answered
     | Filled
     | Listed

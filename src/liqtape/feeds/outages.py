@@ -1,5 +1,6 @@
 """The gaps of all venues: intervals in which something may have been missed, told to the windows and to who asks."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 
@@ -28,7 +29,8 @@ class Outages:
 
     `holds_ms` is how long each venue may hold a liquidation back: a gap begins so much before the feed was lost, for
     what was on its way is lost as well, and bears an older stamp. `taps` get each gap when it begins (`until_ms` None),
-    when it ends, and when it was filled: venue and `from_ms` are the same each time.
+    when it ends, and when it was filled: venue and `from_ms` are the same each time. No two gaps of a venue overlap,
+    whatever is found when, but those without a list, which are no outages.
     """
 
     def __init__(
@@ -49,15 +51,16 @@ class Outages:
         self._live_ms: dict[str, int] = {}  # since when what each venue sent is known
         self._open: dict[str, Gap] = {}
         self._unlisted: dict[str, Gap] = {}
+        self._lacking: dict[str, Gap] = {}  # of venues that live, but for what they refuse
         self._past: deque[Gap] = deque(maxlen=_KEPT)
 
     def gaps(self) -> list[Gap]:
         """The known gaps, those that last still at the end."""
-        return [*self._past, *self._open.values(), *self._unlisted.values()]
+        return [*self._past, *self._open.values(), *self._lacking.values(), *self._unlisted.values()]
 
     def is_open(self, venue: str) -> bool:
         """Whether the venue has a gap that lasts."""
-        return venue in self._open
+        return venue in self._open or venue in self._lacking
 
     def begin(self, gap: Gap) -> None:
         """A gap that began before the feed was ever live."""
@@ -69,13 +72,20 @@ class Outages:
     def down(self, venue: str, reached_ms: int, reason: str) -> int:
         """What the venue sent is known up to that moment; where the gap begins."""
         at_ms = self.beginning(venue, reached_ms)
+        from_ms = at_ms
+        self.refused(venue, at_ms, "")
+        if venue not in self._open:
+            *ended, (from_ms, _) = self._free(venue, at_ms, None)
+            for free_ms, until_ms in ended:
+                self.total += 1
+                self._end(Gap(venue, free_ms, until_ms, reason))
+            self.begin(Gap(venue, from_ms, None, reason))
 
         def tell(t_ms: int) -> None:
-            self._lost[venue] = from_ms = self._past_ms(venue, at_ms, t_ms)
-            self._engine.feed_down(venue, from_ms)
+            self._lost[venue] = self._past_ms(venue, from_ms, t_ms)
+            self._engine.feed_down(venue, self._past_ms(venue, at_ms, t_ms))
 
         self._tell_engine(tell)
-        self.begin(Gap(venue, at_ms, None, reason))
         return at_ms
 
     def up(self, venue: str, at_ms: int) -> Gap | None:
@@ -93,18 +103,43 @@ class Outages:
         self._tell_engine(tell)
         return None if gap is None else self._end(replace(gap, until_ms=max(gap.from_ms, at_ms)))
 
-    def missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Gap:
-        """It turned out that the feed had not been live in between."""
-        gap = Gap(venue, self.beginning(venue, from_ms), until_ms, reason)
+    def missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> list[Gap]:
+        """It turned out that the feed had not been live in between: the gaps there that were not known."""
+        at_ms = self.beginning(venue, from_ms)
+        spans = self._free(venue, at_ms, until_ms)
+        found = [Gap(venue, begin_ms, end_ms, reason) for begin_ms, end_ms in spans]
 
         def tell(t_ms: int) -> None:
-            span = self._past_ms(venue, gap.from_ms, t_ms), self._past_ms(venue, until_ms, t_ms)
-            self._engine.feed_missed(venue, *span)
-            self._note_span(gap, *span)
+            self._engine.feed_missed(venue, self._past_ms(venue, at_ms, t_ms), self._past_ms(venue, until_ms, t_ms))
+            for gap in found:
+                end_ms = until_ms if gap.until_ms is None else gap.until_ms
+                self._note_span(gap, self._past_ms(venue, gap.from_ms, t_ms), self._past_ms(venue, end_ms, t_ms))
 
         self._tell_engine(tell)
-        self.total += 1
-        return self._end(gap)
+        self.total += len(found)
+        return [self._end(gap) for gap in found]
+
+    def refused(self, venue: str, at_ms: int, reason: str) -> None:
+        """Since that moment the feed lives but lacks what the venue refuses; an empty reason ends that.
+
+        The windows know of it by `unseen`: those of the instruments that do come stay whole. An outage that lasts has
+        it as one more reason.
+        """
+        if (outage := self._open.get(venue)) is not None:
+            if reason and reason not in outage.reason:
+                reason = reason if outage.reason == STARTING else f"{outage.reason}; {reason}"
+                self._open[venue] = outage = replace(outage, reason=reason)
+                self._tell(outage)
+            return
+        gap = self._lacking.get(venue)
+        if gap is not None and gap.reason != reason:
+            del self._lacking[venue]
+            self._end(replace(gap, until_ms=max(gap.from_ms, at_ms)))
+        if reason and venue not in self._lacking:
+            from_ms, _ = self._free(venue, at_ms, None)[-1]
+            self._lacking[venue] = gap = Gap(venue, from_ms, None, reason)
+            self.total += 1
+            self._tell(gap)
 
     def unseen(self, venue: str, at_ms: int, instruments: Collection[str], *, is_listed: bool) -> None:
         """Since that moment the venue's feed brings all but these instruments; unless `is_listed` others may exist.
@@ -181,6 +216,23 @@ class Outages:
         self._spans[gap.venue, gap.from_ms] = from_ms, until_ms
         if len(self._spans) > _KEPT:
             del self._spans[next(iter(self._spans))]
+
+    def _free(self, venue: str, from_ms: int, until_ms: int | None) -> list[tuple[int, int | None]]:
+        """What of that span no known gap has, oldest first; without an end, the last one is what lasts."""
+        end_ms: float = math.inf if until_ms is None else until_ms
+        known = (gap for gap in self.gaps() if gap.venue == venue and gap.reason != NO_LIST)
+        taken = sorted((gap.from_ms, math.inf if gap.until_ms is None else gap.until_ms) for gap in known)
+        free: list[tuple[int, int | None]] = []
+        at: float = from_ms
+        for begin_ms, over in taken:
+            if at < min(begin_ms, end_ms):
+                free.append((int(at), min(begin_ms, until_ms or begin_ms)))
+            at = max(at, over)
+            if begin_ms == over == at and until_ms is None:  # an empty gap there: they are told apart by beginning
+                at += 1
+        if at < end_ms:
+            free.append((int(at), until_ms))
+        return free
 
     def _end(self, gap: Gap) -> Gap:
         self._past.append(gap)

@@ -19,8 +19,10 @@ from liqtape.feeds.marks import (
     Down,
     Listed,
     Mark,
+    Refused,
     Rotated,
     Told,
+    Unseen,
     Up,
     decode_mark,
     encode_mark,
@@ -67,7 +69,7 @@ class Segments:
         self._encoder = ChunkWriter()
         self._number = 0
         self._begun = self._synced = 0.0
-        self._standing: dict[object, Began | Connected | Listed | Up | Told] = {}
+        self._standing: dict[object, Began | Connected | Listed | Refused | Told | Unseen | Up] = {}
 
     def open(self) -> None:
         """Make the directory, keep others out of it, and begin the first segment."""
@@ -159,10 +161,12 @@ class Segments:
                 self._standing[Connected, mark.connection] = mark
             elif isinstance(mark, Told):
                 self._stand_told(mark)
-            elif isinstance(mark, Up | Listed):
+            elif isinstance(mark, Up | Listed | Unseen | Refused):
+                self._standing.pop((type(mark), mark.venue), None)  # behind what it goes on from
                 self._standing[type(mark), mark.venue] = mark
             elif isinstance(mark, Down):
                 self._standing.pop((Up, mark.venue), None)
+                self._standing.pop((Refused, mark.venue), None)
 
     def _stand_told(self, mark: Told) -> None:
         if mark.state == "stopped":  # for good: nothing comes from there any more

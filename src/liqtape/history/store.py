@@ -15,7 +15,7 @@ from liqtape.events import NO_LIST, SCHEMA, Liquidation
 from liqtape.history.database import open_for_writing, transaction
 from liqtape.history.layout import DATABASE, EVENT_COLUMNS
 from liqtape.history.recall import Recalled, end_last_run, recall
-from liqtape.history.records import MENDED, WRITES, FeedUp, GapSeen, Record
+from liqtape.history.records import BEHIND, MENDED, WRITES, FeedMissed, FeedUp, GapSeen, Record
 from liqtape.history.sealed import SealedIdentities
 
 __all__ = ["Store", "Written"]
@@ -60,6 +60,11 @@ class Store:
         except FileNotFoundError:
             return False
 
+    def log_id(self) -> str:
+        """Which log this is: another one after its file was removed."""
+        (found,) = self._connection.execute("SELECT value FROM meta WHERE key = 'log_id'").fetchone()
+        return str(found)
+
     def write(self, events: Sequence[Liquidation], records: Sequence[Record] = ()) -> Written:
         """Write all in one transaction."""
         connection = self._connection
@@ -103,6 +108,8 @@ class Store:
     def _note(self, records: Sequence[Record]) -> None:
         execute = self._connection.execute
         for record in records:
+            if isinstance(record, FeedMissed):
+                execute(BEHIND, astuple(record))
             execute(WRITES[type(record)], astuple(record))
             if isinstance(record, FeedUp):
                 execute(

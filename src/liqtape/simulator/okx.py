@@ -75,8 +75,11 @@ class _Conversation(Conversation):
             if arg is None:
                 frames.append(self._error("60018", _no_such(asked), request.id))
                 continue
-            frames.append(self._json({"event": request.op, "arg": arg}, request.id))
             topic = f"{arg['channel']}:{arg.get('instType') or arg['instId']}"
+            if request.op == "subscribe" and self.refuses([topic]):
+                frames.append(self._error("60014", "Requests too frequent", request.id))
+                continue
+            frames.append(self._json({"event": request.op, "arg": arg}, request.id))
             if request.op == "unsubscribe":
                 self._topics.pop(topic, None)
                 continue
@@ -224,7 +227,7 @@ def _liquidation_orders(kind: str, details: list[Detail]) -> Frame:
             "instFamily": group[0].family,
             "instId": symbol,
             "instType": kind,
-            "uly": group[0].family,
+            "uly": group[0].underlying,
         }
         for symbol, group in by_contract.items()
     ]
