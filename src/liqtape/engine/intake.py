@@ -391,10 +391,11 @@ class Intake:
                 self.engine.rewind(self.clock.now_ms)
                 is_rewound = True
         if is_rewound:  # what came in the meantime was too old for any window
-            for one in (*self._doubted, *self._recalled):
-                if one.window_ms is not None:
-                    self.engine.take_out(one.liquidation, one.window_ms)
-                    self.engine.add(one.liquidation, one.window_ms)
+            placed = [(one.liquidation, one.window_ms) for one in self._doubted]
+            placed += [(one.liquidation, one.window_ms) for one in self._recalled if one.window_ms is not None]
+            for event, window_ms in placed:
+                self.engine.take_out(event, window_ms)
+                self.engine.add(event, window_ms)
         return Judged(self._released(AHEAD_MS), [], self._placed_again())
 
     def _move(self, step: Step) -> None:
