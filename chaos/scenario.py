@@ -237,6 +237,7 @@ class Scenario:
             gaps=intervals(gaps, open_until_ms),
             states=states,
             killed_ms=self._strikes.killed_ms,
+            done_ms=self._strikes.done_ms,
             until_ms=until_ms,
             reported=sum(seq <= last_seq for seq, _ in logged),
         )

@@ -303,3 +303,31 @@ def test_trades_that_were_held_up_together_leave_no_event_in_a_wrong_place(monke
     row = tracker.engine.metrics("BTCUSDT", T + 11_000, at={"bybit": T + 11_000})
     assert row is not None
     assert row.event_count_10s == 3
+
+
+def test_a_shift_that_passes_leaves_no_event_where_it_moved_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen in chaos: a way that was narrow for four seconds. What it had brought before it was known stayed moved."""
+    now = [T]
+    monkeypatch.setattr(tracker_module, "_our_ms", lambda: now[0])
+    tracker = Tracker(Settings(redis=RedisSettings("off"), history=HistorySettings("off")))
+    ledger = tracker.new_ledger()
+
+    def trade(ms: int, venue: str, stamp: int) -> None:
+        now[0] = T + ms
+        tracker.ingest([PriceTick(venue, "BTCUSDT", 1.0, 1.0, T + stamp, now[0])], ledger)
+
+    for ms in range(0, 10_000, 100):
+        for venue in ("okx", "binance", "bybit"):
+            trade(ms, venue, ms)
+    stamps = range(10_000, 12_000, 500)
+    for stamp in stamps:  # each 3 s later than it was
+        now[0] = T + stamp + 3_000
+        raw = RawLiquidation("bybit", "BTCUSDT", "long", 1.0, "fill", 1.0, "base", T + stamp, now[0], str(stamp))
+        tracker.ingest([raw], ledger)
+    for ms in range(14_600, 15_800, 10):
+        trade(ms, "bybit", ms - 3_000)
+    assert tracker.intake.clock.shifts["bybit"] < -2_000
+    for ms in range(16_000, 18_000, 10):
+        trade(ms, "bybit", ms)
+    assert tracker.intake.clock.shifts == {}
+    assert [sum(tracker.engine.counts(T + at, T + at + 1)["BTCUSDT"].values()) for at in stamps] == [1] * 4

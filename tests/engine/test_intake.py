@@ -474,3 +474,68 @@ def test_real_frames_twice_and_cut_are_all_in_the_ledger(name: str, wire_file: C
     assert ledger.events_accepted > 0
     assert ledger.events_decoded == 2 * (ledger.events_decoded // 2)
     assert ledger.events_duplicate >= ledger.events_accepted
+
+
+def trades(made: Intake, at_ms: int, **ahead_ms: int) -> list[Liquidation]:
+    """Eight trades of each venue, whose clocks go before ours by so much; what an earlier run saw that they place."""
+    placed: list[Liquidation] = []
+    for our_ms in range(at_ms, at_ms + 2_000, 250):
+        for venue, by_ms in ahead_ms.items():
+            made.take([PriceTick(venue, "BTCUSDT", 80_000.0, 0.1, our_ms + by_ms, our_ms)], Ledger(), our_ms)
+            while made.is_behind:
+                placed += made.judge_anew(our_ms).recalled
+    return placed
+
+
+def earlier(venue: str, at_ms: int, ahead_ms: int) -> Liquidation:
+    """An event that the last run received at `at_ms`."""
+    known = {"event_ms": at_ms + ahead_ms, "receive_ms": at_ms, "id": str(at_ms + ahead_ms)}
+    return replace(Liquidation(venue, "BTCUSDT", "BTCUSDT", "long", 80_000.0, "fill", 0.01, 800.0, at_ms), **known)
+
+
+def restarted(*events: Liquidation) -> Intake:
+    """A run that takes back what the last one saw, and then hears trades of two venues whose clocks are right."""
+    made = intake(holds_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    made.recall(events, T - 302_000, T)
+    trades(made, T, bybit=0, binance=0)
+    assert made.clock.is_started
+    return made
+
+
+@pytest.mark.parametrize("ahead_ms", [3_600_000, 10_000, -10_000, -3_600_000])
+def test_what_a_run_before_saw_of_a_venue_whose_clock_is_known_later_than_the_others_comes_back(ahead_ms: int) -> None:
+    """Seen in chaos: okx was an hour ahead, and known a second after two others; its events were gone for good."""
+    events = [earlier("okx", T - 20_000, ahead_ms), earlier("okx", T - 10_000, ahead_ms)]
+    made = restarted(*events)
+
+    assert trades(made, T + 2_000, okx=ahead_ms, bybit=0, binance=0)[-2:] == events
+    assert made.engine.counts(T - 20_600, T - 19_400) == {"BTCUSDT": {"okx": 1}}
+    assert made.engine.counts(T - 302_000, T + 2_000) == {"BTCUSDT": {"okx": 2}}
+
+
+@pytest.mark.parametrize("ahead_ms", [2_000, -2_000, -3_000])
+def test_what_a_run_before_saw_of_a_venue_that_is_off_by_little_stands_less_that(ahead_ms: int) -> None:
+    """Seen in chaos: hyperliquid 2 s behind. At once what it had sent stood at its stamps, and there it remained."""
+    made = restarted(earlier("okx", T - 10_000, ahead_ms))
+    assert made.engine.counts(T - 14_000, T - 6_000) == {"BTCUSDT": {"okx": 1}}
+
+    trades(made, T + 2_000, okx=ahead_ms, bybit=0, binance=0)
+    assert made.engine.counts(T - 10_400, T - 9_600) == {"BTCUSDT": {"okx": 1}}
+    assert made.engine.counts(T - 302_000, T + 2_000) == {"BTCUSDT": {"okx": 1}}
+
+
+def test_what_a_run_before_saw_before_a_clock_stepped_stands_at_its_stamp() -> None:
+    made = restarted(earlier("okx", T - 20_000, 0), earlier("okx", T - 10_000, -2_000))
+
+    trades(made, T + 2_000, okx=-2_000, bybit=0, binance=0)
+    assert made.engine.counts(T - 20_001, T - 19_999) == {"BTCUSDT": {"okx": 1}}
+    assert made.engine.counts(T - 10_400, T - 9_600) == {"BTCUSDT": {"okx": 1}}
+
+
+def test_what_a_run_before_saw_is_no_crowd_before_the_clocks_are_known() -> None:
+    made = intake(holds_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    made.recall([earlier("okx", T - 10_000 + i % 7, -60_000) for i in range(HELD_LIMIT + 10)], T - 302_000, T)
+    made.take([raw(T)], Ledger(), T)
+    assert not made.clock.is_started

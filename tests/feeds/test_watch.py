@@ -22,7 +22,7 @@ def _feed(name: str) -> Any:
 class Rig:
     def __init__(self, *names: str) -> None:
         self.feeds = [_feed(name) for name in names]
-        self.clock = cast(Any, SimpleNamespace(skews={}, shifts={}))
+        self.clock = cast(Any, SimpleNamespace(skews={}, shifts={}, our_ms=T, now_ms=T))
         self.watch = Watch(self.feeds, self.clock)
         self.told: list[Trouble] = []
         self.watch.taps.append(self.told.append)
@@ -32,6 +32,7 @@ class Rig:
         """Venues of which our clock is so far ahead; one that differs from the middle one has a shift."""
         self.clock.skews = skews
         middle = median(skews.values()) if skews else 0
+        self.clock.now_ms = T - int(middle)
         self.clock.shifts = {venue: int(middle - skew) for venue, skew in skews.items() if abs(skew - middle) > 1_000}
         self.now += 1.0
         self.told.clear()

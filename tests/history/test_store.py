@@ -285,6 +285,29 @@ def test_a_newer_log_is_refused_by_writer_and_reader(tmp_path: Path) -> None:
         open_for_reading(tmp_path)
 
 
+def test_a_wall_clock_that_is_set_back_an_hour_hides_no_event_from_the_next_run(
+    tmp_path: Path, liquidation: Make
+) -> None:
+    """Seen in chaos: at twenty to the hour the clock went back by one, and after a kill the windows were empty."""
+    hour_ms, minute_ms = 3_600_000, 60_000
+    noon_ms = 1_790_000_000_000 // hour_ms * hour_ms
+    at_ms = noon_ms + 40 * minute_ms
+    before, after = (replace(liquidation(i), event_ms=at_ms + i, receive_ms=at_ms + i) for i in (1, 2))
+    store = Store(tmp_path)
+    store.mark_hour(noon_ms - hour_ms)
+    store.write([before])
+    store.mark_hour(noon_ms - 2 * hour_ms)  # it is twenty to noon now
+    store.write([after])
+    assert table(tmp_path, "hours") == [(noon_ms - 2 * hour_ms, 0), (noon_ms - hour_ms, 0)]
+    store.close()
+
+    store = Store(tmp_path)
+    assert store.begin_run(at_ms + minute_ms).events == [before, after]
+    store.mark_hour(noon_ms)
+    assert table(tmp_path, "hours")[-1] == (noon_ms, 2)
+    store.close()
+
+
 def test_a_removed_file_is_noticed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.is_there()

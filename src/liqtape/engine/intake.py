@@ -6,6 +6,7 @@ from heapq import heappop, heappush
 from statistics import median
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from liqtape.engine.clock import AHEAD_MS, EventClock, Step
 from liqtape.engine.velocity import VelocityEngine
@@ -38,12 +39,28 @@ class Judged(Struct, frozen=True):
 
 
 class _Early(Struct, frozen=True):
-    """An event that came before the clocks were known; `ledger` is None for what an earlier run had accepted."""
+    """An event that came before the clocks were known."""
 
     since_ms: int
     liquidation: Liquidation
-    ledger: Ledger | None
+    ledger: Ledger
     raw: RawLiquidation | None = None
+
+
+class _Doubted(Struct, frozen=True):
+    """An event that may stand in windows where a wrong clock put it."""
+
+    since_ms: int  # our time of its receipt
+    window_ms: int
+    liquidation: Liquidation
+    moved_ms: int = 0  # our time when a step of its venue's clock moved it
+
+
+class _Recalled(Struct):
+    """What an earlier run accepted of a venue whose clock is not known yet; `window_ms` is None while in no window."""
+
+    liquidation: Liquidation
+    window_ms: int | None
 
 
 class _Door:
@@ -95,8 +112,9 @@ class Intake:
         self._held: dict[str, list[tuple[int, int, int, Liquidation, Ledger]]] = {}  # by venue, heaps by raw stamp
         self._held_count = self._held_total = 0
         self._early: list[_Early] = []
-        self._recalled_since_ms = 0
-        self._doubted: deque[tuple[int, int, Liquidation]] = deque(maxlen=_DOUBTED_LIMIT)
+        self._recalled_ms = self._recalled_since_ms = 0
+        self._recalled: list[_Recalled] = []
+        self._doubted: deque[_Doubted] = deque(maxlen=_DOUBTED_LIMIT)
         self._sizeless: list[tuple[int, RawLiquidation, Ledger]] = []
         self._sizes_until: dict[str, int] = {}  # by venue
 
@@ -109,6 +127,7 @@ class Intake:
         """Another run goes on where one ended that could not take in all it had."""
         self.clock.restart()
         self._early.clear()
+        self._recalled.clear()
 
     def take(self, events: Sequence[Event], ledger: Ledger, our_ms: int) -> list[Liquidation]:  # noqa: C901, PLR0912, PLR0915
         """The liquidations, of one frame or of several, that are accepted now, added to the engine.
@@ -159,9 +178,9 @@ class Intake:
                 clock.reached(venue, event_ms)
                 at_ms = clock.now_at[venue]
                 if event_ms > early_ms or shift_ms:
-                    self._doubted.append((our_ms, event_ms, liquidation))
+                    self._doubted.append(_Doubted(our_ms, event_ms, liquidation))
             elif event_ms < late_ms or shift_ms:
-                self._doubted.append((our_ms, event_ms, liquidation))
+                self._doubted.append(_Doubted(our_ms, event_ms, liquidation))
             if liquidation.notional_usd is None:
                 if self.is_starting and self._waits_for_size(event, liquidation, ledger, our_ms):
                     continue
@@ -216,8 +235,7 @@ class Intake:
             self.clock.start()
         if self.clock.is_started:
             return False
-        if early.ledger is not None:
-            early.ledger.events_pending += 1
+        early.ledger.events_pending += 1
         self._early.append(early)
         return True
 
@@ -236,7 +254,7 @@ class Intake:
         window_ms = liquidation.event_ms - shift_ms
         ahead_ms = window_ms - self.clock.now_ms
         if shift_ms or not -holds_ms - _LATE_MS <= ahead_ms <= _EARLY_MS:
-            self._doubted.append((self.clock.our_ms, window_ms, liquidation))
+            self._doubted.append(_Doubted(self.clock.our_ms, window_ms, liquidation))
         self.clock.reached(liquidation.venue, window_ms)
         if shift_ms:
             self.engine.add(liquidation, window_ms)
@@ -299,14 +317,14 @@ class Intake:
     def waiting_since_ms(self) -> int | None:
         """When the oldest event that waits was received: it is in no log yet."""
         held = [since_ms for held in self._held.values() for _, _, since_ms, _, _ in held]
-        early = [early.since_ms for early in self._early if early.ledger is not None]
+        early = [early.since_ms for early in self._early]
         return min([*held, *early, *(since_ms for since_ms, _, _ in self._sizeless)], default=None)
 
     def waiting_from_ms(self) -> dict[str, int]:
         """The oldest event time of what waits, by venue."""
         oldest: dict[str, int] = {}
         held = [(event.venue, event.event_ms) for held in self._held.values() for _, _, _, event, _ in held]
-        early = [(e.liquidation.venue, e.liquidation.event_ms) for e in self._early if e.ledger is not None]
+        early = [(e.liquidation.venue, e.liquidation.event_ms) for e in self._early]
         for venue, event_ms in [*held, *early, *((event.venue, event.event_ms) for _, event, _ in self._sizeless)]:
             oldest[venue] = min(event_ms, oldest.get(venue, event_ms))
         return oldest
@@ -316,8 +334,10 @@ class Intake:
         self.clock.advance(our_ms)
         released = self._released(0)
         self._expire(our_ms)
-        while self._doubted and our_ms - self._doubted[0][0] > _SHIFTED_MS:
+        while self._doubted and our_ms - self._doubted[0].since_ms > _SHIFTED_MS:
             self._doubted.popleft()
+        if self._recalled and our_ms - self._recalled_ms > _SHIFTED_MS:  # no window holds any of them
+            self._recalled = []
         return released
 
     def _released(self, ahead_ms: int) -> list[Liquidation]:
@@ -367,50 +387,90 @@ class Intake:
                 self._replace(step)
                 continue
             if not step.has_jumped or step.by_ms < 0:
-                self.engine.move(step.by_ms, step.by_venue)
-                moved = [(since, at + step.by_venue.get(e.venue, 0), e) for since, at, e in self._doubted]
-                self._doubted = deque(moved, maxlen=_DOUBTED_LIMIT)
+                self._move(step)
             if step.by_ms < 0:
                 self.engine.rewind(self.clock.now_ms)
                 is_rewound = True
         if is_rewound:  # what came in the meantime was too old for any window
-            for _, window_ms, event in self._doubted:
+            placed = [(one.liquidation, one.window_ms) for one in self._doubted]
+            placed += [(one.liquidation, one.window_ms) for one in self._recalled if one.window_ms is not None]
+            for event, window_ms in placed:
                 self.engine.take_out(event, window_ms)
                 self.engine.add(event, window_ms)
-        return Judged(self._released(AHEAD_MS), [], [])
+        return Judged(self._released(AHEAD_MS), [], self._placed_again())
+
+    def _move(self, step: Step) -> None:
+        """The common time has stepped: let all that stands in windows follow."""
+        by_venue = step.by_venue
+        self.engine.move(step.by_ms, by_venue)
+        moved = (
+            replace(one, window_ms=one.window_ms + by_venue.get(one.liquidation.venue, 0)) for one in self._doubted
+        )
+        self._doubted = deque(moved, maxlen=_DOUBTED_LIMIT)
+        for one in self._recalled:
+            if one.window_ms is not None:
+                one.window_ms += by_venue.get(one.liquidation.venue, 0)
 
     def _replace(self, step: Step) -> None:
         """A venue's clock has stepped: what came since stands where the old one put it."""
         shift_ms = self.clock.shift_ms(step.venue)
         doubted, self._doubted = self._doubted, deque(maxlen=_DOUBTED_LIMIT)
-        for since_ms, window_ms, event in doubted:
-            is_young = self.clock.our_ms - since_ms <= _DOUBTED_MS
-            own_ms = event.event_ms - self.clock.t_ms(since_ms)
+        for one in doubted:
+            event = one.liquidation
+            is_young = self.clock.our_ms - one.since_ms <= _DOUBTED_MS
+            own_ms = event.event_ms - self.clock.t_ms(one.since_ms)
             right_ms = event.event_ms - shift_ms
             is_new = abs(own_ms - shift_ms) < abs(own_ms - shift_ms + step.by_ms)
-            is_new |= 0 < step.since_ms <= since_ms  # the old one was none
-            is_theirs = event.venue == step.venue and (is_young or window_ms != event.event_ms)
-            if is_theirs and is_new and right_ms != window_ms:
-                self.engine.take_out(event, window_ms)
+            is_new |= 0 < step.since_ms <= max(one.since_ms, one.moved_ms)  # the old one was none
+            is_theirs = event.venue == step.venue and (is_young or one.window_ms != event.event_ms)
+            if is_theirs and is_new and right_ms != one.window_ms:
+                self.engine.take_out(event, one.window_ms)
                 self.engine.add(event, right_ms)
                 self.clock.reached(event.venue, right_ms)
-                self._doubted.append((since_ms, right_ms, event))
+                self._doubted.append(_Doubted(one.since_ms, right_ms, event, self.clock.our_ms))
             else:
-                self._doubted.append((since_ms, window_ms, event))
+                self._doubted.append(one)
+
+    def _placed_again(self) -> list[Liquidation]:
+        """Place what an earlier run accepted of the venues whose clocks have become known; what stands elsewhere now.
+
+        As when it was received: at its stamp, or less the shift, if that is what it was off by then.
+        """
+        if not self._recalled:
+            return []
+        known = self.clock.skews
+        placed: list[Liquidation] = []
+        waiting, self._recalled = self._recalled, []
+        for one in waiting:
+            event = one.liquidation
+            shift_ms, at_ms, _ = self.clock.reach_of(event.venue)
+            since_ms = event.receive_ms
+            if since_ms is not None:
+                own_ms = event.event_ms - self.clock.t_ms(since_ms)
+                shift_ms = shift_ms if abs(own_ms - shift_ms) < abs(own_ms) else 0
+            right_ms = event.event_ms - shift_ms
+            is_in_time = self.clock.now_ms - self._recalled_since_ms < right_ms <= at_ms + AHEAD_MS
+            if right_ms != one.window_ms:
+                if one.window_ms is not None:
+                    self.engine.take_out(event, one.window_ms)
+                one.window_ms = right_ms if is_in_time else None
+                if is_in_time:
+                    self.clock.reached(event.venue, right_ms)
+                    self.engine.add(event, right_ms)
+                    placed.append(event)
+            if event.venue not in known:
+                self._recalled.append(one)
+            elif one.window_ms is not None and shift_ms:
+                self._doubted.append(_Doubted(since_ms or self.clock.our_ms, right_ms, event))
+        return placed
 
     def _begun(self, our_ms: int) -> Judged:
         """The clocks are known: judge what came before."""
         self.engine.cut(self.clock.now_ms + AHEAD_MS)
-        judged = Judged([], [], [])
+        judged = Judged([], [], self._placed_again())
         early, self._early = self._early, []
         for one in early:
             event, ledger = one.liquidation, one.ledger
-            if ledger is None:
-                shift_ms, at_ms, _ = self.clock.reach_of(event.venue)
-                if self.clock.now_ms - self._recalled_since_ms < event.event_ms - shift_ms <= at_ms + AHEAD_MS:
-                    self._place(event)
-                    judged.recalled.append(event)
-                continue
             ledger.events_pending -= 1
             if event.notional_usd is None and one.raw is not None and self.is_starting:  # noqa: SIM102 - it takes it
                 if self._waits_for_size(one.raw, event, ledger, our_ms):
@@ -423,25 +483,26 @@ class Intake:
     def recall(self, liquidations: Iterable[Liquidation], since_ms: int, our_ms: int) -> list[Liquidation]:
         """Take back what an earlier run accepted, oldest first: known as repeats, and in the windows from `since_ms`.
 
-        They are in no ledger, which counts what this run received. Returned are those in windows now; those whose
-        venue's clock was off, or ours is, wait until the clocks are known.
+        They are in no ledger, which counts what this run received. Returned are those in windows now; those of a venue
+        whose clock was off by much, or of which ours is, wait until it is known. So may the others have to move then.
         """
         placed: list[Liquidation] = []
         events = list(liquidations)
         doubtful = set() if self.clock.is_started else self._doubtful(events, our_ms)
-        self._recalled_since_ms = our_ms - since_ms
+        self._recalled_ms, self._recalled_since_ms = our_ms, our_ms - since_ms
         if not self.clock.is_started:
             self.clock.begin(our_ms)
         for liquidation in events:
             if liquidation.id:
                 self._door(liquidation.venue).identities.is_new(liquidation.id, liquidation.event_ms)
             self.instruments.recall(liquidation)
-            if liquidation.venue in doubtful:
-                self._early.append(_Early(our_ms, liquidation, None))
-            elif liquidation.event_ms > since_ms:
+            is_placed = liquidation.venue not in doubtful and liquidation.event_ms > since_ms
+            if is_placed:
                 self.clock.reached(liquidation.venue, liquidation.event_ms)
                 self.engine.add(liquidation)
                 placed.append(liquidation)
+            if not self.clock.is_started and (is_placed or liquidation.venue in doubtful):
+                self._recalled.append(_Recalled(liquidation, liquidation.event_ms if is_placed else None))
         return placed
 
     def _doubtful(self, events: Sequence[Liquidation], our_ms: int) -> set[str]:

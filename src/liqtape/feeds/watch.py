@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from statistics import median
 
 from liqtape.engine.clock import EventClock
 from liqtape.events import Trouble
@@ -97,7 +96,7 @@ class Watch:
             f"clock of {venue}": f"it is {clock_words(shift_ms)}; windows take that off"
             for venue, shift_ms in self._clock.shifts.items()
         }
-        ours = median(skews.values()) if skews else 0.0
+        ours = self._clock.our_ms - self._clock.now_ms  # as time goes by; of two venues the middle is neither's
         if abs(ours) > _SKEW_MS:
             side = "ahead of" if ours > 0 else "behind"
             return {"clock": f"ours is {abs(ours) / 1000:.1f} s {side} the venues'"} | of_venues
