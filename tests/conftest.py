@@ -14,7 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# Where tests are started in the background, or by a service, SIGINT is ignored, and every process they start inherits it.
+# Tests that are started in the background, or by a service, have SIGINT ignored, and so has each process they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
