@@ -157,6 +157,17 @@ async def test_what_would_change_nothing_is_not_sent(server: LocalServer, sink: 
     assert calls["cmdstat_expire"] <= 3  # one a second; a slow machine may need more than one
 
 
+async def test_row_that_did_not_change_may_be_the_last_of_a_batch(server: LocalServer, sink: RedisSink) -> None:
+    await sink.publish(Batch(metrics=[metrics("A"), metrics("B")]))
+
+    await sink.publish(Batch(metrics=[metrics("A", event_count_10s=5), metrics("B")]))
+    await sink.publish(Batch(metrics=[metrics("A", event_count_10s=5), metrics("B")]))  # neither
+
+    with server.client() as client:
+        assert client.hget("velocity:A:current", "event_count_10s") == "5"
+        assert client.hget("velocity:B:current", "event_count_10s") == "3"
+
+
 async def test_row_that_somebody_deleted_is_whole_with_the_next_write(server: LocalServer, sink: RedisSink) -> None:
     with server.client() as client:
         await sink.publish(Batch(metrics=[metrics()]))

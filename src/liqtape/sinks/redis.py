@@ -159,8 +159,9 @@ class RedisSink:
         for row in batch.metrics:
             if row.symbol in self._hashes or _SYMBOL.fullmatch(row.symbol) is not None:
                 written, more = self._hashes.write(row, now)
-                rows[len(commands)] = written
-                commands += more
+                if more:  # else the next command's reply, or none at all, would be taken for this row's
+                    rows[len(commands)] = written
+                    commands += more
             else:
                 self.refused_keys_total += 1
         if batch.price is not None:
