@@ -642,7 +642,7 @@ async def test_documented_keys_are_there_while_it_runs(
         assert tracker.redis_url
         with redis.Redis.from_url(tracker.redis_url, decode_responses=True) as client:
             channel = client.pubsub(ignore_subscribe_messages=True)
-            channel.subscribe("cascade:alerts")
+            channel.subscribe("liqtape:alerts")
             await seen_by(client, lambda c: len(c.keys("velocity:*:current")) >= 3 and c.exists("btc:price:current"))
             await seen_by(client, lambda c: c.llen("cascade:events:buffer") > 5 and c.keys("cascade:*:level"))
             await seen_by(client, lambda c: c.hlen("liqtape:health") == 4)
@@ -713,6 +713,74 @@ async def test_redis_killed_and_started_again_is_caught_up_and_no_feed_notices(
     assert listed == wanted
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert [record.name for record in warnings] == ["liqtape.sinks.publisher"]
+
+
+async def test_alerts_a_server_refuses_are_a_state_and_counted(
+    redis_server: LocalServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis 7 gives a user no channels unless told."""
+    caplog.set_level(logging.INFO, "liqtape")
+    alerts = AlertSettings("threshold", velocity_10s=0.5)
+    url = redis_server.url.replace("redis://", "redis://app:pw@")
+    with redis.Redis.from_url(redis_server.url, db=1, decode_responses=True) as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "resetchannels")
+        heard = client.pubsub(ignore_subscribe_messages=True)
+        heard.psubscribe("*")
+        heard.get_message(timeout=BOUND_SECONDS)
+        async with Tracker(Settings(venues={}, redis=RedisSettings(url), alerts=alerts)) as tracker:
+            ledger, [publisher] = tracker.new_ledger(), tracker.publishers
+            told: list[Alert] = []
+            tracker.alert_taps.append(told.append)
+
+            async def cascade(symbol: str) -> None:
+                now = int(time.time() * 1000)
+                tracker.ingest(
+                    [RawLiquidation("bybit", symbol, "long", 1.0 + i, "fill", 1.0, "base", now + i) for i in range(8)],
+                    ledger,
+                )
+                await seen_by(client, lambda c: c.hget(f"velocity:{symbol}:current", "event_count_10s") == "8")
+
+            for number in range(6):
+                await cascade(f"S{number}USDT")
+                assert publisher.state == "failing"
+                await until(lambda: publisher.alerts_dropped_total == len(told))
+            assert len(told) >= 6
+            lost = publisher.alerts_dropped_total
+            detail = rf"refuses PUBLISH liqtape:alerts: NOPERM .*; {lost} alerts could not be published"
+            assert re.search(detail, publisher.detail)
+
+            client.execute_command("ACL", "SETUSER", "app", "&liqtape:alerts")
+            await cascade("LASTUSDT")
+            await until(lambda: publisher.state == "ok")
+            assert publisher.alerts_dropped_total == lost
+            channels = set()
+            while (got := heard.get_message(timeout=0.1)) is not None:
+                channels.add(got["channel"])
+            assert client.get("cascade:S5USDT:level") == "ALERT"
+            assert 0 < client.ttl("cascade:S5USDT:level") <= 600
+        heard.close()
+
+    assert channels == {"liqtape:alerts"}
+    [warned] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "NOPERM" in warned
+    [back] = [text for text in caplog.messages if "back, caught up" in text]
+    assert f"{lost} alerts could not be published" in back
+
+
+async def test_level_changes_of_the_market_are_alerts(
+    redis_server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with redis.Redis.from_url(redis_server.url, db=1, decode_responses=True) as client:
+        heard = client.pubsub(ignore_subscribe_messages=True)
+        heard.subscribe("liqtape:alerts")
+        heard.get_message(timeout=BOUND_SECONDS)
+        async with Tracker(Settings(venues={}, redis=RedisSettings(redis_server.url))) as tracker:
+            monkeypatch.setattr(tracker.engine, "market_level", lambda: "WATCH")
+            tracker.pulse(int(time.time() * 1000))
+            await seen_by(client, lambda c: c.get("cascade:MARKET:level") == "WATCH")
+        message = json.loads(heard.get_message(timeout=BOUND_SECONDS)["data"])
+        heard.close()
+    assert (message["instrument"], message["previous"], message["level"]) == ("MARKET", "NONE", "WATCH")
 
 
 async def test_redis_that_is_not_there_is_one_warning_and_the_rest_runs(

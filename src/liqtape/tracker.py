@@ -63,6 +63,7 @@ from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments, Separation
 from liqtape.ledger import Ledger
 from liqtape.parts import check_accounts, database_of, engine_of, rule_of, spell, spelled
+from liqtape.plain import percent_encoded
 from liqtape.settings import Settings, VenueSettings
 from liqtape.shutdown import Deadline, end, end_callbacks, end_history, end_publishers, end_recorder
 from liqtape.sinks.base import Sink
@@ -245,9 +246,15 @@ class Tracker:
                 self.price_feed.offer(tick)
 
     def admit(self, liquidation: Liquidation, ledger: Ledger) -> None:
-        """Take in a liquidation of a wrapped stream: neither filtered nor compared with earlier ones."""
+        """Take in a liquidation of a wrapped stream: neither filtered nor compared with earlier ones.
+
+        Control characters and line breaks of its names are percent-encoded, before anything is stored.
+        """
         wall_ms = _wall_ms()
         ledger.events_decoded += 1
+        instrument, symbol = percent_encoded(liquidation.instrument), percent_encoded(liquidation.symbol)
+        if instrument != liquidation.instrument or symbol != liquidation.symbol:
+            liquidation = replace(liquidation, instrument=instrument, symbol=symbol)
         if self.intake.admit(liquidation, ledger, wall_ms):
             self._spread([liquidation], wall_ms)
 

@@ -321,4 +321,5 @@ class EnhancedWebSocketManager:
             stats["ledger"] = self.tracker.ledger().as_dict()
             stats["health"] = {health.venue: health.state for health in self.tracker.health()}
             stats["redis"] = {publisher.sink.name: publisher.state for publisher in self.tracker.publishers}
+            stats["sinks"] = {publisher.sink.name: publisher.stats() for publisher in self.tracker.publishers}
         return stats
