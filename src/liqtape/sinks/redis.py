@@ -123,6 +123,14 @@ class RedisSink:
                 raise
         return self._standing(len(lost))
 
+    def commands(self, batch: Batch) -> list[bytes]:
+        """Return what `publish` would send of this batch if it had sent nothing before."""
+        known, self._hashes = self._hashes, Hashes(self._prefix)
+        try:
+            return self._commands(batch, {alert.instrument: alert.level for alert in batch.alerts}, {})
+        finally:
+            self._hashes = known
+
     async def close(self) -> None:
         """Disconnect; may be called at any time and more than once."""
         connection, self._connection, self._conversation = self._connection, None, None
