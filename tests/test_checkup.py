@@ -426,14 +426,14 @@ async def test_history_is_checked_where_it_will_be(monkeypatch: pytest.MonkeyPat
 
 async def test_disk_that_cannot_be_written_or_is_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert (await checkup._disk(Settings())).ok
+    assert (await checkup._disk(Settings(redis=RedisSettings("embedded")))).ok
 
     monkeypatch.setattr(checkup, "_LEAST_FREE", 10**30)
-    full = await checkup._disk(Settings())
+    full = await checkup._disk(Settings(redis=RedisSettings("embedded")))
     assert (full.ok, full.stage) == (False, "space")
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
-    absent = await checkup._disk(Settings())
+    absent = await checkup._disk(Settings(redis=RedisSettings("embedded")))
     assert (absent.ok, absent.stage) == (False, "write")
 
     assert (await checkup._disk(Settings(redis=RedisSettings("off")))).ok is None

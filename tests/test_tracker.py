@@ -571,7 +571,7 @@ def test_unknown_venue_is_refused() -> None:
 
 
 async def test_data_to_be_kept_needs_a_place() -> None:
-    tracker = Tracker(Settings(venues={}, redis=RedisSettings(persist=True)))
+    tracker = Tracker(Settings(venues={}, redis=RedisSettings("embedded", persist=True)))
 
     with pytest.raises(ConfigurationError, match="data_dir"):
         await tracker.start()
@@ -955,7 +955,7 @@ async def test_wrong_clock_of_ours_is_compensated(
 async def test_start_and_stop_leave_no_task_no_socket_and_no_thread(simulator: Simulator, tmp_path: Path) -> None:
     left: list[tuple[int, int, list[str]]] = []
     for number in range(3):
-        tracker = Tracker(against(simulator, redis_settings=RedisSettings()), data_dir=tmp_path / str(number))
+        tracker = Tracker(against(simulator, redis_settings=RedisSettings("embedded")), data_dir=tmp_path / str(number))
         tracker.on_liquidation(lambda _: None)
         async with tracker:
             await until(lambda t=tracker: t.ledger().events_accepted > 5)  # type: ignore[misc]

@@ -18,7 +18,7 @@ import typer
 
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
 from liqtape.plain import plain
-from liqtape.settings import Settings, load_settings, settings_file, variables_in
+from liqtape.settings import COMMAND_DEFAULTS, Settings, load_settings, settings_file, variables_in
 from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:  # the service is imported by the commands that run it
@@ -39,7 +39,7 @@ def check(
 ) -> int:
     """Try everything `run` needs, and say what fails: configuration, Redis, disk, clock, each venue."""
     file = settings_file(config)
-    settings = load_settings(file, None, None, frozenset(VENUES), watched)
+    settings = load_settings(file, None, None, frozenset(VENUES), watched, COMMAND_DEFAULTS)
     if not any(own.enabled for own in settings.venues.values()):
         raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
     if not logging.getLogger().isEnabledFor(logging.INFO):  # unless asked for, a failure is told once, by its line
