@@ -477,7 +477,7 @@ async def test_callbacks_that_hang_raise_or_block_keep_nobody_from_the_events() 
 
     assert got == list(range(500))
     assert tracker.ledger().events_accepted == 500
-    failing = next(tap for tap in tracker.callbacks if tap.name.endswith("fail"))
+    failing = next(tap for tap in tracker._callbacks if tap.name.endswith("fail"))
     assert list(failing.errors.values()) == [500]
 
 
@@ -799,6 +799,26 @@ async def test_redis_that_is_not_there_is_one_warning_and_the_rest_runs(
     assert re.fullmatch(f"ended in time, but not all was written: {unwritten}", told)
 
 
+async def test_a_tracker_of_ones_own_starts_no_server_unasked(tmp_path: Path) -> None:
+    async with Tracker(Settings(venues={}), data_dir=tmp_path) as tracker:
+        assert (tracker.embedded, tracker.redis_url, tracker.publishers) == (None, None, [])
+        assert repr(tracker) == "<Tracker running: no venue; 0 instruments active>"
+    assert not any(os.scandir(tmp_path))
+    assert repr(tracker) == "<Tracker ended: no venue; 0 instruments active>"
+
+
+async def test_a_tracker_shows_its_venues_and_sinks() -> None:
+    tracker = Tracker(Settings(redis=RedisSettings("redis://:secret@127.0.0.1:9/1")))
+    assert repr(tracker) == "<Tracker not started: binance, bybit, okx, hyperliquid; 0 instruments active>"
+    async with Tracker(Settings(venues={}, redis=RedisSettings("redis://:secret@127.0.0.1:9/1"))) as tracker:
+        await until(lambda: tracker.publishers[0].state == "failing")
+        assert repr(tracker) == "<Tracker running: no venue; 0 instruments active; redis failing>"
+        assert repr(tracker.publishers[0]).startswith("<Publisher redis: failing, Redis at 127.0.0.1:9/1: ")
+        called = tracker.on_liquidation(print, "printer")
+        assert repr(called) == "<Tap printer: 0 calls, 0 waiting, 0 dropped>"
+        assert repr(tracker.liquidations()) == "<Subscription: 0 waiting, 0 dropped>"
+
+
 async def test_without_redis_nothing_is_published_and_the_engine_runs(simulator: Simulator) -> None:
     async with Tracker(against(simulator, *PAIR)) as tracker:
         await until(lambda: tracker.snapshot(tracker.active()))
@@ -986,7 +1006,7 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from liqtape.service import StopSignals, watch
-from liqtape.settings import PriceSettings, Settings, VenueSettings
+from liqtape.settings import PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
 
@@ -997,7 +1017,8 @@ async def main():
                 name: VenueSettings(ws_url=simulator.ws_url(name), rest_url=simulator.rest_url(name))
                 for name in ("binance", "bybit")
             }
-            settings = Settings(venues=venues, price=PriceSettings(spot_url="ws://127.0.0.1:9"))
+            price = PriceSettings(spot_url="ws://127.0.0.1:9")
+            settings = Settings(venues=venues, redis=RedisSettings("embedded"), price=price)
             async with Tracker(settings, data_dir=Path(sys.argv[1])) as tracker:
                 print("pid", tracker.embedded.pid, flush=True)
                 await watch(tracker, stop, None)

@@ -86,6 +86,8 @@ T = TypeVar("T")
 class Tracker:
     """The service inside your own program: `async with Tracker(Settings()) as tracker: ...`.
 
+    It starts no server unless the settings say `redis.url = "embedded"`, and keeps no history unless they name one.
+
     Everything between a received frame and the marks of the publishers is plain calls (`ingest`); what awaits are the
     sockets at one end and the sinks at the other. `is_replaying` tells `taps` that what they get is no news.
     """
@@ -111,8 +113,8 @@ class Tracker:
         self.engine = engine_of(self.settings.alerts, enabled)
         self.instruments = Instruments(spell, self._separated)
         self.intake = Intake(self.engine, self.instruments, spelled(wanted, enabled), self._wanted)
-        self.levels = Levels(self.engine)
-        self.comovement = Comovement()
+        self._levels = Levels(self.engine)
+        self._comovement = Comovement()
         self.volatility = PriceVolatility()
         self._priced_ms = 0
         self.recorder, self._now = recorder, time.monotonic if now is None else now
@@ -128,7 +130,7 @@ class Tracker:
         self.taps: list[Callable[[Liquidation], None]] = []
         self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
         self.publishers: list[Publisher] = []
-        self.callbacks: list[Tap[Any]] = []
+        self._callbacks: list[Tap[Any]] = []
         self.outages = Outages(
             self.engine,
             {venue: VENUES[venue].holds_ms for venue in enabled},
@@ -145,6 +147,12 @@ class Tracker:
         self._publishing: list[asyncio.Task[None]] = []
         self.price_feed = self._price_feed(enabled, ssl_context)
         self._started = self._ended = self.is_replaying = False
+
+    def __repr__(self) -> str:
+        state = "running" if self._started else "ended" if self._ended else "not started"
+        venues = ", ".join(feed.venue.name for feed in self.feeds) or "no venue"
+        sinks = "".join(f"; {publisher.sink.name} {publisher.state}" for publisher in self.publishers)
+        return f"<Tracker {state}: {venues}; {len(self._active)} instruments active{sinks}>"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -174,7 +182,7 @@ class Tracker:
             publisher = Publisher(sink, self.snapshot, lambda: tuple(self._active))
             self.publishers.append(publisher)
             self._publishing.append(self._spawn(f"publisher {sink.name}", publisher.run))
-        for tap in self.callbacks:
+        for tap in self._callbacks:
             tap.start()
         for feed in self.feeds:
             self.outages.begin(Gap(feed.venue.name, self.intake.clock.at_ms(_wall_ms()), None, STARTING))
@@ -216,7 +224,7 @@ class Tracker:
             publisher.health([*self.health(), *self._log_health()])
         ending = [
             end_publishers(self.publishers, self._publishing, deadline),
-            end_callbacks(self.callbacks, deadline),
+            end_callbacks(self._callbacks, deadline),
         ]
         if self.recorder is not None:
             ending.append(end_recorder(self.recorder, deadline))
@@ -314,7 +322,7 @@ class Tracker:
 
     def correlation(self) -> list[Pair]:
         """How the counts of the busiest instruments, and those of the venues, move together."""
-        return self.comovement.pairs()
+        return self._comovement.pairs()
 
     def active(self) -> list[str]:
         """Instruments with an event in their largest window."""
@@ -392,7 +400,7 @@ class Tracker:
 
     def add_callback(self, tap: Tap[Any]) -> None:
         """Start, watch and stop this tap with the tracker; the caller connects its `offer`."""
-        self.callbacks.append(tap)
+        self._callbacks.append(tap)
         if self._started:
             tap.start()
 
@@ -493,7 +501,7 @@ class Tracker:
                 feed.unsized(symbol)
 
     def _check_level(self, instrument: str, now_ms: int) -> None:
-        alert = self.levels.check(instrument, now_ms)
+        alert = self._levels.check(instrument, now_ms)
         if alert is None:
             return
         for publisher in self.publishers:
@@ -539,8 +547,8 @@ class Tracker:
         self.release_sized(wall_ms)
         now = self.intake.clock.now_ms(wall_ms)
         self.engine.tick(now)
-        self.comovement.tick(self.engine, now)
-        for instrument in (*self.levels.raised(), MARKET):
+        self._comovement.tick(self.engine, now)
+        for instrument in (*self._levels.raised(), MARKET):
             self._check_level(instrument, now)
         self.watch.look(self._now(), wall_ms, self.ledgers())
         health = self._health_at(now)
@@ -691,7 +699,7 @@ class Tracker:
         self.engine.pass_over(self._active, now)  # the run before looked at them
         self.seed_levels({})
         for instrument in sorted(self._active):
-            self.levels.check(instrument, now)
+            self._levels.check(instrument, now)
 
     async def _open_redis(self) -> None:
         redis = self.settings.redis

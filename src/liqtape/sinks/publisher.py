@@ -86,6 +86,9 @@ class Publisher:
         self._alerts_told = 0  # of the dropped ones
         self._flushed_at = perf_counter()
 
+    def __repr__(self) -> str:
+        return f"<Publisher {self.sink.name}: {self.state}{f', {self.detail}' if self.detail else ''}>"
+
     @property
     def events_dropped_total(self) -> int:
         """Events that were older than the newest `RECENT_EVENTS` when their turn came."""
