@@ -206,7 +206,7 @@ def _is_told(evidence: Evidence, key: Key, sent_ms: float) -> bool:
     covered. What the venue sent later than it usually does is excused by the moment it was sent at, as documented.
     """
     venue, event_ms = key[0], key[3]
-    sent_ms += evidence.plan.skew_ms.get(venue, 0)
+    sent_ms += evidence.plan.skew_at(venue, (sent_ms - evidence.began_ms) / 1000)
     is_late = sent_ms - event_ms > LIVE[venue].holds_ms
     return any(spell.holds(event_ms) or (is_late and spell.holds(sent_ms)) for spell in _uncovered(evidence, venue))
 

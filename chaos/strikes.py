@@ -35,7 +35,11 @@ class Strikes:
 
     async def strike(self, strike: Strike) -> None:
         await asyncio.sleep(strike.at)
-        if strike.against == "worker":
+        if strike.kind == "wall":
+            await self._child.step_wall_clock(strike.number)
+        elif strike.kind == "clock":
+            self._simulator.step_clock(strike.against, strike.number)
+        elif strike.against == "worker":
             self.killed_ms.append(time.time() * 1000)
             await self._child.kill()
             self.killed_ms[-1] = time.time() * 1000

@@ -136,7 +136,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def wall(monkeypatch: pytest.MonkeyPatch) -> ManualWall:
     made = ManualWall()
-    monkeypatch.setattr(tracker_module, "_wall_ms", made)
+    monkeypatch.setattr(tracker_module, "_our_ms", made)
     return made
 
 
@@ -364,7 +364,7 @@ async def test_thresholds_of_surprise_are_read_by_its_rule_alone(
     ]
 
 
-async def test_levels_by_the_surprise_rule_where_it_is_named() -> None:
+async def test_levels_by_the_surprise_rule_where_it_is_named(wall: ManualWall) -> None:
     sink = MemorySink()
     floors = {"BTC-USDT-SWAP": 1e9}
     venues = {"okx": VenueSettings(ws_url="ws://127.0.0.1:9", rest_url="http://127.0.0.1:9")}
@@ -376,6 +376,8 @@ async def test_levels_by_the_surprise_rule_where_it_is_named() -> None:
     async with tracker:
         for symbol in ("BTCUSDT", "ETHUSDT"):
             bring(tracker, *(raw(T + i, symbol, price=5e6) for i in range(30)))
+        assert sink.alerts == []  # no venue brings trades, whose clock would be known
+        wall.ms = T + 5_000
         await until(lambda: len(sink.alerts) == 2)
 
     assert [(alert.instrument, alert.level, alert.rule, alert.floor_usd) for alert in sink.alerts] == [
@@ -959,7 +961,7 @@ async def test_wrong_clock_of_ours_is_compensated(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch, skew_ms: int
 ) -> None:
     monkeypatch.setattr(pacing.SystemClock, "wall", staticmethod(lambda: time.time() + skew_ms / 1000))
-    monkeypatch.setattr(tracker_module, "_wall_ms", lambda: time.time_ns() // 1_000_000 + skew_ms)
+    monkeypatch.setattr(tracker_module, "_our_ms", lambda: time.time_ns() // 1_000_000 + skew_ms)
     async with Tracker(against(simulator, *PAIR)) as tracker:
         await until(lambda: tracker.ledger().events_accepted > 30)
         await until(lambda: abs(tracker.now_ms() - time.time_ns() // 1_000_000) < 3_000)

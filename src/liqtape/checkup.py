@@ -109,13 +109,13 @@ async def _results(settings: Settings, file: Path | None) -> AsyncIterator["Chec
         yield await other
     for one in await server:
         yield one
-    lags: list[int] = []
-    for task in venues:
+    lags: dict[str, int] = {}
+    for name, task in zip(settings.venues, venues, strict=True):
         answer = await task
         for one in answer.checks:
             yield one
         if answer.lag_ms is not None:
-            lags.append(answer.lag_ms)
+            lags[name] = answer.lag_ms
     yield check_clock(lags)
 
 

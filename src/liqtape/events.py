@@ -281,8 +281,9 @@ class Alert(Struct, frozen=True, gc=False, repr_omit_defaults=True):
 class VenueHealth(Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """One venue as an operator sees it: `last_data_age_s` counts any market data, canary trades included.
 
-    `skew_ms` is by how much our clock is ahead of the venue's, what is always on the way included; None before enough
-    was received.
+    `skew_ms` is by how much our own time is ahead of the venue's clock, what is always on the way included; None before
+    enough was received. `shift_ms` is not 0 where the venue's clock is off (state `clock off`): by how much it is ahead
+    of the venues' common time, and what windows take off its stamps.
     """
 
     venue: str
@@ -293,3 +294,4 @@ class VenueHealth(Struct, frozen=True, gc=False, repr_omit_defaults=True):
     coverage: float | None
     detail: str = ""
     skew_ms: int | None = None
+    shift_ms: int = 0

@@ -319,7 +319,9 @@ class EnhancedWebSocketManager:
         stats["btc_price_feed"] = self.btc_price_feed.get_stats()
         if self.tracker is not None:
             stats["ledger"] = self.tracker.ledger().as_dict()
-            stats["health"] = {health.venue: health.state for health in self.tracker.health()}
+            health = self.tracker.health()
+            stats["health"] = {venue.venue: venue.state for venue in health}
+            stats["clock_off_s"] = {venue.venue: venue.shift_ms / 1000 for venue in health if venue.shift_ms}
             stats["redis"] = {publisher.sink.name: publisher.state for publisher in self.tracker.publishers}
             stats["sinks"] = {publisher.sink.name: publisher.stats() for publisher in self.tracker.publishers}
         return stats

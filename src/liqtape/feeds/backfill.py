@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -11,6 +10,7 @@ import aiohttp
 from liqtape.errors import DecodeError, RestError
 from liqtape.events import Event, Gap
 from liqtape.feeds.marks import Answered
+from liqtape.feeds.ourtime import our_ms
 from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.rest import fetch
 from liqtape.ledger import Ledger
@@ -140,7 +140,7 @@ class Backfill:
                 payload = await fetch(url, request.body, session)
         except TimeoutError:
             raise RestError(f"{url}: no answer within {_ANSWER_SECONDS:g} s") from None
-        return self.answered(request, payload, time.time_ns() // 1_000_000)
+        return self.answered(request, payload, our_ms())
 
     def answered(self, request: BackfillRequest, payload: bytes, receive_ms: int) -> BackfillPage:
         """Take in an answer, which came at `receive_ms`. Raises DecodeError where it is none."""

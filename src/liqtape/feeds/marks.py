@@ -74,10 +74,14 @@ class Told(Mark, frozen=True, tag="state"):
 
 
 class Up(Mark, frozen=True, tag="up"):
-    """All of a venue's connections are live since `at_ms` of its clock."""
+    """All of a venue's connections are live since `at_ms` of its clock.
+
+    `our_ms`, here and below, is when that was told, by our own time; 0 in recordings made before there was any.
+    """
 
     venue: str
     at_ms: int
+    our_ms: int = 0
 
 
 class Down(Mark, frozen=True, tag="down"):
@@ -86,6 +90,7 @@ class Down(Mark, frozen=True, tag="down"):
     venue: str
     at_ms: int
     reason: str = ""
+    our_ms: int = 0
 
 
 class Unseen(Mark, frozen=True, tag="unseen"):
@@ -98,6 +103,7 @@ class Unseen(Mark, frozen=True, tag="unseen"):
     at_ms: int
     instruments: Sequence[str]
     is_listed: bool
+    our_ms: int = 0
 
 
 class Missed(Mark, frozen=True, tag="missed"):
@@ -107,6 +113,7 @@ class Missed(Mark, frozen=True, tag="missed"):
     from_ms: int
     until_ms: int
     reason: str
+    our_ms: int = 0
 
 
 class Answered(Mark, frozen=True, tag="answered"):
@@ -122,6 +129,7 @@ class Filled(Mark, frozen=True, tag="filled"):
     """All of a gap was got afterwards."""
 
     gap: Gap
+    our_ms: int = 0
 
 
 class Listed(Mark, frozen=True, tag="listed"):
@@ -132,7 +140,7 @@ class Listed(Mark, frozen=True, tag="listed"):
 
 
 class Pulsed(Mark, frozen=True, tag="pulse"):
-    """What happens by time alone was done, with our clock at `wall_ms`."""
+    """What happens by time alone was done, at `wall_ms` of our own time."""
 
     wall_ms: int
 
@@ -155,7 +163,7 @@ class Rotated(Mark, frozen=True, tag="rotated"):
 
 
 class Recalled(Mark, frozen=True, tag="recalled"):
-    """What the recorded run knew of an earlier one, with our clock at `wall_ms`; `is_last` ends its parts."""
+    """What the recorded run knew of an earlier one, at `wall_ms` of our own time; `is_last` ends its parts."""
 
     wall_ms: int
     feeds: Sequence[tuple[str, int, int]]

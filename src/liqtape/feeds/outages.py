@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from msgspec.structs import replace
 
+from liqtape.engine.clock import AHEAD_MS, EventClock
 from liqtape.engine.velocity import VelocityEngine
 from liqtape.events import NO_LIST, Gap
 
@@ -14,10 +15,16 @@ STARTING = "not live yet"
 """The reason of a gap between a start and the first data."""
 
 _KEPT = 10_000
+_LAG_MS = 5_000
+_EVER_MS = 1 << 62
 
 
 class Outages:
     """Turns what the feeds tell into gaps, all in the venues' own time; the newest 10,000 are kept.
+
+    Coverage is judged where the venue's windows stand, so the engine is told of a moment less the `clock`'s shift, once
+    the clocks are known. A feed is told up just when it is, and never lost in the future: a stamp that says otherwise
+    is of a clock that has just stepped, and our own time stands for it.
 
     `holds_ms` is how long each venue may hold a liquidation back: a gap begins so much before the feed was lost, for
     what was on its way is lost as well, and bears an older stamp. `taps` get each gap when it begins (`until_ms` None),
@@ -29,10 +36,15 @@ class Outages:
         engine: VelocityEngine,
         holds_ms: Mapping[str, int],
         taps: Iterable[Callable[[Gap], None]] = (),
+        clock: EventClock | None = None,
     ) -> None:
         self.taps = list(taps)
         self.total = 0
         self._engine = engine
+        self._clock = clock
+        self._early: list[tuple[int, Callable[[int], None]]] = []  # (our time, what the engine is to be told)
+        self._spans: dict[tuple[str, int], tuple[int, int]] = {}  # of gaps by venue and beginning, as the engine has it
+        self._lost: dict[str, int] = {}  # where the engine has the beginning of each open gap
         self._holds_ms = holds_ms
         self._live_ms: dict[str, int] = {}  # since when what each venue sent is known
         self._open: dict[str, Gap] = {}
@@ -57,21 +69,40 @@ class Outages:
     def down(self, venue: str, reached_ms: int, reason: str) -> int:
         """What the venue sent is known up to that moment; where the gap begins."""
         at_ms = self.beginning(venue, reached_ms)
-        self._engine.feed_down(venue, at_ms)
+
+        def tell(t_ms: int) -> None:
+            self._lost[venue] = from_ms = self._past_ms(venue, at_ms, t_ms)
+            self._engine.feed_down(venue, from_ms)
+
+        self._tell_engine(tell)
         self.begin(Gap(venue, at_ms, None, reason))
         return at_ms
 
     def up(self, venue: str, at_ms: int) -> Gap | None:
         """The venue's feed is live since that moment; the gap that ended, if there was one."""
-        self._engine.feed_up(venue, at_ms)
         self._live_ms[venue] = at_ms
         gap = self._open.pop(venue, None)
+
+        def tell(t_ms: int) -> None:
+            up_ms = self._present_ms(venue, at_ms, t_ms)
+            self._engine.feed_up(venue, up_ms)
+            lost_ms = self._lost.pop(venue, None)
+            if gap is not None and lost_ms is not None:
+                self._note_span(gap, lost_ms, up_ms)
+
+        self._tell_engine(tell)
         return None if gap is None else self._end(replace(gap, until_ms=max(gap.from_ms, at_ms)))
 
     def missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Gap:
         """It turned out that the feed had not been live in between."""
         gap = Gap(venue, self.beginning(venue, from_ms), until_ms, reason)
-        self._engine.feed_missed(venue, gap.from_ms, gap.until_ms or gap.from_ms)
+
+        def tell(t_ms: int) -> None:
+            span = self._past_ms(venue, gap.from_ms, t_ms), self._past_ms(venue, until_ms, t_ms)
+            self._engine.feed_missed(venue, *span)
+            self._note_span(gap, *span)
+
+        self._tell_engine(tell)
         self.total += 1
         return self._end(gap)
 
@@ -80,7 +111,8 @@ class Outages:
 
         No outage of the others, and their windows stay whole; the gap says when the rest was not seen.
         """
-        self._engine.feed_unseen(venue, instruments, at_ms, is_listed=is_listed)
+        t_ms = 0 if self._clock is None else self._clock.t_ms(self._clock.our_ms)
+        self._engine.feed_unseen(venue, instruments, self._present_ms(venue, at_ms, t_ms), is_listed=is_listed)
         gap = self._unlisted.get(venue)
         if not is_listed and gap is None:
             # Gaps are told apart by their beginning, and an outage may begin with the life of the feed.
@@ -95,7 +127,14 @@ class Outages:
         """Everything of an ended gap was got afterwards."""
         if gap.until_ms is None:
             return
-        self._engine.feed_mended(gap.venue, gap.from_ms, gap.until_ms)
+        until_ms = gap.until_ms
+
+        def tell(t_ms: int) -> None:
+            shift_ms = self._shift_ms(gap.venue)
+            span = self._spans.pop((gap.venue, gap.from_ms), (gap.from_ms - shift_ms, until_ms - shift_ms))
+            self._engine.feed_mended(gap.venue, span[0], min(span[1], t_ms))
+
+        self._tell_engine(tell)
         filled = replace(gap, filled=True)
         for place, past in enumerate(self._past):
             if past == gap:
@@ -107,6 +146,41 @@ class Outages:
         """Where a gap begins when what the venue sent is known up to there."""
         at_ms = reached_ms - self._holds_ms.get(venue, 0)
         return min(reached_ms, max(at_ms, self._live_ms.get(venue, reached_ms)))
+
+    def begun(self) -> None:
+        """The clocks are known: tell the engine what waited for them."""
+        if self._clock is not None:
+            early, self._early = self._early, []
+            for our_ms, tell in early:
+                tell(self._clock.t_ms(our_ms))
+
+    def moved(self, by_venue: Mapping[str, int]) -> None:
+        """What the engine was told of a venue has moved by so much."""
+        self._lost = {venue: at_ms + by_venue.get(venue, 0) for venue, at_ms in self._lost.items()}
+        self._spans.clear()
+
+    def _tell_engine(self, tell: Callable[[int], None]) -> None:
+        if self._clock is None:
+            tell(_EVER_MS)
+        elif self._clock.is_started and not self._early:
+            tell(self._clock.now_ms)
+        else:
+            self._early.append((self._clock.our_ms, tell))
+
+    def _shift_ms(self, venue: str) -> int:
+        return 0 if self._clock is None else self._clock.shift_ms(venue)
+
+    def _past_ms(self, venue: str, at_ms: int, t_ms: int) -> int:
+        return min(at_ms - self._shift_ms(venue), t_ms + AHEAD_MS)
+
+    def _present_ms(self, venue: str, at_ms: int, t_ms: int) -> int:
+        window_ms = at_ms - self._shift_ms(venue)
+        return window_ms if self._clock is None or t_ms - _LAG_MS <= window_ms <= t_ms + AHEAD_MS else t_ms
+
+    def _note_span(self, gap: Gap, from_ms: int, until_ms: int) -> None:
+        self._spans[gap.venue, gap.from_ms] = from_ms, until_ms
+        if len(self._spans) > _KEPT:
+            del self._spans[next(iter(self._spans))]
 
     def _end(self, gap: Gap) -> Gap:
         self._past.append(gap)

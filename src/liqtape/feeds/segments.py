@@ -17,7 +17,6 @@ from liqtape.feeds.marks import (
     Began,
     Connected,
     Down,
-    Ended,
     Listed,
     Mark,
     Rotated,
@@ -26,6 +25,7 @@ from liqtape.feeds.marks import (
     decode_mark,
     encode_mark,
 )
+from liqtape.feeds.ourtime import our_ns
 
 __all__ = ["SUFFIX", "Broken", "Marked", "Segments", "is_recording", "read_recording", "segment_files"]
 
@@ -119,7 +119,7 @@ class Segments:
         rotated = Rotated(number, self._run, tuple(self._standing.values()))
         try:
             self._append(self._encoder.begin())
-            self._append(self._encoder.chunk([Group(MARK, time.time_ns(), (encode_mark(rotated),))]))
+            self._append(self._encoder.chunk([Group(MARK, our_ns(), (encode_mark(rotated),))]))
             _sync_directory(self.directory)
         except OSError:  # or a disk that stays full would get a stump with every attempt
             self.abandon()
@@ -230,7 +230,7 @@ class _Standing:
                 continue
             if isinstance(mark, Rotated):
                 yield from (Marked(group.receive_ns, repeated) for repeated in self._repeated(mark))
-            elif not isinstance(mark, Ended):
+            else:
                 yield Marked(group.receive_ns, mark)
 
     def _repeated(self, mark: Rotated) -> Sequence[Mark]:

@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import ssl
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import aiohttp
@@ -19,6 +18,7 @@ from liqtape.feeds.connection import Connection
 from liqtape.feeds.connections import Connections
 from liqtape.feeds.listing import PartialListing, fetch_contracts
 from liqtape.feeds.marks import Listed
+from liqtape.feeds.ourtime import our_ms
 from liqtape.feeds.outages import STARTING
 from liqtape.feeds.pacing import Patience
 from liqtape.feeds.presence import Presence
@@ -28,7 +28,7 @@ from liqtape.ledger import Ledger
 from liqtape.settings import VenueSettings
 from liqtape.venues.base import Backfills, Endpoint, Venue, WatchesAccounts, is_partial
 
-__all__ = ["VenueFeed", "endpoints_of"]
+__all__ = ["VenueFeed", "clock_words", "endpoints_of"]
 
 _RETRY_SECONDS = 60.0
 _RELOAD_SECONDS = 86_400.0
@@ -108,7 +108,7 @@ class VenueFeed:
                 on_filled=on_filled,
                 recorder=recorder,
             )
-        self._since_ms = _wall_ms()
+        self._since_ms = our_ms()
         self._refreshed: float | None = None
         self._unsized: Counter[str] = Counter()  # loads asked for, by symbol
         self._reload = asyncio.Event()
@@ -160,12 +160,16 @@ class VenueFeed:
                 self.crew.refresh()
         self.suspicion = suspicion
 
-    def health(self, engine: VelocityEngine, now_ms: int) -> VenueHealth:
-        """What an operator needs to see first."""
+    def health(
+        self, engine: VelocityEngine, now_ms: int, at: Mapping[str, int] | None = None, shift_ms: int = 0
+    ) -> VenueHealth:
+        """What an operator needs to see first; `shift_ms` is by how much the venue's clock is known to be ahead."""
         state: str = self.crew.state or ("idle" if self._tried else "starting")
         if self._unlisted and state == "live":
             state = "unlisted"
-        if self.suspicion and state in {"live", "unlisted"}:
+        if shift_ms and state in {"live", "unlisted"}:
+            state = "clock off"
+        if self.suspicion and state in {"live", "unlisted", "clock off"}:
             state = "quiet"
         if self.unbalanced:
             state = "unbalanced"
@@ -176,9 +180,10 @@ class VenueFeed:
             self._since_ms,
             min((round(age, 3) for age in ages if age is not None), default=None),
             self.crew.reconnects,
-            engine.coverage(self.venue.name, now_ms),
-            self._detail(),
+            engine.coverage(self.venue.name, now_ms, at),
+            self._detail(shift_ms),
             self.skew_ms,
+            shift_ms,
         )
 
     @property
@@ -204,8 +209,10 @@ class VenueFeed:
         """Soon at first: events of unknown contract size wait for the list, but not for long."""
         return _RETRY_SECONDS if self._listed else min(_RETRY_SECONDS, 2.0 ** min(self.listing_failures - 1, 6))
 
-    def _detail(self) -> str:
+    def _detail(self, shift_ms: int) -> str:
         words = []
+        if shift_ms:
+            words.append(f"its clock is {clock_words(shift_ms)}, which windows take off")
         if is_partial(self.venue):
             accounts = len(_accounts(self.venue, self._settings))
             words.append(f"part of the liquidations only: fills of {accounts} watched accounts")
@@ -318,11 +325,11 @@ class VenueFeed:
         return topics
 
     def _up(self, at_ms: int) -> None:
-        self._since_ms = _wall_ms()
+        self._since_ms = our_ms()
         self._fill(self._on_up(self.venue.name, at_ms))
 
     def _down(self, at_ms: int, reason: str) -> None:
-        self._since_ms = _wall_ms()
+        self._since_ms = our_ms()
         self._on_down(self.venue.name, at_ms, reason)
 
     def _missed(self, from_ms: int, until_ms: int, reason: str) -> None:
@@ -344,6 +351,11 @@ def _words_of(connection: Connection) -> list[str]:
     return words
 
 
+def clock_words(ahead_ms: int) -> str:
+    """Say how far a clock is off, for people."""
+    return f"{abs(ahead_ms) / 1000:.1f} s {'ahead of' if ahead_ms > 0 else 'behind'} the other venues'"
+
+
 def endpoints_of(venue: Venue, settings: VenueSettings, symbols: Sequence[str]) -> list[Endpoint]:
     """The connections that bring these symbols: of the configured accounts, at the configured address."""
     if isinstance(venue, WatchesAccounts):
@@ -359,7 +371,3 @@ def _accounts(venue: Venue, settings: VenueSettings) -> list[str]:
     if not isinstance(venue, WatchesAccounts):
         return []
     return list(dict.fromkeys(account.lower() for account in settings.accounts or venue.watch_list))
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -155,6 +155,9 @@ class _Publisher:
             for rows in frames_of(batch.rows, self._rows_per_frame)
         ]
 
+    def stepped(self) -> None:
+        self._next_trade_ms = dict.fromkeys(self._next_trade_ms, 0)
+
     def converse(self, path: str, query: Mapping[str, str], number: int) -> _Conversation | None:
         return converse(path, query, number, self._limits)
 

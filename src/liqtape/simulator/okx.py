@@ -159,6 +159,10 @@ class _Publisher:
         self._hold(self._throttle.flush())
         return self._push(list(self._held))
 
+    def stepped(self) -> None:
+        self._next_push_ms.clear()
+        self._next_trade_ms = 0
+
     def converse(self, path: str, query: Mapping[str, str], number: int) -> _Conversation | None:  # noqa: ARG002
         return converse(path, number, self._limits, self._last if self._repeats_last else None)
 

@@ -150,6 +150,10 @@ class Simulator:
         for connection in self._of(venue):
             connection.withholds_pongs = withheld
 
+    def step_clock(self, venue: str, by_ms: int) -> None:
+        """Sets the venue's clock forward, or back, by so much."""
+        self._market.step_clock(venue, by_ms, self._connections)
+
     def on_published(self, hear: Callable[[Frame], None]) -> None:
         """Tell `hear` each frame with liquidations as a venue publishes it, whether or not somebody gets it."""
         self._market.on_published = hear

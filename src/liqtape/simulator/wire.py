@@ -145,6 +145,10 @@ class Publisher(Protocol):
 
     def flush(self) -> list[Frame]: ...
 
+    def stepped(self) -> None:
+        """The venue's clock has stepped: what was to come at a time of it comes now."""
+        ...
+
     def trades(self, now_ms: int, price: Callable[[Listing], float]) -> list[Frame]: ...
 
     def converse(self, path: str, query: Mapping[str, str], number: int) -> Conversation | None:
