@@ -120,7 +120,7 @@ async def test_what_is_read_back_raises_no_alert(tmp_path: Path) -> None:
     second.on_alert(more.append)
     async with second:
         second.ingest([raw(now + 1)], second.new_ledger())
-        assert second.levels.raised()
+        assert second._levels.raised()
     assert more == []
 
 
@@ -444,7 +444,7 @@ async def test_levels_go_on_after_a_restart_with_what_they_had_learned(
 
     async with alone(tmp_path) as second:
         learned = kept_of(second, now_ms())
-        assert second.levels.raised() == []  # what the run before looked at is not looked at again
+        assert second._levels.raised() == []  # what the run before looked at is not looked at again
     async with alone(tmp_path) as third:
         again = kept_of(third, now_ms())
 

@@ -66,6 +66,7 @@ from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments, Separation
 from liqtape.ledger import Ledger
 from liqtape.parts import check_accounts, database_of, engine_of, rule_of, spell, spelled
+from liqtape.plain import percent_encoded
 from liqtape.settings import Settings, VenueSettings
 from liqtape.shutdown import Deadline, end, end_callbacks, end_history, end_publishers, end_recorder
 from liqtape.sinks.base import Sink
@@ -87,6 +88,8 @@ T = TypeVar("T")
 
 class Tracker:
     """The service inside your own program: `async with Tracker(Settings()) as tracker: ...`.
+
+    It starts no server unless the settings say `redis.url = "embedded"`, and keeps no history unless they name one.
 
     Everything between a received frame and the marks of the publishers is plain calls (`ingest`); what awaits are the
     sockets at one end and the sinks at the other. `is_replaying` tells `taps` that what they get is no news.
@@ -114,8 +117,8 @@ class Tracker:
         self.instruments = Instruments(spell, self._separated)
         holds_ms = {venue: VENUES[venue].holds_ms for venue in enabled}
         self.intake = Intake(self.engine, self.instruments, spelled(wanted, enabled), self._wanted, holds_ms)
-        self.levels = Levels(self.engine)
-        self.comovement = Comovement()
+        self._levels = Levels(self.engine)
+        self._comovement = Comovement()
         self.volatility = PriceVolatility()
         self._priced_ms = 0
         self.recorder, self._now = recorder, time.monotonic if now is None else now
@@ -131,7 +134,7 @@ class Tracker:
         self.taps: list[Callable[[Liquidation], None]] = []
         self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
         self.publishers: list[Publisher] = []
-        self.callbacks: list[Tap[Any]] = []
+        self._callbacks: list[Tap[Any]] = []
         self.outages = Outages(
             self.engine,
             holds_ms,
@@ -149,6 +152,12 @@ class Tracker:
         self._publishing: list[asyncio.Task[None]] = []
         self.price_feed = self._price_feed(enabled, ssl_context)
         self._started = self._ended = self.is_replaying = False
+
+    def __repr__(self) -> str:
+        state = "running" if self._started else "ended" if self._ended else "not started"
+        venues = ", ".join(feed.venue.name for feed in self.feeds) or "no venue"
+        sinks = "".join(f"; {publisher.sink.name} {publisher.state}" for publisher in self.publishers)
+        return f"<Tracker {state}: {venues}; {len(self._active)} instruments active{sinks}>"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -179,7 +188,7 @@ class Tracker:
             publisher = Publisher(sink, self.snapshot, lambda: tuple(self._active))
             self.publishers.append(publisher)
             self._publishing.append(self._spawn(f"publisher {sink.name}", publisher.run))
-        for tap in self.callbacks:
+        for tap in self._callbacks:
             tap.start()
         for feed in self.feeds:
             self.outages.begin(Gap(feed.venue.name, self.intake.clock.t_ms(_our_ms()), None, STARTING))
@@ -221,7 +230,7 @@ class Tracker:
             publisher.health([*self.health(), *self._log_health()])
         ending = [
             end_publishers(self.publishers, self._publishing, deadline),
-            end_callbacks(self.callbacks, deadline),
+            end_callbacks(self._callbacks, deadline),
         ]
         if self.recorder is not None:
             ending.append(end_recorder(self.recorder, deadline))
@@ -258,9 +267,15 @@ class Tracker:
         return _our_ms() if is_dated else self.intake.clock.our_ms
 
     def admit(self, liquidation: Liquidation, ledger: Ledger) -> None:
-        """Take in a liquidation of a wrapped stream: neither filtered nor compared with earlier ones."""
+        """Take in a liquidation of a wrapped stream: neither filtered nor compared with earlier ones.
+
+        Control characters and line breaks of its names are percent-encoded, before anything is stored.
+        """
         wall_ms = _our_ms()
         ledger.events_decoded += 1
+        instrument, symbol = percent_encoded(liquidation.instrument), percent_encoded(liquidation.symbol)
+        if instrument != liquidation.instrument or symbol != liquidation.symbol:
+            liquidation = replace(liquidation, instrument=instrument, symbol=symbol)
         if self.intake.admit(liquidation, ledger, wall_ms):
             self._spread([liquidation])
         if self.intake.is_behind:
@@ -364,7 +379,7 @@ class Tracker:
 
     def correlation(self) -> list[Pair]:
         """How the counts of the busiest instruments, and those of the venues, move together."""
-        return self.comovement.pairs()
+        return self._comovement.pairs()
 
     def active(self) -> list[str]:
         """Instruments with an event in their largest window."""
@@ -443,7 +458,7 @@ class Tracker:
 
     def add_callback(self, tap: Tap[Any]) -> None:
         """Start, watch and stop this tap with the tracker; the caller connects its `offer`."""
-        self.callbacks.append(tap)
+        self._callbacks.append(tap)
         if self._started:
             tap.start()
 
@@ -545,7 +560,7 @@ class Tracker:
                 feed.unsized(symbol)
 
     def _check_level(self, instrument: str, now_ms: int, at: Mapping[str, int]) -> None:
-        alert = self.levels.check(instrument, now_ms, at)
+        alert = self._levels.check(instrument, now_ms, at)
         if alert is None:
             return
         for publisher in self.publishers:
@@ -599,8 +614,8 @@ class Tracker:
         self.release_sized(wall_ms)
         now, at = clock.now_ms, clock.now_at
         self.engine.tick(now, at)
-        self.comovement.tick(self.engine, now)
-        for instrument in (*self.levels.raised(), MARKET):
+        self._comovement.tick(self.engine, now)
+        for instrument in (*self._levels.raised(), MARKET):
             self._check_level(instrument, now, at)
         self.watch.look(self._now(), wall_ms, self.ledgers())
         health = self._health_at(now, at)
@@ -631,10 +646,10 @@ class Tracker:
             self.outages.begun()
         for step in self.intake.clock.steps:
             if not step.venue and (step.by_ms < 0 or not step.has_jumped):
-                self.levels.move(step.by_ms)
+                self._levels.move(step.by_ms)
                 self.outages.moved(step.by_venue)
             if not step.venue:
-                self.comovement = Comovement(self.comovement.limit)  # its seconds cannot be moved
+                self._comovement = Comovement(self._comovement.limit)  # its seconds cannot be moved
         judged = self.intake.judge_anew(wall_ms)
         for events, is_news in ((judged.repeated, False), (judged.news, True)):
             if events:
@@ -648,7 +663,7 @@ class Tracker:
         clock = self.intake.clock
         self.engine.pass_over(instruments, clock.now_ms, clock.now_at)
         for instrument in sorted(instruments):
-            self.levels.check(instrument, clock.now_ms, clock.now_at)
+            self._levels.check(instrument, clock.now_ms, clock.now_at)
 
     def release_sized(self, wall_ms: int, *, is_last: bool = False) -> None:
         """Take in the events that waited for the size of their contract, and ask for the list for those that wait."""

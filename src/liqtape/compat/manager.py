@@ -323,4 +323,5 @@ class EnhancedWebSocketManager:
             stats["health"] = {venue.venue: venue.state for venue in health}
             stats["clock_off_s"] = {venue.venue: venue.shift_ms / 1000 for venue in health if venue.shift_ms}
             stats["redis"] = {publisher.sink.name: publisher.state for publisher in self.tracker.publishers}
+            stats["sinks"] = {publisher.sink.name: publisher.stats() for publisher in self.tracker.publishers}
         return stats

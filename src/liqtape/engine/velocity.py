@@ -100,6 +100,11 @@ class VelocityEngine:
         self._due_ms = self._learning.due_ms
         self._generation = 0  # grows when slots were settled, and when a feed came or went
 
+    def __repr__(self) -> str:
+        newest = f", newest event at {self.newest_ms} ms" if self.newest_ms else ""
+        venues = ", ".join(self._feeds.venues) or "none"
+        return f"<VelocityEngine: {len(self._series)} instruments, venues {venues}{newest}>"
+
     def instruments(self) -> list[str]:
         """Every instrument that has had an event."""
         return list(self._series)
