@@ -1,9 +1,11 @@
 """Text of strangers, made fit for a line of a terminal or a log, and addresses without their secrets."""
 
 import re
+from unicodedata import category
 
-__all__ = ["plain", "without_credentials", "without_secrets"]
+__all__ = ["percent_encoded", "plain", "without_credentials", "without_secrets"]
 
+_UNFIT = frozenset({"Cc", "Zl", "Zp", "Cs"})  # categories of Unicode: no text of one line can hold them
 _CREDENTIALS = re.compile(r"//[^/?#\s]*@")
 _HOST = r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::\d+)?"
 _ADDRESS = re.compile(rf"(\w+://)([^@/?#\s]*@)?((?:{_HOST})?(?:,{_HOST})*(?:/[^@?#\s]*)?)((?:\?[^@#\s]*)?)")
@@ -17,6 +19,23 @@ def plain(text: str, longest: int = 200) -> str:
     """
     words = " ".join(text[: 4 * longest].split())[:longest]
     return words if words.isprintable() else "".join(c if c.isprintable() else "?" for c in words)
+
+
+def percent_encoded(name: str) -> str:
+    """Return the name with its control characters, line breaks and lone surrogates percent-encoded, all else as it is.
+
+    What is encoded already stays, so that encoding twice changes nothing.
+
+    >>> percent_encoded("BTC/USDT:USDT"), percent_encoded("BTC\\nUSDT")
+    ('BTC/USDT:USDT', 'BTC%0AUSDT')
+    """
+    if name.isprintable():
+        return name
+    return "".join(_percent(c) if category(c) in _UNFIT else c for c in name)
+
+
+def _percent(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
 def without_credentials(text: str) -> str:

@@ -64,8 +64,9 @@ def test_time_of_an_event(fields: dict[str, Any], expected: int) -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"notional_usd": 1, "value_usd": 2, "actual_value_usd": 3, "usd_value": 4}, 1.0),
-        ({"value_usd": 2, "actual_value_usd": 3, "usd_value": 4}, 2.0),
+        ({"notional_usd": 1, "value_usd": 2, "actual_value_usd": 3, "usd_value": 4}, 3.0),
+        ({"notional_usd": 1, "value_usd": 2, "usd_value": 4}, 1.0),
+        ({"value_usd": 2, "usd_value": 4, "quoteValue": 5}, 2.0),
         ({"actual_value_usd": 3, "usd_value": 4}, 3.0),
         ({"usd_value": Decimal("4.5"), "price": 7, "quantity": 7}, 4.5),
         ({"notional_usd": None, "value_usd": 2}, 2.0),
