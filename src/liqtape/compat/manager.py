@@ -125,7 +125,9 @@ class EnhancedWebSocketManager:
         if side is not None and side not in DECLARATIONS:
             raise ValueError(f'side={side!r} is not understood: say "order" or "position"')
         if stream is None and name not in OWN:
-            _log.warning("unknown exchange %r is not added: known are %s; others need stream=", exchange, ", ".join(OWN))
+            _log.warning(
+                "unknown exchange %r is not added: known are %s; others need stream=", exchange, ", ".join(OWN)
+            )
             return
         replaced = self.cex_streams.pop(name, None)
         self._sources = [one for one in self._sources if one[0] is not replaced or self._runs(replaced)]
