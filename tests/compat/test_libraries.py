@@ -25,7 +25,7 @@ _PAGE = (CHECKOUT / "docs" / "howto" / "wrap-a-library.md").read_text("utf-8")
 _SYMBOLS = ("BTCUSDT", "ETHUSDT")
 _SECONDS = 90  # importing ccxt alone takes ten on a busy machine
 
-_PROGRAM = '''
+_PROGRAM = """
 import asyncio, json, logging, sys
 from enhanced_websocket_manager import EnhancedWebSocketManager
 
@@ -41,6 +41,8 @@ async def main():
     manager.user_callback = lambda event: None
     while manager.tracker is None:
         await asyncio.sleep(0.01)
+        if running.done():
+            running.result()
     manager.tracker.taps.append(read.append)
     loop = asyncio.get_running_loop()
     while len(read) < 10:
@@ -58,18 +60,18 @@ async def main():
                       "errors": stats["stream_errors"]}}), flush=True)
 
 asyncio.run(main())
-'''
+"""
 
-_CCXT = '''
+_CCXT = """
     import ccxt.pro
     exchange = ccxt.pro.bybit({"options": {"fetchMarkets": {"types": ["linear"]}, "loadAllOptions": False}})
     exchange.urls["api"] = {name: rest for name in ("spot", "futures", "v2", "public", "private")} | {
         "ws": {"public": {"spot": ws, "inverse": ws + "/v5/public/inverse", "linear": ws + "/v5/public/linear"}}}
     stream = CcxtLiquidations(exchange, ["BTC/USDT:USDT", "ETH/USDT:USDT"])
     manager.add_cex_exchange("bybit", stream=stream, side="position")
-'''
+"""
 
-_CRYPTOFEED = '''
+_CRYPTOFEED = """
     from cryptofeed.connection import RestEndpoint, Routes, WebsocketEndpoint
     from cryptofeed.exchanges import Bybit
     Bybit.websocket_endpoints = [WebsocketEndpoint(ws + "/v5/public/linear")]
@@ -77,7 +79,7 @@ _CRYPTOFEED = '''
     Bybit.rest_endpoints = [RestEndpoint(rest, routes=Routes([listed + "linear", listed + "inverse"]))]
     stream = lambda callback: CryptofeedLiquidations(callback, Bybit, ["BTC-USDT-PERP", "ETH-USDT-PERP"])
     manager.add_cex_exchange("bybit", stream=stream, side="position")
-'''
+"""
 
 
 def _adapter(name: str) -> str:
@@ -87,13 +89,15 @@ def _adapter(name: str) -> str:
 
 
 def _python_with(library: str) -> str:
-    """An interpreter that has the library: this one, or the one that LIQTAPE_LIBRARIES_PYTHON names."""
-    for python in (sys.executable, os.environ.get("LIQTAPE_LIBRARIES_PYTHON", "")):
+    """An interpreter that has the library: this one, or the one that LIBRARIES_PYTHON names."""
+    for python in (sys.executable, os.environ.get("LIBRARIES_PYTHON", "")):
         if python and shutil.which(python):
             asked = [python, "-c", f"import {library}"]
             if subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode == 0:
                 return python
-    pytest.skip(f"{library} is not installed for Python {sys.version_info[0]}.{sys.version_info[1]}: nothing is wrapped")
+    pytest.skip(
+        f"{library} is not installed for Python {sys.version_info[0]}.{sys.version_info[1]}: nothing is wrapped"
+    )
 
 
 def _certificates(tmp_path: Path) -> dict[str, str]:
@@ -138,6 +142,9 @@ async def _told(python: str, adapter: str, connect: str, tmp_path: Path, port: i
             told = await process.stdout.readline()
             assert told, (await said).decode()
             return json.loads(told)
+    except TimeoutError:
+        process.kill()
+        pytest.fail((await said).decode())
     finally:
         if process.returncode is None:
             process.kill()

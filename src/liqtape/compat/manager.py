@@ -362,13 +362,17 @@ class EnhancedWebSocketManager:
 
     def _wrapped(self) -> list[Source]:
         """The sources of streams that the tracker does not serve, and of what was handed over by hand, if anything."""
-        kept = [source for stream, source in self._sources if not any(stream is one for one in self._served)]
+        kept = [
+            source
+            for stream, source in self._sources
+            if self._runs(stream) or not any(stream is one for one in self._ours)
+        ]
         return kept + [self._by_hand] * bool(self._by_hand.events)
 
     def _health(self, tracker: Tracker) -> dict[str, str]:
-        """The states of the venues the tracker serves, and of the wrapped streams that run."""
+        """The states of the venues the tracker serves, and of the wrapped streams."""
         states = {health.venue: health.state for health in tracker.health()}
-        for stream, source in self._sources:
-            if self._runs(stream):
+        for source in self._wrapped():
+            if source is not self._by_hand:
                 states[f"{source.label} (wrapped)" if source.label in states else source.label] = source.state
         return states

@@ -62,7 +62,7 @@ class BTCPriceFeed:
         self.last_update: BTCPriceUpdate | None = None
         self._tap: Tap[BTCPriceUpdate] | None = None
         self.store_errors = 0
-        self._stored: BTCPriceUpdate | None = None
+        self.stored: BTCPriceUpdate | None = None
         self._stopped = asyncio.Event()
 
     def take(self, tick: PriceTick) -> None:
@@ -96,7 +96,7 @@ class BTCPriceFeed:
 
     async def _store(self) -> None:
         update = self.last_update
-        if self.redis_client is None or update is None or update is self._stored:
+        if self.redis_client is None or update is None or update is self.stored:
             return
         text = json.dumps(asdict(update))
         try:
@@ -107,7 +107,7 @@ class BTCPriceFeed:
                 _log.warning("the BTC price cannot be written to Redis: %s; told once, and counted", error)
             self.store_errors += 1
         else:
-            self._stored = update
+            self.stored = update
 
     async def stop(self) -> None:
         """End the feed."""

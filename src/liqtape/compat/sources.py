@@ -76,13 +76,15 @@ class Source:
     def state(self) -> str:
         """`live`, `silent since ...`, `ended` or `failing`; `not started` before."""
         now = time.monotonic()
-        if self.stream is not None and self._began is None and not self._trouble:
-            return "ended" if self._has_run else "not started"
+        if self._has_run and self._began is None and not self._trouble:
+            return "ended"
         is_steady = self._began is not None and now - self._began >= SILENT_SECONDS
         if self._trouble and not is_steady:
             return self._trouble
         if self._newest is not None and now - self._newest < SILENT_SECONDS:
             return "live"
+        if self.stream is not None and not self._has_run:
+            return "not started"
         return f"silent since {datetime.fromtimestamp(self._since, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
     def stats(self) -> dict[str, Any]:
