@@ -48,7 +48,7 @@ soak: .venv/.dev
 	@$(BIN)/python -m chaos soak $(ARGS)
 
 clean:
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
+	rm -rf build dist .venv-libraries .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
 	find src tests $(wildcard benchmarks chaos examples) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A new pip halves the time of the second step. The build backend comes with it and is used without isolation, so that it

@@ -166,9 +166,13 @@ def test_an_object_without_a_callback_is_refused(manager: EnhancedWebSocketManag
         manager.add_cex_exchange("mine", stream=SimpleNamespace(start=None))
 
 
-def test_an_unknown_venue_is_refused(manager: EnhancedWebSocketManager) -> None:
-    with pytest.raises(ValueError, match="unknown exchange 'kraken'"):
-        manager.add_cex_exchange("kraken")
+def test_an_unknown_venue_is_warned_of(manager: EnhancedWebSocketManager, caplog: pytest.LogCaptureFixture) -> None:
+    manager.add_cex_exchange("kraken")
+
+    assert manager.cex_streams == {}
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+        "unknown exchange 'kraken' is not added: known are binance, bybit, okx, hyperliquid; others need stream="
+    ]
 
 
 async def test_wrapped_events_are_neither_filtered_nor_deduplicated(

@@ -1,8 +1,11 @@
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
+import redis.asyncio
 
 from liqtape.compat.events import LiquidationEvent
 from liqtape.compat.manager import EnhancedWebSocketManager
@@ -167,6 +170,35 @@ async def test_price_feed_works_alone(addresses: Point, eventually: Eventually) 
     assert (stats["running"], stats["source"], feed.running) == (True, "binance", False)
     assert feed.last_update is not None
     assert got[0].price > 1_000
+
+
+@pytest.mark.parametrize("is_callback_first", [True, False])
+async def test_price_feed_takes_a_callback_and_a_redis_client_in_either_order(
+    addresses: Point, eventually: Eventually, redis_port: int, is_callback_first: bool
+) -> None:
+    got: list[BTCPriceUpdate] = []
+    client: Any = redis.asyncio.Redis(port=redis_port, db=1)
+    given = (got.append, client) if is_callback_first else (client, got.append)
+    async with Simulator("calm") as simulator:
+        addresses(simulator)
+        feed = BTCPriceFeed(*given)
+        running = asyncio.create_task(feed.start())
+        await eventually(lambda: feed.stored is not None)
+        await feed.stop()
+        await running
+    kept = json.loads(await client.get("btc:price:current"))
+    left = await client.ttl("btc:price:current")
+    await client.aclose()
+
+    assert feed.stored is not None
+    assert kept == asdict(feed.stored)
+    assert feed.stored in got
+    assert 0 < left <= 60
+
+
+def test_price_feed_refuses_what_is_neither() -> None:
+    with pytest.raises(TypeError, match="not str"):
+        BTCPriceFeed("BTCUSDT")
 
 
 def test_streams_are_named_as_in_the_document() -> None:

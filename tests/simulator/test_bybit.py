@@ -195,8 +195,8 @@ def test_unsubscribed_topic_stops() -> None:
     assert not conversation.follows_liquidations
 
 
-@pytest.mark.parametrize(("req_id", "echoed"), [(None, ""), ("beat", "beat")])
-def test_ping_is_answered_with_pong(req_id: str | None, echoed: str) -> None:
+@pytest.mark.parametrize(("req_id", "echoed"), [(None, ""), ("beat", "beat"), (7, "7"), (0, "0")])
+def test_ping_is_answered_with_pong(req_id: str | int | None, echoed: str) -> None:
     request = {"op": "ping"} | ({} if req_id is None else {"req_id": req_id})
     reply = answer(talk(), request)
 

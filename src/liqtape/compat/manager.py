@@ -9,10 +9,14 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
+from itertools import chain, count
 from typing import Any
 
+import redis.asyncio
 from msgspec.structs import replace
 
 from liqtape.compat import attach
@@ -21,9 +25,10 @@ from liqtape.compat.events import LiquidationEvent, native_event
 from liqtape.compat.outlet import Outlet
 from liqtape.compat.own import OWN, own_class, told
 from liqtape.compat.price import BTCPriceFeed
+from liqtape.compat.sources import DECLARATIONS, Source
 from liqtape.compat.streams import STREAMS, Stream, coins, configured
 from liqtape.compat.velocity import VelocityMetrics, VelocityTracker
-from liqtape.compat.wrapped import liquidation_of
+from liqtape.compat.wrapped import Declared, liquidation_of
 from liqtape.events import Liquidation, PriceTick
 from liqtape.ledger import Ledger
 from liqtape.settings import RedisSettings, Settings
@@ -36,6 +41,9 @@ _AHEAD_MS = 60_000  # an event further in the future would empty every window of
 _CAUSES = 100
 _CANCEL_SECONDS = 0.5
 _TRACKER_SECONDS = 3.4  # with what streams may take, below five in all
+
+_source: ContextVar[Source | None] = ContextVar("source", default=None)
+"""Whose event an overridden `_handle_liquidation_event` is handling."""
 
 _log = logging.getLogger(ROOT)
 AlertHandler = Callable[[VelocityMetrics], Any]
@@ -57,7 +65,7 @@ class EnhancedWebSocketManager:
         redis_db: int = 1,
     ) -> None:
         self.symbols = list(symbols or ["BTCUSDT"])
-        self.redis_config = {"host": redis_host, "port": redis_port, "db": redis_db}
+        self.redis_config: dict[str, Any] = {"host": redis_host, "port": redis_port, "db": redis_db}
         self.velocity_tracker: Any = VelocityTracker()
         self.btc_price_feed = BTCPriceFeed()
         self.cex_streams: dict[str, Any] = {}
@@ -66,8 +74,12 @@ class EnhancedWebSocketManager:
         self.velocity_alerts = 0
         self.stream_errors: Counter[str] = Counter()
         self.tracker: Tracker | None = None
+        self.redis_client: Any = None
+        """A `redis.asyncio.Redis` at the manager's server, from `initialize` to `stop_all`; it connects when used."""
         self._ours: list[Stream] = []  # made here: the tracker serves those that are there when it starts
         self._served: list[Stream] = []
+        self._sources: list[tuple[Any, Source]] = []  # of the streams that are wrapped
+        self._by_hand = Source("wrapped")  # of events that a program hands over itself
         self._running: list[tuple[Any, asyncio.Task[None]]] = []
         self._crossings = Crossings()
         self._wrapped_ledger = Ledger()
@@ -102,33 +114,47 @@ class EnhancedWebSocketManager:
     def on_velocity_alert(self, handler: AlertHandler | None) -> None:
         self._alerted.function = handler
 
-    def add_cex_exchange(self, exchange: str, stream: Any = None) -> None:
+    def add_cex_exchange(self, exchange: str, stream: Any = None, side: Declared | None = None) -> None:
         """Add a venue: the given stream (class or object), else the user's own class, else ours.
 
-        Raises ValueError for a venue that is neither given a stream nor known.
+        `side` declares what `buy` and `sell` of a given stream's events mean: the "order" that closed the position, or
+        the "position"; undeclared they leave the side unknown. A name that is neither known nor given a stream is
+        warned of, and adds nothing. Raises TypeError for a stream that cannot be given our callback.
         """
         name = exchange.lower()
+        if side is not None and side not in DECLARATIONS:
+            raise ValueError(f'side={side!r} is not understood: say "order" or "position"')
         if stream is None and name not in OWN:
-            raise ValueError(f"unknown exchange {exchange!r}: known are {', '.join(OWN)}; others need stream=")
-        self.cex_streams[name] = self._stream(name, stream, self.symbols)
+            _log.warning(
+                "unknown exchange %r is not added: known are %s; others need stream=", exchange, ", ".join(OWN)
+            )
+            return
+        replaced = self.cex_streams.pop(name, None)
+        self._sources = [one for one in self._sources if one[0] is not replaced or self._runs(replaced)]
+        self.cex_streams[name] = self._stream(name, stream, self.symbols, side)
 
     def add_dex_hyperliquid(self, symbols: Sequence[str] | None = None) -> None:
         """Add Hyperliquid, by coins (`["BTC", "ETH"]`; default: those of the manager's symbols)."""
         self.dex_streams.append(self._stream("hyperliquid", None, list(symbols or coins(self.symbols))))
 
-    def _stream(self, name: str, given: Any, symbols: list[str]) -> Any:
+    def _stream(self, name: str, given: Any, symbols: list[str], side: Declared | None = None) -> Any:
         found = given if given is not None else own_class(name) or STREAMS[name]
         told(name, found if isinstance(found, type) else type(found))
-        stream: Any
+        labels = {source.label for _, source in self._sources}
+        label = next(text for text in chain([name], (f"{name} {i}" for i in count(2))) if text not in labels)
+        source = Source(name, side, label)
+        source.hook = partial(self._hook, source)
         if isinstance(found, type) and found in STREAMS.values():
             wanted = coins(symbols) if name == "hyperliquid" else symbols
-            stream = found(symbols=wanted, callback=self._hook)
-            self._ours.append(stream)
+            source.stream = found(symbols=wanted, callback=source.hook)
+            self._ours.append(source.stream)
         else:
-            stream = attach.build(found, self._hook, symbols, is_provider=name == "hyperliquid" and given is None)
+            is_provider = name == "hyperliquid" and given is None
+            source.stream = attach.build(found, source.hook, symbols, is_provider=is_provider)
+        self._sources.append((source.stream, source))
         if self._is_running:
-            self._run(stream)
-        return stream
+            self._run(source.stream)
+        return source.stream
 
     async def initialize(self) -> None:
         """Make ready: Redis, callbacks, the venues added so far; `start_all` does it by itself."""
@@ -143,6 +169,8 @@ class EnhancedWebSocketManager:
             outlet.join(tracker)
         tracker.taps.append(self._native)
         tracker.price_taps.append(self._price)
+        # As the document's own: bytes, and the pooling of redis-py. Nothing is connected before it is used.
+        self.redis_client = redis.asyncio.Redis(**self.redis_config)
         await tracker.start()
 
     def _settings(self) -> Settings:
@@ -153,9 +181,9 @@ class EnhancedWebSocketManager:
             own = stream.settings()
             earlier = venues[stream.venue].symbols if venues[stream.venue].enabled else ()
             venues[stream.venue] = replace(own, symbols=tuple(dict.fromkeys((*earlier, *stream.symbols))))
-        redis = self.redis_config
-        host = f"[{redis['host']}]" if ":" in str(redis["host"]) else redis["host"]
-        url = f"redis://{host}:{redis['port']}/{redis['db']}"
+        place = self.redis_config
+        host = f"[{place['host']}]" if ":" in str(place["host"]) else place["host"]
+        url = f"redis://{host}:{place['port']}/{place['db']}"
         return replace(
             base,
             symbols=tuple(self.symbols),
@@ -204,6 +232,10 @@ class EnhancedWebSocketManager:
                 if ending.done():
                     ending.result()
         finally:
+            client, self.redis_client = self.redis_client, None
+            if client is not None:
+                with suppress(redis.RedisError, OSError):
+                    await client.aclose()
             self.tracker, self._served, self._stopping = None, [], None
             for outlet in self._outlets():
                 outlet.retire()
@@ -213,16 +245,8 @@ class EnhancedWebSocketManager:
         return self._user, self._alerted, self._overridden
 
     def _run(self, stream: Any) -> None:
-        work = stream.start() if isinstance(stream, Stream) else attach.run(stream, self._hook)
-        task = asyncio.create_task(self._supervised(stream, work), name=f"stream {type(stream).__name__}")
-        self._running.append((stream, task))
-
-    async def _supervised(self, stream: Any, work: Coroutine[Any, Any, None]) -> None:
-        """A wrapped stream's life; its error ends it alone, and is said."""
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001 - the task supervisor of streams that are not ours
-            self._note(f"{type(stream).__name__}: {type(error).__name__}: {error}", error)
+        source = next(source for known, source in self._sources if known is stream)
+        self._running.append((stream, asyncio.create_task(source.live(self._note), name=f"source {source.name}")))
 
     async def _end(self, stream: Any) -> None:
         try:
@@ -239,14 +263,14 @@ class EnhancedWebSocketManager:
                 _log.warning("%s", cause, exc_info=error)
         self.stream_errors[cause] += 1
 
-    def _hook(self, event: Any) -> Any:
+    def _hook(self, source: Source, event: Any) -> Any:
         """What wrapped streams call, from any thread, whether they await it or not: all is done when it returns."""
         loop, thread = self._loop
         if loop is None or threading.get_ident() == thread:
-            self._dispatch(event)
+            self._dispatch(event, source)
         else:
             with suppress(RuntimeError):  # the loop may be gone before the stream's thread
-                loop.call_soon_threadsafe(self._dispatch, event)
+                loop.call_soon_threadsafe(self._dispatch, event, source)
         return attach.DONE
 
     def _native(self, liquidation: Liquidation) -> None:
@@ -262,27 +286,36 @@ class EnhancedWebSocketManager:
             if self.tracker is not None and isinstance(self.velocity_tracker, VelocityTracker):
                 self.velocity_tracker.volatility_factor = self.tracker.engine.volatility_factor
 
-    def _dispatch(self, event: Any) -> None:
+    def _dispatch(self, event: Any, source: Source | None = None) -> None:
         """To `_handle_liquidation_event`: directly, or, overridden or replaced, as a coroutine behind a queue."""
         handler = self._handle_liquidation_event
         if getattr(handler, "__func__", None) is EnhancedWebSocketManager._handle_liquidation_event:
-            self._process(event)
+            self._process(event, source)
             return
         if self._overridden.function is None:
             self._overridden.function = self._handle_as_overridden
-        self._overridden.offer(event, self.tracker)
+        self._overridden.offer((event, source), self.tracker)
 
-    async def _handle_as_overridden(self, event: Any) -> None:
-        await self._handle_liquidation_event(event)
+    async def _handle_as_overridden(self, given: tuple[Any, Source | None]) -> None:
+        event, source = given
+        token = _source.set(source)
+        try:
+            await self._handle_liquidation_event(event)
+        finally:
+            _source.reset(token)
 
     async def _handle_liquidation_event(self, event: Any) -> None:
         """Count one event, alert, and pass it on. May be overridden; call `super()` to keep what it does."""
-        self._process(event)
+        self._process(event, _source.get())
 
-    def _process(self, event: Any) -> None:
+    def _process(self, event: Any, source: Source | None) -> None:
         self.events_processed += 1
         try:
-            self._count(event, liquidation_of(event, "wrapped"))
+            if isinstance(event, LiquidationEvent) and event.liquidation is not None and source is None:
+                liquidation = liquidation_of(event, "")  # of a venue that is served natively
+            else:
+                liquidation = (source or self._by_hand).read(event).liquidation
+            self._count(event, liquidation)
         except Exception as error:  # noqa: BLE001 - events are anybody's: what cannot be read must not hurt its stream
             self._note(f"an event of type {type(event).__name__} is passed on uncounted: {error}")
         self._user.offer(event, self.tracker)
@@ -312,6 +345,7 @@ class EnhancedWebSocketManager:
             "cex_streams": list(self.cex_streams),
             "dex_streams": len(self.dex_streams),
             "stream_errors": dict(self.stream_errors),
+            "sources": {source.label: source.stats() for source in self._wrapped()},
             "callbacks": {outlet.name: outlet.stats() for outlet in self._outlets() if outlet.function is not None},
         }
         if self.velocity_tracker:
@@ -319,9 +353,29 @@ class EnhancedWebSocketManager:
         stats["btc_price_feed"] = self.btc_price_feed.get_stats()
         if self.tracker is not None:
             stats["ledger"] = self.tracker.ledger().as_dict()
-            health = self.tracker.health()
-            stats["health"] = {venue.venue: venue.state for venue in health}
-            stats["clock_off_s"] = {venue.venue: venue.shift_ms / 1000 for venue in health if venue.shift_ms}
+            stats["health"] = self._health(self.tracker)
+            shifts = {venue.venue: venue.shift_ms for venue in self.tracker.health()}
+            stats["clock_off_s"] = {venue: shift_ms / 1000 for venue, shift_ms in shifts.items() if shift_ms}
             stats["redis"] = {publisher.sink.name: publisher.state for publisher in self.tracker.publishers}
             stats["sinks"] = {publisher.sink.name: publisher.stats() for publisher in self.tracker.publishers}
         return stats
+
+    def _runs(self, stream: Any) -> bool:
+        return any(stream is running for running, _ in self._running)
+
+    def _wrapped(self) -> list[Source]:
+        """The sources of streams that the tracker does not serve, and of what was handed over by hand, if anything."""
+        kept = [
+            source
+            for stream, source in self._sources
+            if self._runs(stream) or not any(stream is one for one in self._ours)
+        ]
+        return kept + [self._by_hand] * bool(self._by_hand.events)
+
+    def _health(self, tracker: Tracker) -> dict[str, str]:
+        """The states of the venues the tracker serves, and of the wrapped streams."""
+        states = {health.venue: health.state for health in tracker.health()}
+        for source in self._wrapped():
+            if source is not self._by_hand:
+                states[f"{source.label} (wrapped)" if source.label in states else source.label] = source.state
+        return states

@@ -1,12 +1,15 @@
 """The founding document's BTC price feed."""
 
 import asyncio
+import json
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from msgspec.structs import replace
+from redis.exceptions import RedisError
 
 from liqtape.compat.streams import configured
 from liqtape.events import PriceTick
@@ -14,6 +17,11 @@ from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, PriceSource
 from liqtape.sinks.callback import Tap
 
 __all__ = ["BTCPriceFeed", "BTCPriceUpdate"]
+
+_KEY = "btc:price:current"
+_TTL_SECONDS = 60
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -26,19 +34,35 @@ class BTCPriceUpdate:
     source: str = "binance"
 
 
+Callback = Callable[[BTCPriceUpdate], Awaitable[None] | None]
+
+
 class BTCPriceFeed:
     """BTC trades of the best source alive: Binance futures, Binance spot, Bybit, OKX. Usable alone.
 
-    `callback` (sync or async) gets every trade as a `BTCPriceUpdate`.
+    `callback` (sync or async) gets every trade as a `BTCPriceUpdate`; with a `redis_client` (of `redis.asyncio`) each
+    second's newest price is written to `btc:price:current`. By position they may stand in either order.
     """
 
-    def __init__(self, callback: Callable[[BTCPriceUpdate], Awaitable[None] | None] | None = None) -> None:
+    def __init__(self, *given: Any, callback: Callback | None = None, redis_client: Any = None) -> None:
+        for one in given:
+            if one is None:
+                continue
+            if hasattr(one, "set"):
+                redis_client = one
+            elif callable(one):
+                callback = one
+            else:
+                raise TypeError(f"BTCPriceFeed takes a callback and a redis_client, not {type(one).__name__}")
         self.callback = callback
+        self.redis_client = redis_client
         self.running = False
         self.updates_received = 0
         self.last_price: float | None = None
         self.last_update: BTCPriceUpdate | None = None
         self._tap: Tap[BTCPriceUpdate] | None = None
+        self.store_errors = 0
+        self.stored: BTCPriceUpdate | None = None
         self._stopped = asyncio.Event()
 
     def take(self, tick: PriceTick) -> None:
@@ -60,6 +84,7 @@ class BTCPriceFeed:
         try:
             while not stopped.is_set():
                 feed.pulse()
+                await self._store()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stopped.wait(), 1.0)
         finally:
@@ -68,6 +93,21 @@ class BTCPriceFeed:
             tap, self._tap = self._tap, None
             if tap is not None:
                 await tap.stop()
+
+    async def _store(self) -> None:
+        update = self.last_update
+        if self.redis_client is None or update is None or update is self.stored:
+            return
+        text = json.dumps(asdict(update))
+        try:
+            async with asyncio.timeout(1.0):
+                await self.redis_client.set(_KEY, text, ex=_TTL_SECONDS)
+        except (RedisError, OSError, TimeoutError) as error:
+            if not self.store_errors:
+                _log.warning("the BTC price cannot be written to Redis: %s; told once, and counted", error)
+            self.store_errors += 1
+        else:
+            self.stored = update
 
     async def stop(self) -> None:
         """End the feed."""
@@ -79,6 +119,7 @@ class BTCPriceFeed:
             "updates_received": self.updates_received,
             "last_price": self.last_price,
             "running": self.running,
+            "store_errors": self.store_errors,
             "source": None if self.last_update is None else self.last_update.source,
         }
 

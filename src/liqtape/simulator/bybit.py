@@ -32,7 +32,7 @@ class _Request(Struct):
 
     op: str
     args: list[str] = []
-    req_id: str | None = None
+    req_id: str | int | None = None  # the venue takes both, and answers what it got
 
 
 class _Conversation(Conversation):
@@ -85,7 +85,7 @@ class _Conversation(Conversation):
     def _answer(self, request: _Request, text: str, *, success: bool = True) -> Reply:
         answer: dict[str, object] = {"success": success, "ret_msg": text, "conn_id": self._conn_id}
         if request.req_id is not None or request.op == "ping":
-            answer["req_id"] = request.req_id or ""
+            answer["req_id"] = "" if request.req_id is None else str(request.req_id)
         return Reply([_json(answer | {"op": request.op})])
 
     def payloads(self, frame: Frame) -> list[bytes]:
