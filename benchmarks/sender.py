@@ -21,6 +21,9 @@ from benchmarks.frames import SYMBOLS, binance, bybit, bybit_batch
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CHUNK = 65_536
 _FOLLOWED = ("!forceOrder@arr", f"allLiquidation.{SYMBOLS[0]}")
+_CLOCK_TRADES = 5
+"""So many make the clock of a venue known; before, events wait for it."""
+
 _TRADES = {
     "binance": '{"e":"aggTrade","E":%d,"a":1,"s":"BTCUSDT","p":"80000.1","q":"0.01","f":1,"l":1,"T":%d,"m":true}',
     "bybit": '{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":%d,"data":[{"T":%d,"s":"BTCUSDT","S":"Buy",'
@@ -90,7 +93,8 @@ class _Peer:
         if self.venue == "bybit":
             answer = {"success": True, "ret_msg": "", "conn_id": "x", "req_id": request["req_id"], "op": "subscribe"}
         self.follows = self.follows or any(topic in _FOLLOWED for topic in topics)
-        self.sock.sendall(framed(json.dumps(answer).encode()) + framed((_TRADES[self.venue] % (now, now)).encode()))
+        trade = framed((_TRADES[self.venue] % (now, now)).encode())
+        self.sock.sendall(framed(json.dumps(answer).encode()) + _CLOCK_TRADES * trade)
 
 
 class _Server:

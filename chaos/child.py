@@ -45,6 +45,13 @@ class Child:
             raise RuntimeError(f"the worker ended by itself:\n{self.log_tail()}")
         return msgspec.json.decode(line, type=Answer)
 
+    async def step_wall_clock(self, by_ms: int) -> None:
+        """Set the clock of its machine, as it sees it."""
+        with contextlib.suppress(RuntimeError, ConnectionError):  # between a kill and the next start there is none
+            process = self._running()
+            if process.stdin is not None:
+                process.stdin.write(b"wall %d\n" % by_ms)
+
     async def kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

@@ -74,6 +74,8 @@ class Evidence(Struct, frozen=True):
     until_ms: float
     reported: int
     """So many of the log's events had been there when the windows were asked for."""
+    done_ms: Mapping[Strike, tuple[float, float]] = {}
+    """When each strike began and ended really, if that is known."""
 
 
 class Verdict(Struct):
@@ -206,7 +208,7 @@ def _is_told(evidence: Evidence, key: Key, sent_ms: float) -> bool:
     covered. What the venue sent later than it usually does is excused by the moment it was sent at, as documented.
     """
     venue, event_ms = key[0], key[3]
-    sent_ms += evidence.plan.skew_ms.get(venue, 0)
+    sent_ms += evidence.plan.skew_at(venue, (sent_ms - evidence.began_ms) / 1000)
     is_late = sent_ms - event_ms > LIVE[venue].holds_ms
     return any(spell.holds(event_ms) or (is_late and spell.holds(sent_ms)) for spell in _uncovered(evidence, venue))
 
@@ -257,14 +259,15 @@ def _judge_outages(evidence: Evidence, verdict: Verdict) -> None:
 
 def _is_reported(evidence: Evidence, strike: Strike) -> bool:
     """Whether the strike, if it was an outage, shows as a gap of its length, noticed within the silence limit."""
-    began_ms = evidence.began_ms + 1000 * strike.at
-    if any(began_ms - 3_000 < kill < began_ms + 1000 * strike.seconds + 5_000 for kill in evidence.killed_ms):
+    planned_ms = evidence.began_ms + 1000 * strike.at
+    began_ms, end_ms = evidence.done_ms.get(strike, (planned_ms, planned_ms + 1000 * strike.seconds))
+    if any(began_ms - 3_000 < kill < end_ms + 5_000 for kill in evidence.killed_ms):
         return True  # the worker was away itself, which is judged by what is missing
-    at_ms = began_ms + evidence.plan.skew_ms.get(strike.against, 0)
+    skew_ms = evidence.plan.skew_ms.get(strike.against, 0)
+    at_ms = began_ms + skew_ms
     gaps = [gap for gap in evidence.gaps if gap.venue == strike.against]
     if strike.is_long:
-        end_ms = at_ms + 1000 * strike.seconds
-        covers = any(gap.holds(at_ms, _STRUCK_MS) and gap.holds(end_ms) for gap in gaps)
+        covers = any(gap.holds(at_ms, _STRUCK_MS) and gap.holds(end_ms + skew_ms) for gap in gaps)
         return covers and _is_noticed(evidence, strike.against, began_ms + evidence.plan.shift_ms)
     if strike.is_outage and strike.kind != "notice":
         return any(gap.holds(at_ms, _STRUCK_MS) for gap in gaps)

@@ -69,13 +69,28 @@ class Plan(Struct, frozen=True):
     tls: bool
     redundancy: Mapping[str, int]
     skew_ms: Mapping[str, int]
+    """How far each venue's clock goes before that of this machine, at first."""
     has_postgres: bool = False
     seconds: float = SECONDS
 
     @property
     def shift_ms(self) -> int:
-        """How far event time goes before the clock of this machine: the quickest venue counts."""
-        return max(self.skew_ms.values())
+        """How far event time goes before the clock of this machine: the middle venue counts."""
+        skews = sorted(self.skew_ms.values())
+        return min(skews[(len(skews) - 1) // 2 : len(skews) // 2 + 1], key=abs)
+
+    @property
+    def steps(self) -> list[Strike]:
+        """Those by which a venue's clock is set to another time."""
+        return [strike for strike in self.strikes if strike.kind == "clock"]
+
+    def skew_at(self, venue: str, at: float) -> int:
+        """How far the venue's clock goes before that of this machine, `at` seconds after the beginning."""
+        return self.skew_ms[venue] + sum(s.number for s in self.steps if s.against == venue and s.at <= at)
+
+    def is_off(self, venue: str) -> bool:
+        """Whether the venue's clock is not always that of the others."""
+        return any(step.against == venue for step in self.steps) or abs(self.skew_ms[venue] - self.shift_ms) > 500
 
 
 def plan(seed: int) -> Plan:
@@ -88,15 +103,25 @@ def plan(seed: int) -> Plan:
         strikes += _of_sink(dice, "postgres")
     if dice.random() < 0.4:
         strikes.append(Strike(dice.uniform(2.0, 8.0), "kill", "worker", dice.uniform(0.2, 2.0)))
+    more = random.Random(f"chaos clocks:{seed}")
+    skew_ms = _skew(dice) if more.random() < 0.5 else _far_skew(more)
+    is_stepping = more.random() < 0.4 and not any(skew_ms.values())
+    if is_stepping:
+        strikes = _stepping(more, strikes)
+    if more.random() < 0.3:
+        strikes.append(Strike(more.uniform(1.0, 8.0), "wall", "worker", 0.0, more.choice((1, -1)) * 3_600_000))
+    refusals = ("refused_topic",) if random.Random(f"chaos refusals:{seed}").random() < 0.25 else ()
     return Plan(
         seed=seed,
         market=dice.choice(_MARKETS),
         speed=dice.choice((1.0, 2.0, 4.0)),
-        faults=tuple(sorted(dice.sample(_GARBLED, dice.randint(0, 5)))),
+        # What is late by a clock that was set meanwhile bears a time that nobody can know.
+        faults=tuple(f for f in sorted(dice.sample(_GARBLED, dice.randint(0, 5))) if not (is_stepping and "late" in f))
+        + refusals,
         strikes=tuple(sorted(strikes, key=lambda strike: strike.at)),
         tls=dice.random() < 0.25,
         redundancy={venue: 2 if dice.random() < 0.2 and venue != "hyperliquid" else 1 for venue in VENUES},
-        skew_ms=_skew(dice),
+        skew_ms=skew_ms,
         has_postgres=has_postgres,
     )
 
@@ -136,3 +161,25 @@ def _skew(dice: random.Random) -> dict[str, int]:
     if drawn < 0.85:
         return dict.fromkeys(VENUES, 0) | {dice.choice(VENUES): -dice.randint(500, 5_000)}
     return dict.fromkeys(VENUES, dice.randint(-5_000, 5_000))
+
+
+def _far_skew(dice: random.Random) -> dict[str, int]:
+    """None, one venue far off either way, or our own clock, which makes all of them so."""
+    drawn, far = dice.random(), dice.choice((-1, 1)) * dice.choice((1_000, 5_000, 60_000, 3_600_000))
+    if drawn < 0.4:
+        return dict.fromkeys(VENUES, 0)
+    if drawn < 0.8:
+        return dict.fromkeys(VENUES, 0) | {dice.choice(VENUES): far}
+    return dict.fromkeys(VENUES, far)
+
+
+def _stepping(dice: random.Random, strikes: list[Strike]) -> list[Strike]:
+    """One venue's clock steps, early enough to be understood before the end.
+
+    Nothing else befalls that venue, nor the worker: of a clock that is set back while nobody looks no stamp tells
+    whether it was seen.
+    """
+    venue = dice.choice(VENUES)
+    by_ms = dice.choice((-1, 1)) * dice.choice((10_000, 60_000, 3_600_000))
+    others = [strike for strike in strikes if strike.against not in {venue, "worker"}]
+    return [*others, Strike(dice.uniform(1.0, 2.5), "clock", venue, 0.0, by_ms)]

@@ -1,10 +1,19 @@
 """The worker's word on itself, held against the log."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
 from chaos.judge import Evidence, Verdict, matched
 from chaos.worker import Answer
 
 from liqtape.demo import metric_differences
+from liqtape.events import VelocityMetrics
 from liqtape.simulator import recount
+from liqtape.simulator.recount import WINDOWS, instrument_of
+from liqtape.simulator.wire import Row
+
+_SLACK_MS = 1_300
+"""By how much a clock that is off may be misjudged: a second is none, and the way to us takes its time."""
 
 __all__ = ["judge_windows", "judge_worker"]
 
@@ -33,11 +42,19 @@ def judge_worker(report: Answer, left: tuple[str, ...], verdict: Verdict) -> Non
 def judge_windows(report: Answer, evidence: Evidence, verdict: Verdict) -> None:
     """Each window against a recount of what was in the log at that moment."""
     rows = matched(evidence)
+    off = {event.instrument for event in evidence.logged if evidence.plan.is_off(event.venue)}
     unsized = {event.instrument for event in evidence.logged if event.notional_usd is None}
     for now_ms, found in report.rows.items():
         by_instrument = {row.symbol: row for row in found}
+        _judge_shifted(
+            by_instrument,
+            [row for row in rows if instrument_of(row.venue, row.symbol) in off],
+            now_ms,
+            evidence,
+            verdict,
+        )
         for instrument, expected in recount(rows, now_ms).items():
-            if instrument in unsized:
+            if instrument in unsized or instrument in off:
                 continue
             row = by_instrument.get(instrument)
             if row is None:
@@ -46,3 +63,26 @@ def judge_windows(report: Answer, evidence: Evidence, verdict: Verdict) -> None:
                 continue
             differences = metric_differences(row, expected)
             verdict.problems += [f"{instrument} at {now_ms}: {text}" for text in differences[:3]]
+
+
+def _judge_shifted(
+    rows: Mapping[str, VelocityMetrics], sent: Sequence[Row], now_ms: int, evidence: Evidence, verdict: Verdict
+) -> None:
+    """Windows in which a venue stands whose clock is off: where it belongs is known to the lags of a busy machine."""
+    published = {(arrival.row.venue, arrival.row.serial): arrival.at_ms for arrival in evidence.published}
+    moments: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for row in sent:
+        skews = {evidence.plan.skew_at(row.venue, at) for at in (-1.0, 1_000.0)}
+        sent_ms = published.get((row.venue, row.serial), evidence.until_ms)
+        own_ms = min((row.event_ms - skew for skew in skews), key=lambda ms: abs(ms - sent_ms))
+        moments[instrument_of(row.venue, row.symbol)].append((own_ms + evidence.plan.shift_ms, row.serial))
+    for instrument, found in moments.items():
+        shown = rows.get(instrument)
+        for seconds in WINDOWS:
+            count = 0 if shown is None else getattr(shown, f"event_count_{seconds}s")
+            least, most = (
+                sum(now_ms - 1000 * seconds + slack < at_ms <= now_ms - slack for at_ms, _ in found)
+                for slack in (_SLACK_MS, -_SLACK_MS)
+            )
+            if not least <= count <= most:
+                verdict.problems.append(f"{instrument} at {now_ms}: {count} in {seconds} s, not {least} to {most}")

@@ -22,12 +22,16 @@ class _Server(Protocol):
 
 
 class Strikes:
-    """Carries out strikes; `killed_ms` are the moments in which the service was killed."""
+    """Carries out strikes; `killed_ms` are the moments in which the service was killed.
+
+    `done_ms` is when each strike that has ended began and ended really.
+    """
 
     def __init__(
         self, simulator: Simulator, proxies: Mapping[str, FaultProxy], servers: Mapping[str, _Server], child: Child
     ) -> None:
         self.killed_ms: list[float] = []
+        self.done_ms: dict[Strike, tuple[float, float]] = {}
         self._simulator = simulator
         self._proxies = proxies
         self._servers = servers
@@ -35,7 +39,16 @@ class Strikes:
 
     async def strike(self, strike: Strike) -> None:
         await asyncio.sleep(strike.at)
-        if strike.against == "worker":
+        began_ms = time.time() * 1000
+        await self._strike(strike)
+        self.done_ms[strike] = began_ms, time.time() * 1000
+
+    async def _strike(self, strike: Strike) -> None:
+        if strike.kind == "wall":
+            await self._child.step_wall_clock(strike.number)
+        elif strike.kind == "clock":
+            self._simulator.step_clock(strike.against, strike.number)
+        elif strike.against == "worker":
             self.killed_ms.append(time.time() * 1000)
             await self._child.kill()
             self.killed_ms[-1] = time.time() * 1000

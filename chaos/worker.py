@@ -8,6 +8,7 @@ import gc
 import logging
 import ssl
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -87,8 +88,10 @@ def _answer(tracker: Tracker, asked: str) -> Answer:
     if asked == "report" and tracker.log is not None:
         last_seq = tracker.log.last_seq
         now = tracker.now_ms()
+        everywhere = dict.fromkeys(tracker.venue_times(), 0)
         for offset in _OFFSETS_MS:
-            found = (tracker.engine.metrics(name, now + offset) for name in tracker.engine.instruments())
+            at = dict.fromkeys(everywhere, now + offset)  # all venues at one time, so that it can be counted again
+            found = (tracker.engine.metrics(name, now + offset, at=at) for name in tracker.engine.instruments())
             rows[now + offset] = [row for row in found if row is not None]
     return Answer(
         states={health.venue: health.state for health in tracker.health()},
@@ -117,6 +120,9 @@ async def serve(config: Config) -> None:
         while line := await lines.readline():
             if line == b"stop\n":
                 break
+            if line.startswith(b"wall "):
+                _step_wall_clock(int(line.split()[1]) * 1_000_000)
+                continue
             for _ in range(_PATIENCE if line == b"report\n" else 0):
                 if not tracker.ledger().events_log_pending:  # back-fill may still bring some
                     break
@@ -128,6 +134,13 @@ async def serve(config: Config) -> None:
     now = _files()
     left = [f"{count - files.get(name, 0)} {name}" for name, count in now.items() if count > files.get(name, 0)]
     _say(Answer(left=(*left, *(_tasks() - tasks))))
+
+
+def _step_wall_clock(by_ns: int) -> None:
+    """Let this process see a wall clock that was set to another time."""
+    wall, wall_ns = time.time, time.time_ns
+    time.time = lambda: wall() + by_ns / 1e9
+    time.time_ns = lambda: wall_ns() + by_ns
 
 
 def _say(answer: Answer) -> None:

@@ -3,6 +3,7 @@
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -12,6 +13,10 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
+# Tests that are started in the background, or by a service, have SIGINT ignored, and so has each process they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _POSTGRES_PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # where Debian keeps them, out of the PATH

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import trustme
 
 from liqtape import checkup
@@ -272,8 +274,7 @@ async def test_server_that_answers_passes_and_keeps_no_key(redis_port: Callable[
 
     assert (check.subject, check.ok, check.stage) == ("redis", True, "write")
     assert check.detail.startswith("Valkey ")
-    assert check.detail.endswith(f" at 127.0.0.1:{port}/3 answers and can be written")
-    import redis
+    assert check.detail.endswith(f" at 127.0.0.1:{port}/3 answers and takes every command that will be used")
 
     with redis.Redis(port=port, password=PASSWORD, db=3) as client:
         assert client.dbsize() == 0
@@ -291,13 +292,85 @@ async def test_wrong_password_fails_at_auth_and_is_not_told(redis_port: Callable
 
 
 async def test_user_who_may_not_write_fails_at_the_write(redis_port: Callable[..., int]) -> None:
-    port = redis_port("--user", "reader", "on", f">{PASSWORD}", "~*", "+@connection", "+ping")
+    port = redis_port("--user", "reader", "on", f">{PASSWORD}", "~*", "+@connection")
 
     check = await redis_check(f"redis://reader:{PASSWORD}@127.0.0.1:{port}")
 
     assert (check.ok, check.stage) == (False, "write")
-    assert "NOPERM" in check.detail.upper() or "no permissions" in check.detail
+    assert "refuses HSET velocity:liqtape-check-" in check.detail
+    assert "NOPERM" in check.detail.upper() or "no permissions" in check.detail.lower()
     assert PASSWORD not in check.detail
+
+
+ALL = ("hset", "hdel", "expire", "set", "lpush", "ltrim", "publish")
+KEYS = ("~velocity:*", "~btc:price:current", "~cascade:*", "~liqtape:health")
+RIGHTS = ["-@all", "+select", "+multi", *(f"+{verb}" for verb in ALL), *KEYS, "&liqtape:alerts"]
+
+
+@pytest.mark.parametrize("missing", [*ALL, *KEYS, "&liqtape:alerts"])
+async def test_each_command_key_and_channel_is_tried_and_none_is_touched(
+    redis_port: Callable[..., int], missing: str
+) -> None:
+    """A user with the documented rights passes; with one of them less it says which command is refused."""
+    port = redis_port()
+    with redis.Redis(port=port, db=1, decode_responses=True) as client:
+        client.execute_command("ACL", "SETUSER", "all", "on", f">{PASSWORD}", "resetchannels", *RIGHTS)
+        rights = [right for right in RIGHTS if right not in {missing, f"+{missing}"}]
+        assert len(rights) == len(RIGHTS) - 1
+        client.execute_command("ACL", "SETUSER", "one", "on", f">{PASSWORD}", "resetchannels", *rights)
+        client.set("btc:price:current", "theirs")
+        client.lpush("cascade:events:buffer", "theirs")
+        listener = client.pubsub(ignore_subscribe_messages=True)
+        listener.psubscribe("*")
+        listener.get_message(timeout=BOUND_SECONDS)
+
+        passed = await redis_check(f"redis://all:{PASSWORD}@127.0.0.1:{port}")
+        check = await redis_check(f"redis://one:{PASSWORD}@127.0.0.1:{port}")
+
+        assert (passed.ok, check.ok, check.stage) == (True, False, "write")
+        assert "takes every command" in passed.detail
+        first = missing[1:].partition("*")[0] if missing in {*KEYS, "&liqtape:alerts"} else f"{missing.upper()} "
+        assert re.search(f"refuses ([^:]* )?{re.escape(first)}", check.detail), check.detail
+        assert (client.get("btc:price:current"), client.dbsize()) == ("theirs", 2)
+        assert client.lrange("cascade:events:buffer", 0, -1) == ["theirs"]
+        assert listener.get_message(timeout=0.05) is None
+        listener.close()
+
+
+async def test_user_without_channels_is_told(redis_port: Callable[..., int]) -> None:
+    port = redis_port()
+    with redis.Redis(port=port) as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", f">{PASSWORD}", "~*", "+@all", "resetchannels")
+
+    check = await redis_check(f"redis://app:{PASSWORD}@127.0.0.1:{port}/1")
+
+    assert (check.ok, check.stage) == (False, "write")
+    assert re.search(r"refuses PUBLISH liqtape:alerts: [^;]*$", check.detail)  # nothing else
+
+
+async def test_full_server_fails_at_the_write(redis_port: Callable[..., int]) -> None:
+    port = redis_port("--maxmemory", "1")
+
+    check = await redis_check(f"redis://127.0.0.1:{port}")
+
+    assert (check.ok, check.stage) == (False, "write")
+    assert "refuses HSET velocity:BTCUSDT:current: " in check.detail
+    assert "maxmemory" in check.detail
+
+
+async def test_without_transactions_only_a_row_of_our_own_is_tried(redis_port: Callable[..., int]) -> None:
+    port = redis_port("--rename-command", "MULTI", "")
+
+    check = await redis_check(f"redis://127.0.0.1:{port}")
+
+    assert check.ok
+    assert check.detail.endswith("answers and takes rows; the rest was not tried, that needs MULTI")
+    with redis.Redis(port=port, db=1) as client:
+        assert client.dbsize() == 0
+        client.config_set("maxmemory", "1")
+    full = await redis_check(f"redis://127.0.0.1:{port}")
+    assert (full.ok, full.stage) == (False, "write")
+    assert f"refuses HSET velocity:liqtape-check-{os.getpid()}:current: " in full.detail
 
 
 async def test_replica_fails_at_the_write(redis_port: Callable[..., int]) -> None:
@@ -353,14 +426,14 @@ async def test_history_is_checked_where_it_will_be(monkeypatch: pytest.MonkeyPat
 
 async def test_disk_that_cannot_be_written_or_is_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert (await checkup._disk(Settings())).ok
+    assert (await checkup._disk(Settings(redis=RedisSettings("embedded")))).ok
 
     monkeypatch.setattr(checkup, "_LEAST_FREE", 10**30)
-    full = await checkup._disk(Settings())
+    full = await checkup._disk(Settings(redis=RedisSettings("embedded")))
     assert (full.ok, full.stage) == (False, "space")
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
-    absent = await checkup._disk(Settings())
+    absent = await checkup._disk(Settings(redis=RedisSettings("embedded")))
     assert (absent.ok, absent.stage) == (False, "write")
 
     assert (await checkup._disk(Settings(redis=RedisSettings("off")))).ok is None

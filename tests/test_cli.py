@@ -405,8 +405,8 @@ def recording(tmp_path: Path) -> Path:
     recorder = Recorder(tmp_path / "recording")
     recorder.open(Began("0", [], {"binance": []}, AlertSettings(), price_always=False))
     track = recorder.track("binance", Endpoint("wss://example", ("!forceOrder@arr",), 30.0))
-    for second in range(5):
-        event_ms = _MS + 1000 * second
+    for number in range(5):  # longer than events wait for the clocks of venues
+        event_ms = _MS + 2_000 * number
         track.received((_FRAME % event_ms,), 1_000_000 * (event_ms + 300))
     recorder.close()
     return tmp_path / "recording"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from liqtape import Settings, Tracker
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
 
@@ -20,6 +22,17 @@ def test_examples_of_the_page_give_what_it_shows(page: Path) -> None:
 @pytest.mark.parametrize("page", ["time", "metrics"])
 def test_the_explanations_have_examples(page: str) -> None:
     assert len(doctest.DocTestParser().get_examples((ROOT / f"docs/explanation/{page}.md").read_text())) > 20
+
+
+def test_the_python_page_names_what_a_tracker_has() -> None:
+    page = (ROOT / "docs/reference/python.md").read_text()
+    table = page[page.index("| `Tracker(settings") : page.index("Other attributes")]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
+    named = {re.split(r"\W", name)[0] for cell in cells for name in re.findall("`([^`]+)`", cell)} - {"Tracker"}
+    tracker = Tracker(Settings(venues={}))
+
+    assert len(named) > 25
+    assert [name for name in sorted(named) if not hasattr(tracker, name)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

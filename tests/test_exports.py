@@ -53,6 +53,13 @@ def test_each_documented_name_resolves(name: str) -> None:
     assert getattr(liqtape, name) is not None
 
 
+def test_dir_offers_the_public_names() -> None:
+    offered = json.loads(_python("import liqtape, json; print(json.dumps(dir(liqtape)))"))
+
+    assert {name for name in offered if not name.startswith("_")} == _DOCUMENTED - {"__version__"}
+    assert {"__version__", "__all__", "__doc__", "__file__", "__path__"} <= set(offered)
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Tracer'"):
         _ = liqtape.Tracer

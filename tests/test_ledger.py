@@ -28,6 +28,12 @@ def _count(fields: list[str]) -> Ledger:
     return ledger
 
 
+def test_shows_the_counts_that_are_not_0() -> None:
+    ledger = Ledger()
+    ledger.frames_received = ledger.frames_control = 3
+    assert repr(ledger) == "Ledger(frames_received=3, frames_control=3)"
+
+
 def test_a_new_ledger_is_empty_and_balanced() -> None:
     ledger = Ledger()
 

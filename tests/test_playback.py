@@ -15,10 +15,11 @@ from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
-from liqtape.feeds.marks import Answered, Down, Listed, Unseen, Up, level_seeds
+from liqtape.feeds.chunks import Group
+from liqtape.feeds.marks import Answered, Down, Listed, Pulsed, Unseen, Up, level_seeds
 from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.replay import Step
-from liqtape.feeds.segments import segment_files
+from liqtape.feeds.segments import read_recording, segment_files
 from liqtape.history.records import Alive, FeedUp
 from liqtape.history.store import Store
 from liqtape.instruments import Contract
@@ -93,24 +94,32 @@ def test_a_replay_accepts_what_live_accepted_to_the_byte(live: _Live) -> None:
 
 def test_two_replays_are_the_same_to_the_byte_and_every_row_is_a_recount(live: _Live) -> None:
     encode = msgspec.json.Encoder().encode_lines
-    first, second = (list(Playback(live.path).steps(7)) for _ in range(2))
-    assert encode(first) == encode(second)
+    first = list(Playback(live.path).steps(7))
+    playback = Playback(live.path)
+    second: list[Step] = []
     added: list[Liquidation] = []
     rows = 0
-    for step in first:
+    for step in playback.steps(7):
+        second.append(step)
         added += step.events
-        now_ms = 1000 * step.second
+        assert playback._tracker is not None
+        clock = playback._tracker.intake.clock
+        at = clock.at(1000 * step.second)
+        assert clock.steps_total == 0
         for row in step.rows:
             rows += 1
+            assert row.timestamp == clock.t_ms(1000 * step.second) / 1000
             counts = []
             for w in _WINDOWS:
-                inside = [e for e in added if e.instrument == row.symbol and now_ms - 1000 * w < e.event_ms <= now_ms]
+                of_it = [event for event in added if event.instrument == row.symbol]
+                inside = [e for e in of_it if at[e.venue] - 1000 * w < e.event_ms <= at[e.venue]]
                 counts.append(len(inside))
             got = (row.event_count_10s, row.event_count_30s, row.event_count_60s, row.event_count_300s)
             assert tuple(counts) == got
             micro = sum(round((e.notional_usd or 0.0) * 1_000_000) for e in inside)
             assert micro / 1_000_000 == row.total_value_usd
     assert rows > 20
+    assert encode(first) == encode(second)
 
 
 def test_several_segments_were_written(recordings: dict[str, _Live]) -> None:
@@ -118,10 +127,39 @@ def test_several_segments_were_written(recordings: dict[str, _Live]) -> None:
 
 
 def test_the_grid_is_on_receive_time_with_every_frame_up_to_it(recordings: dict[str, _Live]) -> None:
-    for step in Playback(recordings["cascade"].path).steps():
-        for event in step.events:
-            assert event.receive_ms is not None
-            assert 1000 * (step.second - 1) <= event.receive_ms <= 1000 * step.second  # whole ms of ns
+    """A frame counts from when it was taken: one that waited for the end of its turn, from the frames before it."""
+    path = recordings["cascade"].path
+    taken, latest_ns = [], 0
+    for part in read_recording(path, []):
+        if isinstance(part, Group):
+            latest_ns = max(latest_ns, part.receive_ns)
+            taken += [latest_ns] * len(part.payloads)
+    playback = Playback(path)
+    for step in playback.steps():
+        assert playback.played().frames == sum(at_ns <= step.second * 10**9 for at_ns in taken)
+        assert all((event.receive_ms or 0) <= 1000 * step.second for event in step.events)
+
+
+def test_a_frame_that_waited_for_the_end_of_its_turn_is_in_the_step_in_which_it_was_taken(tmp_path: Path) -> None:
+    """Seen once: received at ...542,999 ms, in the step of ...544, for a frame of ...543,000 had been taken before."""
+    second = 1_790_000_542
+    recorder = Recorder(tmp_path)
+    recorder.open(Tracker(Settings(venues={}))._began())
+    one, other = (recorder.track("bybit", Endpoint("wss://example", (topic,), 30.0)) for topic in "ab")
+    frame = (
+        b'{"topic":"allLiquidation.BTCUSDT","type":"snapshot","ts":%d,"data":'
+        b'[{"T":%d,"s":"BTCUSDT","S":"Buy","v":"1","p":"9"}]}'
+    )
+    stamps = [1000 * second + 900 + number for number in range(3)]
+    payloads = [frame % (stamp, stamp) for stamp in stamps]
+    turn_ns = 1_000_000 * (1000 * second + 999)
+    one.received(payloads[:1], turn_ns)
+    other.received(payloads[2:], turn_ns + 1_500_000)
+    one.received(payloads[1:2], turn_ns)  # read with the first, and done when the turn was over
+    recorder.close()
+    steps = list(Playback(tmp_path).steps())
+    at = {event.event_ms: step.second for step in steps for event in step.events}
+    assert [at[stamp] - second for stamp in stamps] == [1, 2, 2]
 
 
 def _copied(live: _Live, to: Path) -> list[Path]:
@@ -265,13 +303,23 @@ def test_contract_sizes_are_those_of_the_recorded_list(tmp_path: Path) -> None:
     )
     recorder.mark(Listed("okx", [Contract("okx", "NEW-USDT-SWAP", "NEWUSDT", unit_value="12.5")]))
     recorder.track("okx", endpoint).received((frame,), 1_790_000_000_500_000_000)
-    recorder.close()
+    recorder.close()  # without trades the event waits for the end
     events = _of(list(Playback(tmp_path).steps()))
     assert [(event.quantity, event.notional_usd) for event in events] == [(125.0, 250.0)]
 
 
-def test_what_a_venue_told_of_the_past_fills_the_gap_again(tmp_path: Path) -> None:
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Our own time in seconds, for marks."""
+    now = [0.0]
+    monkeypatch.setattr("liqtape.feeds.recorder.our_ns", lambda: int(now[0] * 1e9))
+    monkeypatch.setattr("liqtape.feeds.segments.our_ns", lambda: int(now[0] * 1e9))
+    return now
+
+
+def test_what_a_venue_told_of_the_past_fills_the_gap_again(tmp_path: Path, now: list[float]) -> None:
     begin_ms = 1_790_000_000_000
+    now[0] = begin_ms / 1000 - 400.0
     row = b'{"bkLoss":"0","bkPx":"50000","ccy":"","posSide":"long","side":"sell","sz":"10","ts":"%d"}' % (
         begin_ms + 2_000
     )
@@ -290,19 +338,22 @@ def test_what_a_venue_told_of_the_past_fills_the_gap_again(tmp_path: Path) -> No
     recorder = Recorder(tmp_path)
     recorder.open(Tracker(Settings())._began())
     track = recorder.track("okx", Endpoint("wss://example", ("liquidation-orders",), 30.0))
-    for mark in (
-        Up("okx", begin_ms - 400_000),
-        Down("okx", begin_ms, "connection lost"),
-        Up("okx", begin_ms + 5_000),
-        Answered("okx", request, payload, begin_ms + 6_500),
+    for mark, at_ms in (
+        (Up("okx", begin_ms - 400_000), -400_000),
+        (Down("okx", begin_ms, "connection lost"), 2_000),
+        (Up("okx", begin_ms + 5_000), 5_000),
+        (Answered("okx", request, payload, begin_ms + 6_500), 6_500),
     ):
+        now[0] = (begin_ms + at_ms) / 1000
         recorder.mark(mark)
     track.received((frame,), (begin_ms + 6_600) * 1_000_000)
+    now[0] = begin_ms / 1000 + 11.6  # no trades: so long the clocks are waited for
+    recorder.mark(Pulsed(begin_ms + 11_600))
     recorder.close()
     partly = Playback(tmp_path)
     rows = [row for step in partly.steps() for row in step.rows if row.symbol == "BTCUSDT"]
     assert (rows[0].event_count_300s, rows[0].partial) == (2, True)
-    assert rows[0].timestamp == begin_ms // 1000 + 7
+    assert rows[0].timestamp == begin_ms // 1000 + 12
     assert partly.played().ledger["frames_received"] == 2
     assert partly.played().ledger["events_accepted"] == 2
 
@@ -317,13 +368,15 @@ def test_recorded_settings_hold_no_address() -> None:
     assert b"url" not in msgspec.json.encode(Tracker(Settings())._began())
 
 
-def test_what_was_not_subscribed_is_not_covered_in_the_replay_either(tmp_path: Path) -> None:
+def test_what_was_not_subscribed_is_not_covered_in_the_replay_either(tmp_path: Path, now: list[float]) -> None:
     at_s = 1_790_000_000
+    now[0] = at_s - 400.0
     recorder = Recorder(tmp_path)
     recorder.open(Tracker(Settings())._began())
     track = recorder.track("bybit", Endpoint("wss://example", ("a",), 30.0))
     recorder.mark(Up("bybit", (at_s - 400) * 1000))
     recorder.mark(Unseen("bybit", (at_s - 400) * 1000, ["BTCUSDT"], False))
+    now[0] = at_s - 5.0
     recorder.mark(Unseen("bybit", (at_s - 5) * 1000, [], True))
     for symbol in (b"BTCUSDT", b"ETHUSDT"):
         frame = (
@@ -331,16 +384,16 @@ def test_what_was_not_subscribed_is_not_covered_in_the_replay_either(tmp_path: P
             b'[{"T":%d,"s":"%b","S":"Buy","v":"1","p":"9"}]}'
         )
         track.received((frame % (symbol, at_s * 1000, at_s * 1000, symbol),), at_s * 1_000_000_000)
+    now[0] = at_s + 0.0
     recorder.close()
     rows = [row for step in Playback(tmp_path).steps() for row in step.rows]
-    assert {row.symbol: row.coverage_10s for row in rows[:2]} == {"BTCUSDT": 0.5, "ETHUSDT": 1.0}
+    # Bybit's windows end 0.6 s before now, when nothing newer came: so long it may hold back.
+    assert [(row.symbol, row.coverage_10s) for row in rows[2:4]] == [("BTCUSDT", 0.54), ("ETHUSDT", 1.0)]
 
 
-def test_a_mark_waits_for_its_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mark_waits_for_its_second(tmp_path: Path, now: list[float]) -> None:
     """What happened after a second of the grid is not in its row, also where no frame lies between."""
     begin_s = 1_790_000_000
-    now = [0.0]
-    monkeypatch.setattr("liqtape.feeds.recorder.time.time_ns", lambda: int(now[0] * 1e9))
     recorder = Recorder(tmp_path)
     now[0] = begin_s - 400.0
     recorder.open(Tracker(Settings())._began())
@@ -350,13 +403,16 @@ def test_a_mark_waits_for_its_second(tmp_path: Path, monkeypatch: pytest.MonkeyP
         b'{"topic":"allLiquidation.BTCUSDT","type":"snapshot","ts":%d,"data":'
         b'[{"T":%d,"s":"BTCUSDT","S":"Buy","v":"1","p":"9"}]}'
     )
-    track.received((frame % (begin_s * 1000, begin_s * 1000),), begin_s * 1_000_000_000)
+    track.received((frame % (begin_s * 1000 - 5_000, begin_s * 1000 - 5_000),), (begin_s - 5) * 1_000_000_000)
+    now[0] = begin_s + 0.0
+    recorder.mark(Pulsed(begin_s * 1000))  # no trades: so long the clocks are waited for
     now[0] = begin_s + 2.5
     recorder.mark(Down("bybit", begin_s * 1000 + 2_500, "connection lost"))
     now[0] = begin_s + 4.0
     recorder.mark(Up("bybit", begin_s * 1000 + 4_000))
     recorder.close()
     rows = [row for step in Playback(tmp_path).steps() for row in step.rows]
-    # A gap begins 600 ms before the last sign of life: so long the venue may hold a liquidation back.
-    assert [row.coverage_10s for row in rows[:6]] == [1.0, 1.0, 1.0, 0.89, 0.79, 0.79]
-    assert len(rows) == 301
+    # A gap begins 600 ms before the last sign of life: so long the venue may hold a liquidation back. As long before
+    # our time its windows end, while nothing newer comes.
+    assert [row.coverage_10s for row in rows[:6]] == [1.0, 1.0, 1.0, 0.95, 0.85, 0.79]
+    assert len(rows) == 297  # until the window that ends 0.6 s before now has left it

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from liqtape.errors import ConfigurationError
 from liqtape.settings import (
+    COMMAND_DEFAULTS,
     AlertSettings,
     RedisSettings,
     Settings,
@@ -337,6 +338,97 @@ def test_variables_that_are_no_settings_are_left_alone(tmp_path: Path) -> None:
     environ = {"LIQTAPE_CONFIG": "x.toml", "LIQTAPE_REQUIRE_SERVERS": "1", "PATH": "/bin"}
 
     assert load(tmp_path, environ=environ) == Settings()
+
+
+def test_nested_dictionaries_are_sections() -> None:
+    given = Settings(
+        symbols=["BTCUSDT"],  # type: ignore[arg-type]
+        venues={"okx": {"redundancy": 2, "symbols": ["ETHUSDT"]}},  # type: ignore[dict-item]
+        redis={"url": "embedded"},  # type: ignore[arg-type]
+        alerts={"floors_usd": {"BTCUSDT": 5}},  # type: ignore[arg-type]
+    )
+
+    assert given == Settings(
+        ("BTCUSDT",),
+        {"okx": VenueSettings(redundancy=2, symbols=("ETHUSDT",))},
+        RedisSettings("embedded"),
+        AlertSettings(floors_usd={"BTCUSDT": 5.0}),
+    )
+    assert isinstance(given.venues["okx"].symbols, tuple)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"redis": {"ur": "off"}}, "redis: unknown key ur; allowed: url, prefix, persist"),
+        ({"redis": {"url": 5}}, "redis: url: expected text, got int"),
+        ({"redis": {"url": "http://x"}}, "redis: url must be embedded, off"),
+        ({"redis": "off"}, "redis: expected RedisSettings or a dictionary, got str"),
+        ({"redis": None}, "redis: expected RedisSettings or a dictionary, got NoneType"),
+        ({"history": AlertSettings()}, "history: expected HistorySettings or a dictionary, got AlertSettings"),
+        ({"venues": ["okx"]}, "venues: expected a section for each venue, got list"),
+        ({"venues": {"okx": {"enabled": "no"}}}, "venues.okx: enabled: expected true or false, got str"),
+        ({"venues": {"okx": VenueSettings(enabled="no")}}, "venues.okx: enabled: expected true or false"),  # type: ignore[arg-type]
+        ({"venues": {"okx": True}}, "venues.okx: expected VenueSettings or a dictionary, got bool"),
+        ({"alerts": {"rule": "mine"}}, "alerts: rule: "),
+        ({"price": {"always": 1}}, "price: always: expected true or false"),
+    ],
+)
+def test_what_no_section_can_be_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings(**given)
+
+    assert str(caught.value).startswith(said)
+
+
+def test_load_reads_file_and_environment_as_the_commands_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in variables_in():
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("LIQTAPE_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert Settings.load() == Settings()
+    assert Settings.load().redis.url == "off"
+
+    (tmp_path / "liqtape.toml").write_text(
+        'symbols = ["BTCUSDT"]\n[redis]\nprefix = "file:"\n[venues.okx]\nenabled = false'
+    )
+    (tmp_path / "other.toml").write_text('[redis]\nurl = "redis://other/2"')
+    monkeypatch.setenv("LIQTAPE_REDIS_PREFIX", "environment:")
+    loaded = Settings.load()
+    assert loaded == load_settings(settings_file(None), known_venues=VENUES)
+    assert (loaded.symbols, loaded.redis) == (("BTCUSDT",), RedisSettings(prefix="environment:"))
+    assert [name for name, own in loaded.venues.items() if own.enabled] == ["binance", "bybit", "hyperliquid"]
+
+    assert Settings.load("other.toml").redis == RedisSettings("redis://other/2", "environment:")
+    assert Settings.load(tmp_path / "other.toml", {}).redis.prefix == ""
+    monkeypatch.setenv("LIQTAPE_CONFIG", "other.toml")
+    assert Settings.load().redis.url == "redis://other/2"
+    assert Settings.load(options={"redis": {"url": "off"}}).redis.url == "off"
+
+    monkeypatch.setenv("LIQTAPE_REDIS_URL", "http://x")
+    with pytest.raises(ConfigurationError, match="environment: redis: url must be embedded, off"):
+        Settings.load()
+    monkeypatch.setenv("LIQTAPE_CONFIG", "absent.toml")
+    with pytest.raises(ConfigurationError, match=r"cannot read absent\.toml"):
+        Settings.load()
+
+
+def test_commands_take_the_embedded_server_where_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "liqtape.toml").write_text("[redis]\npersist = true")
+
+    def url(environ: dict[str, str]) -> str:
+        return load_settings(tmp_path / "liqtape.toml", environ, defaults=COMMAND_DEFAULTS).redis.url
+
+    assert url({}) == "embedded"
+    assert url({"LIQTAPE_REDIS_URL": "off"}) == "off"
+    assert COMMAND_DEFAULTS == {"redis": {"url": "embedded"}}
+
+
+def test_settings_show_what_differs_from_the_defaults() -> None:
+    assert repr(Settings()) == "Settings()"
+    assert repr(Settings(redis=RedisSettings(f"redis://:{SECRET}@db/1"))) == (
+        "Settings(redis=RedisSettings(url='redis://***@db/1'))"
+    )
 
 
 def test_bad_option_is_refused(tmp_path: Path) -> None:

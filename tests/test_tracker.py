@@ -136,7 +136,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def wall(monkeypatch: pytest.MonkeyPatch) -> ManualWall:
     made = ManualWall()
-    monkeypatch.setattr(tracker_module, "_wall_ms", made)
+    monkeypatch.setattr(tracker_module, "_our_ms", made)
     return made
 
 
@@ -364,7 +364,7 @@ async def test_thresholds_of_surprise_are_read_by_its_rule_alone(
     ]
 
 
-async def test_levels_by_the_surprise_rule_where_it_is_named() -> None:
+async def test_levels_by_the_surprise_rule_where_it_is_named(wall: ManualWall) -> None:
     sink = MemorySink()
     floors = {"BTC-USDT-SWAP": 1e9}
     venues = {"okx": VenueSettings(ws_url="ws://127.0.0.1:9", rest_url="http://127.0.0.1:9")}
@@ -376,6 +376,8 @@ async def test_levels_by_the_surprise_rule_where_it_is_named() -> None:
     async with tracker:
         for symbol in ("BTCUSDT", "ETHUSDT"):
             bring(tracker, *(raw(T + i, symbol, price=5e6) for i in range(30)))
+        assert sink.alerts == []  # no venue brings trades, whose clock would be known
+        wall.ms = T + 5_000
         await until(lambda: len(sink.alerts) == 2)
 
     assert [(alert.instrument, alert.level, alert.rule, alert.floor_usd) for alert in sink.alerts] == [
@@ -477,7 +479,7 @@ async def test_callbacks_that_hang_raise_or_block_keep_nobody_from_the_events() 
 
     assert got == list(range(500))
     assert tracker.ledger().events_accepted == 500
-    failing = next(tap for tap in tracker.callbacks if tap.name.endswith("fail"))
+    failing = next(tap for tap in tracker._callbacks if tap.name.endswith("fail"))
     assert list(failing.errors.values()) == [500]
 
 
@@ -571,7 +573,7 @@ def test_unknown_venue_is_refused() -> None:
 
 
 async def test_data_to_be_kept_needs_a_place() -> None:
-    tracker = Tracker(Settings(venues={}, redis=RedisSettings(persist=True)))
+    tracker = Tracker(Settings(venues={}, redis=RedisSettings("embedded", persist=True)))
 
     with pytest.raises(ConfigurationError, match="data_dir"):
         await tracker.start()
@@ -642,7 +644,7 @@ async def test_documented_keys_are_there_while_it_runs(
         assert tracker.redis_url
         with redis.Redis.from_url(tracker.redis_url, decode_responses=True) as client:
             channel = client.pubsub(ignore_subscribe_messages=True)
-            channel.subscribe("cascade:alerts")
+            channel.subscribe("liqtape:alerts")
             await seen_by(client, lambda c: len(c.keys("velocity:*:current")) >= 3 and c.exists("btc:price:current"))
             await seen_by(client, lambda c: c.llen("cascade:events:buffer") > 5 and c.keys("cascade:*:level"))
             await seen_by(client, lambda c: c.hlen("liqtape:health") == 4)
@@ -715,6 +717,74 @@ async def test_redis_killed_and_started_again_is_caught_up_and_no_feed_notices(
     assert [record.name for record in warnings] == ["liqtape.sinks.publisher"]
 
 
+async def test_alerts_a_server_refuses_are_a_state_and_counted(
+    redis_server: LocalServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis 7 gives a user no channels unless told."""
+    caplog.set_level(logging.INFO, "liqtape")
+    alerts = AlertSettings("threshold", velocity_10s=0.5)
+    url = redis_server.url.replace("redis://", "redis://app:pw@")
+    with redis.Redis.from_url(redis_server.url, db=1, decode_responses=True) as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "resetchannels")
+        heard = client.pubsub(ignore_subscribe_messages=True)
+        heard.psubscribe("*")
+        heard.get_message(timeout=BOUND_SECONDS)
+        async with Tracker(Settings(venues={}, redis=RedisSettings(url), alerts=alerts)) as tracker:
+            ledger, [publisher] = tracker.new_ledger(), tracker.publishers
+            told: list[Alert] = []
+            tracker.alert_taps.append(told.append)
+
+            async def cascade(symbol: str) -> None:
+                now = int(time.time() * 1000)
+                tracker.ingest(
+                    [RawLiquidation("bybit", symbol, "long", 1.0 + i, "fill", 1.0, "base", now + i) for i in range(8)],
+                    ledger,
+                )
+                await seen_by(client, lambda c: c.hget(f"velocity:{symbol}:current", "event_count_10s") == "8")
+
+            for number in range(6):
+                await cascade(f"S{number}USDT")
+                assert publisher.state == "failing"
+                await until(lambda: publisher.alerts_dropped_total == len(told))
+            assert len(told) >= 6
+            lost = publisher.alerts_dropped_total
+            detail = rf"refuses PUBLISH liqtape:alerts: NOPERM .*; {lost} alerts could not be published"
+            assert re.search(detail, publisher.detail)
+
+            client.execute_command("ACL", "SETUSER", "app", "&liqtape:alerts")
+            await cascade("LASTUSDT")
+            await until(lambda: publisher.state == "ok")
+            assert publisher.alerts_dropped_total == lost
+            channels = set()
+            while (got := heard.get_message(timeout=0.1)) is not None:
+                channels.add(got["channel"])
+            assert client.get("cascade:S5USDT:level") == "ALERT"
+            assert 0 < client.ttl("cascade:S5USDT:level") <= 600
+        heard.close()
+
+    assert channels == {"liqtape:alerts"}
+    [warned] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "NOPERM" in warned
+    [back] = [text for text in caplog.messages if "back, caught up" in text]
+    assert f"{lost} alerts could not be published" in back
+
+
+async def test_level_changes_of_the_market_are_alerts(
+    redis_server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with redis.Redis.from_url(redis_server.url, db=1, decode_responses=True) as client:
+        heard = client.pubsub(ignore_subscribe_messages=True)
+        heard.subscribe("liqtape:alerts")
+        heard.get_message(timeout=BOUND_SECONDS)
+        async with Tracker(Settings(venues={}, redis=RedisSettings(redis_server.url))) as tracker:
+            monkeypatch.setattr(tracker.engine, "market_level", lambda: "WATCH")
+            tracker.pulse(int(time.time() * 1000))
+            await seen_by(client, lambda c: c.get("cascade:MARKET:level") == "WATCH")
+        message = json.loads(heard.get_message(timeout=BOUND_SECONDS)["data"])
+        heard.close()
+    assert (message["instrument"], message["previous"], message["level"]) == ("MARKET", "NONE", "WATCH")
+
+
 async def test_redis_that_is_not_there_is_one_warning_and_the_rest_runs(
     simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -729,6 +799,26 @@ async def test_redis_that_is_not_there_is_one_warning_and_the_rest_runs(
     [_, told] = caplog.messages
     unwritten = r"redis: \d+ instruments, \d+ events(, \d+ alerts)?"
     assert re.fullmatch(f"ended in time, but not all was written: {unwritten}", told)
+
+
+async def test_a_tracker_of_ones_own_starts_no_server_unasked(tmp_path: Path) -> None:
+    async with Tracker(Settings(venues={}), data_dir=tmp_path) as tracker:
+        assert (tracker.embedded, tracker.redis_url, tracker.publishers) == (None, None, [])
+        assert repr(tracker) == "<Tracker running: no venue; 0 instruments active>"
+    assert not any(os.scandir(tmp_path))
+    assert repr(tracker) == "<Tracker ended: no venue; 0 instruments active>"
+
+
+async def test_a_tracker_shows_its_venues_and_sinks() -> None:
+    tracker = Tracker(Settings(redis=RedisSettings("redis://:secret@127.0.0.1:9/1")))
+    assert repr(tracker) == "<Tracker not started: binance, bybit, okx, hyperliquid; 0 instruments active>"
+    async with Tracker(Settings(venues={}, redis=RedisSettings("redis://:secret@127.0.0.1:9/1"))) as tracker:
+        await until(lambda: tracker.publishers[0].state == "failing")
+        assert repr(tracker) == "<Tracker running: no venue; 0 instruments active; redis failing>"
+        assert repr(tracker.publishers[0]).startswith("<Publisher redis: failing, Redis at 127.0.0.1:9/1: ")
+        called = tracker.on_liquidation(print, "printer")
+        assert repr(called) == "<Tap printer: 0 calls, 0 waiting, 0 dropped>"
+        assert repr(tracker.liquidations()) == "<Subscription: 0 waiting, 0 dropped>"
 
 
 async def test_without_redis_nothing_is_published_and_the_engine_runs(simulator: Simulator) -> None:
@@ -871,7 +961,7 @@ async def test_wrong_clock_of_ours_is_compensated(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch, skew_ms: int
 ) -> None:
     monkeypatch.setattr(pacing.SystemClock, "wall", staticmethod(lambda: time.time() + skew_ms / 1000))
-    monkeypatch.setattr(tracker_module, "_wall_ms", lambda: time.time_ns() // 1_000_000 + skew_ms)
+    monkeypatch.setattr(tracker_module, "_our_ms", lambda: time.time_ns() // 1_000_000 + skew_ms)
     async with Tracker(against(simulator, *PAIR)) as tracker:
         await until(lambda: tracker.ledger().events_accepted > 30)
         await until(lambda: abs(tracker.now_ms() - time.time_ns() // 1_000_000) < 3_000)
@@ -887,7 +977,7 @@ async def test_wrong_clock_of_ours_is_compensated(
 async def test_start_and_stop_leave_no_task_no_socket_and_no_thread(simulator: Simulator, tmp_path: Path) -> None:
     left: list[tuple[int, int, list[str]]] = []
     for number in range(3):
-        tracker = Tracker(against(simulator, redis_settings=RedisSettings()), data_dir=tmp_path / str(number))
+        tracker = Tracker(against(simulator, redis_settings=RedisSettings("embedded")), data_dir=tmp_path / str(number))
         tracker.on_liquidation(lambda _: None)
         async with tracker:
             await until(lambda t=tracker: t.ledger().events_accepted > 5)  # type: ignore[misc]
@@ -918,7 +1008,7 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from liqtape.service import StopSignals, watch
-from liqtape.settings import PriceSettings, Settings, VenueSettings
+from liqtape.settings import PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
 
@@ -929,7 +1019,8 @@ async def main():
                 name: VenueSettings(ws_url=simulator.ws_url(name), rest_url=simulator.rest_url(name))
                 for name in ("binance", "bybit")
             }
-            settings = Settings(venues=venues, price=PriceSettings(spot_url="ws://127.0.0.1:9"))
+            price = PriceSettings(spot_url="ws://127.0.0.1:9")
+            settings = Settings(venues=venues, redis=RedisSettings("embedded"), price=price)
             async with Tracker(settings, data_dir=Path(sys.argv[1])) as tracker:
                 print("pid", tracker.embedded.pid, flush=True)
                 await watch(tracker, stop, None)

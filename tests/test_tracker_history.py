@@ -120,7 +120,7 @@ async def test_what_is_read_back_raises_no_alert(tmp_path: Path) -> None:
     second.on_alert(more.append)
     async with second:
         second.ingest([raw(now + 1)], second.new_ledger())
-        assert second.levels.raised()
+        assert second._levels.raised()
     assert more == []
 
 
@@ -426,19 +426,25 @@ def kept_of(tracker: Tracker, at_ms: int) -> dict[StreamKey, StreamState]:
     return tracker.engine.levels.states(at_ms)
 
 
-async def test_levels_go_on_after_a_restart_with_what_they_had_learned(tmp_path: Path) -> None:
+async def test_levels_go_on_after_a_restart_with_what_they_had_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begin = now_ms() - 7_200_000
+    ours = [begin]
+    monkeypatch.setattr(tracker_module, "_our_ms", lambda: ours[0])
     async with alone(tmp_path) as first:
         first.feed_up("bybit", begin)
         ledger = first.new_ledger()
         for step in range(6):
-            first.ingest([raw(begin + 600_000 * (step + 1), price=8_000.0 * (1 + step) ** 3)], ledger)
+            ours[0] = begin + 600_000 * (step + 1)
+            first.ingest([raw(ours[0], price=8_000.0 * (1 + step) ** 3)], ledger)
+        ours[0] = now_ms()
     before = kept_of(first, now_ms())
     assert sum(before[StreamKey(None, "BTCUSDT")].bins.values()) == pytest.approx(6, rel=0.01)
 
     async with alone(tmp_path) as second:
         learned = kept_of(second, now_ms())
-        assert second.levels.raised() == []  # what the run before looked at is not looked at again
+        assert second._levels.raised() == []  # what the run before looked at is not looked at again
     async with alone(tmp_path) as third:
         again = kept_of(third, now_ms())
 
@@ -450,14 +456,20 @@ async def test_levels_go_on_after_a_restart_with_what_they_had_learned(tmp_path:
             assert states[key].largest_usd == state.largest_usd
 
 
-async def test_a_killed_run_loses_no_watched_time_of_its_levels(tmp_path: Path) -> None:
+async def test_a_killed_run_loses_no_watched_time_of_its_levels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     killed = tmp_path / "killed"
     begin = now_ms() - 7_200_000
+    ours = [begin]
+    monkeypatch.setattr(tracker_module, "_our_ms", lambda: ours[0])
     async with alone(tmp_path / "first") as first:
         first.feed_up("bybit", begin)
         ledger = first.new_ledger()
         for step in range(4):
-            first.ingest([raw(begin + 600_000 * (step + 1))], ledger)
+            ours[0] = begin + 600_000 * (step + 1)
+            first.ingest([raw(ours[0])], ledger)
+        ours[0] = now_ms()
         pulses = first.pulses
         async with asyncio.timeout(10):
             while first.pulses < pulses + 3:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import shutil
 import socket
 import sys
@@ -19,7 +18,7 @@ import typer
 
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
 from liqtape.plain import plain
-from liqtape.settings import Settings, load_settings, settings_file, variables_in
+from liqtape.settings import COMMAND_DEFAULTS, Settings, load_settings, settings_file, variables_in
 from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:  # the service is imported by the commands that run it
@@ -27,7 +26,6 @@ if TYPE_CHECKING:  # the service is imported by the commands that run it
 
 __all__ = ["check"]
 
-_REDIS_SECONDS = 4.0
 _EMBEDDED_SECONDS = 12.0
 _LEAST_FREE = 100 * 1024 * 1024
 _SIGNS = {True: "ok  ", False: "FAIL", None: "-   "}
@@ -41,7 +39,7 @@ def check(
 ) -> int:
     """Try everything `run` needs, and say what fails: configuration, Redis, disk, clock, each venue."""
     file = settings_file(config)
-    settings = load_settings(file, None, None, frozenset(VENUES), watched)
+    settings = load_settings(file, None, None, frozenset(VENUES), watched, COMMAND_DEFAULTS)
     if not any(own.enabled for own in settings.venues.values()):
         raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
     if not logging.getLogger().isEnabledFor(logging.INFO):  # unless asked for, a failure is told once, by its line
@@ -111,13 +109,13 @@ async def _results(settings: Settings, file: Path | None) -> AsyncIterator["Chec
         yield await other
     for one in await server:
         yield one
-    lags: list[int] = []
-    for task in venues:
+    lags: dict[str, int] = {}
+    for name, task in zip(settings.venues, venues, strict=True):
         answer = await task
         for one in answer.checks:
             yield one
         if answer.lag_ms is not None:
-            lags.append(answer.lag_ms)
+            lags[name] = answer.lag_ms
     yield check_clock(lags)
 
 
@@ -172,45 +170,13 @@ async def _embedded(settings: Settings) -> str:
 
 
 async def _answers(url: str, prefix: str) -> str:
-    """Connect, AUTH, PING, version, and a key of ours that is written and deleted."""
-    from redis import exceptions
-    from redis.asyncio import Redis
+    """Connect, AUTH, version, and every command that will be used."""
+    from liqtape.sinks.redis_check import check_redis
 
-    from liqtape.sinks.redis import pool_of
-
-    client = Redis.from_pool(pool_of(url))
-    place = client.connection_pool.connection_kwargs
-    where = f"{place.get('path') or '{}:{}'.format(place.get('host'), place.get('port'))}/{place.get('db')}"
-    key = f"{prefix}liqtape:check:{os.getpid()}"
-    stage = "connect"
-    try:
-        async with asyncio.timeout(_REDIS_SECONDS):
-            await client.ping()
-            version = await _version(client)
-            stage = "write"
-            await client.set(key, "1", ex=10)
-            await client.delete(key)
-    except exceptions.AuthenticationError as error:
-        raise _Failed("AUTH", f"{where}: {error}") from error
-    except (exceptions.RedisError, OSError, TimeoutError) as error:
-        raise _Failed(stage, f"{where}: {str(error) or f'no answer within {_REDIS_SECONDS:g} s'}") from error
-    finally:
-        with suppress(exceptions.RedisError, OSError):
-            await client.aclose()
-    return f"{version} at {where} answers and can be written"
-
-
-async def _version(client: Any) -> str:
-    """Name and version as the server tells them; a user who may write need not be allowed to ask."""
-    from redis.exceptions import ResponseError
-
-    try:
-        told = await client.info("server")
-    except ResponseError:
-        return "a server of unknown version"
-    if "valkey_version" in told:
-        return f"Valkey {told['valkey_version']}"
-    return f"Redis {told.get('redis_version', 'of unknown version')}"
+    found = await check_redis(url, prefix)
+    if found.failed_stage:
+        raise _Failed(found.failed_stage, found.detail)
+    return found.detail
 
 
 async def _database(settings: Settings) -> list["Check"]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from liqtape.events import WINDOWS, Alert, Level, VelocityMetrics
 from liqtape.service import StopSignals, watch
-from liqtape.settings import HistorySettings, PriceSettings, Settings, VenueSettings
+from liqtape.settings import HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Recount, Simulator, recount
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.tracker import Tracker
@@ -79,7 +79,12 @@ def _settings(simulator: Simulator, directory: Path) -> Settings:
     }
     # Without an address of its own the price would look for its spot host on the network.
     price = PriceSettings(spot_url=simulator.ws_url("binance"))
-    return Settings(venues=venues, price=price, history=HistorySettings(str(directory / "history"), seal=False))
+    return Settings(
+        venues=venues,
+        redis=RedisSettings("embedded"),
+        price=price,
+        history=HistorySettings(str(directory / "history"), seal=False),
+    )
 
 
 def _note(scenario: str) -> str:

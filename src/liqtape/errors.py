@@ -1,5 +1,7 @@
 """The error tree: everything liqtape raises on purpose descends from `LiqtapeError`."""
 
+from collections.abc import Sequence
+
 __all__ = [
     "ConfigurationError",
     "DecodeError",
@@ -53,12 +55,14 @@ class RestError(LiqtapeError):
 class SinkError(LiqtapeError):
     """A sink's server answered with an error; the connection stays usable.
 
-    `cause` is short and stable, for telling each once; the text is for people.
+    `cause` is short and stable, for telling each once; the text is for people. `unannounced` are the alerts of the
+    batch that did not get through, None where the sink cannot tell.
     """
 
-    def __init__(self, text: str, cause: str = "") -> None:
+    def __init__(self, text: str, cause: str = "", unannounced: Sequence[object] | None = None) -> None:
         super().__init__(text)
         self.cause = cause or type(self).__name__
+        self.unannounced = unannounced
 
 
 class SinkUnavailable(SinkError):

@@ -49,7 +49,7 @@ Unit = Literal["base", "usd", "contracts"]
 Level = Literal["NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME"]
 
 
-class Liquidation(Struct, frozen=True, gc=False):
+class Liquidation(Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """One forced closing, normalised.
 
     `quantity` is in base coin, `notional_usd` in USD rounded to 1e-6 half to even; both are None when the contract size
@@ -73,7 +73,7 @@ class Liquidation(Struct, frozen=True, gc=False):
     id: str = ""
 
 
-class RawLiquidation(Struct, frozen=True, gc=False):
+class RawLiquidation(Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """A liquidation as its venue printed it: `size` counts `unit`s, `symbol` is the venue's spelling.
 
     `native_id` is the venue's own identity where it has one. `copy` numbers equal rows of one frame (1, 2, ...) at
@@ -145,7 +145,7 @@ Event = RawLiquidation | Invalid | PriceTick | Ack | Rejected | Pong | Notice
 """What `decode` may return."""
 
 
-class Gap(Struct, frozen=True, gc=False):
+class Gap(Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """An interval in which a venue's liquidations may have been missed; `until_ms` is None while it lasts.
 
     Times are the venue's. `filled`: everything of it was got afterwards, so nothing is missing any more.
@@ -166,7 +166,7 @@ class Trouble(Struct, frozen=True, gc=False):
     at_ms: int
 
 
-class VelocityMetrics(Struct, frozen=True, gc=False):
+class VelocityMetrics(Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """One evaluation of one instrument; the founding document's fourteen fields first, in its order and units.
 
     Velocities are liquidations/s, USD velocities USD/s, accelerations liquidations/s^2, `timestamp` is the evaluation
@@ -249,7 +249,7 @@ class VelocityMetrics(Struct, frozen=True, gc=False):
     volatility_coverage: float | None = None
 
 
-class Alert(Struct, frozen=True, gc=False):
+class Alert(Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """A level change of one instrument, or of `MARKET`; `at_ms` is the evaluation time that showed it.
 
     By return period: `usd_60s` is reached once in `return_days`, learned from `watched_days` (decayed; `is_learning`
@@ -278,11 +278,12 @@ class Alert(Struct, frozen=True, gc=False):
     threshold_usd: float | None = None
 
 
-class VenueHealth(Struct, frozen=True, gc=False):
+class VenueHealth(Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """One venue as an operator sees it: `last_data_age_s` counts any market data, canary trades included.
 
-    `skew_ms` is by how much our clock is ahead of the venue's, what is always on the way included; None before enough
-    was received.
+    `skew_ms` is by how much our own time is ahead of the venue's clock, what is always on the way included; None before
+    enough was received. `shift_ms` is not 0 where the venue's clock is off (state `clock off`): by how much it is ahead
+    of the venues' common time, and what windows take off its stamps.
     """
 
     venue: str
@@ -293,3 +294,4 @@ class VenueHealth(Struct, frozen=True, gc=False):
     coverage: float | None
     detail: str = ""
     skew_ms: int | None = None
+    shift_ms: int = 0

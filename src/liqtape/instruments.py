@@ -9,7 +9,7 @@ found to be two assets stays two.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from decimal import Context, Decimal
 from fractions import Fraction
 
@@ -45,7 +45,8 @@ class Contract(Struct, frozen=True):
 
     `quote` is the currency that price times quantity is an amount of (`currency_of`), empty where nobody says it.
     `coin` is the base without its factor, empty where it is not known or where the contract is inverse; `raw` the
-    instrument with the factor left on, empty without factor.
+    instrument with the factor left on, empty without factor. `is_pre_market`: the venue lists it, and may not bring it
+    yet.
     """
 
     venue: str
@@ -58,6 +59,7 @@ class Contract(Struct, frozen=True):
     asset: Asset = UNKNOWN
     coin: str = ""
     raw: str = ""
+    is_pre_market: bool = False
 
 
 def linear(
@@ -197,6 +199,12 @@ class Instruments:
             taken.append(contract)
         self._take(taken)
         return len(taken)
+
+    def delist(self, venue: str, keep: Collection[str]) -> list[str]:
+        """Forget that the venue lists others than these; returns which it did. What they stand for stays known."""
+        gone = sorted(self._listed.get(venue, set()).difference(keep))
+        self._listed.get(venue, set()).difference_update(gone)
+        return gone
 
     def listed(self, venue: str) -> list[str]:
         """Symbols the venue lists, sorted; empty before `load`."""

@@ -66,6 +66,11 @@ class Ledger:
             setattr(self, field, 0)
         self.is_logged = False
 
+    def __repr__(self) -> str:
+        """Return the counts that are not 0."""
+        counts = {field: getattr(self, field) for field in _FIELDS}
+        return f"Ledger({', '.join(f'{field}={count}' for field, count in counts.items() if count)})"
+
     def __add__(self, other: Ledger) -> Ledger:
         total = Ledger()
         for field in _FIELDS:

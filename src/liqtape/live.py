@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from liqtape.errors import ConfigurationError
 from liqtape.history.places import data_directory
-from liqtape.settings import Settings, load_settings, settings_file
+from liqtape.settings import COMMAND_DEFAULTS, Settings, load_settings, settings_file
 from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:  # the service is imported by the commands that run it
@@ -87,7 +87,7 @@ def record(
 
 
 def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
-    settings = load_settings(settings_file(config), None, options, frozenset(VENUES), watched)
+    settings = load_settings(settings_file(config), None, options, frozenset(VENUES), watched, COMMAND_DEFAULTS)
     if not any(own.enabled for own in settings.venues.values()):
         raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
     return settings

@@ -16,6 +16,8 @@ from liqtape.sinks.postgres import PostgresSink
 from liqtape.venues import VENUES, watched
 from liqtape.venues.base import is_partial
 
+_SPREAD_MS = 6_000  # of the evaluation times of venues: what is held back, and 2 s twice ahead
+
 _log = logging.getLogger(__name__)
 
 __all__ = ["check_accounts", "database_of", "engine_of", "rule_of", "spell", "spelled"]
@@ -30,7 +32,8 @@ def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
         for key in ("watch", "alert", "critical", "alert_count"):
             if getattr(alerts, key) != getattr(AlertSettings(), key):
                 _log.warning("alerts.%s is read only with alerts.rule = surprise; the rule is %s", key, alerts.rule)
-    return VelocityEngine(throttled, rule_of(alerts, venues), partial_venues=partly, acceleration=form)
+    rule = rule_of(alerts, venues)
+    return VelocityEngine(throttled, rule, partial_venues=partly, acceleration=form, spread_ms=_SPREAD_MS)
 
 
 def rule_of(alerts: AlertSettings, venues: Iterable[str]) -> ReturnPeriods | LevelRule | Threshold:

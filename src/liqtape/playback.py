@@ -31,6 +31,7 @@ from liqtape.feeds.marks import (
     Missed,
     Pulsed,
     Recalled,
+    Refused,
     Taught,
     Told,
     Unseen,
@@ -47,7 +48,6 @@ from liqtape.venues.session import Session
 __all__ = ["Playback", "Played"]
 
 _SECOND_NS = 1_000_000_000
-_AHEAD_MS = 2_000
 _NOT_RECORDED = "not recorded"
 
 
@@ -105,8 +105,10 @@ class Playback:
     def steps(self, every: int = 1) -> Iterator[Step]:
         """The seconds of the grid at which there is something to tell; see `feeds.replay.steps`.
 
-        The grid is on receive time: at second g every frame received up to g was given to its session. It begins at the
-        second the first frame was received in.
+        The grid is on receive time: at second g every frame taken up to g was given to its session, and a row is that
+        of the common time at g. It begins at the second the first frame was received in. Frames are taken in the order
+        of the recorded run: one that waited for the end of its turn comes after others that were received a little
+        later, and then belongs to their second.
         """
         self._parts = read_recording(self._path, self.broken, self._note_read)
         self._tracker = tracker = self._begin()
@@ -123,10 +125,8 @@ class Playback:
             alerts = sorted(self._alerts, key=lambda alert: (alert.at_ms, alert.instrument))  # a set told them
             self._events.clear()
             self._alerts.clear()
-            now_ms = 1000 * second
-            if tracker.engine.newest_ms > now_ms + _AHEAD_MS:  # our clock was behind the venues'
-                now_ms = tracker.intake.clock.now_ms(now_ms)
-            rows = rows_due(tracker.engine, shown | {event.instrument for event in events}, shown, now_ms)
+            now_ms, at = tracker.intake.clock.t_ms(1000 * second), tracker.intake.clock.at(1000 * second)
+            rows = rows_due(tracker.engine, shown | {event.instrument for event in events}, shown, now_ms, at)
             self._events_count += len(events)
             if events or rows or alerts:
                 yield Step(second, events, rows, alerts)
@@ -176,7 +176,7 @@ class Playback:
             ),
             now=lambda: self._now_ns / _SECOND_NS,
         )
-        tracker.intake.is_starting = True
+        tracker.intake.begin()
         tracker.taps.append(self._events.append)
         tracker.alert_taps.append(self._alerts.append)
         return tracker
@@ -211,7 +211,7 @@ class Playback:
                 if isinstance(part, Broken):
                     self._break(tracker, self._live)
                 else:
-                    self._obey(tracker, part.mark)
+                    self._obey(tracker, part.mark, part.at_ns // 1_000_000)
             elif self._group is not None:
                 self._take(tracker, self._group)
                 self._fetch()
@@ -242,7 +242,7 @@ class Playback:
             else:
                 tracker.ingest(events, line.ledger)
 
-    def _obey(self, tracker: Tracker, mark: Mark) -> None:
+    def _obey(self, tracker: Tracker, mark: Mark, at_ms: int) -> None:
         if isinstance(mark, Pulsed):
             tracker.pulse(mark.wall_ms)
         elif isinstance(mark, Told):
@@ -260,7 +260,7 @@ class Playback:
         elif isinstance(mark, Listed | Answered):
             self._obey_of_rest(tracker, mark)
         else:
-            self._obey_of_gaps(tracker, mark)
+            self._obey_of_gaps(tracker, mark, at_ms)
 
     def _learn(self, tracker: Tracker, mark: Taught | LevelSeed) -> None:
         if isinstance(mark, LevelSeed):
@@ -281,30 +281,33 @@ class Playback:
             if feed.venue.name != mark.venue:
                 continue
             if isinstance(mark, Listed):
-                feed.take_list(mark.contracts)
+                feed.take_list(mark.contracts, is_whole=mark.is_whole)
             elif feed.backfill is not None:
                 with suppress(DecodeError):  # counted in the ledger, as it was then
                     feed.backfill.answered(mark.request, mark.payload, mark.wall_ms)
 
-    def _obey_of_gaps(self, tracker: Tracker, mark: Mark) -> None:
+    def _obey_of_gaps(self, tracker: Tracker, mark: Mark, at_ms: int) -> None:
         if isinstance(mark, Up):
             self._live.add(mark.venue)
             self._after_break.discard(mark.venue)
-            tracker.feed_up(mark.venue, mark.at_ms)
+            tracker.feed_up(mark.venue, mark.at_ms, mark.our_ms or at_ms)
         elif isinstance(mark, Down):
             self._live.discard(mark.venue)
-            tracker.feed_down(mark.venue, mark.at_ms, mark.reason)
+            tracker.feed_down(mark.venue, mark.at_ms, mark.reason, mark.our_ms or at_ms)
         elif isinstance(mark, Missed):
-            tracker.feed_missed(mark.venue, mark.from_ms, mark.until_ms, mark.reason)
+            tracker.feed_missed(mark.venue, mark.from_ms, mark.until_ms, mark.reason, mark.our_ms or at_ms)
+        elif isinstance(mark, Refused):
+            tracker.feed_refused(mark.venue, mark.at_ms, mark.reason, mark.our_ms or at_ms)
         elif isinstance(mark, Unseen):
-            tracker.feed_unseen(mark.venue, mark.at_ms, mark.instruments, is_listed=mark.is_listed)
+            our_ms = mark.our_ms or at_ms
+            tracker.feed_unseen(mark.venue, mark.at_ms, mark.instruments, is_listed=mark.is_listed, our_ms=our_ms)
         elif isinstance(mark, Filled):
-            tracker.gap_filled(mark.gap)
+            tracker.gap_filled(mark.gap, mark.our_ms or at_ms)
         elif isinstance(mark, Lost):
             self._lost_frames += mark.frames
             self._break(tracker, self._live.intersection(mark.venues), mark.from_ns // 1_000_000)
         elif isinstance(mark, Ended):
-            tracker.release_sized(self._now_ns // 1_000_000, is_last=True)
+            tracker.finish(at_ms)
         elif isinstance(mark, Began):
             self._restart(tracker)
 
@@ -312,6 +315,8 @@ class Playback:
         """The recorder was started again: nothing is connected, and what lies between is a gap."""
         self._runs += 1
         self._break(tracker, self._live)
+        if self._runs > 1:
+            tracker.intake.restart()
         self._live.clear()
         self._after_break.clear()
         self._lines.clear()
@@ -319,11 +324,16 @@ class Playback:
     def _break(self, tracker: Tracker, venues: set[str], at_ms: int | None = None) -> None:
         at_ms = self._now_ns // 1_000_000 if at_ms is None else at_ms
         for venue in sorted(venues - self._after_break):
-            tracker.feed_down(venue, tracker.intake.clock.at_ms(at_ms), _NOT_RECORDED)
+            tracker.feed_down(venue, self._venue_ms(tracker, venue, at_ms), _NOT_RECORDED, at_ms)
         self._after_break |= venues
 
     def _heal(self, tracker: Tracker, at_ns: int) -> None:
         """Frames come again after a part that is missing."""
         for venue in sorted(self._after_break):
-            tracker.feed_up(venue, tracker.intake.clock.at_ms(at_ns // 1_000_000))
+            at_ms = at_ns // 1_000_000
+            tracker.feed_up(venue, self._venue_ms(tracker, venue, at_ms), at_ms)
         self._after_break.clear()
+
+    def _venue_ms(self, tracker: Tracker, venue: str, our_ms: int) -> int:
+        """A moment of our own time by the clock of a venue."""
+        return tracker.intake.clock.t_ms(our_ms) + tracker.intake.clock.shift_ms(venue)

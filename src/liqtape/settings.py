@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +16,7 @@ from liqtape.errors import ConfigurationError
 from liqtape.plain import without_credentials, without_secrets
 
 __all__ = [
+    "COMMAND_DEFAULTS",
     "AlertSettings",
     "HistorySettings",
     "PriceSettings",
@@ -26,6 +27,9 @@ __all__ = [
     "settings_file",
     "variables_in",
 ]
+
+COMMAND_DEFAULTS: Mapping[str, Any] = {"redis": {"url": "embedded"}}
+"""What `run` and `check` take where nothing else is named; a tracker of your own starts no server unasked."""
 
 _PREFIX = "LIQTAPE_"
 _NOT_SETTINGS = frozenset({"LIQTAPE_CONFIG", "LIQTAPE_REQUIRE_SERVERS"})
@@ -81,9 +85,12 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """`url`: a redis:// URL used as named, `embedded` for a server of our own, `off`."""
+    """`url`: a redis:// URL used as named, `embedded` for a server of our own, `off`.
 
-    url: str = "embedded"
+    Where none is named a tracker of your own uses none, and the commands `run`, `demo` and `check` `embedded`.
+    """
+
+    url: str = "off"
     prefix: str = ""
     persist: bool = False
 
@@ -191,8 +198,13 @@ class HistorySettings(Struct, frozen=True, forbid_unknown_fields=True):
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything a tracker is built from. `symbols` (either spelling) empty means all instruments.
 
-    >>> Settings().venues["bybit"].enabled
+    Sections may be dictionaries; they are checked as those of a file, wrong keys, types and values raise
+    `ConfigurationError`. `venues` are those that are connected: a venue that is not named is not.
+
+    >>> Settings(redis={"url": "off"}).venues["bybit"].enabled
     True
+    >>> Settings(symbols=("BTCUSDT",), venues={"okx": {"redundancy": 2}})
+    Settings(symbols=('BTCUSDT',), venues={'okx': VenueSettings(redundancy=2)})
     """
 
     symbols: tuple[str, ...] = ()
@@ -206,6 +218,50 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         _check_names("symbols", self.symbols, "BTCUSDT")
+        checked: dict[str, Any] = {"symbols": tuple(self.symbols)}
+        if not isinstance(self.venues, Mapping):
+            raise ConfigurationError(f"venues: expected a section for each venue, got {type(self.venues).__name__}")
+        checked["venues"] = {name: _checked(own, VenueSettings, f"venues.{name}") for name, own in self.venues.items()}
+        for name, kind in typing.get_type_hints(Settings).items():
+            if name not in checked:
+                checked[name] = _checked(getattr(self, name), kind, name)
+        for name, value in checked.items():
+            msgspec.structs.force_setattr(self, name, value)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Return the settings of the file and the environment, as the commands read them.
+
+        The file is `path`, else that of LIQTAPE_CONFIG, else `liqtape.toml` in this folder if there is one; `options`,
+        nested as the file, win over both. Raises ConfigurationError naming place, key and what is allowed. Redis stays
+        off where none is named.
+        """
+        named = None if path is None else Path(path)
+        loaded = load_settings(settings_file(named, environ), environ, options)
+        return cls(**{name: getattr(loaded, name) for name in cls.__struct_fields__})
+
+    def __repr__(self) -> str:
+        """Return what differs from the defaults."""
+        default = Settings()
+        values = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        shown = [f"{name}={value!r}" for name, value in values if value != getattr(default, name)]
+        return f"Settings({', '.join(shown)})"
+
+
+def _checked(section: object, kind: type[Section], name: str) -> Section:
+    """The section as what it must be; what it holds is checked, whether it is one or a dictionary."""
+    if isinstance(section, kind):
+        values: object = msgspec.structs.asdict(section)
+    elif isinstance(section, Mapping):
+        values = dict(section)
+    else:
+        raise ConfigurationError(f"{name}: expected {kind.__name__} or a dictionary, got {type(section).__name__}")
+    return _converted(values, kind, name)
 
 
 def _fields(section: Struct) -> list[tuple[str, Any]]:
@@ -218,7 +274,10 @@ def _fields(section: Struct) -> list[tuple[str, Any]]:
 
 
 def _shown(section: Struct) -> str:
-    return f"{type(section).__name__}({', '.join(f'{key}={value!r}' for key, value in _fields(section))})"
+    """A section as text: what differs from the defaults."""
+    default = type(section)()
+    shown = [f"{key}={value!r}" for key, value in _fields(section) if getattr(section, key) != getattr(default, key)]
+    return f"{type(section).__name__}({', '.join(shown)})"
 
 
 def _check_place(key: str, url: str) -> None:
@@ -256,13 +315,15 @@ def load_settings(
     options: Mapping[str, Any] | None = None,
     known_venues: frozenset[str] | None = None,
     watch: Callable[[str, Sequence[str]], object] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Settings of a file, the environment (`LIQTAPE_REDIS_URL`, `LIQTAPE_VENUES_BYBIT_ENABLED`) and options.
 
-    `options` has the nesting of the file. `watch` is called with a venue and its configured accounts, and raises where
-    it cannot watch them. Raises ConfigurationError naming place, key and what is allowed.
+    `options` and `defaults` have the nesting of the file. `watch` is called with a venue and its configured accounts,
+    and raises where it cannot watch them. Raises ConfigurationError naming place, key and what is allowed.
     """
     tree: dict[str, Any] = {}
+    _merge(tree, defaults or {})
     given: list[tuple[str, Mapping[str, Any]]] = [] if path is None else [(f"file {path}", _read(path))]
     given.append(("environment", _of_environment(os.environ if environ is None else environ)))
     given.append(("options", options or {}))

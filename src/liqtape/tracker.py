@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from liqtape import __version__
 from liqtape.embedded import EmbeddedServer
 from liqtape.engine.cascade import Levels
+from liqtape.engine.clock import AHEAD_MS
 from liqtape.engine.comovement import Comovement, Pair
 from liqtape.engine.intake import Intake
 from liqtape.engine.levels.episodes import StreamState
@@ -42,12 +43,14 @@ from liqtape.feeds.marks import (
     Filled,
     Missed,
     Pulsed,
+    Refused,
     Unseen,
     Up,
     level_seeds,
     recalled_in_parts,
     taught_in_parts,
 )
+from liqtape.feeds.ourtime import our_ms as _our_ms
 from liqtape.feeds.outages import STARTING, Outages
 from liqtape.feeds.pacing import Patience
 from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
@@ -63,6 +66,7 @@ from liqtape.history.setup import event_log
 from liqtape.instruments import Contract, Instruments, Separation
 from liqtape.ledger import Ledger
 from liqtape.parts import check_accounts, database_of, engine_of, rule_of, spell, spelled
+from liqtape.plain import percent_encoded
 from liqtape.settings import Settings, VenueSettings
 from liqtape.shutdown import Deadline, end, end_callbacks, end_history, end_publishers, end_recorder
 from liqtape.sinks.base import Sink
@@ -85,11 +89,13 @@ T = TypeVar("T")
 class Tracker:
     """The service inside your own program: `async with Tracker(Settings()) as tracker: ...`.
 
+    It starts no server unless the settings say `redis.url = "embedded"`, and keeps no history unless they name one.
+
     Everything between a received frame and the marks of the publishers is plain calls (`ingest`); what awaits are the
     sockets at one end and the sinks at the other. `is_replaying` tells `taps` that what they get is no news.
     """
 
-    def __init__(  # noqa: PLR0913 - what a program brings, and what a replay and tests replace
+    def __init__(  # noqa: PLR0913, PLR0915 - what a program brings, and what a replay and tests replace
         self,
         settings: Settings | None = None,
         *,
@@ -109,9 +115,10 @@ class Tracker:
         self._wanted = {venue: spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
         self.engine = engine_of(self.settings.alerts, enabled)
         self.instruments = Instruments(spell, self._separated)
-        self.intake = Intake(self.engine, self.instruments, spelled(wanted, enabled), self._wanted)
-        self.levels = Levels(self.engine)
-        self.comovement = Comovement()
+        holds_ms = {venue: VENUES[venue].holds_ms for venue in enabled}
+        self.intake = Intake(self.engine, self.instruments, spelled(wanted, enabled), self._wanted, holds_ms)
+        self._levels = Levels(self.engine)
+        self._comovement = Comovement()
         self.volatility = PriceVolatility()
         self._priced_ms = 0
         self.recorder, self._now = recorder, time.monotonic if now is None else now
@@ -127,11 +134,12 @@ class Tracker:
         self.taps: list[Callable[[Liquidation], None]] = []
         self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
         self.publishers: list[Publisher] = []
-        self.callbacks: list[Tap[Any]] = []
+        self._callbacks: list[Tap[Any]] = []
         self.outages = Outages(
             self.engine,
-            {venue: VENUES[venue].holds_ms for venue in enabled},
+            holds_ms,
             () if self.log is None else (self._log_gap,),
+            self.intake.clock,
         )
         self.feeds = [self._feed(venue, own, ssl_context, patience) for venue, own in enabled.items()]
         self.watch = Watch(self.feeds, self.intake.clock, data_dir)
@@ -144,6 +152,12 @@ class Tracker:
         self._publishing: list[asyncio.Task[None]] = []
         self.price_feed = self._price_feed(enabled, ssl_context)
         self._started = self._ended = self.is_replaying = False
+
+    def __repr__(self) -> str:
+        state = "running" if self._started else "ended" if self._ended else "not started"
+        venues = ", ".join(feed.venue.name for feed in self.feeds) or "no venue"
+        sinks = "".join(f"; {publisher.sink.name} {publisher.state}" for publisher in self.publishers)
+        return f"<Tracker {state}: {venues}; {len(self._active)} instruments active{sinks}>"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -160,7 +174,8 @@ class Tracker:
             return
         if self._ended:
             raise RuntimeError("this tracker has run; make a new one")
-        self._started = self.intake.is_starting = True
+        self._started = True
+        self.intake.begin()
         try:
             if self.recorder is not None:
                 self.recorder.open(self._began())
@@ -173,10 +188,10 @@ class Tracker:
             publisher = Publisher(sink, self.snapshot, lambda: tuple(self._active))
             self.publishers.append(publisher)
             self._publishing.append(self._spawn(f"publisher {sink.name}", publisher.run))
-        for tap in self.callbacks:
+        for tap in self._callbacks:
             tap.start()
         for feed in self.feeds:
-            self.outages.begin(Gap(feed.venue.name, self.intake.clock.at_ms(_wall_ms()), None, STARTING))
+            self.outages.begin(Gap(feed.venue.name, self.intake.clock.t_ms(_our_ms()), None, STARTING))
         if self.database is not None:
             self._storing = self._spawn("postgres", self.database.run)
         self._tasks.append(self._spawn("tick", self._tick))
@@ -197,7 +212,7 @@ class Tracker:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=deadline.left())
             await end(deadline.left(), self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
-            self.release_sized(_wall_ms(), is_last=True)
+            self.finish(_our_ms())
             await self._flush(deadline)
         finally:
             for task in (*self._tasks, *self._publishing):
@@ -215,7 +230,7 @@ class Tracker:
             publisher.health([*self.health(), *self._log_health()])
         ending = [
             end_publishers(self.publishers, self._publishing, deadline),
-            end_callbacks(self.callbacks, deadline),
+            end_callbacks(self._callbacks, deadline),
         ]
         if self.recorder is not None:
             ending.append(end_recorder(self.recorder, deadline))
@@ -223,7 +238,7 @@ class Tracker:
             if self.engine.levels is not None:
                 now = self.now_ms()
                 self._observer.levels(self.engine.levels.end(now), now)
-            self._observer.end(self.intake.clock.at_ms(_wall_ms()), self.health())
+            self._observer.end(self.intake.clock.t_ms(_our_ms()), self.health())
             ending.append(end_history(self.log, self.database, self._storing, deadline))
         watching = end(deadline.left(), self.watch.stop())
         rests, _ = await asyncio.gather(asyncio.gather(*ending), watching)
@@ -234,80 +249,137 @@ class Tracker:
         """Take in the events of a frame, or of several that came together: the one way into the engine."""
         first = events[0] if events else None
         received = first.receive_ms if isinstance(first, (RawLiquidation, PriceTick)) else _received_ms(events)
-        wall_ms = _wall_ms() if received is None else received
+        wall_ms = self._now_or_newest(events) if received is None else received
         accepted = self.intake.take(events, ledger, wall_ms)
         if accepted:
             # What a venue repeats at subscribe is counted where it belongs, but is no news.
-            self._spread(accepted, wall_ms, is_news=not (isinstance(first, RawLiquidation) and first.replayed))
+            self._spread(accepted, is_news=not (isinstance(first, RawLiquidation) and first.replayed))
+        if self.intake.is_behind:
+            self._judge_anew(wall_ms)
         if self.intake.ticks:
             ticks, self.intake.ticks = self.intake.ticks, []
             for tick in ticks:
                 self.price_feed.offer(tick)
 
-    def admit(self, liquidation: Liquidation, ledger: Ledger) -> None:
-        """Take in a liquidation of a wrapped stream: neither filtered nor compared with earlier ones."""
-        wall_ms = _wall_ms()
-        ledger.events_decoded += 1
-        if self.intake.admit(liquidation, ledger, wall_ms):
-            self._spread([liquidation], wall_ms)
+    def _now_or_newest(self, events: Sequence[Event]) -> int:
+        """Our time for a frame that bears none: what neither takes time nor is recorded must not move the clock."""
+        is_dated = any(isinstance(event, (RawLiquidation, PriceTick)) for event in events)
+        return _our_ms() if is_dated else self.intake.clock.our_ms
 
-    def feed_up(self, venue: str, at_ms: int) -> Gap | None:
-        """A venue is live since `at_ms` of its clock; the gap that ended."""
+    def admit(self, liquidation: Liquidation, ledger: Ledger) -> None:
+        """Take in a liquidation of a wrapped stream: neither filtered nor compared with earlier ones.
+
+        Control characters and line breaks of its names are percent-encoded, before anything is stored.
+        """
+        wall_ms = _our_ms()
+        ledger.events_decoded += 1
+        instrument, symbol = percent_encoded(liquidation.instrument), percent_encoded(liquidation.symbol)
+        if instrument != liquidation.instrument or symbol != liquidation.symbol:
+            liquidation = replace(liquidation, instrument=instrument, symbol=symbol)
+        if self.intake.admit(liquidation, ledger, wall_ms):
+            self._spread([liquidation])
+        if self.intake.is_behind:
+            self._judge_anew(wall_ms)
+
+    def feed_up(self, venue: str, at_ms: int, our_ms: int | None = None) -> Gap | None:
+        """A venue is live since `at_ms` of its clock; the gap that ended.
+
+        Here and below `our_ms` is when that was told, by our own time; None is now.
+        """
+        our_ms = self._told(our_ms)
         if self.recorder is not None:
-            self.recorder.mark(Up(venue, at_ms))
+            self.recorder.mark(Up(venue, at_ms, our_ms))
         gap = self.outages.up(venue, at_ms)
         if self._observer is not None:
             self._observer.feed_up(venue, at_ms)
         return gap
 
-    def feed_down(self, venue: str, reached_ms: int, reason: str) -> None:
+    def feed_down(self, venue: str, reached_ms: int, reason: str, our_ms: int | None = None) -> None:
         """What a venue sent is known up to `reached_ms` of its clock."""
+        our_ms = self._told(our_ms)
         if self.recorder is not None:
-            self.recorder.mark(Down(venue, reached_ms, reason))
+            self.recorder.mark(Down(venue, reached_ms, reason, our_ms))
         at_ms = self.outages.down(venue, reached_ms, reason)
         if self._observer is not None:
             self._observer.feed_down(venue, at_ms)
 
-    def feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Gap:
-        """It turned out that a venue had not been live between two moments of its clock."""
+    def feed_missed(
+        self, venue: str, from_ms: int, until_ms: int, reason: str, our_ms: int | None = None
+    ) -> Sequence[Gap]:
+        """It turned out that a venue had not been live between two moments of its clock; what gaps that makes."""
+        our_ms = self._told(our_ms)
         if self.recorder is not None:
-            self.recorder.mark(Missed(venue, from_ms, until_ms, reason))
-        gap = self.outages.missed(venue, from_ms, until_ms, reason)
-        if self._observer is not None and gap.until_ms is not None:
-            self._observer.feed_down(venue, gap.from_ms)
-            if not self.outages.is_open(venue):  # else an outage that lasts began earlier than was told
-                self._observer.feed_up(venue, gap.until_ms)
-        return gap
+            self.recorder.mark(Missed(venue, from_ms, until_ms, reason, our_ms))
+        found = self.outages.missed(venue, from_ms, until_ms, reason)
+        if self._observer is not None:
+            self._observer.feed_missed(venue, self.outages.beginning(venue, from_ms), until_ms)
+        return found
 
-    def feed_unseen(self, venue: str, at_ms: int, instruments: Sequence[str], *, is_listed: bool) -> None:
-        """Since `at_ms` a venue's connections bring all it lists but these; unless `is_listed` there may be more."""
+    def feed_refused(self, venue: str, at_ms: int, reason: str, our_ms: int | None = None) -> None:
+        """Since `at_ms` a venue's feed lives but lacks what is refused, for that reason; an empty one: no more.
+
+        The history knows coverage by venue only: as long as that lasts, it has none.
+        """
+        our_ms = self._told(our_ms)
         if self.recorder is not None:
-            self.recorder.mark(Unseen(venue, at_ms, instruments, is_listed))
+            self.recorder.mark(Refused(venue, at_ms, reason, our_ms))
+        self.outages.refused(venue, at_ms, reason)
+        if self._observer is None:
+            return
+        if self.outages.is_open(venue):
+            self._observer.feed_down(venue, at_ms)
+        else:
+            self._observer.feed_up(venue, at_ms)
+
+    def feed_unseen(
+        self, venue: str, at_ms: int, instruments: Sequence[str], *, is_listed: bool, our_ms: int | None = None
+    ) -> None:
+        """Since `at_ms` a venue's connections bring all it lists but these; unless `is_listed` there may be more."""
+        our_ms = self._told(our_ms)
+        if self.recorder is not None:
+            self.recorder.mark(Unseen(venue, at_ms, instruments, is_listed, our_ms))
         self.outages.unseen(venue, at_ms, instruments, is_listed=is_listed)
 
-    def gap_filled(self, gap: Gap) -> None:
+    def gap_filled(self, gap: Gap, our_ms: int | None = None) -> None:
         """All of a gap was got afterwards."""
+        our_ms = self._told(our_ms)
         if self.recorder is not None:
-            self.recorder.mark(Filled(gap))
+            self.recorder.mark(Filled(gap, our_ms))
         self.outages.filled(gap)
+
+    def _told(self, our_ms: int | None) -> int:
+        """Let the clock know what time it is by our own."""
+        our_ms = _our_ms() if our_ms is None else our_ms
+        self.intake.clock.advance(our_ms)
+        return our_ms
 
     def now_ms(self) -> int:
         """The evaluation time now: event time, not the wall clock (see `EventClock`)."""
-        return self.intake.clock.now_ms(_wall_ms())
+        return self.intake.clock.t_ms(_our_ms())
+
+    def venue_times(self) -> Mapping[str, int]:
+        """The evaluation time of each venue's windows now, for `at` of the engine; of others it is `now_ms`."""
+        return self.intake.clock.at(_our_ms())
 
     def snapshot(self, instruments: Iterable[str]) -> list[VelocityMetrics]:
         """The metrics of these instruments now; what was never seen is left out."""
-        now = self.now_ms()
-        rows = (self.engine.metrics(instrument, now) for instrument in instruments)
+        now, at = self._moment()
+        rows = (self.engine.metrics(instrument, now, at=at) for instrument in instruments)
         return [row for row in rows if row is not None]
 
     def market(self, venue: str | None = None) -> VelocityMetrics:
         """The metrics of all instruments together now, of one venue or of all."""
-        return self.engine.market(self.now_ms(), venue)
+        now, at = self._moment()
+        return self.engine.market(now, venue, at=at)
+
+    def _moment(self, our_ms: int | None = None) -> tuple[int, Mapping[str, int]]:
+        """The evaluation times, the common one and those of the venues, at one moment."""
+        our_ms = _our_ms() if our_ms is None else our_ms
+        return self.intake.clock.t_ms(our_ms), self.intake.clock.at(our_ms)
 
     def correlation(self) -> list[Pair]:
         """How the counts of the busiest instruments, and those of the venues, move together."""
-        return self.comovement.pairs()
+        return self._comovement.pairs()
 
     def active(self) -> list[str]:
         """Instruments with an event in their largest window."""
@@ -315,10 +387,11 @@ class Tracker:
 
     def health(self) -> list[VenueHealth]:
         """One record a venue, in the order of the settings."""
-        return self._health_at(self.now_ms())
+        return self._health_at(*self._moment())
 
-    def _health_at(self, now_ms: int) -> list[VenueHealth]:
-        return [feed.health(self.engine, now_ms) for feed in self.feeds]
+    def _health_at(self, now_ms: int, at: Mapping[str, int]) -> list[VenueHealth]:
+        shifts = self.intake.clock.shifts
+        return [feed.health(self.engine, now_ms, at, shifts.get(feed.venue.name, 0)) for feed in self.feeds]
 
     def gaps(self) -> list[Gap]:
         """Intervals in which liquidations may have been missed, those that last still at the end."""
@@ -385,7 +458,7 @@ class Tracker:
 
     def add_callback(self, tap: Tap[Any]) -> None:
         """Start, watch and stop this tap with the tracker; the caller connects its `offer`."""
-        self.callbacks.append(tap)
+        self._callbacks.append(tap)
         if self._started:
             tap.start()
 
@@ -402,6 +475,7 @@ class Tracker:
             on_down=self.feed_down,
             on_missed=self.feed_missed,
             on_unseen=self.feed_unseen,
+            on_refused=self.feed_refused,
             on_filled=self.gap_filled,
             on_listed=self._carry,
             ssl_context=ssl_context,
@@ -452,7 +526,7 @@ class Tracker:
         self.engine.carry(told.venue, told.raw)
         self.watch.tell(Trouble(f"name of {told.venue} {told.symbol}", str(told), told.at_ms))
 
-    def _spread(self, accepted: Sequence[Liquidation], wall_ms: int, *, is_news: bool = True) -> None:
+    def _spread(self, accepted: Sequence[Liquidation], *, is_news: bool = True) -> None:
         if self.log is not None:
             self.log.offer(accepted)
         self.is_replaying = not is_news
@@ -467,17 +541,17 @@ class Tracker:
         self._active |= instruments.keys()
         for publisher in self.publishers:
             publisher.events(accepted)
-        now = self.intake.clock.now_ms(wall_ms)
+        now, at = self.intake.clock.now_ms, self.intake.clock.now_at
         if is_news:
             if len(accepted) == 1:
-                self.engine.look([(accepted[0].venue, accepted[0].instrument)], now)
+                self.engine.look([(accepted[0].venue, accepted[0].instrument)], now, at)
             else:
-                self.engine.look({(event.venue, event.instrument): None for event in accepted}, now)
+                self.engine.look({(event.venue, event.instrument): None for event in accepted}, now, at)
             # By return period a look tells what changed; by the other rules each instrument is asked.
             for instrument in instruments if self.engine.levels is None else self.engine.take_changed():
-                self._check_level(instrument, now)
+                self._check_level(instrument, now, at)
         else:
-            self.engine.pass_over(instruments, now)
+            self.engine.pass_over(instruments, now, at)
 
     def _resize(self, venue: str, symbol: str) -> None:
         """Let the venue's list of instruments be fetched again, so that events of the symbol have a size."""
@@ -485,8 +559,8 @@ class Tracker:
             if feed.venue.name == venue:
                 feed.unsized(symbol)
 
-    def _check_level(self, instrument: str, now_ms: int) -> None:
-        alert = self.levels.check(instrument, now_ms)
+    def _check_level(self, instrument: str, now_ms: int, at: Mapping[str, int]) -> None:
+        alert = self._levels.check(instrument, now_ms, at)
         if alert is None:
             return
         for publisher in self.publishers:
@@ -500,8 +574,12 @@ class Tracker:
         if self.engine.btc_source not in {None, tick.venue}:
             self.volatility.switched()  # prices of two sources are not compared
         self.engine.btc_price, self.engine.btc_source = tick.price, tick.venue
-        self.volatility.add(tick.price, tick.event_ms)
-        self._priced_ms = tick.event_ms
+        clock = self.intake.clock
+        at_ms = tick.event_ms - clock.shift_ms(tick.venue)
+        is_known = clock.is_started and tick.receive_ms is not None
+        if not is_known or at_ms <= clock.t_ms(tick.receive_ms or 0) + AHEAD_MS:  # else of a clock that just stepped
+            self.volatility.add(tick.price, at_ms)
+            self._priced_ms = at_ms
         for tap in self.price_taps:
             tap(tick)
         for publisher in self.publishers:
@@ -512,7 +590,7 @@ class Tracker:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             self.price_feed.pulse([feed.venue.name for feed in self.feeds if any(map(is_refused, feed.connections))])
-            self.pulse(_wall_ms())
+            self.pulse(_our_ms())
             self.watch.keep_samples()
 
     def pulse(self, wall_ms: int) -> None:
@@ -522,32 +600,70 @@ class Tracker:
             self.recorder.mark(Pulsed(wall_ms))
         if self.price_feed.is_stale:
             self.engine.btc_price = self.engine.btc_source = None
-        self.intake.clock.estimate()
+        clock = self.intake.clock
+        clock.advance(wall_ms)
+        clock.estimate()
+        if self.intake.is_behind:
+            self._judge_anew(wall_ms)
         if self._priced_ms:  # by the trades' own time: a second is closed when a trade lies behind it
             self.engine.volatility_factor = self.volatility.volatility_factor(self._priced_ms)
             self.engine.volatility_coverage = self.volatility.long_coverage(self._priced_ms)
         released = self.intake.release(wall_ms)
         if released:
-            self._spread(released, wall_ms)
+            self._spread(released)
         self.release_sized(wall_ms)
-        now = self.intake.clock.now_ms(wall_ms)
-        self.engine.tick(now)
-        self.comovement.tick(self.engine, now)
-        for instrument in (*self.levels.raised(), MARKET):
-            self._check_level(instrument, now)
+        now, at = clock.now_ms, clock.now_at
+        self.engine.tick(now, at)
+        self._comovement.tick(self.engine, now)
+        for instrument in (*self._levels.raised(), MARKET):
+            self._check_level(instrument, now, at)
         self.watch.look(self._now(), wall_ms, self.ledgers())
-        health = self._health_at(now)
+        health = self._health_at(now, at)
         if self._observer is not None:
             self._note_reached(self._observer)
             if self.engine.levels is not None:
                 self._observer.levels(self.engine.levels.take_states(now), now)
             # What waits is in no log: a kill now would lose it, and the gap after it has to begin before it.
             since_ms = self.intake.waiting_since_ms()
-            self._observer.pulse(self.intake.clock.at_ms(wall_ms if since_ms is None else since_ms), health)
+            self._observer.pulse(clock.t_ms(wall_ms if since_ms is None else since_ms), health)
         for publisher in self.publishers:
             publisher.mark(self._active)
             publisher.health([*health, *self._log_health()])
-        self._active = {instrument for instrument in self._active if not self.engine.is_empty(instrument, now)}
+        self._active = {instrument for instrument in self._active if not self.engine.is_empty(instrument, now, at)}
+
+    def finish(self, wall_ms: int) -> None:
+        """Take in all that still waits for clocks or sizes."""
+        clock = self.intake.clock
+        clock.advance(wall_ms)
+        clock.start()
+        while self.intake.is_behind:
+            self._judge_anew(wall_ms)
+        self.release_sized(wall_ms, is_last=True)
+
+    def _judge_anew(self, wall_ms: int) -> None:
+        """A clock has become known, or stepped: move what was placed by it, and take in what waited for it."""
+        if self.intake.clock.has_begun:
+            self.outages.begun()
+        for step in self.intake.clock.steps:
+            if not step.venue and (step.by_ms < 0 or not step.has_jumped):
+                self._levels.move(step.by_ms)
+                self.outages.moved(step.by_venue)
+            if not step.venue:
+                self._comovement = Comovement(self._comovement.limit)  # its seconds cannot be moved
+        judged = self.intake.judge_anew(wall_ms)
+        for events, is_news in ((judged.repeated, False), (judged.news, True)):
+            if events:
+                self._spread(events, is_news=is_news)
+        self._know_again(judged.recalled)
+
+    def _know_again(self, recalled: Sequence[Liquidation]) -> None:
+        """Let the levels know what an earlier run saw, which is no news."""
+        instruments = {event.instrument for event in recalled}
+        self._active |= instruments
+        clock = self.intake.clock
+        self.engine.pass_over(instruments, clock.now_ms, clock.now_at)
+        for instrument in sorted(instruments):
+            self._levels.check(instrument, clock.now_ms, clock.now_at)
 
     def release_sized(self, wall_ms: int, *, is_last: bool = False) -> None:
         """Take in the events that waited for the size of their contract, and ask for the list for those that wait."""
@@ -556,7 +672,7 @@ class Tracker:
             self._resize(venue, symbol)
         for events, is_news in ((repeated, False), (news, True)):
             if events:
-                self._spread(events, wall_ms, is_news=is_news)
+                self._spread(events, is_news=is_news)
 
     def _note_reached(self, observer: Observer) -> None:
         """Where the gap of each venue would begin after a kill: what waits here is in no log either."""
@@ -590,17 +706,17 @@ class Tracker:
                 self.outages.begin(gap)
             # In a thread, for it may take a second or two; nobody else has the engine before the feeds are started.
             is_taught = await asyncio.to_thread(self._learn, self.log.directory)
-            self.recall(recalled.events, () if is_taught else recalled.feeds, _wall_ms())
+            self.recall(recalled.events, () if is_taught else recalled.feeds, _our_ms())
             if self.engine.levels is not None:
                 self.seed_levels(await asyncio.to_thread(self._learn_levels, self.log.directory))
                 if self._observer is not None:  # so that nothing is taught twice, however this run ends
-                    now = _wall_ms()
+                    now = _our_ms()
                     self._observer.levels(self.engine.levels.states(now), now)
 
     def _learn(self, directory: Path) -> bool:
         """Teach the baselines from the history; whether it said when feeds were live."""
         try:
-            lessons = read_lessons(directory, _wall_ms())
+            lessons = read_lessons(directory, _our_ms())
             if self.feeds:  # else the events are those of wrapped streams, of any venue
                 lessons = lessons.only(self._wanted)
         except (LiqtapeError, OSError, sqlite3.Error) as error:
@@ -621,7 +737,7 @@ class Tracker:
             if kept:
                 return choose(kept, wanted)
             engine = VelocityEngine(rule=rule_of(self.settings.alerts, self._wanted))
-            lessons = learn_levels(directory, _wall_ms(), engine, wanted)
+            lessons = learn_levels(directory, _our_ms(), engine, wanted)
         except (LiqtapeError, OSError, sqlite3.Error) as error:
             _log.warning("levels learn from nothing, the history cannot be read: %s", error)
             return {}
@@ -678,13 +794,12 @@ class Tracker:
             self.engine.feed_up(venue, up_ms)
             self.engine.feed_down(venue, down_ms)
         since_ms = wall_ms - WINDOW_MS - SLOT_MS  # so that no slot is missing between what was taught and these
-        self.intake.recall(events, since_ms)
-        self._active.update(event.instrument for event in events if event.event_ms > since_ms)
-        now = self.intake.clock.now_ms(wall_ms)
-        self.engine.pass_over(self._active, now)  # the run before looked at them
+        clock = self.intake.clock
+        clock.advance(wall_ms)
+        placed = self.intake.recall(events, since_ms, wall_ms)
+        self.engine.pass_over({event.instrument for event in placed}, clock.now_ms, clock.now_at)  # as the run before
         self.seed_levels({})
-        for instrument in sorted(self._active):
-            self.levels.check(instrument, now)
+        self._know_again(placed)
 
     async def _open_redis(self) -> None:
         redis = self.settings.redis
@@ -727,7 +842,3 @@ def _received_ms(events: Iterable[Event]) -> int | None:
     """When a frame that begins with something else was received; no clock may say so, or a replay would differ."""
     stamped = (event.receive_ms for event in events if isinstance(event, (RawLiquidation, PriceTick)))
     return next(stamped, None)
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -157,6 +157,15 @@ def test_an_outage_noticed_too_late_is_unreported() -> None:
     assert judged(evidence(Strike(1.0, "stall", "bybit", 8.0), gaps=gaps, states=early)).unreported == 0
 
 
+def test_an_outage_is_judged_by_when_it_really_was() -> None:
+    strike = Strike(1.0, "stall", "bybit", 3.0)
+    really = {strike: (T + 2_500.0, T + 5_500.0)}
+    states = [(T + 4_900.0, "bybit", "stalled")]
+    for gap, expected in (((2_400, 5_600), 0), ((900, 4_100), 1)):
+        gaps = [Interval("bybit", T + gap[0], T + gap[1])]
+        assert judged(evidence(strike, gaps=gaps, states=states, done_ms=really)).unreported == expected
+
+
 def test_a_seed_says_everything() -> None:
     assert plan(7) == plan(7)
     assert plan(7) != plan(8)

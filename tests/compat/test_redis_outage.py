@@ -1,5 +1,7 @@
 import asyncio
+import json
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -63,6 +65,9 @@ async def test_redis_absent_then_there_then_gone_then_back(
     await feed(100)  # absent
     await eventually(lambda: len(got) == 100)
     assert manager.get_stats()["redis"] == {"redis": "failing"}
+    sink = manager.get_stats()["sinks"]["redis"]
+    assert "Connect call failed" in sink.pop("detail")
+    assert (sink["state"], sink["alerts_lost"], sink["failures"] > 0) == ("failing", 0, True)
 
     server = EmbeddedServer(port=free_port)
     await server.start()
@@ -86,3 +91,47 @@ async def test_redis_absent_then_there_then_gone_then_back(
 
     assert len(_warnings(caplog)) == 2
     assert (len(got), manager.events_processed) == (200, 200)
+
+
+SYMBOLS = [
+    "BTC/USDT:USDT",
+    "BTC-USDT-PERP",
+    "BTCUSDT",
+    "XBT/USD",
+    "SPX 500",
+    "FTSE&MIB",
+    "BTC+ETH",
+    "币安人生USDT",
+    'q",\\',
+]
+
+
+async def test_symbols_of_any_spelling_have_their_rows(free_port: int, eventually: Eventually) -> None:
+    """A wrapped stream says BTC/USDT:USDT, and so does its key."""
+    server = EmbeddedServer(port=free_port)
+    await server.start()
+    manager = EnhancedWebSocketManager(["BTCUSDT"], redis_host="127.0.0.1", redis_port=free_port)
+    manager.add_cex_exchange("kraken", stream=Handed)
+    running = asyncio.create_task(manager.start_all())
+    await eventually(lambda: manager.tracker is not None and bool(manager.tracker.publishers))
+
+    odd = {"two\r\nlines": "two%0D%0Alines", "\x1b[31m": "%1B[31m", "\u2028": "%E2%80%A8"}
+    for symbol in [*SYMBOLS, *odd]:
+        event = {"symbol": symbol, "side": "long", "price": 8e4, "quantity": 0.1, "timestamp": time.time() * 1000}
+        manager.cex_streams["kraken"].callback(event)
+
+    client = redis.asyncio.Redis(host="127.0.0.1", port=free_port, db=1, decode_responses=True)
+    wanted = {f"velocity:{symbol}:current" for symbol in [*SYMBOLS, *odd.values()]}
+    async with asyncio.timeout(12):
+        while set(await client.keys("velocity:*")) != wanted:  # noqa: ASYNC110 - a server tells nobody
+            await asyncio.sleep(0.02)
+    assert [await client.hget(key, "event_count_300s") for key in sorted(wanted)] == ["1"] * len(wanted)
+    texts = await client.lrange("cascade:events:buffer", 0, -1)
+    assert {json.loads(text)["instrument"] for text in texts} == {*SYMBOLS, *odd.values()}
+    assert manager.tracker is not None
+    assert set(manager.tracker.active()) == {*SYMBOLS, *odd.values()}
+    assert manager.velocity_tracker.calculate_velocity("two\r\nlines").event_count_300s == 1  # theirs is as they say it
+    await client.aclose()
+    await manager.stop_all()
+    await running
+    await server.stop()

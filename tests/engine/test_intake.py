@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -171,13 +171,14 @@ def test_event_two_seconds_ahead_is_accepted_and_a_millisecond_more_waits() -> N
     assert made.future_total == 1
 
 
-def test_accepted_event_moves_the_evaluation_time() -> None:
+def test_accepted_event_moves_the_evaluation_time_of_its_venue_alone() -> None:
     made = intake()
     synchronised(made)
 
     made.take([raw(T + 1_500)], Ledger(), T)
 
-    assert made.clock.now_ms(T) == T + 1_500
+    assert made.clock.t_ms(T) == T
+    assert made.clock.at(T) == {"bybit": T + 1_500, "binance": T}
 
 
 def test_held_event_is_accepted_when_time_reaches_it() -> None:
@@ -227,19 +228,22 @@ def test_no_more_than_ten_thousand_are_held() -> None:
 
 
 @pytest.mark.parametrize("skew_ms", [-10_000, 10_000], ids=["behind", "ahead"])
-def test_wrong_clock_rejects_nothing(skew_ms: int) -> None:
-    made, ledger = intake(), Ledger()
+def test_wrong_clock_of_ours_rejects_nothing(skew_ms: int) -> None:
+    made, ledger = intake(holds_ms={"bybit": 0, "binance": 0}), Ledger()
+    made.begin()
 
     for number in range(40):
-        made.take([raw(T + 100 * number)], ledger, T + 100 * number + skew_ms)
-        if number % 10 == 9:
-            made.clock.estimate()
-            made.release(T + 100 * number + skew_ms)
+        our_ms = T + 100 * number + skew_ms
+        for venue in ("binance", "bybit"):
+            made.take([PriceTick(venue, "BTCUSDT", 80_000.0, 0.1, T + 100 * number)], Ledger(), our_ms)
+        made.take([raw(T + 100 * number)], ledger, our_ms)
+        while made.is_behind:
+            made.judge_anew(our_ms)
 
     assert counts(ledger) == {"decoded": 40, "accepted": 40}
-    now = made.clock.now_ms(T + 4_000 + skew_ms)
-    assert now == T + 4_000
-    metrics = made.engine.metrics("BTCUSDT", now)
+    our_ms = T + 3_950 + skew_ms
+    assert made.clock.t_ms(our_ms) == T + 3_950
+    metrics = made.engine.metrics("BTCUSDT", T + 3_950, at=made.clock.at(our_ms))
     assert metrics is not None
     assert metrics.event_count_10s == 40
 
@@ -313,7 +317,7 @@ def test_what_was_repeated_at_subscribe_is_no_news_when_its_size_is_known_and_th
 
 def test_no_more_than_ten_thousand_wait_for_a_size() -> None:
     made, ledger = starting(), Ledger()
-    accepted = made.take([unknown(T + i) for i in range(HELD_LIMIT + 5)], ledger, T)
+    accepted = made.take([replace(unknown(T), copy=i + 1) for i in range(HELD_LIMIT + 5)], ledger, T)
     assert (len(accepted), ledger.events_pending, ledger.events_unsized) == (5, HELD_LIMIT, 5)
 
 
@@ -407,11 +411,12 @@ class _Run:
         assert all(ledger.balanced() for ledger in ledgers)
         assert total.events_accepted == len(self.accepted) == len({(e.venue, e.id) for e in self.accepted})
         assert total.events_unsized == sum(event.notional_usd is None for event in self.accepted)
-        assert total.events_pending == len(self.intake._held)
+        assert total.events_pending == self.intake._held_total
 
 
-def _count(events: Iterable[Liquidation], instrument: str, now_ms: int, seconds: int) -> tuple[int, int, int]:
-    inside = [e for e in events if e.instrument == instrument and now_ms - 1000 * seconds < e.event_ms <= now_ms]
+def _count(events: Iterable[Liquidation], instrument: str, at: Mapping[str, int], seconds: int) -> tuple[int, int, int]:
+    of_it = [e for e in events if e.instrument == instrument]
+    inside = [e for e in of_it if at[e.venue] - 1000 * seconds < e.event_ms <= at[e.venue]]
     usd = sum(0 if e.notional_usd is None else micro_usd(e.notional_usd) for e in inside)
     return len(inside), sum(e.side == "long" for e in inside), usd
 
@@ -438,16 +443,16 @@ def test_ledger_balances_and_windows_are_a_recount_after_any_sequence(
             for _ in range(2 if what == "twice" else 1):
                 run.frame(venue, payload)
         run.check()
-    now = run.intake.clock.now_ms(run.wall_ms)
+    now, at = run.intake.clock.t_ms(run.wall_ms), run.intake.clock.at(run.wall_ms)
     for instrument in {event.instrument for event in run.accepted}:
-        metrics = run.intake.engine.metrics(instrument, now)
+        metrics = run.intake.engine.metrics(instrument, now, at=at)
         if metrics is None:
             assert all(
                 e.event_ms <= run.intake.engine.newest_ms - 302_000 for e in run.accepted if e.instrument == instrument
             )
             continue
         for seconds in WINDOWS:
-            count, longs, usd = _count(run.accepted, instrument, now, seconds)
+            count, longs, usd = _count(run.accepted, instrument, at, seconds)
             assert getattr(metrics, f"event_count_{seconds}s") == count
             assert getattr(metrics, f"long_count_{seconds}s") == longs
             assert getattr(metrics, f"usd_velocity_{seconds}s") == float(Fraction(usd, 1_000_000 * seconds))
@@ -469,3 +474,68 @@ def test_real_frames_twice_and_cut_are_all_in_the_ledger(name: str, wire_file: C
     assert ledger.events_accepted > 0
     assert ledger.events_decoded == 2 * (ledger.events_decoded // 2)
     assert ledger.events_duplicate >= ledger.events_accepted
+
+
+def trades(made: Intake, at_ms: int, **ahead_ms: int) -> list[Liquidation]:
+    """Eight trades of each venue, whose clocks go before ours by so much; what an earlier run saw that they place."""
+    placed: list[Liquidation] = []
+    for our_ms in range(at_ms, at_ms + 2_000, 250):
+        for venue, by_ms in ahead_ms.items():
+            made.take([PriceTick(venue, "BTCUSDT", 80_000.0, 0.1, our_ms + by_ms, our_ms)], Ledger(), our_ms)
+            while made.is_behind:
+                placed += made.judge_anew(our_ms).recalled
+    return placed
+
+
+def earlier(venue: str, at_ms: int, ahead_ms: int) -> Liquidation:
+    """An event that the last run received at `at_ms`."""
+    known = {"event_ms": at_ms + ahead_ms, "receive_ms": at_ms, "id": str(at_ms + ahead_ms)}
+    return replace(Liquidation(venue, "BTCUSDT", "BTCUSDT", "long", 80_000.0, "fill", 0.01, 800.0, at_ms), **known)
+
+
+def restarted(*events: Liquidation) -> Intake:
+    """A run that takes back what the last one saw, and then hears trades of two venues whose clocks are right."""
+    made = intake(holds_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    made.recall(events, T - 302_000, T)
+    trades(made, T, bybit=0, binance=0)
+    assert made.clock.is_started
+    return made
+
+
+@pytest.mark.parametrize("ahead_ms", [3_600_000, 10_000, -10_000, -3_600_000])
+def test_what_a_run_before_saw_of_a_venue_whose_clock_is_known_later_than_the_others_comes_back(ahead_ms: int) -> None:
+    """Seen in chaos: okx was an hour ahead, and known a second after two others; its events were gone for good."""
+    events = [earlier("okx", T - 20_000, ahead_ms), earlier("okx", T - 10_000, ahead_ms)]
+    made = restarted(*events)
+
+    assert trades(made, T + 2_000, okx=ahead_ms, bybit=0, binance=0)[-2:] == events
+    assert made.engine.counts(T - 20_600, T - 19_400) == {"BTCUSDT": {"okx": 1}}
+    assert made.engine.counts(T - 302_000, T + 2_000) == {"BTCUSDT": {"okx": 2}}
+
+
+@pytest.mark.parametrize("ahead_ms", [2_000, -2_000, -3_000])
+def test_what_a_run_before_saw_of_a_venue_that_is_off_by_little_stands_less_that(ahead_ms: int) -> None:
+    """Seen in chaos: hyperliquid 2 s behind. At once what it had sent stood at its stamps, and there it remained."""
+    made = restarted(earlier("okx", T - 10_000, ahead_ms))
+    assert made.engine.counts(T - 14_000, T - 6_000) == {"BTCUSDT": {"okx": 1}}
+
+    trades(made, T + 2_000, okx=ahead_ms, bybit=0, binance=0)
+    assert made.engine.counts(T - 10_400, T - 9_600) == {"BTCUSDT": {"okx": 1}}
+    assert made.engine.counts(T - 302_000, T + 2_000) == {"BTCUSDT": {"okx": 1}}
+
+
+def test_what_a_run_before_saw_before_a_clock_stepped_stands_at_its_stamp() -> None:
+    made = restarted(earlier("okx", T - 20_000, 0), earlier("okx", T - 10_000, -2_000))
+
+    trades(made, T + 2_000, okx=-2_000, bybit=0, binance=0)
+    assert made.engine.counts(T - 20_001, T - 19_999) == {"BTCUSDT": {"okx": 1}}
+    assert made.engine.counts(T - 10_400, T - 9_600) == {"BTCUSDT": {"okx": 1}}
+
+
+def test_what_a_run_before_saw_is_no_crowd_before_the_clocks_are_known() -> None:
+    made = intake(holds_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    made.recall([earlier("okx", T - 10_000 + i % 7, -60_000) for i in range(HELD_LIMIT + 10)], T - 302_000, T)
+    made.take([raw(T)], Ledger(), T)
+    assert not made.clock.is_started

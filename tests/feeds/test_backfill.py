@@ -1,17 +1,21 @@
 """Filling gaps, with the REST interface played by the test; over real sockets it is proved in test_tracker_life."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from liqtape.errors import DecodeError, RestError
 from liqtape.events import Event, Gap, Invalid, RawLiquidation
 from liqtape.feeds import backfill
 from liqtape.feeds.backfill import Backfill
 from liqtape.ledger import Ledger
+from liqtape.venues import okx
 from liqtape.venues.base import BackfillPage, BackfillRequest
 from liqtape.venues.limits import Pace
 
@@ -193,6 +197,60 @@ async def test_what_is_not_whole_is_taken_and_stays_a_gap(
     assert rig.filled == []
 
 
+async def test_one_refused_question_does_not_end_the_round(quick: Use) -> None:
+    refused = RestError("https://toy/b: HTTP 400: Parameter uly error")
+    archive = Archive(a=[BackfillPage([EVENT])], b=[refused] * 3, c=[BackfillPage([EVENT])], d=[refused] * 3)
+    quick(archive)
+    rig = Rig(archive)
+    async with running(rig, GAP):
+        await until(lambda: rig.backfill.detail)
+
+    assert archive.asked == ["a", *"bbb", "c", *"ddd"]
+    assert rig.events == [EVENT, EVENT]
+    assert rig.filled == []
+    assert rig.backfill.detail == "https://toy/b: HTTP 400: Parameter uly error (and 1 more)"
+
+
+async def test_a_venue_that_answers_nothing_is_not_asked_everything(quick: Use) -> None:
+    archive = Archive(**{name: [RestError("https://toy: HTTP 503")] * 3 for name in "abcdef"})
+    quick(archive)
+    rig = Rig(archive)
+    async with running(rig, GAP):
+        await until(lambda: rig.backfill.detail)
+
+    assert sorted(set(archive.asked)) == ["a", "b", "c"]
+
+
+async def test_a_gap_too_long_ago_is_not_filled_and_the_one_beside_it_is(quick: Use) -> None:
+    archive = Archive(a=[BackfillPage([EVENT])] * 10)
+    quick(archive)
+    rig = Rig(archive)
+    long = Gap("toy", T - 108_000_000, T - 60_000, "not running")
+    async with running(rig, long, GAP):
+        await until(lambda: rig.filled)
+
+    assert rig.filled == [GAP]
+    assert rig.backfill.detail == "the gap is longer than the venue tells of"
+    assert rig.backfill._rounds == {}  # nothing else will be told of it tomorrow
+
+
+async def test_a_gap_whose_beginning_left_the_archive_while_it_waited_is_not_filled(
+    quick: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = Archive(a=[BackfillPage([EVENT])])
+    quick(archive)
+    rig = Rig(archive)
+    now = [T]
+    monkeypatch.setattr(backfill, "our_ms", lambda: now[0])
+    rig.backfill.ask(Gap("toy", T - 86_000_000, T, "closed"))
+    now[0] += 600_000
+    async with running(rig):
+        await until(lambda: rig.backfill.detail)
+
+    assert rig.filled == []
+    assert rig.backfill.detail == "the gap is longer than the venue tells of"
+
+
 async def test_the_venues_pace_is_kept(quick: Use) -> None:
     archive = Archive(**{f"s{i}": [BackfillPage([Invalid("toy", "x")])] for i in range(6)})
     archive.backfill_pace = Pace(2, 0.05)
@@ -212,3 +270,82 @@ def test_gaps_beyond_the_bound_are_counted() -> None:
         rig.backfill.ask(Gap("toy", T + i, T + i + 1, "reset"))
     assert rig.backfill.dropped_total == 50
     assert len(rig.backfill._rounds) == 100
+
+
+class OkxRig:
+    def __init__(self, rest_url: str, symbols: Sequence[str]) -> None:
+        self.events: list[Event] = []
+        self.filled: list[Gap] = []
+        self.backfill = Backfill(
+            "okx",
+            okx,
+            rest_url,
+            subjects=lambda: (symbols, True),
+            on_events=lambda events, _: self.events.extend(events),
+            on_filled=self.filled.append,
+        )
+
+
+@asynccontextmanager
+async def okx_at(answer: Callable[[web.Request], Awaitable[web.Response]], *symbols: str) -> AsyncIterator[OkxRig]:
+    """OKX's own module against a REST interface on loopback."""
+    app = web.Application()
+    app.router.add_get("/api/v5/public/liquidation-orders", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    rig = OkxRig(f"http://127.0.0.1:{runner.addresses[0][1]}", symbols)
+    async with aiohttp.ClientSession() as session:
+        task = asyncio.create_task(rig.backfill.run(session))
+        try:
+            yield rig
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await runner.cleanup()
+
+
+async def test_contracts_in_usd_um_are_asked_for_by_their_family() -> None:
+    """Case c04: their underlying is another than their family."""
+    known = {("FUTURES", "BTC-USD_UM"): "BTC-USD", ("FUTURES", "BTC-USD"): "BTC-USD", ("SWAP", "BTC-USDT"): "BTC-USDT"}
+    asked: list[tuple[str, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        kind, family = request.query["instType"], request.query["instFamily"]
+        asked.append((kind, family))
+        if (kind, family) not in known:
+            return web.json_response({"code": "51000", "msg": "Parameter instFamily error", "data": []}, status=400)
+        return web.json_response({"code": "0", "msg": "", "data": []})
+
+    async with okx_at(answer, "BTC-USDT-SWAP", "BTC-USD_UM-261030", "BTC-USD-261030") as rig:
+        gap = Gap("okx", T - 60_000, T - 30_000, "closed by the venue")
+        rig.backfill.ask(gap)
+        await until(lambda: rig.filled)
+
+    assert (rig.filled, rig.backfill.detail) == ([gap], "")
+    assert asked == [("SWAP", "BTC-USDT"), ("FUTURES", "BTC-USD_UM"), ("FUTURES", "BTC-USD")]
+
+
+async def test_a_gap_of_thirty_hours_is_not_filled_by_an_archive_of_a_day() -> None:
+    """Case c05: of 29 liquidations, one an hour, the archive has 23."""
+    now = time.time_ns() // 1_000_000
+    happened = [now - hour * 3_600_000 - 5_000 for hour in range(40)]
+
+    async def answer(request: web.Request) -> web.Response:
+        newer, older = int(request.query["before"]), int(request.query["after"])
+        rows = [at for at in happened if at > now - 86_400_000 and newer < at < older]
+        details = [
+            {"bkPx": "80000", "posSide": "long", "side": "sell", "sz": "1", "ts": str(at), "bkLoss": "0", "ccy": ""}
+            for at in rows
+        ]
+        order = {"details": details, "instFamily": "BTC-USDT", "instId": "BTC-USDT-SWAP", "instType": "SWAP"}
+        return web.json_response({"code": "0", "msg": "", "data": [order] if rows else []})
+
+    async with okx_at(answer, "BTC-USDT-SWAP") as rig:
+        gap = Gap("okx", now - 30 * 3_600_000, now - 60_000, "not running")
+        rig.backfill.ask(gap)
+        await until(lambda: rig.backfill.detail)
+
+    inside = [event for event in rig.events if gap.from_ms <= getattr(event, "event_ms", 0) <= now - 60_000]
+    assert (len(inside), rig.filled) == (23, [])
+    assert rig.backfill.detail == "the gap is longer than the venue tells of"

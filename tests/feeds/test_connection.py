@@ -1,4 +1,5 @@
 import asyncio
+import json
 import logging
 import random
 import ssl
@@ -326,23 +327,81 @@ async def test_a_subscription_refused_as_a_whole_is_given_up_at_once() -> None:
     assert connection.failures == {"subscription": 1}
 
 
-async def test_refused_topics_are_told_and_the_others_live(caplog: pytest.LogCaptureFixture) -> None:
-    refusal = [
-        Attempt(0.1, b'{"code":2,"msg":"no","id":1}'),
-        Attempt(0.2, b'{"code":2,"msg":"gone","id":2}'),
-        Attempt(0.3, b'{"result":null,"id":3}'),
-        Attempt(0.4, TRADE),
-        Attempt(0.5, "closed_1006"),
-    ]
-    stage = Stage(refusal, refusal, endpoint=replace(ENDPOINT, canary=""))
+REFUSAL = [
+    Attempt(0.1, b'{"code":2,"msg":"no","id":1}'),
+    Attempt(0.2, b'{"code":2,"msg":"gone","id":2}'),
+    Attempt(0.3, b'{"result":null,"id":3}'),
+    Attempt(0.4, TRADE),
+]
+LATER_TRADE = TRADE.replace(b"1790000000000", b"1790000009000")
+
+
+async def test_a_feed_lives_without_a_topic_of_one_symbol_and_tells_when_it_is_given(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where each topic brings one symbol: the others are whole."""
+
+    class BySymbol:
+        listing_needed = True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(binance, name)
+
+    given = [Attempt(1.3, b'{"result":null,"id":4}'), Attempt(1.5, TRADE)]
+    given += [Attempt(1.6, LATER_TRADE), Attempt(2.0, LATER_TRADE), Attempt(2.5, "closed_1006")]
+    caplog.set_level(logging.INFO, "liqtape.feeds.connection")
+    stage = Stage([*REFUSAL, *given], endpoint=replace(ENDPOINT, canary=""), venue=BySymbol())
 
     connection = await stage.play()
 
-    assert stage.states()[2] == "live"
-    assert [record.getMessage() for record in caplog.records if "refused" in record.message] == [
-        f"binance {ENDPOINT.url}: 1 of 2 topics refused: !forceOrder@arr (gone)"
+    assert stage.states()[:5] == ["connecting", "subscribing", "live", "live", "waiting"]
+    # The trade before the answer and one that only repeats it prove nothing of the topic that was given at last.
+    assert [status.up_ms for status in stage.statuses[2:4]] == [START_MS + 200, START_MS + 9_200]
+    assert stage.statuses[4].down_ms == START_MS + 9_000  # as far as the feed is proven to have lived
+    assert [record.getMessage() for record in caplog.records if "topic" in record.message] == [
+        f"binance {ENDPOINT.url}: 1 of 2 topics refused: !forceOrder@arr (gone); asking again",
+        f"binance {ENDPOINT.url}: every topic is subscribed at last",
     ]
-    assert connection.failures == {"closed_1006": 2}
+    assert connection.failures == {"closed_1006": 1}
+
+
+async def test_a_feed_does_not_live_without_a_topic_of_everything() -> None:
+    trades = [Attempt(0.4 + at, TRADE) for at in range(7)]
+    refused_again = [Attempt(1.3, b'{"code":2,"msg":"gone","id":4}')]
+    given = [Attempt(3.4, b'{"result":null,"id":5}'), Attempt(3.6, LATER_TRADE), Attempt(4.0, "closed_1006")]
+    script = sorted([*REFUSAL, *trades, *refused_again, *given], key=lambda attempt: attempt.at)
+    stage = Stage(script, endpoint=replace(ENDPOINT, canary=""))
+
+    connection = await stage.play()
+
+    assert stage.states()[:5] == ["connecting", "subscribing", "refused", "live", "waiting"]
+    assert stage.statuses[2].reason == "refused: !forceOrder@arr (gone)"
+    assert stage.statuses[3].up_ms == START_MS + 9_200
+    asked = [json.loads(frame)["params"] for frame in stage.sockets[0].sent]
+    assert asked[3:] == [["!forceOrder@arr"], ["!forceOrder@arr"]]
+    assert connection.failures == {"closed_1006": 1}
+
+
+async def test_a_refused_feed_that_falls_silent_is_stalled() -> None:
+    stage = Stage([*REFUSAL], endpoint=replace(ENDPOINT, canary=""))
+
+    connection = await stage.play()
+
+    assert stage.states()[:4] == ["connecting", "subscribing", "refused", "stalled"]
+    assert connection.failures["stalled"] == 1
+    assert all(status.up_ms is None and status.down_ms is None for status in stage.statuses)
+
+
+async def test_liquidations_alone_make_a_feed_live_once_trades_are_overdue() -> None:
+    """Else it would be subscribing for ever, though everything comes."""
+    forced = [Attempt(float(at), FORCED) for at in range(1, 15)]
+    stage = Stage([Attempt(0.5, ACK), *forced, Attempt(14.5, "closed_1006")])
+
+    await stage.play()
+
+    assert stage.states()[:4] == ["connecting", "subscribing", "live", "waiting"]
+    assert stage.statuses[2].since_ms == START_MS + 11_000  # the first one 10 s after the answer
+    assert stage.statuses[2].up_ms == START_MS + binance.holds_ms
 
 
 async def test_a_notice_after_a_good_while_reconnects_at_once() -> None:

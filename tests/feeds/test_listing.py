@@ -57,6 +57,9 @@ async def test_all_sources_and_all_pages_are_asked(rest: Serve, client: aiohttp.
 
     async def answer(request: web.Request) -> web.Response:
         category, cursor = request.query["category"], request.query.get("cursor")
+        if "status" in request.query:
+            asked.append((f"{category} {request.query['status']}", cursor))
+            return page("BTCUSDT", "NEWUSDT")  # it tells of more than it was asked for
         asked.append((category, cursor))
         if category == "inverse":
             return page("BTCUSD")
@@ -64,8 +67,20 @@ async def test_all_sources_and_all_pages_are_asked(rest: Serve, client: aiohttp.
 
     contracts = await fetch_contracts(bybit, await rest(answer) + "/", client)
 
-    assert [contract.symbol for contract in contracts] == ["BTCUSDT", "ETHUSDT", "BTCUSD"]
-    assert sorted(asked, key=str) == [("inverse", None), ("linear", "first%3DBTC&last=ETH+1"), ("linear", None)]
+    assert [contract.symbol for contract in contracts] == ["BTCUSDT", "ETHUSDT", "BTCUSD", "NEWUSDT"]
+    assert sorted(asked, key=str) == [
+        ("inverse", None),
+        ("linear PreLaunch", None),
+        ("linear", "first%3DBTC&last=ETH+1"),
+        ("linear", None),
+    ]
+
+
+async def test_a_list_of_what_need_not_exist_may_be_empty(rest: Serve, client: aiohttp.ClientSession) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return page() if "status" in request.query else page("X" + request.query["category"])
+
+    assert len(await fetch_contracts(bybit, await rest(answer), client)) == 2
 
 
 @pytest.mark.parametrize("venue", [binance, bybit], ids=lambda venue: venue.name)

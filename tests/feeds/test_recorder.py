@@ -52,6 +52,7 @@ def test_frames_and_marks_come_back_in_their_order(tmp_path: Path) -> None:
         Group(1, 10**18, [b"one"]),
         listed,
         Group(1, 10**18 + 1, [b"two", b"three"]),
+        Ended(),
     ]
     assert (recorder.summary().frames, recorder.summary().bytes, recorder.state) == (3, 11, "closed")
 
@@ -83,7 +84,7 @@ def test_a_full_buffer_drops_counts_and_marks_and_never_waits(tmp_path: Path, mo
         *(b"%d" % number for number in range(1, kept)),
         b"after",
     ]
-    assert parts.index(lost[0]) == len(parts) - 2
+    assert parts.index(lost[0]) == len(parts) - 3  # then the frame, and the end
 
 
 def test_a_disk_that_fails_for_a_while_loses_nothing_that_was_taken(
@@ -163,7 +164,7 @@ def test_a_second_run_goes_on_in_the_same_directory_but_not_at_the_same_time(tmp
     second.open(_BEGAN)
     second.close()
     assert [file.name for file in segment_files(tmp_path)] == ["000001.liqrec", "000002.liqrec"]
-    assert _parts(tmp_path) == [_BEGAN, _BEGAN]
+    assert _parts(tmp_path) == [_BEGAN, Ended(), _BEGAN, Ended()]
 
 
 def test_a_directory_that_cannot_be_made_is_refused_with_its_name(tmp_path: Path) -> None:

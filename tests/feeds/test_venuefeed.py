@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ListingError
@@ -40,6 +41,7 @@ class FakeConnection:
         self.reached_ms: int | None = None
         self.session = SimpleNamespace(refused={}, endpoint=endpoint)
         self.status = Status("connecting", T)
+        self.trades_silent = 0.0
         self.stops = 0
         self.may_end = asyncio.Event()
         self.may_end.set()
@@ -125,6 +127,7 @@ class Rig:
         self.events: list[tuple[list[Event], Ledger]] = []
         self.listed: list[str] = []
         self.unseen: list[tuple[int, list[str], bool]] = []
+        self.refused: list[tuple[int, str]] = []
         self.feed = VenueFeed(
             toy() if venue is None else venue,
             VenueSettings(**settings),
@@ -135,6 +138,7 @@ class Rig:
             on_down=self.told.down,
             on_missed=self.told.missed,
             on_unseen=lambda _, at_ms, names, is_listed: self.unseen.append((at_ms, list(names), is_listed)),
+            on_refused=lambda _, at_ms, reason: self.refused.append((at_ms, reason)),
             on_filled=lambda _: None,
             on_listed=lambda contracts: self.listed.extend(c.symbol for c in contracts),
         )
@@ -292,6 +296,124 @@ async def test_listed_instrument_whose_topic_is_refused_is_unseen(listings: Use)
         assert rig.unseen == []
         rig.connection("B-X").tell("live", T + 5, up_ms=T + 5)
         assert rig.unseen == [(T + 5, ["BX"], True)]
+        assert rig.refused == [(T + 5, "refused: B-X (unknown)")]
+        assert (rig.health.state, rig.health.detail) == (
+            "refused",
+            "refused: B-X (unknown); 1 listed instruments are not subscribed",
+        )
+
+        rig.connection("B-X").session.refused.clear()
+        rig.connection("B-X").tell("live", T + 900, up_ms=T + 900)
+        assert rig.unseen[1:] == [(T + 900, [], True)]
+        assert rig.refused[1:] == [(T + 900, "")]
+        assert (rig.health.state, rig.health.detail) == ("live", "")
+    assert rig.told[:1] == [("up", T + 5)]
+
+
+async def test_a_refusal_is_told_anew_after_an_outage_which_ends_it(listings: Use) -> None:
+    listings(["A-X", "B-X"])
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 2)
+        rig.connection("B-X").session.refused["B-X"] = "unknown"
+        for symbol in ("A-X", "B-X"):
+            rig.connection(symbol).tell("live", T, up_ms=T)
+        rig.connection("A-X").tell("waiting", T + 50, down_ms=T + 40)
+        rig.connection("A-X").tell("live", T + 90, up_ms=T + 90)
+        assert rig.refused == [(T, "refused: B-X (unknown)"), (T + 90, "refused: B-X (unknown)")]
+
+
+async def test_of_two_connections_the_one_left_may_be_refused_a_topic(listings: Use) -> None:
+    listings(["A-X"])
+    rig = Rig(redundancy=2)
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 2)
+        first, second = rig.feed.connections
+        second.session.refused["A-X"] = "unknown"
+        for connection in (first, second):
+            connection.tell("live", T, up_ms=T)  # type: ignore[attr-defined]
+        assert rig.refused == []
+        first.tell("waiting", T + 50, down_ms=T + 40)  # type: ignore[attr-defined]
+        assert rig.refused == [(T + 40, "refused: A-X (unknown)")]
+        assert rig.told == [("up", T)]
+
+
+async def test_a_pre_market_contract_that_is_refused_is_unseen_and_no_gap(
+    listings: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listings(["A-X", "B-X"])
+    both = [contract("A-X"), replace(contract("B-X"), is_pre_market=True)]
+
+    async def fetch(*_: object) -> list[Contract]:
+        return both
+
+    monkeypatch.setattr(venuefeed, "fetch_contracts", fetch)
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 2)
+        rig.connection("B-X").session.refused["B-X"] = "unknown"
+        for symbol in ("A-X", "B-X"):
+            rig.connection(symbol).tell("live", T, up_ms=T)
+        assert (rig.unseen, rig.refused) == ([(T, ["BX"], True)], [])
+        assert (rig.health.state, rig.health.detail) == (
+            "live",
+            "refused: B-X (unknown); 1 listed instruments are not subscribed",
+        )
+
+
+async def test_what_is_listed_no_more_leaves(listings: Use) -> None:
+    made = listings(["A-X", "B-X"], ["A-X"], reload=0.05)
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: len(rig.feed.connections) == 2)
+        gone, stays = rig.connection("B-X"), rig.connection("A-X")
+        gone.session.refused["B-X"] = "unknown"
+        for connection in (stays, gone):
+            connection.tell("live", T, up_ms=T)
+        await until(lambda: made.calls >= 2 and topics(rig) == ["A-X"])
+        assert gone.stops == 1
+        assert rig.unseen == [(T, ["BX"], True), (T, [], True)]
+        assert [reason for _, reason in rig.refused] == ["refused: B-X (unknown)", ""]
+        assert (rig.health.state, rig.health.detail) == ("live", "")
+
+
+async def test_half_a_list_lets_nothing_leave(listings: Use) -> None:
+    half = PartialListing("toy: inverse: HTTP 500", [contract("A-X")])
+    made = listings(["A-X", "B-X"], half, reload=0.05)
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: made.calls >= 2)
+        assert topics(rig) == ["A-X", "B-X"]
+
+
+async def test_trades_that_fail_to_come_are_said(listings: Use) -> None:
+    listings(["A-X"])
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: bool(rig.feed.connections))
+        connection = rig.connection("A-X")
+        connection.tell("live", T, up_ms=T)
+        connection.trades_silent = 17.3
+        assert rig.health.state == "no trades"
+        assert rig.health.detail == "no BTC trades for 17 s while liquidations come"
+        connection.trades_silent = 0.0
+        assert (rig.health.state, rig.health.detail) == ("live", "")
+
+
+@pytest.mark.parametrize("state", ["waiting", "connecting", "subscribing"])
+async def test_a_venue_that_fell_silent_is_stalled_until_it_is_live(listings: Use, state: State) -> None:
+    listings(["A-X"])
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: bool(rig.feed.connections))
+        connection = rig.connection("A-X")
+        connection.tell("live", T, up_ms=T)
+        connection.tell("stalled", T, cause="stalled", reason="no data for 10 s", down_ms=T + 5)
+        connection.tell(state, T, cause="stalled", reason="no data for 10 s")
+        assert rig.health.state == "stalled"
+        connection.tell(state, T, cause="refused", reason="connection refused")
+        assert rig.health.state == state
+        connection.tell("live", T, up_ms=T)
         assert rig.health.state == "live"
 
 
@@ -479,7 +601,7 @@ async def test_worst_connection_is_the_state_of_the_venue(listings: Use) -> None
 
         health = rig.health
         assert (health.state, health.last_data_age_s, health.reconnects) == ("stalled", 0.5, 5)
-        assert health.detail == "no data for 10 s; 1 topics refused"
+        assert health.detail == "no data for 10 s; refused: B-X (unknown)"
 
 
 async def test_events_come_with_the_ledger_of_their_connection(listings: Use) -> None:

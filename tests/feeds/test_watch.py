@@ -1,9 +1,9 @@
+from statistics import median
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from liqtape.engine.eventtime import EventClock
 from liqtape.events import Trouble
 from liqtape.feeds.watch import Watch
 from liqtape.ledger import Ledger
@@ -22,14 +22,18 @@ def _feed(name: str) -> Any:
 class Rig:
     def __init__(self, *names: str) -> None:
         self.feeds = [_feed(name) for name in names]
-        self.clock = EventClock()
+        self.clock = cast(Any, SimpleNamespace(skews={}, shifts={}, our_ms=T, now_ms=T))
         self.watch = Watch(self.feeds, self.clock)
         self.told: list[Trouble] = []
         self.watch.taps.append(self.told.append)
         self.now = 0.0
 
     def look(self, **skews: int) -> list[str]:
+        """Venues of which our clock is so far ahead; one that differs from the middle one has a shift."""
         self.clock.skews = skews
+        middle = median(skews.values()) if skews else 0
+        self.clock.now_ms = T - int(middle)
+        self.clock.shifts = {venue: int(middle - skew) for venue, skew in skews.items() if abs(skew - middle) > 1_000}
         self.now += 1.0
         self.told.clear()
         self.watch.look(self.now, T, [pair for feed in self.feeds for pair in feed.ledgers()])
@@ -45,7 +49,14 @@ class Rig:
         ({"okx": 9_000}, ["clock: ours is 9.0 s ahead of the venues'"]),
         (
             {"okx": -7_000, "bybit": 100, "binance": 200},
-            ["clock of okx: it and ours differ by -7.0 s, those of the other venues do not"],
+            ["clock of okx: it is 7.1 s ahead of the other venues'; windows take that off"],
+        ),
+        (
+            {"okx": 8_000, "bybit": 5_000, "binance": 5_000},
+            [
+                "clock: ours is 5.0 s ahead of the venues'",
+                "clock of okx: it is 3.0 s behind the other venues'; windows take that off",
+            ],
         ),
         ({}, []),
     ],

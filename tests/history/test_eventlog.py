@@ -3,18 +3,20 @@
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from liqtape.errors import ConfigurationError
-from liqtape.events import Gap, Liquidation
+from liqtape.events import NO_LIST, Gap, Liquidation
 from liqtape.history import buffer, eventlog
 from liqtape.history.database import open_for_reading
 from liqtape.history.eventlog import EventLog
 from liqtape.history.layout import DATABASE, LOCK
-from liqtape.history.records import Alive, FeedUp, PriceBar, Record
+from liqtape.history.records import Alive, FeedDown, FeedUp, PriceBar, Reached, Record, StateSeen
 from liqtape.history.store import Store, Written
 from liqtape.ledger import Ledger
 
@@ -263,6 +265,47 @@ def test_a_log_removed_meanwhile_is_begun_anew(
     assert {path.name for path in log.directory.iterdir()} >= {DATABASE, LOCK}
     with pytest.raises(ConfigurationError, match="in use"):
         event_log()
+
+
+def test_a_log_begun_anew_says_at_once_what_is_covered_from_then_on(
+    event_log: MakeLog, liquidations: MakeMany, until: Until
+) -> None:
+    log = event_log()
+    before_ms = time.time_ns() // 1_000_000
+    ahead_ms = before_ms + 3_600_000  # its clock is ahead
+    for venue in ("binance", "bybit", "okx", "lost"):
+        log.note(FeedUp(venue, before_ms - 60_000))
+    log.gap(Gap("okx", before_ms - 9_000, None, "reset"))
+    log.note(FeedUp("okx", before_ms - 8_000))  # ends it
+    log.note(FeedDown("lost", before_ms - 500))
+    log.gap(Gap("lost", before_ms - 500, None, "closed"))
+    log.gap(Gap("bybit", before_ms - 700, None, NO_LIST))
+    log.gap(Gap("binance", before_ms - 90_000, before_ms - 60_000, "not running"))
+    for state in ("stalled", "live"):
+        log.note(StateSeen(before_ms, "okx", state, ""))
+    log.note(Reached("bybit", ahead_ms))
+    log.offer(liquidations(1))
+    until(lambda: not log.events_pending)
+    for file in log.directory.iterdir():
+        file.unlink()
+    log.directory.rmdir()
+    log.offer(liquidations(2, 1))
+    until(lambda: not log.events_pending)
+    log.note(FeedDown("binance", ahead_ms))  # what comes later finds its spell
+    log.stop()
+
+    after_ms = time.time_ns() // 1_000_000
+    with closing(sqlite3.connect(log.directory / DATABASE)) as database:
+        coverage = {venue: rest for venue, *rest in database.execute("SELECT * FROM coverage")}
+        gaps = database.execute("SELECT venue, until_ms, reason FROM gaps").fetchall()
+        states = database.execute("SELECT venue, state FROM health").fetchall()
+    assert coverage.keys() == {"binance", "bybit", "okx"}
+    assert before_ms <= coverage["okx"][0] <= after_ms
+    assert coverage["okx"][1] is None
+    assert coverage["bybit"] == [ahead_ms + 2_000, None]
+    assert coverage["binance"][1] == ahead_ms
+    assert sorted(gaps) == [("bybit", None, NO_LIST), ("lost", None, "closed")]
+    assert states == [("okx", "live")]
 
 
 def test_events_offered_before_the_start_are_logged(tmp_path: Path, liquidations: MakeMany) -> None:

@@ -4,6 +4,8 @@ import math
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,18 @@ from liqtape.events import NO_LIST, Gap, Liquidation
 from liqtape.history.database import open_for_reading
 from liqtape.history.layout import DATABASE, EVENT_COLUMNS, VERSION
 from liqtape.history.recall import SELECTED, liquidation_of_row
-from liqtape.history.records import Alive, FeedDown, FeedUp, GapSeen, LogGap, PriceBar, Reached, StateSeen
+from liqtape.history.records import (
+    Alive,
+    FeedDown,
+    FeedMissed,
+    FeedUp,
+    GapSeen,
+    LogGap,
+    PriceBar,
+    Reached,
+    Record,
+    StateSeen,
+)
 from liqtape.history.store import Store, Written
 
 Make = Callable[..., Liquidation]
@@ -188,6 +201,55 @@ def test_after_a_kill_a_gap_begins_where_what_the_venue_sent_was_known_up_to(tmp
     assert table(tmp_path, "gaps") == [("bybit", 950, None, "not running", 0), ("okx", 700, None, "not running", 0)]
 
 
+def test_what_turns_out_to_be_missed_leaves_later_holes_as_they_are(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.begin_run(0)
+    store.write([], [FeedUp("okx", 0), FeedDown("okx", 700), FeedUp("okx", 800), FeedUp("bybit", 5)])
+    store.write([], [FeedMissed("okx", 500, 600), FeedMissed("okx", 650, 750), FeedMissed("okx", 900, 950)])
+    store.close()
+    assert table(tmp_path, "coverage") == [
+        ("bybit", 5, None),
+        ("okx", 0, 500),
+        ("okx", 600, 650),
+        ("okx", 800, 900),
+        ("okx", 950, None),
+    ]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(["up", "down"]), st.integers(1, 8)),
+            st.tuples(st.just("missed"), st.integers(0, 60), st.integers(0, 30)),
+        ),
+        max_size=20,
+    )
+)
+def test_coverage_is_what_was_told_less_what_turned_out_to_be_missed(steps: list[tuple[Any, ...]]) -> None:
+    with TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        at, is_up, live = 0, False, set[int]()
+        records: list[Record] = []
+        for kind, *args in steps:
+            if kind == "missed":
+                from_ms, until_ms = max(0, at - args[0]), min(at, max(0, at - args[0]) + args[1])
+                live -= set(range(from_ms, until_ms))
+                records.append(FeedMissed("okx", from_ms, until_ms))
+                continue
+            if is_up:
+                live |= set(range(at, at + args[0]))
+            at += args[0]
+            if (kind == "up") is not is_up:
+                is_up = not is_up
+                records.append(FeedUp("okx", at) if is_up else FeedDown("okx", at))
+        store.write([], records)
+        store.close()
+        rows = table(Path(folder), "coverage")
+    spells: list[tuple[Any, Any]] = [(up, at if down is None else down) for _, up, down in rows]
+    covered = {ms for up, down in spells for ms in range(up, down)}
+    assert covered == live
+
+
 def test_a_filled_gap_is_as_good_as_live_after_a_restart_too(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.begin_run(0)
@@ -221,6 +283,29 @@ def test_a_newer_log_is_refused_by_writer_and_reader(tmp_path: Path) -> None:
         Store(tmp_path)
     with pytest.raises(ConfigurationError, match="newer"):
         open_for_reading(tmp_path)
+
+
+def test_a_wall_clock_that_is_set_back_an_hour_hides_no_event_from_the_next_run(
+    tmp_path: Path, liquidation: Make
+) -> None:
+    """Seen in chaos: at twenty to the hour the clock went back by one, and after a kill the windows were empty."""
+    hour_ms, minute_ms = 3_600_000, 60_000
+    noon_ms = 1_790_000_000_000 // hour_ms * hour_ms
+    at_ms = noon_ms + 40 * minute_ms
+    before, after = (replace(liquidation(i), event_ms=at_ms + i, receive_ms=at_ms + i) for i in (1, 2))
+    store = Store(tmp_path)
+    store.mark_hour(noon_ms - hour_ms)
+    store.write([before])
+    store.mark_hour(noon_ms - 2 * hour_ms)  # it is twenty to noon now
+    store.write([after])
+    assert table(tmp_path, "hours") == [(noon_ms - 2 * hour_ms, 0), (noon_ms - hour_ms, 0)]
+    store.close()
+
+    store = Store(tmp_path)
+    assert store.begin_run(at_ms + minute_ms).events == [before, after]
+    store.mark_hour(noon_ms)
+    assert table(tmp_path, "hours")[-1] == (noon_ms, 2)
+    store.close()
 
 
 def test_a_removed_file_is_noticed(tmp_path: Path) -> None:

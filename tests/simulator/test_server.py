@@ -600,3 +600,69 @@ def test_impossible_options_are_refused(options: dict[str, Any], complaint: str)
 def test_unknown_venue_has_no_address() -> None:
     with pytest.raises(ValueError, match="simulated are binance, bybit"):
         Simulator().ws_url("kraken")
+
+
+@pytest.mark.parametrize(
+    ("venue", "path", "topic", "request_of"),
+    [
+        (
+            "okx",
+            "ws/v5/public",
+            "liquidation-orders:SWAP",
+            lambda _: {"op": "subscribe", "args": [{"channel": "liquidation-orders", "instType": "SWAP"}]},
+        ),
+        ("bybit", "v5/public/linear", "allLiquidation.BTCUSDT", lambda topic: {"op": "subscribe", "args": [topic]}),
+    ],
+    ids=["okx", "bybit"],
+)
+async def test_a_topic_is_refused_as_often_as_was_said_and_the_connection_lives(
+    venue: str, path: str, topic: str, request_of: Any
+) -> None:
+    async with (
+        Simulator(faults=["refused_topic"]) as simulator,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{simulator.ws_url(venue)}/{path}") as socket,
+    ):
+        answers = []
+        for _ in range(2):
+            await socket.send_json(request_of(topic))
+            answers.append(await socket.receive_json())
+    refused, given = answers
+    assert (refused.get("event"), refused.get("success")) in {("error", None), (None, False)}
+    assert (given.get("event"), given.get("success")) in {("subscribe", None), (None, True)}
+
+
+async def test_who_asks_for_a_refused_topic_among_others_finds_out_by_halves() -> None:
+    async with Simulator() as simulator, aiohttp.ClientSession() as session:
+        simulator.refuse_topic("bybit", "allLiquidation.BTCUSDT")
+        async with session.ws_connect(f"{simulator.ws_url('bybit')}/v5/public/linear") as socket:
+            answers = []
+            for args in (["BTCUSDT", "ETHUSDT"], ["BTCUSDT", "ETHUSDT"], ["BTCUSDT"], ["BTCUSDT", "ETHUSDT"]):
+                await socket.send_json({"op": "subscribe", "args": [f"allLiquidation.{symbol}" for symbol in args]})
+                answers.append((await socket.receive_json())["success"])
+    assert answers == [False, False, False, True]
+
+
+async def test_okx_tells_underlying_and_family_apart() -> None:
+    async with Simulator() as simulator, aiohttp.ClientSession() as session:
+        url = f"{simulator.rest_url('okx')}/api/v5/public"
+        async with session.get(f"{url}/instruments?instType=FUTURES&uly=BTC-USD") as answer:
+            rows = (await answer.json())["data"]
+        assert {(row["instFamily"], row["uly"]) for row in rows} == {("BTC-USD", "BTC-USD"), ("BTC-USD_UM", "BTC-USD")}
+        codes = {}
+        for what in ("uly=BTC-USD", "instFamily=BTC-USD_UM", "uly=BTC-USD_UM", "instFamily=NO-SUCH"):
+            async with session.get(f"{url}/liquidation-orders?instType=FUTURES&{what}") as answer:
+                codes[what] = (await answer.json())["code"]
+        assert list(codes.values()) == ["0", "0", "51000", "51000"]
+
+
+async def test_bybit_lists_perpetuals_before_their_market_to_who_asks_for_them() -> None:
+    async with Simulator() as simulator, aiohttp.ClientSession() as session:
+        listed = {}
+        for status in ("", "&status=PreLaunch"):
+            url = f"{simulator.rest_url('bybit')}/v5/market/instruments-info?category=linear&limit=1000{status}"
+            async with session.get(url) as answer:
+                rows = (await answer.json())["result"]["list"]
+            listed[status] = {row["status"]: row["symbol"] for row in rows}
+        assert listed[""].keys() == {"Trading"}
+        assert listed["&status=PreLaunch"] == {"PreLaunch": "NEWCOINUSDT"}

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from liqtape.errors import SinkError, SinkUnavailable
-from liqtape.events import Alert, Liquidation, PriceTick, VelocityMetrics, VenueHealth
+from liqtape.events import Alert, Level, Liquidation, PriceTick, VelocityMetrics, VenueHealth
 from liqtape.sinks import publisher as publisher_module
-from liqtape.sinks.base import Batch
+from liqtape.sinks.base import Batch, Refusal
 from liqtape.sinks.publisher import RECENT_EVENTS, Publisher
 
 BOUND_SECONDS = 10.0
@@ -28,6 +28,7 @@ class MemorySink:
         self.batches: list[Batch] = []
         self.calls: list[str] = []
         self.trouble: list[Exception | None] = []
+        self.refusal: Refusal | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.busy = False
@@ -35,7 +36,7 @@ class MemorySink:
     async def open(self) -> None:
         self.calls.append("open")
 
-    async def publish(self, batch: Batch) -> None:
+    async def publish(self, batch: Batch) -> Refusal | None:
         assert not self.busy, "publish was called again before it returned"
         self.busy = True
         self.calls.append("publish")
@@ -44,6 +45,7 @@ class MemorySink:
             if self.trouble and (error := self.trouble.pop(0)):
                 raise error
             self.batches.append(batch)
+            return self.refusal
         finally:
             self.busy = False
 
@@ -78,8 +80,8 @@ def liquidation(number: int, instrument: str = "BTCUSDT") -> Liquidation:
     return Liquidation("bybit", instrument, instrument, "long", 8.0, "fill", 1.0, 8.0, T + number, T, str(number))
 
 
-def alert(number: int) -> Alert:
-    return Alert("BTCUSDT", "ALERT", "NONE", number, 6.5, 2.5, 90, 1e6, "threshold")
+def alert(number: int, instrument: str = "BTCUSDT", level: Level = "ALERT") -> Alert:
+    return Alert(instrument, level, "NONE", number, 6.5, 2.5, 90, 1e6, "threshold")
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -287,6 +289,123 @@ async def test_refused_command_does_not_reopen_and_repeats_no_alert(sink: Memory
     assert sink.calls.count("open") == 1
     assert sink.alerts == []  # the first try announced it
     assert [metrics.symbol for metrics in sink.batches[0].metrics] == ["BTCUSDT"]
+
+
+async def test_refusal_is_a_state_until_it_ends_and_the_rest_goes_on(
+    sink: MemorySink, publisher: Publisher, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "_FIRST_RETRY", 3_600.0)  # nothing of this waits
+    monkeypatch.setattr(publisher_module, "_LAST_RETRY", 3_600.0)
+    caplog.set_level(logging.INFO, "liqtape")
+    async with running(publisher):
+        sink.refusal = Refusal("refuses PUBLISH: NOPERM", "NOPERM", 2)
+        publisher.alert(alert(1))
+        publisher.alert(alert(2))
+        await until(lambda: publisher.state == "failing")
+        assert publisher.detail == "refuses PUBLISH: NOPERM; 2 alerts could not be published"
+
+        sink.refusal = Refusal("refuses PUBLISH: NOPERM", "NOPERM")
+        for number in range(3):
+            publisher.mark([f"S{number}"])
+            await until(lambda: len(sink.batches) == number + 2)  # noqa: B023 - waited for at once
+            assert publisher.state == "failing"
+        assert [batch.resync for batch in sink.batches] == [True, False, False, False]
+        assert [len(batch.alerts) for batch in sink.batches] == [2, 0, 0, 0]
+
+        sink.refusal = None
+        publisher.alert(alert(3))
+        await until(lambda: publisher.state == "ok")
+        assert publisher.detail == ""
+
+    assert (publisher.alerts_dropped_total, publisher.failures_total) == (2, 1)
+    assert caplog.messages == [
+        "memory: refuses PUBLISH: NOPERM; feeds and callbacks go on, retrying",
+        "memory: back, caught up; 2 alerts could not be published",
+    ]
+
+
+async def test_alerts_that_are_lost_at_the_end_are_told(
+    sink: MemorySink, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink.refusal = Refusal("refuses PUBLISH: NOPERM", "NOPERM", 1)
+    async with running(publisher):
+        publisher.alert(alert(1))
+        await until(lambda: publisher.state == "failing")
+
+    assert caplog.messages[-1] == "memory: 1 alert could not be published"
+
+
+async def test_refused_in_part_counts_the_alerts_that_were_not_announced(
+    sink: MemorySink, publisher: Publisher
+) -> None:
+    sink.trouble = [SinkError("refused", unannounced=[alert(2)])]
+    async with running(publisher):
+        publisher.alert(alert(1))
+        publisher.alert(alert(2))
+        publisher.mark(["BTCUSDT"])
+        await until(lambda: len(sink.batches) == 1)
+
+    assert sink.alerts == []
+    assert publisher.alerts_dropped_total == 1
+
+
+async def test_only_what_was_not_announced_is_announced_again(sink: MemorySink, publisher: Publisher) -> None:
+    sink.trouble = [SinkUnavailable("a replica", unannounced=[alert(2)]), SinkUnavailable("gone")]
+    async with running(publisher):
+        for number in (1, 2, 3):
+            publisher.alert(alert(number))
+        await until(lambda: len(sink.batches) == 1)
+
+    assert sink.alerts == [2]
+    assert publisher.alerts_dropped_total == 0
+
+
+async def test_levels_above_none_are_written_again_and_again(
+    sink: MemorySink, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def levels() -> list[dict[str, Level]]:
+        return [dict(batch.levels) for batch in sink.batches]
+
+    async with running(publisher):
+        publisher.alert(alert(1, "MARKET", "CRITICAL"))
+        publisher.alert(alert(2, "ETHUSDT", "WATCH"))
+        await until(lambda: len(sink.batches) == 1)
+        publisher.mark(["BTCUSDT"])
+        await until(lambda: len(sink.batches) == 2)
+        monkeypatch.setattr(publisher_module, "_LEVELS_SECONDS", 0.0)
+        publisher.mark(["BTCUSDT"])
+        await until(lambda: len(sink.batches) == 3)
+        publisher.alert(alert(3, "ETHUSDT", "NONE"))
+        await until(lambda: len(sink.batches) == 4)
+        publisher.mark(["BTCUSDT"])
+        await until(lambda: len(sink.batches) == 5)
+
+    raised = {"MARKET": "CRITICAL", "ETHUSDT": "WATCH"}
+    assert levels() == [raised, {}, raised, {"MARKET": "CRITICAL", "ETHUSDT": "NONE"}, {"MARKET": "CRITICAL"}]
+
+
+async def test_level_of_a_row_that_nobody_announced_is_kept_as_well(sink: MemorySink) -> None:
+    """After a restart an instrument may begin above NONE."""
+    publisher = Publisher(sink, lambda names: [msgspec.structs.replace(row(n), level="WATCH") for n in names], list)
+    async with running(publisher):
+        publisher.mark(["BTCUSDT"])
+        await until(lambda: len(sink.batches) == 1)
+        sink.trouble = [SinkUnavailable("gone")]
+        publisher.price(TICK)
+        await until(lambda: len(sink.batches) == 2)
+
+    assert [dict(batch.levels) for batch in sink.batches] == [{"BTCUSDT": "WATCH"}] * 2
+
+
+async def test_levels_that_could_not_be_written_come_again(sink: MemorySink, publisher: Publisher) -> None:
+    async with running(publisher):
+        publisher.alert(alert(1, "MARKET", "CRITICAL"))
+        await until(lambda: len(sink.batches) == 1)
+        sink.trouble = [SinkError("refused"), SinkUnavailable("gone")]
+        publisher.alert(alert(2, "MARKET", "NONE"))
+        await until(lambda: len(sink.batches) == 2)
+
+    assert [dict(batch.levels) for batch in sink.batches] == [{"MARKET": "CRITICAL"}, {"MARKET": "NONE"}]
 
 
 async def test_alerts_all_arrive_in_order_across_an_outage(sink: MemorySink, publisher: Publisher) -> None:

@@ -10,15 +10,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import pytest
 import redis
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 
 from liqtape.embedded import server_binary
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable, SinkError, SinkUnavailable
 from liqtape.events import Alert, Liquidation, PriceTick, VelocityMetrics, VenueHealth
+from liqtape.plain import percent_encoded
 from liqtape.sinks import redis as redis_module
 from liqtape.sinks.base import Batch, Sink
 from liqtape.sinks.redis import RedisSink
@@ -157,6 +161,17 @@ async def test_what_would_change_nothing_is_not_sent(server: LocalServer, sink: 
     assert calls["cmdstat_expire"] <= 3  # one a second; a slow machine may need more than one
 
 
+async def test_row_that_did_not_change_may_be_the_last_of_a_batch(server: LocalServer, sink: RedisSink) -> None:
+    await sink.publish(Batch(metrics=[metrics("A"), metrics("B")]))
+
+    await sink.publish(Batch(metrics=[metrics("A", event_count_10s=5), metrics("B")]))
+    await sink.publish(Batch(metrics=[metrics("A", event_count_10s=5), metrics("B")]))  # neither
+
+    with server.client() as client:
+        assert client.hget("velocity:A:current", "event_count_10s") == "5"
+        assert client.hget("velocity:B:current", "event_count_10s") == "3"
+
+
 async def test_row_that_somebody_deleted_is_whole_with_the_next_write(server: LocalServer, sink: RedisSink) -> None:
     with server.client() as client:
         await sink.publish(Batch(metrics=[metrics()]))
@@ -234,7 +249,7 @@ async def test_only_the_newest_thousand_of_a_batch_are_sent(server: LocalServer,
 
 async def test_level_change_sets_the_key_and_is_announced(server: LocalServer, sink: RedisSink) -> None:
     with server.client() as client, client.pubsub(ignore_subscribe_messages=True) as listener:
-        listener.subscribe("cascade:alerts")
+        listener.subscribe("liqtape:alerts")
         listener.get_message(timeout=BOUND_SECONDS)
         await sink.publish(Batch(alerts=[alert("WATCH"), alert("ALERT")]))
         messages = [listener.get_message(timeout=BOUND_SECONDS) for _ in range(2)]
@@ -242,7 +257,7 @@ async def test_level_change_sets_the_key_and_is_announced(server: LocalServer, s
         assert [json.loads(message["data"])["level"] for message in messages] == ["WATCH", "ALERT"]
         assert json.loads(messages[1]["data"]) == msgspec.structs.asdict(alert("ALERT"))
         assert client.get("cascade:BTCUSDT:level") == "ALERT"
-        assert client.ttl("cascade:BTCUSDT:level") == -1
+        assert 590 < client.ttl("cascade:BTCUSDT:level") <= 600
 
 
 async def test_level_of_a_row_is_newer_than_the_alerts_and_written_on_change_only(
@@ -255,6 +270,10 @@ async def test_level_of_a_row_is_newer_than_the_alerts_and_written_on_change_onl
         client.delete("cascade:BTCUSDT:level")
         await sink.publish(Batch(metrics=[metrics(level="CRITICAL")]))
         assert client.get("cascade:BTCUSDT:level") is None
+
+        client.expire("cascade:BTCUSDT:level", 5)
+        await sink.publish(Batch(levels={"BTCUSDT": "CRITICAL"}))  # asked for, and so renewed
+        assert 590 < client.ttl("cascade:BTCUSDT:level") <= 600
 
         await sink.close()
         await sink.open()  # perhaps another server, perhaps an empty one
@@ -288,7 +307,7 @@ async def test_prefix_stands_before_every_key_and_channel(server: LocalServer) -
         )
         await sink.close()
 
-        assert listener.get_message(timeout=BOUND_SECONDS)["channel"] == "mine:cascade:alerts"
+        assert listener.get_message(timeout=BOUND_SECONDS)["channel"] == "mine:liqtape:alerts"
         assert sorted(client.keys()) == [
             "mine:btc:price:current",
             "mine:cascade:BTCUSDT:level",
@@ -307,25 +326,46 @@ async def test_empty_batch_sends_nothing(server: LocalServer, sink: RedisSink) -
     assert after == before + 1
 
 
-@pytest.mark.parametrize(
-    "symbol", ["A B", "x:current\r\nFLUSHALL", "", "a*", 'q"', "a,b", "back\\slash", "x" * 65, "\x00"]
-)
-async def test_symbol_unfit_for_a_key_is_left_out_and_counted(
-    server: LocalServer, sink: RedisSink, symbol: str
-) -> None:
-    await sink.publish(Batch(metrics=[metrics(symbol), metrics("牛来USDT")], alerts=[alert(instrument=symbol)]))
+SYMBOLS = {
+    **{
+        name: name
+        for name in ("BTCUSDT_261225", "xyz:TSLA", "BTC-USDT-SWAP", "@107", "#7", "a.b", "ΩЖ1000", "牛来USDT")
+    },
+    **{name: name for name in ("BTC/USDT:USDT", "SPX 500", "FTSE&MIB", "BTC+ETH", "100%", "", "a*", "🐸", "x" * 600)},
+    **{name: name for name in ('q"', "a,b", "back\\slash", 'all,"\\', "\u202e", "\xa0", "null", "e0.0000", "€,£")},
+    "x:current\r\nFLUSHALL": "x:current%0D%0AFLUSHALL",
+    "\x00": "%00",
+    "tab\there": "tab%09here",
+    "\x85next": "%C2%85next",
+    "one\u2028two": "one%E2%80%A8two",
+    "half\ud800": "half%ED%A0%80",
+}
 
-    assert sink.refused_keys_total == 1
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+async def test_symbol_is_a_key_whatever_it_contains(server: LocalServer, sink: RedisSink, symbol: str) -> None:
+    written = SYMBOLS[symbol]
+    await sink.publish(Batch(metrics=[metrics(symbol), metrics("BTCUSDT")]))
+    await sink.publish(Batch(metrics=[metrics(symbol, btc_source="binance", event_count_10s=7), metrics("BTCUSDT")]))
+    await sink.publish(Batch(levels={symbol: "WATCH"}))
+
     with server.client() as client:
-        assert sorted(client.keys()) == ["cascade:牛来USDT:level", "velocity:牛来USDT:current"]
+        expected = msgspec.structs.asdict(metrics(written, btc_source="binance", event_count_10s=7))
+        assert client.hgetall(f"velocity:{written}:current") == {name: as_text(text) for name, text in expected.items()}
+        assert client.get(f"cascade:{written}:level") == "WATCH"
+        keys = {f"velocity:{name}:current" for name in ("BTCUSDT", written)}
+        assert set(client.keys()) == keys | {f"cascade:{name}:level" for name in ("BTCUSDT", written)}
+    assert sink.refused_keys_total == 0
 
 
-@pytest.mark.parametrize("symbol", ["BTCUSDT_261225", "xyz:TSLA", "BTC-USDT-SWAP", "@107", "#7", "a.b", "ΩЖ1000"])
-async def test_symbol_in_any_script_is_a_key(server: LocalServer, sink: RedisSink, symbol: str) -> None:
-    await sink.publish(Batch(metrics=[metrics(symbol)]))
+@given(st.text())
+def test_encoded_names_are_one_line_and_encoding_them_again_changes_nothing(name: str) -> None:
+    encoded = percent_encoded(name)
 
-    with server.client() as client:
-        assert client.hget(f"velocity:{symbol}:current", "symbol") == symbol
+    assert encoded.splitlines() in ([], [encoded])
+    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in encoded)
+    assert percent_encoded(encoded) == encoded
+    assert unquote(encoded, errors="surrogatepass") == unquote(name, errors="surrogatepass")
 
 
 async def test_refused_command_is_named_and_the_rest_is_done(server: LocalServer, sink: RedisSink) -> None:
@@ -338,10 +378,46 @@ async def test_refused_command_is_named_and_the_rest_is_done(server: LocalServer
         assert not isinstance(caught.value, SinkUnavailable)
 
         assert client.llen("cascade:events:buffer") == 1
+        standing = await sink.publish(Batch(metrics=[metrics("ETHUSDT")]))  # all of it was done, and yet
+        assert standing is not None
+        assert "refuses HSET velocity:BTCUSDT:current: WRONGTYPE" in standing.text
+        assert (standing.cause, standing.alerts_lost) == ("WRONGTYPE", 0)
         client.delete("velocity:BTCUSDT:current")
-        await sink.publish(Batch(metrics=[metrics(velocity_10s=7.5)]))  # same connection, still in step
+        again = await sink.publish(Batch(metrics=[metrics(velocity_10s=7.5)]))  # same connection, still in step
+        assert again is None
         assert client.hget("velocity:BTCUSDT:current", "velocity_10s") == "7.5"
         assert client.get("cascade:BTCUSDT:level") == "NONE"
+
+
+async def test_refused_announcement_is_counted_and_all_else_is_done(server: LocalServer) -> None:
+    """Redis 7 gives a user no channel unless told, nor does Valkey."""
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "resetchannels")
+        sink = RedisSink(f"redis://app:pw@127.0.0.1:{server.port}/1")
+        await sink.open()
+        refused = await sink.publish(Batch(metrics=[metrics()], alerts=[alert("WATCH"), alert("ALERT")]))
+        later = await sink.publish(Batch(metrics=[metrics(velocity_10s=7.5)]))
+        client.execute_command("ACL", "SETUSER", "app", "&liqtape:alerts")
+        still = await sink.publish(Batch(metrics=[metrics(velocity_10s=8.5)]))
+        taken = await sink.publish(Batch(alerts=[alert("WATCH")]))
+        await sink.close()
+
+        assert [None if one is None else one.alerts_lost for one in (refused, later, still, taken)] == [2, 0, 0, None]
+        assert refused is not None
+        assert later is not None
+        assert (refused.text, refused.cause) == (later.text, "NOPERM")
+        assert "refuses PUBLISH liqtape:alerts: NOPERM" in refused.text
+        assert "pw@" not in refused.text
+        assert client.hget("velocity:BTCUSDT:current", "velocity_10s") == "8.5"
+
+
+async def test_what_a_replica_announced_is_not_announced_again(server: LocalServer, sink: RedisSink) -> None:
+    with server.client() as client:
+        client.replicaof("127.0.0.1", "1")
+
+        with pytest.raises(SinkUnavailable, match="READONLY") as caught:
+            await sink.publish(Batch(metrics=[metrics()], alerts=[alert()]))
+    assert caught.value.unannounced == []
 
 
 async def test_full_server_says_so_and_is_used_again_when_it_has_room(server: LocalServer, sink: RedisSink) -> None:

@@ -320,7 +320,9 @@ def test_the_lists_of_instruments_page_by_page() -> None:
         ("BTCPERP", "BTCUSDC", False, 1),
         ("BTC-26DEC25", "BTCUSDC_251226", False, 1),
         ("BTCUSDT-26DEC25", "BTCUSDT_251226", False, 1),
+        ("NEWUSDT", "NEWUSDT", False, 1),
     ]
+    assert [c.symbol for c in linear.contracts if c.is_pre_market] == ["NEWUSDT"]
     assert linear.next_query == "&cursor=first%253D1000PEPEUSDT%2526last%253DBTCUSDT-26DEC25"
     assert [(c.symbol, c.instrument, c.inverse) for c in inverse.contracts] == [
         ("BTCUSD", "BTCUSD", True),

@@ -401,7 +401,11 @@ def test_a_refused_topic_is_named_and_the_others_live(text: str) -> None:
 
     assert session.confirmed
     assert session.refused == {"liquidation-orders:FUTURES": f"60018 {text}"}
-    assert session.due(2.0) == []
+    assert session.due(1.9) == []
+    assert session.lacking == ["liquidation-orders:FUTURES"]
+    assert [json.loads(frame)["args"] for frame in session.due(2.0)] == [
+        [{"channel": "liquidation-orders", "instType": "FUTURES"}]
+    ]
 
 
 def test_all_topics_refused_end_the_session() -> None:
@@ -451,3 +455,17 @@ def test_ping_every_25_seconds_however_busy() -> None:
     session.received(b"pong", None, 25.1)
     assert session.due(49.0) == []
     assert session.due(50.0) == [b"ping"]
+
+
+def test_contracts_in_usd_um_are_sized_as_linear_ones() -> None:
+    """Case c04: BTC-USD_UM is linear and BTC-USD inverse, of one underlying."""
+    table = Instruments(lambda _, symbol: okx.spell(symbol))
+    table.load(okx.decode_instruments((_FIXTURES / "um_instruments.json").read_bytes()).contracts)
+    sized = []
+    for line in (_FIXTURES / "um_frames.jsonl").read_bytes().splitlines():
+        (raw,) = okx.decode(line, None)
+        assert isinstance(raw, RawLiquidation)
+        sized.append(table.sized(raw, ""))
+    assert [event.notional_usd for event in sized] == [30_062.648, 1_200.0, 2_496.4]
+    assert sized[0].quantity == 0.37
+    assert len({event.instrument for event in sized}) == 3

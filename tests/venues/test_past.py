@@ -30,13 +30,25 @@ def _first() -> BackfillRequest:
     return request
 
 
-def test_okx_is_asked_for_each_underlying_once() -> None:
+def test_okx_is_asked_for_each_family_once() -> None:
     symbols = ["BTC-USDT-SWAP", "BTC-USDT-261225", "BTC-USDT-260925", "ETH-USD-SWAP"]
+    symbols += [
+        "BTC-USD-261030",
+        "BTC-USD_UM-261030",
+        "SUI-USD_UM_XPERP-310404",
+    ]
     paths = [request.path for request in okx.backfill_requests(T, T + 9_000, symbols)]
     rest = f"&state=filled&before={T - 1}&after={T + 9_001}&limit=100"
     assert paths == [
         f"/api/v5/public/liquidation-orders?instType={what}{rest}"
-        for what in ("SWAP&uly=BTC-USDT", "FUTURES&uly=BTC-USDT", "SWAP&uly=ETH-USD")
+        for what in (
+            "SWAP&instFamily=BTC-USDT",
+            "FUTURES&instFamily=BTC-USDT",
+            "SWAP&instFamily=ETH-USD",
+            "FUTURES&instFamily=BTC-USD",
+            "FUTURES&instFamily=BTC-USD_UM",
+            "FUTURES&instFamily=SUI-USD_UM_XPERP",
+        )
     ]
 
 
@@ -69,6 +81,32 @@ def test_okx_a_bad_row_leaves_the_gap_open() -> None:
     page = okx.decode_backfill(_first(), _past(_order(T), _order(T, posSide="both")), None)
     assert [type(event) for event in page.events] == [RawLiquidation, Invalid]
     assert not page.whole
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        _order(T, "7", "BTC-USD_UM-261030"),
+        _order(T, "7", "BTC-USDT-261225"),
+        _order(T - 86_400_000),
+        _order(T + 86_400_000),
+    ],
+    ids=["another family", "another type", "before", "after"],
+)
+def test_okx_an_answer_to_another_question_is_not_whole(order: dict[str, Any]) -> None:
+    for count in (1, 100):
+        page = okx.decode_backfill(_first(), _past(*[order] * count), None)
+        assert (len(page.events), page.following, page.whole) == (count, None, False)
+
+
+def test_hyperliquid_an_answer_of_another_time_is_not_whole() -> None:
+    page = hyperliquid.decode_backfill(_asked(), msgspec.json.encode([_fill(T - 60_000, 1)]), None)
+    assert (len(page.events), page.whole) == (1, False)
+
+
+def test_okx_tells_of_about_a_day() -> None:
+    """c05: a gap of 30 h is longer than it tells of, and so is one of a day: an observer found 23.6 h."""
+    assert 20 * 3_600 <= okx.backfill_depth <= 23.6 * 3_600
 
 
 def test_okx_a_refusal_is_an_error() -> None:

@@ -1,5 +1,6 @@
 """The state machine of a connection, on a venue made up for it: no socket, no clock."""
 
+import itertools
 import json
 from collections import deque
 from collections.abc import Sequence
@@ -228,8 +229,63 @@ def test_a_feed_without_its_canary_lives() -> None:
     session.received(b"ack 2", None, 0.0)
 
     assert session.confirmed
-    assert session.due(1.0) == []
+    assert session.due(0.9) == []
     assert session.refused == {"canary": "unknown topic"}
+    assert session.lacking == []
+
+
+def test_a_refused_topic_is_asked_for_again_with_growing_pauses_until_it_is_given() -> None:
+    session = _session("a", "b", venue=_Toy(1))
+    session.opened(0.0)
+    session.received(b"no 1", None, 0.0)
+    session.received(b"ack 2", None, 0.0)
+    assert session.lacking == ["a"]
+    asked: list[float] = []
+    at = 0.0
+    while len(asked) < 12:
+        session.received(b"tick", None, at)  # else it would be taken for stalled
+        at = min(at + 4.0, session.next_deadline())
+        for frame in session.due(at):
+            request_id, *topics = json.loads(frame)
+            assert topics == ["a"]
+            asked.append(at)
+            session.received(f"no {request_id}".encode(), None, at)
+    pauses = [round(later - sooner) for sooner, later in itertools.pairwise([0.0, *asked])]
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    assert session.take_regained() == set()
+
+    while not (frames := session.due(at)):
+        session.received(b"tick", None, at)
+        at = min(at + 4.0, session.next_deadline())
+    session.received(f"ack {json.loads(frames[0])[0]}".encode(), None, at)
+    assert (session.refused, session.lacking) == ({}, [])
+    assert session.take_regained() == {"a"}
+    assert session.take_regained() == set()
+
+
+def test_a_question_asked_again_without_an_answer_ends_nothing() -> None:
+    session = _session("a", "b", venue=_Toy(1))
+    session.opened(0.0)
+    session.received(b"no 1", None, 0.0)
+    session.received(b"ack 2", None, 0.0)
+    assert session.due(1.0)
+    for at in range(1, 12):
+        session.received(b"tick", None, float(at))
+    assert session.due(1.0 + ACK_LIMIT) == []
+    assert session.refused == {"a": "no answer"}
+    assert session.next_deadline() == 1.0 + ACK_LIMIT + 2.0
+
+
+def test_trades_that_fail_to_come_are_found_though_liquidations_do() -> None:
+    session = _session("canary", "a", canary="canary")
+    session.opened(0.0)
+    session.received(b"ack 1", None, 0.0)
+    limit = session.endpoint.silence_limit
+    session.received(b"liquidation", None, limit)
+    assert session.trades_silent(limit - 0.1) == 0.0
+    assert session.trades_silent(limit) == limit
+    session.received(b"tick", None, limit + 1.0)
+    assert session.trades_silent(limit + 2.0) == 0.0
 
 
 def test_a_canary_may_be_all_that_was_asked_for() -> None:

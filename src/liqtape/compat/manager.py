@@ -354,7 +354,10 @@ class EnhancedWebSocketManager:
         if self.tracker is not None:
             stats["ledger"] = self.tracker.ledger().as_dict()
             stats["health"] = self._health(self.tracker)
+            shifts = {venue.venue: venue.shift_ms for venue in self.tracker.health()}
+            stats["clock_off_s"] = {venue: shift_ms / 1000 for venue, shift_ms in shifts.items() if shift_ms}
             stats["redis"] = {publisher.sink.name: publisher.state for publisher in self.tracker.publishers}
+            stats["sinks"] = {publisher.sink.name: publisher.stats() for publisher in self.tracker.publishers}
         return stats
 
     def _runs(self, stream: Any) -> bool:

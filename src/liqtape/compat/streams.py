@@ -15,11 +15,11 @@ from liqtape.tracker import Tracker
 from liqtape.venues import VENUES
 
 __all__ = [
+    "STREAMS",
     "BinanceLiquidationStream",
     "BybitLiquidationStream",
     "HyperliquidLiquidationProvider",
     "OKXLiquidationStream",
-    "STREAMS",
     "Stream",
     "coins",
     "configured",

@@ -35,15 +35,20 @@ class Levels:
         """Instruments above NONE: check these on a timer too, or nobody would tell when it is over."""
         return list(dict.fromkeys([*self._levels, *self._engine.raised()]))
 
+    def move(self, by_ms: int) -> None:
+        """Time is later by so much than it was taken for."""
+        for instrument in self._highest:
+            self._highest[instrument] += by_ms
+
     def check(self, instrument: str, now_ms: int, at: Mapping[str, int] | None = None) -> Alert | None:
-        """Evaluate the rule; the alert when the level changed. The instrument may be `MARKET`.
+        """Evaluate the rule; the alert when the level changed. The instrument may be `MARKET`; `at` as for the engine.
 
         An instrument that is CRITICAL rises no more by itself, so in a cascade it is looked at once a second.
         """
         if now_ms - self._highest.get(instrument, -_AGAIN_MS) < _AGAIN_MS:
             return None
         engine = self._engine
-        level = engine.level(instrument, now_ms) if instrument != MARKET else engine.market_level()
+        level = engine.level(instrument, now_ms, at) if instrument != MARKET else engine.market_level()
         if level in _HIGHEST:
             self._highest[instrument] = now_ms
         else:
@@ -55,7 +60,7 @@ class Levels:
             del self._levels[instrument]
         else:
             self._levels[instrument] = level
-        metrics = engine.market(now_ms) if instrument == MARKET else engine.metrics(instrument, now_ms)
+        metrics = engine.market(now_ms, at=at) if instrument == MARKET else engine.metrics(instrument, now_ms, at=at)
         if metrics is None:
             return None
         alert = self._alert(metrics, level, previous, now_ms, at)
@@ -93,7 +98,7 @@ class Levels:
                 is_extrapolated=told.is_extrapolated,
                 threshold_usd=engine.levels.threshold(key, higher),
             )
-        score = engine.score(instrument, now_ms)
+        score = engine.score(instrument, now_ms, at)
         floor_usd = engine.judge.rule.floor(instrument)
         if score is None:
             return Alert(*known, "surprise", floor_usd=floor_usd)

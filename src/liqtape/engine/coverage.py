@@ -1,6 +1,6 @@
 """When a venue's feed was live: the intervals coverage is computed from."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from liqtape.engine.lane import RETAIN_MS
 from liqtape.engine.watch import EVER_MS, Watch
@@ -89,6 +89,17 @@ class Feed:
             live += max(0, min(down, until_ms) - max(up, from_ms))
         return live
 
+    def move(self, by_ms: int) -> None:
+        """Everything so far was later by so much."""
+        self.since = None if self.since is None else self.since + by_ms
+        self.ended = [(up + by_ms, down + by_ms) for up, down in self.ended]
+
+    def cut(self, after_ms: int) -> None:
+        """Forget what lies later than that."""
+        self._take(
+            [(up, down if down == EVER_MS else min(down, after_ms)) for up, down in self.spans() if up < after_ms]
+        )
+
     def forget(self, before_ms: int) -> None:
         """Drop intervals that ended before `before_ms`, and the oldest of more than 1,000."""
         while len(self.ended) > 1 and (self.ended[0][1] < before_ms or len(self.ended) > _LIMIT):
@@ -169,6 +180,30 @@ class Feeds:
         """Whether one of them, since `from_ms`, offered instruments that its feed did not bring."""
         return any(self._incomplete.get(venue, from_ms) > from_ms for venue in venues)
 
+    def move(self, by_ms: int, by_venue: Mapping[str, int]) -> None:
+        """Time is later by so much than it was taken for, and what a venue's feed did by as much as `by_venue` says."""
+        for feeds in (self._feeds, self._taught):
+            for venue, feed in feeds.items():
+                feed.move(by_venue.get(venue, 0))
+        for late in self._late.values():
+            for venue, at_ms in late.items():
+                late[venue] = at_ms if at_ms == EVER_MS else at_ms + by_venue.get(venue, 0)
+        for venue, at_ms in self._incomplete.items():
+            self._incomplete[venue] = at_ms if at_ms == EVER_MS else at_ms + by_venue.get(venue, 0)
+        self._before_ms = self._before_ms if self._before_ms == -EVER_MS else self._before_ms + by_ms
+        self._begun_ms = None if self._begun_ms is None else self._begun_ms + by_ms
+        self._watches.clear()
+
+    def cut(self, after_ms: int) -> None:
+        """Forget that feeds were live later than that."""
+        for feed in (*self._feeds.values(), *self._taught.values()):
+            feed.cut(after_ms)
+        for late in (*self._late.values(), self._incomplete):
+            for key, at_ms in late.items():
+                late[key] = at_ms if at_ms == EVER_MS else min(at_ms, after_ms)
+        self._before_ms = min(self._before_ms, after_ms)
+        self._watches.clear()
+
     def recalled(self) -> None:
         """All that was said so far is of an earlier run: what this one brings late was not missing there."""
         ends = [down for feed in self._taught.values() for _, down in feed.ended]
@@ -180,23 +215,46 @@ class Feeds:
         self._feeds.setdefault(venue, Feed())
 
     def exposures_ms(
-        self, venues: Collection[str], seconds: int, now_ms: int, instrument: str | None = None
+        self,
+        venues: Collection[str],
+        seconds: int,
+        now_ms: int,
+        instrument: str | None = None,
+        at: Mapping[str, int] | None = None,
     ) -> list[int]:
         """Live milliseconds of the window, a feed each; empty when nothing is known of any."""
         feeds = self._of(venues)
         if not any(feed.is_known for feed in feeds.values()):
             return []
-        from_ms, late = now_ms - 1000 * seconds, self._late.get(instrument or "", {})
-        return [feed.exposure_ms(max(from_ms, late.get(venue, from_ms)), now_ms) for venue, feed in feeds.items()]
+        width_ms, late = 1000 * seconds, self._late.get(instrument or "", {})
+        exposures = []
+        for venue, feed in feeds.items():
+            until_ms = now_ms if at is None else at.get(venue, now_ms)
+            from_ms = until_ms - width_ms
+            exposures.append(feed.exposure_ms(max(from_ms, late.get(venue, from_ms)), until_ms))
+        return exposures
 
-    def coverage(self, venues: Collection[str], now_ms: int, instrument: str | None = None) -> Sequence[float | None]:
+    def coverage(
+        self,
+        venues: Collection[str],
+        now_ms: int,
+        instrument: str | None = None,
+        at: Mapping[str, int] | None = None,
+    ) -> Sequence[float | None]:
         """The least of the venues' coverages, for each window; of an instrument since its own topic was confirmed."""
-        feeds = self._of(venues).values()
-        if not any(feed.is_known for feed in feeds):
+        feeds = self._of(venues)
+        if not any(feed.is_known for feed in feeds.values()):
             return _UNKNOWN
-        if instrument not in self._late and all(feed.covers(now_ms - 1000 * WINDOWS[-1]) for feed in feeds):
-            return _WHOLE
-        return [min(self.exposures_ms(venues, seconds, now_ms, instrument)) / (1000 * seconds) for seconds in WINDOWS]
+        if instrument not in self._late:
+            largest_ms = 1000 * WINDOWS[-1]
+            if at is None:
+                is_whole = all(feed.covers(now_ms - largest_ms) for feed in feeds.values())
+            else:
+                is_whole = all(feed.covers(at.get(venue, now_ms) - largest_ms) for venue, feed in feeds.items())
+            if is_whole:
+                return _WHOLE
+        exposures = (self.exposures_ms(venues, seconds, now_ms, instrument, at) for seconds in WINDOWS)
+        return [min(found) / (1000 * seconds) for found, seconds in zip(exposures, WINDOWS, strict=True)]
 
     def watch(self, venues: Collection[str], instrument: str | None = None) -> Watch:
         """When at least one of them was live; where nothing is known of any, since the first event."""

@@ -42,6 +42,11 @@ class Fading:
             self.fast += exp(ahead / _TAU1_MS)
             self.slow += exp(ahead / _TAU2_MS)
 
+    def take_out(self, event_ms: int) -> None:
+        """Forget one event that was added."""
+        self.fast -= exp((event_ms - self.at_ms) / _TAU1_MS)
+        self.slow -= exp((event_ms - self.at_ms) / _TAU2_MS)
+
     def sums(self, lanes: Iterable[Lane], now_ms: int) -> tuple[float, float]:
         """Both sums at `now_ms`, without the events of the lanes that are newer: O(those)."""
         newer = [t - self.at_ms for lane in lanes if lane.times for t in lane.times[bisect_right(lane.times, now_ms) :]]
@@ -61,6 +66,16 @@ class FadingRing(Ring):
     def add(self, side: Side | None, event_ms: int, micro: int, horizon_ms: int) -> None:
         super().add(side, event_ms, micro, horizon_ms)
         self.fading.add(event_ms)
+
+    def take_out(self, side: Side | None, event_ms: int, micro: int) -> bool:
+        is_out = super().take_out(side, event_ms, micro)
+        if is_out:
+            self.fading.take_out(event_ms)
+        return is_out
+
+    def move(self, by_ms: int) -> None:
+        super().move(by_ms)
+        self.fading.at_ms += by_ms
 
 
 class FadingSlotRing(FadingRing, SlotRing):

@@ -54,7 +54,9 @@ def new_ring(form: Form, *, is_throttled: bool) -> Ring:
 
 
 def accelerated(form: Form, rings: Iterable[Ring], now_ms: int, count_10s: int, moment: tuple[int, int]) -> Accelerated:
-    """Of rings that stand at `now_ms`; `moment` is (number, sum of times in ms) of the events of the last 20 s."""
+    """Of rings, each at the time it stands at; `moment` is (number, sum of times in ms) of the events of the last 20 s,
+    each as far before `now_ms` as it is before the time of its ring.
+    """
     in_horizon, sum_ms = moment
     variance = _VARIANCE[form]
     if form == "least_squares":
@@ -64,7 +66,7 @@ def accelerated(form: Form, rings: Iterable[Ring], now_ms: int, count_10s: int, 
     fast = slow = 0.0
     for ring in rings:
         if isinstance(ring, FadingRing):
-            of_ring = ring.fading.sums(ring.lanes, now_ms)
+            of_ring = ring.fading.sums(ring.lanes, ring.now_ms)
             fast, slow = fast + of_ring[0], slow + of_ring[1]
     v1, v2 = fast / TAU1_S, slow / TAU2_S
     return Accelerated((v1 - v2) / (TAU2_S - TAU1_S), sqrt(v2 * variance), variance)

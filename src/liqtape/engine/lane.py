@@ -8,7 +8,7 @@ passed yet, so an event costs the same whatever the window holds. 16 bytes an ev
 from __future__ import annotations  # array[int] cannot be evaluated before Python 3.12
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from itertools import pairwise
 
 __all__ = ["HEAD", "MINUTE_MS", "MOMENT", "OFFSETS_MS", "RETAIN_MS", "Lane"]
@@ -186,6 +186,36 @@ class Lane:
     def values(self, k: int) -> list[int]:
         """USD of each event in the window of cursor k, in micro-USD: O(window)."""
         return [b - a for a, b in pairwise(self.micro_sums[self.at[k] : self.at[HEAD] + 1])]
+
+    def take_out(self, event_ms: int, micro: int) -> bool:
+        """Remove one event of that time and amount, O(k) with k newer ones; whether there was one."""
+        times, at, sums = self.times, self.at, self.micro_sums
+        place = bisect_left(times, event_ms)
+        while place < len(times) and times[place] == event_ms and sums[place + 1] - sums[place] != micro:
+            place += 1
+        if place == len(times) or times[place] != event_ms:
+            return False
+        if at[MOMENT] <= place < at[HEAD]:
+            self.moment -= event_ms
+        self.at = [passed - (place < passed) for passed in at]
+        self.minute_at -= place < self.minute_at
+        del times[place]
+        self._sum -= micro
+        rest = [s - micro for s in sums[place + 2 :]]
+        if isinstance(sums, list):
+            sums[place + 1 :] = rest
+        else:
+            sums[place + 1 :] = array("q", rest)
+        self._newest_ms = times[-1] if times else _NEVER_MS
+        return True
+
+    def move(self, by_ms: int) -> None:
+        """Give every event, and the cursors, a time that is later by so much."""
+        self.moment += by_ms * (self.at[HEAD] - self.at[MOMENT])
+        self.now_ms += by_ms
+        if self.times:
+            self.times = array("q", [event_ms + by_ms for event_ms in self.times])
+            self._newest_ms += by_ms
 
     def is_mostly_dead(self) -> bool:
         """Whether more than half of a not quite small lane has left every window."""

@@ -23,9 +23,10 @@ KEEP_MS = RETAIN_MS + SLOT_MS
 class Learning:
     """The baselines of all instruments, venues and the market. `due_ms`: when time reaches it, `settle`."""
 
-    __slots__ = ("_feeds", "_scopes", "active", "due_ms", "settled_ms")
+    __slots__ = ("_feeds", "_retain_ms", "_scopes", "active", "due_ms", "settled_ms")
 
-    def __init__(self, feeds: Feeds) -> None:
+    def __init__(self, feeds: Feeds, retain_ms: int = RETAIN_MS) -> None:
+        self._retain_ms = retain_ms
         self.due_ms = -EVER_MS
         self.settled_ms = -EVER_MS
         self._feeds = feeds
@@ -68,7 +69,7 @@ class Learning:
             self._teach(self.scope(None).past, every, self._feeds.venues)
         self.settled_ms = max(self.settled_ms, until_ms)
         self.due_ms = until_ms + SLOT_MS + SETTLED_MS
-        return self._idle(min(until_ms, newest_ms - RETAIN_MS + 1))
+        return self._idle(min(until_ms, newest_ms - self._retain_ms + 1))
 
     def teach(self, at_ms: int, venue: str, series: Series, count: int) -> None:
         """`count` events of the slot that begins at `at_ms`, which was settled by somebody else."""
@@ -78,6 +79,20 @@ class Learning:
         self._teach(self.scope(venue).past, [{slot: count}], [venue])
         self._teach(self.scope(None).past, [{slot: count}], self._feeds.venues)
         self.settled_ms = max(self.settled_ms, (slot + 1) * SLOT_MS)
+
+    def move(self, by_ms: int) -> None:
+        """Time is later by so much than it was taken for. Baselines fade in hours: what they hold stays as it is."""
+        if self.settled_ms != -EVER_MS:
+            self.settled_ms = -(-(self.settled_ms + by_ms) // SLOT_MS) * SLOT_MS
+        self.due_ms = -EVER_MS
+        for scope in self._scopes.values():
+            scope.past.move(by_ms)
+            scope.generation = -1
+
+    def cut(self, after_ms: int) -> None:
+        """Nothing was settled later than that: it was told by a wrong clock."""
+        self.settled_ms = min(self.settled_ms, after_ms // SLOT_MS * SLOT_MS)
+        self.due_ms = -EVER_MS
 
     def _teach(self, past: Past, parts: list[Slots], venues: Collection[str], instrument: str | None = None) -> None:
         watch = self._feeds.watch(venues, instrument)

@@ -68,6 +68,14 @@ class Past:
                 bins.number = number
             bins.count += count
 
+    def move(self, by_ms: int) -> None:
+        """Bins so far are later by so much, to a whole bin."""
+        for bins in self._bins:
+            by = round(by_ms / (1000 * bins.window_s))
+            bins.at += by
+            if bins.number >= 0:
+                bins.number += by
+
     def expect(self, which: int, end: int, watch: Watch) -> Expected:
         """What a window of `WIDTHS[which]` seconds brings, from the bins before number `end`; no earlier than fed."""
         bins = self._bins[which]

@@ -24,6 +24,7 @@ class Ring:
         "minute_change_ms",
         "minute_count",
         "minute_micro",
+        "now_ms",
         "short",
         "stream",
         "unsided",
@@ -37,6 +38,7 @@ class Ring:
         self.long = Lane()
         self.short = Lane()
         self.unsided = Lane()
+        self.now_ms = 0  # where the windows stand
         self.lanes = (self.long, self.short, self.unsided)
 
     def add(self, side: Side | None, event_ms: int, micro: int, horizon_ms: int) -> None:
@@ -48,11 +50,23 @@ class Ring:
 
     def advance(self, now_ms: int, horizon_ms: int) -> None:
         """Move the windows to `now_ms`, and give back memory when most of a lane has left them."""
+        self.now_ms = now_ms
         for lane in self.lanes:
             if lane.times:
                 lane.advance(now_ms)
                 if lane.is_mostly_dead():
                     lane.trim(horizon_ms)
+
+    def take_out(self, side: Side | None, event_ms: int, micro: int) -> bool:
+        """Remove one such event, which was put in a wrong place; whether there was one."""
+        lane = self.long if side == "long" else self.short if side == "short" else self.unsided
+        return lane.take_out(event_ms, micro)
+
+    def move(self, by_ms: int) -> None:
+        """Give every event, and the windows, a time that is later by so much."""
+        self.now_ms += by_ms
+        for lane in self.lanes:
+            lane.move(by_ms)
 
     def minute(self, now_ms: int) -> tuple[int, int]:
         """Return (micro-USD, events) of the 60 s that end at `now_ms`, without moving the windows."""
@@ -128,6 +142,21 @@ class SlotRing(Ring):
         del self.unsettled[:]
         if len(self.seconds) > _SLOTS_KEPT:
             self.seconds = self.seconds[bisect_left(self.seconds, horizon_ms // 1000) :]
+
+    def take_out(self, side: Side | None, event_ms: int, micro: int) -> bool:
+        is_out = super().take_out(side, event_ms, micro)
+        if is_out:
+            self._recount()
+        return is_out
+
+    def move(self, by_ms: int) -> None:
+        super().move(by_ms)
+        self._recount()
+
+    def _recount(self) -> None:
+        """Note the seconds anew, from the events that are kept."""
+        del self.unsettled[:]
+        self.seconds = array("q", sorted({event_ms // 1000 for lane in self.lanes for event_ms in lane.times}))
 
     def advance(self, now_ms: int, horizon_ms: int) -> None:
         super().advance(now_ms, horizon_ms)

@@ -25,7 +25,7 @@ _CURSORS = tuple(enumerate(WINDOWS, start=1))  # cursor k of a lane bounds windo
 class Sums(Struct, frozen=True, gc=False):
     """(counts, then micro-USD) of 10, 30, 60 and 300 s; `every` with those that name no side.
 
-    `moment` is (count, sum of times in ms) of the last 20 s.
+    `moment` is (count, sum of times in ms) of the last 20 s, as if all rings stood at one time: see `summed`.
     """
 
     long: Sequence[int]
@@ -75,24 +75,26 @@ class Judged(Struct, frozen=True, gc=False):
     fanos: Sequence[float] = (1.0, 1.0, 1.0)
 
 
-def summed(rings: Collection[Ring]) -> Sums:
-    """The sums of rings that stand at one evaluation time."""
+def summed(rings: Collection[Ring], now_ms: int) -> Sums:
+    """The sums of rings, each at the evaluation time it stands at; for `moment` their times become `now_ms`."""
     sides: list[Sequence[int]] = [_NOTHING] * 3
     count = sum_ms = 0
     for ring in rings:
+        behind_ms = now_ms - ring.now_ms
         for which, lane in enumerate(ring.lanes):
             if lane.times:
                 total, part = sides[which], lane.windows()
                 sides[which] = part if total is _NOTHING else list(map(add, total, part))
-                count += lane.at[HEAD] - lane.at[MOMENT]
-                sum_ms += lane.moment
+                recent = lane.at[HEAD] - lane.at[MOMENT]
+                count += recent
+                sum_ms += lane.moment + recent * behind_ms
     long, short, unsided = sides
     sided = list(map(add, long, short))
     every = sided if unsided is _NOTHING else list(map(add, sided, unsided))
     return Sums(long, short, sided, every, (count, sum_ms))
 
 
-def _estimates(rings: Collection[Ring], now_ms: int, velocities: Sequence[float]) -> tuple[Sequence[float], bool]:
+def _estimates(rings: Collection[Ring], velocities: Sequence[float]) -> tuple[Sequence[float], bool]:
     """Velocities with the throttled venues corrected, and whether any of them was saturated."""
     if not any(isinstance(ring, SlotRing) for ring in rings):
         return velocities, False
@@ -103,7 +105,7 @@ def _estimates(rings: Collection[Ring], now_ms: int, velocities: Sequence[float]
         corrected: list[float] = []
         for ring in rings:
             if isinstance(ring, SlotRing):
-                slots = corrected_rate(seconds, ring.taken(k, 1000 * seconds, now_ms))
+                slots = corrected_rate(seconds, ring.taken(k, 1000 * seconds, ring.now_ms))
                 corrected.append(slots.rate)
                 saturated |= slots.saturated
             else:
@@ -133,7 +135,7 @@ def row(
     long, short = sums.long, sums.short
     n10, n30, n60, n300, u10, u30, u60, u300 = sums.every
     velocities = (n10 / 10, n30 / 30, n60 / 60, n300 / 300)
-    rates, saturated = _estimates(rings, now_ms, velocities)
+    rates, saturated = _estimates(rings, velocities)
     score = judged.score
     f10, f60, f300 = judged.fanos
     values: tuple[Any, ...] = (

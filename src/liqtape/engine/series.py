@@ -1,7 +1,7 @@
 """All rings of one instrument, and what its settled events taught."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from liqtape.engine.lane import OFFSETS_MS
 from liqtape.engine.levels.streamlevel import StreamLevel
@@ -22,6 +22,7 @@ class Series:
 
     __slots__ = (
         "advanced_ms",
+        "evaluated_at",
         "evaluated_ms",
         "has_news",
         "is_idle",
@@ -38,6 +39,7 @@ class Series:
         self.venues = venues
         self.advanced_ms = -1  # where the cursors of the rings stand
         self.evaluated_ms = -1  # the latest that was asked for
+        self.evaluated_at: dict[str, int] | None = None  # the same by venue, where venues had times of their own
         self.late: dict[str, int] = {}
         self.is_idle = True
         self.stream: StreamLevel | None = None  # over its venues, from its first look on
@@ -50,29 +52,73 @@ class Series:
         """Events that came after an evaluation they belonged to."""
         return sum(self.late.values())
 
-    def advance(self, now_ms: int, horizon_ms: int) -> None:
-        """Move all windows to `now_ms`; what is not newer than `horizon_ms` may be forgotten."""
+    def advance(self, now_ms: int, horizon_ms: int, at: Mapping[str, int] | None = None) -> None:
+        """Move all windows to `now_ms`, those of the venues in `at` to their own time; what is not newer than
+        `horizon_ms` may be forgotten.
+        """
         self.advanced_ms = now_ms
-        for ring in self.rings.values():
-            ring.advance(now_ms, horizon_ms)
+        if at is None:
+            for ring in self.rings.values():
+                ring.advance(now_ms, horizon_ms)
+            return
+        for venue, ring in self.rings.items():
+            venue_ms = at.get(venue, now_ms)
+            ring.advance(venue_ms, horizon_ms)
+            self.advanced_ms = max(self.advanced_ms, venue_ms)
 
-    def judged(self, now_ms: int) -> tuple[Counts, int]:
+    def evaluated(self, now_ms: int, at: Mapping[str, int] | None) -> None:
+        """Note an evaluation: what comes later and belonged to it is late."""
+        known = self.evaluated_at
+        if at is not None:
+            if known is None:
+                known = self.evaluated_at = dict.fromkeys(at, self.evaluated_ms)
+            for venue, venue_ms in at.items():
+                if venue_ms > known.get(venue, -1):
+                    known[venue] = venue_ms
+                    self.evaluated_ms = max(self.evaluated_ms, venue_ms)
+        elif known is not None:
+            self.evaluated_at = {venue: max(venue_ms, now_ms) for venue, venue_ms in known.items()}
+        self.evaluated_ms = max(self.evaluated_ms, now_ms)
+
+    def is_late(self, venue: str, event_ms: int) -> bool:
+        """Whether the venue's events of that time were evaluated already."""
+        if event_ms > self.evaluated_ms:
+            return False
+        return self.evaluated_at is None or event_ms <= self.evaluated_at.get(venue, self.evaluated_ms)
+
+    def judged(self, now_ms: int, at: Mapping[str, int] | None = None) -> tuple[Counts, int]:
         """Liquidations in the last 10, 60 and 300 s, and the micro-USD of 60 s, without moving a window: O(log n)."""
-        of_10s = of_60s = of_300s = micro = 0
-        for ring in self.rings.values():
+        common_ms, of_10s, of_60s, of_300s, micro = now_ms, 0, 0, 0, 0
+        for venue, ring in self.rings.items():
+            if at is not None:
+                now_ms = at.get(venue, common_ms)
             for lane in ring.lanes:
                 times = lane.times
                 if not times or times[-1] <= now_ms - 300_000:
                     continue
                 end = len(times) if times[-1] <= now_ms else bisect_right(times, now_ms)
                 # A tail only moves forwards, so it is somewhere behind its cursor.
-                _, tail_10s, _, tail_60s, tail_300s, _ = lane.at if now_ms >= self.advanced_ms else _BEGINNING
+                _, tail_10s, _, tail_60s, tail_300s, _ = lane.at if now_ms >= ring.now_ms else _BEGINNING
                 since = bisect_right(times, now_ms - 60_000, tail_60s)
                 of_10s += end - bisect_right(times, now_ms - 10_000, tail_10s)
                 of_60s += end - since
                 of_300s += end - bisect_right(times, now_ms - 300_000, tail_300s)
                 micro += lane.micro_sums[end] - lane.micro_sums[since]
         return (of_10s, of_60s, of_300s), micro
+
+    def move(self, by_ms: int, by_venue: Mapping[str, int]) -> None:
+        """Give all evaluations so far a time that is later by so much, and the events of each venue by its own."""
+        self.advanced_ms += by_ms
+        self.evaluated_ms += by_ms
+        self.evaluated_at = (
+            None if self.evaluated_at is None else {v: ms + by_ms for v, ms in self.evaluated_at.items()}
+        )
+        self.scope.generation = -1
+        for past in (self.scope.past, *self.pasts.values()):
+            past.move(by_ms)
+        for venue, by_venue_ms in by_venue.items():
+            if (ring := self.rings.get(venue)) is not None:
+                ring.move(by_venue_ms)
 
     def slots(self, from_ms: int, until_ms: int) -> dict[str, Slots]:
         """Events by venue and slot in [from, until), which are multiples of a slot."""

@@ -16,6 +16,8 @@ from liqtape.engine.ring import Ring
 
 __all__ = ["VenueMinute"]
 
+_NEVER_MS = 1 << 63
+
 
 class VenueMinute:
     """The exact sum, in micro-USD, of what the rings of one venue have in (t - 60 s, t]; `update` those with news.
@@ -46,6 +48,10 @@ class VenueMinute:
                 self._pushed += 1
                 heappush(self._changes, (change_ms, self._pushed, ring))
         return micro, count
+
+    def forget(self) -> None:
+        """Events were moved, or taken out: all rings are asked again."""
+        self._now_ms = _NEVER_MS
 
     def at(self, now_ms: int) -> tuple[int, int]:
         """Return (micro-USD, liquidations) of (now - 60 s, now]."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -11,6 +10,7 @@ import aiohttp
 from liqtape.errors import DecodeError, RestError
 from liqtape.events import Event, Gap
 from liqtape.feeds.marks import Answered
+from liqtape.feeds.ourtime import our_ms
 from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.rest import fetch
 from liqtape.ledger import Ledger
@@ -29,6 +29,8 @@ _MOST_PAGES = 50  # of one subject
 _AGAIN_SECONDS = 600.0
 _MOST_ROUNDS = 6  # of one gap
 _MOST_GAPS = 100
+_VAIN_QUESTIONS = 3  # without an answer, one after the other: then it is not the question
+_TOO_LONG = "the gap is longer than the venue tells of"
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +39,8 @@ class Backfill:
     """One venue's: `ask` for a gap, `run` in a task. What it gets goes the way of all events, marked as replayed.
 
     `subjects` gives the symbols or accounts to ask for, and whether these are all. A gap is filled when every page of
-    every subject came; else it stays a gap, and is tried again some minutes later. `detail` says what stands open.
+    every subject came, and the venue still tells of its beginning; else it stays a gap, and is tried again some minutes
+    later, unless it is too long ago. `detail` says what stands open.
     """
 
     def __init__(  # noqa: PLR0913 - where it gets things from and where it tells them
@@ -62,15 +65,18 @@ class Backfill:
         self._on_filled = on_filled
         self._recorder = recorder
         self._rounds: dict[Gap, int] = {}  # of each gap that stands open
+        self._asked: dict[Gap, int] = {}  # when, by our time: it had just ended then
         self._turnstile = Turnstile([venue.backfill_pace])
         self._wake = asyncio.Event()
 
     def ask(self, gap: Gap) -> None:
         """Fill this gap, which has ended; the newest 100 are tried."""
         if len(self._rounds) >= _MOST_GAPS:
-            del self._rounds[next(iter(self._rounds))]
+            oldest = next(iter(self._rounds))
+            del self._rounds[oldest], self._asked[oldest]
             self.dropped_total += 1
         self._rounds[gap] = 0
+        self._asked[gap] = our_ms()
         self._wake.set()
 
     async def run(self, session: aiohttp.ClientSession) -> None:
@@ -87,41 +93,64 @@ class Backfill:
     async def _round(self, session: aiohttp.ClientSession) -> None:
         gaps = list(self._rounds)
         reason = await self._fill(gaps, session)
+        too_long = False
         for gap in gaps:
+            # Judged when the answers are there: what the venue told of at first it may have forgotten meanwhile.
+            is_told = self._is_told(gap)
+            too_long |= not is_told
             rounds = self._rounds.pop(gap, 0) + 1
-            if not reason:
+            asked = self._asked.pop(gap, 0)
+            if is_told and not reason:
                 self.filled_total += 1
                 self._on_filled(gap)
-            elif rounds < _MOST_ROUNDS:
-                self._rounds[gap] = rounds
+            elif is_told and rounds < _MOST_ROUNDS:
+                self._rounds[gap], self._asked[gap] = rounds, asked
+        reason = "; ".join(filter(None, [_TOO_LONG if too_long else "", reason]))
         if reason and reason != self.detail:
             _log.warning("%s: gap not filled: %s", self._name, reason)
         elif not reason:
             _log.info("%s: %d gaps filled", self._name, len(gaps))
         self.detail = reason
 
+    def _is_told(self, gap: Gap) -> bool:
+        """Whether the venue still tells of the gap's beginning: when it was asked for, its end had just come."""
+        elapsed_ms = our_ms() - self._asked.get(gap, 0)
+        length_ms = (gap.until_ms or gap.from_ms) - gap.from_ms
+        return gap in self._asked and length_ms + elapsed_ms <= 1_000 * self._venue.backfill_depth
+
     async def _fill(self, gaps: Sequence[Gap], session: aiohttp.ClientSession) -> str:
-        """Get everything between the first gap's beginning and the last one's end; why not all of it came."""
+        """Get everything between the first gap's beginning and the last one's end; why not all of it came.
+
+        A question that is refused ends only itself: the others may have what is missing.
+        """
         from_ms = min(gap.from_ms for gap in gaps)
         until_ms = max(gap.until_ms or gap.from_ms for gap in gaps)
         subjects, are_all = self._subjects()
-        reason = "" if are_all else "the list of instruments is not known"
-        if until_ms - from_ms > 1_000 * self._venue.backfill_depth:
-            reason = "the gap is longer than the venue tells of"
+        reasons = {} if are_all else {"the list of instruments is not known": 1}
+        vain = 0
         for first in self._venue.backfill_requests(from_ms - _BEFORE_MS, until_ms + _AFTER_MS, subjects):
-            request: BackfillRequest | None = first
-            for _ in range(_MOST_PAGES):
-                if request is None:
-                    break
-                try:
-                    page = await self._page(request, session)
-                except (RestError, DecodeError) as error:
-                    return plain(without_credentials(str(error)), 400)
-                reason = reason if page.whole else "the venue keeps back a part"
-                request = page.following
-            else:
-                reason = "more pages than are asked for"
-        return reason
+            reason, vain = await self._question(first, session, vain)
+            if reason:
+                reasons[reason] = reasons.get(reason, 0) + 1
+            if vain >= _VAIN_QUESTIONS:
+                break
+        return "; ".join(reason if n == 1 else f"{reason} (and {n - 1} more)" for reason, n in reasons.items())[:400]
+
+    async def _question(self, first: BackfillRequest, session: aiohttp.ClientSession, vain: int) -> tuple[str, int]:
+        """All pages of a question: why not all of it came, and how many questions in a row had no answer by now."""
+        reason = ""
+        request: BackfillRequest | None = first
+        for _ in range(_MOST_PAGES):
+            if request is None:
+                return reason, vain
+            try:
+                page = await self._page(request, session)
+            except (RestError, DecodeError) as error:
+                return plain(without_credentials(str(error)), 200), vain + 1
+            vain = 0
+            reason = reason if page.whole else "the venue keeps back a part"
+            request = page.following
+        return ("more pages than are asked for" if request is not None else reason), vain
 
     async def _page(self, request: BackfillRequest, session: aiohttp.ClientSession) -> BackfillPage:
         url = (self._rest_url or request.host).rstrip("/") + request.path
@@ -140,7 +169,7 @@ class Backfill:
                 payload = await fetch(url, request.body, session)
         except TimeoutError:
             raise RestError(f"{url}: no answer within {_ANSWER_SECONDS:g} s") from None
-        return self.answered(request, payload, time.time_ns() // 1_000_000)
+        return self.answered(request, payload, our_ms())
 
     def answered(self, request: BackfillRequest, payload: bytes, receive_ms: int) -> BackfillPage:
         """Take in an answer, which came at `receive_ms`. Raises DecodeError where it is none."""

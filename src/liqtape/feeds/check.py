@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import statistics
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -14,7 +14,7 @@ from msgspec import Struct
 from liqtape.errors import LiqtapeError
 from liqtape.feeds.listing import PartialListing, fetch_contracts
 from liqtape.feeds.probe import MISSED, Deadlines, Probe
-from liqtape.feeds.venuefeed import endpoints_of
+from liqtape.feeds.venuefeed import clock_words, endpoints_of
 from liqtape.instruments import Contract
 from liqtape.plain import without_credentials
 from liqtape.settings import VenueSettings
@@ -23,6 +23,7 @@ from liqtape.venues.base import Venue, is_partial
 __all__ = ["Check", "VenueCheck", "check_clock", "check_venue"]
 
 _SKEW_MS = 2_000
+_OFF_MS = 1_000
 
 
 class Check(Struct, frozen=True):
@@ -79,13 +80,19 @@ async def check_venue(
     return VenueCheck([stream, (await listing)[0]], min(lags, default=None))
 
 
-def check_clock(lags_ms: Sequence[int]) -> Check:
-    """How far our clock is off: the median over the venues of how much later than their stamps their trades come."""
+def check_clock(lags_ms: Mapping[str, int]) -> Check:
+    """How far our clock is off: the median over the venues of how much later than their stamps their trades come.
+
+    A venue that differs from it by more than a second is named: its clock is off, which a run takes off in windows.
+    """
     if not lags_ms:
         return Check.left_out("clock", "skew", "no venue sent data to compare with")
-    skew_ms = round(statistics.median(lags_ms))
+    skew_ms = round(statistics.median(lags_ms.values()))
     direction = "after" if skew_ms >= 0 else "before"
     detail = f"trades come {abs(skew_ms) / 1000:.2f} s {direction} their stamps (median of {len(lags_ms)} venues)"
+    for venue, lag_ms in lags_ms.items():
+        if abs(lag_ms - skew_ms) > _OFF_MS:
+            detail += f"; clock off: {venue}, {clock_words(skew_ms - lag_ms)}"
     if abs(skew_ms) > _SKEW_MS:
         return Check.failed("clock", "skew", f"{detail}; more than {_SKEW_MS // 1000} s: set this machine's clock")
     return Check.passed("clock", "skew", detail)

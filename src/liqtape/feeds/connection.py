@@ -7,7 +7,7 @@ import random
 import ssl
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -24,12 +24,14 @@ from liqtape.venues.base import Endpoint, Venue
 from liqtape.venues.limits import Turnstile
 from liqtape.venues.session import SAMPLES, Session, Undecodable
 
-__all__ = ["Connection", "State", "Status"]
+__all__ = ["Connection", "State", "Status", "refused_words"]
 
 log = logging.getLogger(__name__)
 
-State = Literal["connecting", "subscribing", "live", "stalled", "waiting", "stopped"]
-"""`live`: every request was answered and market data came."""
+State = Literal["connecting", "subscribing", "live", "refused", "stalled", "waiting", "stopped"]
+"""`live`: every request was answered and market data came. `refused`: a topic without which the feed is not whole is
+refused so far, the others come.
+"""
 
 _SHORTEST_WAIT = 0.01
 _VAIN_ATTEMPTS = 2  # before another address is tried
@@ -37,6 +39,17 @@ _LEAVE = (0.85, 0.95)  # of a connection's lifetime: early enough to try again, 
 _LEAVE_AGAIN_SECONDS = 60.0
 _CAUSES_REMEMBERED = 100
 _TRADES_HELD_MS = 200  # Binance sends aggregated trades 100 to 160 ms after their time, the others sooner
+
+
+def refused_words(refused: Mapping[str, str]) -> str:
+    """Say which topics are refused and why, for people.
+
+    >>> refused_words({"b": "unknown", "a": "too often"})
+    'refused: a, b (too often)'
+    """
+    named = sorted(refused)
+    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+    return plain(f"refused: {', '.join(named[:3])}{more} ({refused[named[0]]})", 400)
 
 
 class Status(Struct, frozen=True):
@@ -109,6 +122,8 @@ class Connection:
         self._leaving = False
         self._error: Exception | None = None
         self._frames: list[bytes] = []  # of this turn of the loop, but the first
+        self._is_looking = True  # for the first trade behind the last answer
+        self._proof_after: int | None = None  # the stamp of the last trade before what was refused was given
         self._is_turn = False
         self._turn_now, self._turn_ms, self._turn_ns = 0.0, 0, 0
         self._track = track
@@ -181,6 +196,7 @@ class Connection:
         self._socket: Socket | None = None
         self._error = None
         self._is_confirmed = False
+        self._is_looking, self._proof_after = True, None
         self._live_since: float | None = None
         self._label = f"{self.venue.name} {without_credentials(self.session.endpoint.url)}"
         return self.session
@@ -268,10 +284,10 @@ class Connection:
             self._track.received((payload,), self._turn_ns)
         session = self.session
         events = session.received(payload, self._turn_ms, self._turn_now)
-        if self._live_since is None:
-            self._look_for_life(session, events)
-        if session.outgoing or session.notice is not None:
+        if session.has_news:
             self._progress(session)
+        if self._is_looking:
+            self._look_for_life(session, events)
         if events:
             self._on_events(events)
 
@@ -288,10 +304,18 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - the callback guard: the connection ends as if it had been its own
             self._error = error
             self._wake.set()
-        if session.outgoing or session.notice is not None:
+        if session.has_news:
             self._progress(session)
+        if self._is_looking and session is self.session:
+            self._look_for_life(session, ())
 
     def _progress(self, session: Session) -> None:
+        session.has_news = False
+        if session.take_regained():  # what came before proves nothing of it
+            self._is_looking, self._proof_after = True, session.stamp_ms
+            self._warn_of_refused(session)
+        if session.refused:
+            self._wake.set()  # to be asked for again at another time than was waited for
         if self._socket is not None:
             for frame in session.take_outgoing():
                 self._socket.send(frame)
@@ -303,21 +327,31 @@ class Connection:
             self._is_confirmed = True
             self._wake.set()  # the deadlines are others now
             self._warn_of_refused(session)
-        if (up_ms := self._beginning(session, events)) is not None:
+        if self._is_confirmed and session.refused and not self.venue.listing_needed and (lacking := session.lacking):
+            # Each topic is of everything of its kind: without it there is no telling which instruments are whole.
+            if self.status.state != "refused":
+                self._tell("refused", Lost("refused", refused_words({t: session.refused[t] for t in lacking})))
+            return
+        if (up_ms := self._beginning(session, events)) is None:
+            return
+        self._is_looking = False
+        if self._live_since is None:
             self._live_since, self._up_ms = session.last_data, up_ms
             self._loss = None
-            self._tell("live")
+        self._tell("live", up_ms=up_ms)
 
     def _beginning(self, session: Session, events: Sequence[Event]) -> int | None:
         """From where on, in the venue's time, we were told all: what has just come bears a stamp that is older by as
         much as the venue may have held it back.
         """
-        if session.stamp_ms is not None:
+        if session.stamp_ms is not None and session.stamp_ms != self._proof_after:
             return session.stamp_ms + _TRADES_HELD_MS
         first = events[0] if events else None
-        if session.confirmed and not session.has_canary and isinstance(first, RawLiquidation) and not first.replayed:
-            return first.event_ms + self.venue.holds_ms
-        return None
+        if not (session.confirmed and isinstance(first, RawLiquidation)) or first.replayed:
+            return None
+        if session.has_canary and not session.trades_silent(self._turn_now):
+            return None
+        return first.event_ms + self.venue.holds_ms
 
     async def _pause(self, lost: Lost) -> None:
         """Count the loss and wait for the next attempt; a connection that held is followed at once by the next."""
@@ -368,7 +402,9 @@ class Connection:
             self._seen.add(key)
             log.error("%s: error in our own code, reconnecting", self._label, exc_info=error)
 
-    def _tell(self, state: State, lost: Lost | None = None, seconds: float | None = None) -> None:
+    def _tell(
+        self, state: State, lost: Lost | None = None, seconds: float | None = None, up_ms: int | None = None
+    ) -> None:
         repeated = self._loss is not None and (lost is None or lost.cause == self._loss.cause)
         if state != "stalled":  # the back-off that follows has the same reason, and is what a log must show
             self._loss = lost or self._loss
@@ -376,7 +412,7 @@ class Connection:
         loss = None if state == "stopped" else lost or self._loss
         cause, reason = (loss.cause, str(loss)) if loss else ("", "")
         until_ms = None if seconds is None else now_ms + int(seconds * 1000)
-        up_ms, down_ms = (self._up_ms, None) if state == "live" else (None, self._take_down_ms())
+        down_ms = None if state == "live" else self._take_down_ms()
         self.status = status = Status(state, now_ms, cause, reason, until_ms, up_ms, down_ms)
         if self._track is not None:
             self._track.told(state, cause, reason)
@@ -406,6 +442,11 @@ class Connection:
             stamp_ms = self._up_ms + round((last - self._live_since) * 1000)
         return max(self._up_ms, stamp_ms)
 
+    @property
+    def trades_silent(self) -> float:
+        """For how many seconds no trade came while liquidations do; 0 where that is within what is usual."""
+        return 0.0 if self.status.state != "live" else self.session.trades_silent(self._now())
+
     def _take_down_ms(self) -> int | None:
         """When the feed was last seen live, told once."""
         down_ms, self._up_ms = self.reached_ms, None
@@ -414,10 +455,10 @@ class Connection:
     def _warn_of_refused(self, session: Session) -> None:
         refused = frozenset(session.refused)
         if refused and refused != self._refused:
-            some = plain(", ".join(sorted(refused)[:3]))
-            reason = session.refused[min(refused)]
             counts = f"{len(refused)} of {len(self.endpoint.topics)}"
-            log.warning("%s: %s topics refused: %s (%s)", self._label, counts, some, reason)
+            log.warning("%s: %s topics %s; asking again", self._label, counts, refused_words(session.refused))
+        elif self._refused and not refused:
+            log.info("%s: every topic is subscribed at last", self._label)
         self._refused = refused
 
     def _wall_ms(self) -> int:

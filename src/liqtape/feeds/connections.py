@@ -27,8 +27,8 @@ _SHORTEST_LIFE_SECONDS = 60.0  # a connection that is to end sooner goes through
 _SAMPLES = 64
 _STOPPED = "not running"
 _LOST = "connection lost"
-_WORST_FIRST: tuple[State, ...] = ("stalled", "waiting", "connecting", "subscribing", "stopped", "live")
-_BEST_FIRST: tuple[State, ...] = ("live", "subscribing", "connecting", "waiting", "stalled", "stopped")
+_WORST_FIRST: tuple[State, ...] = ("stalled", "waiting", "connecting", "subscribing", "stopped", "refused", "live")
+_BEST_FIRST: tuple[State, ...] = ("live", "refused", "subscribing", "connecting", "waiting", "stalled", "stopped")
 
 _log = logging.getLogger(__name__)
 
@@ -51,12 +51,14 @@ class Connections:
         ssl_context: ssl.SSLContext | None = None,
         patience: Patience | None = None,
         recorder: Recorder | None = None,
+        on_refused: Callable[[Connection, str], None] | None = None,
     ) -> None:
         self.running: list[Connection] = []
         self.samples: deque[Undecodable] = deque(maxlen=_SAMPLES)
         self._venue = venue
         self._presence = presence
         self._on_events = on_events
+        self._on_refused = on_refused
         self._redundancy = redundancy
         self._recorder = recorder
         self._ssl_context = ssl_context
@@ -125,7 +127,7 @@ class Connections:
         by_seat: dict[Endpoint, list[State]] = {connection.endpoint: [] for connection in self.running}
         for connection in self.all:
             if connection.endpoint in by_seat:
-                by_seat[connection.endpoint].append(connection.status.state)
+                by_seat[connection.endpoint].append(_shown(connection.status))
         best = {next(state for state in _BEST_FIRST if state in states) for states in by_seat.values()}
         return next((state for state in _WORST_FIRST if state in best), None)
 
@@ -187,6 +189,8 @@ class Connections:
         elif status.down_ms is not None:
             reason = _STOPPED if self._stopping else status.reason or _LOST
             self._presence.down(connection, connection.endpoint, status.down_ms, reason)
+        if status.state == "refused" and self._on_refused is not None:
+            self._on_refused(connection, status.reason)
 
     def _leave(self, connection: Connection) -> bool:
         """Whether another one takes over from this one, which is about to end."""
@@ -272,3 +276,9 @@ class Connections:
             self._unsettled.remove(ledger)
             self._past += ledger
         self._past_reconnects += connection.reconnects
+
+
+def _shown(status: Status) -> State:
+    """The state as people are to see it: a feed that was lost because it fell silent is `stalled` until it is live."""
+    is_away = status.state in {"waiting", "connecting", "subscribing"}
+    return "stalled" if is_away and status.cause == "stalled" else status.state

@@ -34,7 +34,7 @@ async def fetch_contracts(venue: Venue, rest_url: str | None, session: aiohttp.C
         *(_all_pages(venue, source, rest_url or source.host, session) for source in venue.instrument_sources),
         return_exceptions=True,
     )
-    contracts: list[Contract] = []
+    listed: dict[str, Contract] = {}  # once each, whatever a source tells beside what it was asked
     failures: list[str] = []
     for answer in answers:
         if isinstance(answer, ListingError):
@@ -42,7 +42,9 @@ async def fetch_contracts(venue: Venue, rest_url: str | None, session: aiohttp.C
         elif isinstance(answer, BaseException):
             raise answer
         else:
-            contracts += answer
+            for contract in answer:
+                listed.setdefault(contract.symbol, contract)
+    contracts = list(listed.values())
     if not failures:
         return contracts
     if contracts:
@@ -71,7 +73,7 @@ async def _all_pages(
                     raise ListingError(f"{venue.name}: {url}: the pages do not end")
     except TimeoutError:
         raise ListingError(f"{venue.name}: {url}: no complete answer within {_TOTAL_SECONDS:g} s") from None
-    if not contracts:
+    if not contracts and not source.may_be_empty:
         raise ListingError(f"{venue.name}: {url}: lists no instrument")
     return contracts
 

@@ -28,6 +28,7 @@ __all__ = [
     "Missed",
     "Pulsed",
     "Recalled",
+    "Refused",
     "Rotated",
     "Taught",
     "Told",
@@ -74,10 +75,14 @@ class Told(Mark, frozen=True, tag="state"):
 
 
 class Up(Mark, frozen=True, tag="up"):
-    """All of a venue's connections are live since `at_ms` of its clock."""
+    """All of a venue's connections are live since `at_ms` of its clock.
+
+    `our_ms`, here and below, is when that was told, by our own time; 0 in recordings made before there was any.
+    """
 
     venue: str
     at_ms: int
+    our_ms: int = 0
 
 
 class Down(Mark, frozen=True, tag="down"):
@@ -86,6 +91,7 @@ class Down(Mark, frozen=True, tag="down"):
     venue: str
     at_ms: int
     reason: str = ""
+    our_ms: int = 0
 
 
 class Unseen(Mark, frozen=True, tag="unseen"):
@@ -98,6 +104,16 @@ class Unseen(Mark, frozen=True, tag="unseen"):
     at_ms: int
     instruments: Sequence[str]
     is_listed: bool
+    our_ms: int = 0
+
+
+class Refused(Mark, frozen=True, tag="refused"):
+    """Since `at_ms` of a venue's clock its feed lacks what a living connection is refused; no `reason`: no more."""
+
+    venue: str
+    at_ms: int
+    reason: str
+    our_ms: int = 0
 
 
 class Missed(Mark, frozen=True, tag="missed"):
@@ -107,6 +123,7 @@ class Missed(Mark, frozen=True, tag="missed"):
     from_ms: int
     until_ms: int
     reason: str
+    our_ms: int = 0
 
 
 class Answered(Mark, frozen=True, tag="answered"):
@@ -122,17 +139,19 @@ class Filled(Mark, frozen=True, tag="filled"):
     """All of a gap was got afterwards."""
 
     gap: Gap
+    our_ms: int = 0
 
 
 class Listed(Mark, frozen=True, tag="listed"):
-    """The venue's list of instruments was loaded: what sizes mean from here on."""
+    """The venue's list of instruments was loaded, as a whole or not: what sizes mean from here on."""
 
     venue: str
     contracts: Sequence[Contract]
+    is_whole: bool = False
 
 
 class Pulsed(Mark, frozen=True, tag="pulse"):
-    """What happens by time alone was done, with our clock at `wall_ms`."""
+    """What happens by time alone was done, at `wall_ms` of our own time."""
 
     wall_ms: int
 
@@ -151,11 +170,11 @@ class Rotated(Mark, frozen=True, tag="rotated"):
 
     segment: int
     run: str
-    repeated: Sequence["Began | Connected | Listed | Up | Told"] = ()
+    repeated: Sequence["Began | Connected | Listed | Refused | Told | Unseen | Up"] = ()
 
 
 class Recalled(Mark, frozen=True, tag="recalled"):
-    """What the recorded run knew of an earlier one, with our clock at `wall_ms`; `is_last` ends its parts."""
+    """What the recorded run knew of an earlier one, at `wall_ms` of our own time; `is_last` ends its parts."""
 
     wall_ms: int
     feeds: Sequence[tuple[str, int, int]]
@@ -195,6 +214,7 @@ _Any = (
     | Down
     | Missed
     | Unseen
+    | Refused
     | Answered
     | Filled
     | Listed

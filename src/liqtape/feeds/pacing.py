@@ -8,6 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from liqtape.feeds.ourtime import our_seconds
 from liqtape.venues.limits import Pace
 
 __all__ = ["Backoff", "Clock", "Patience", "SystemClock"]
@@ -44,7 +45,7 @@ class Clock(Protocol):
     """The time a connection lives by."""
 
     def wall(self) -> float:
-        """Unix seconds."""
+        """Unix seconds, steady: see `ourtime`."""
 
     def now(self) -> float:
         """Seconds that never go back."""
@@ -56,7 +57,7 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's time."""
 
-    wall = staticmethod(time.time)
+    wall = staticmethod(our_seconds)
     now = staticmethod(time.monotonic)
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:

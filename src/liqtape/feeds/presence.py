@@ -67,13 +67,13 @@ class Presence:
             self._look()
 
     def up(self, connection: Hashable, endpoint: Endpoint, up_ms: int) -> None:
-        """A connection is live since `up_ms`."""
+        """A connection is live since `up_ms`; told again, it is since then that it brings all it is to bring."""
         seat = self._seats.setdefault(endpoint, _Seat())
         if not seat.live:
             seat.ended.clear()
             seat.reach_ms = up_ms
-        seat.live[connection] = up_ms
-        self._look()
+        seat.live.setdefault(connection, up_ms)
+        self._look(up_ms)
 
     def down(self, connection: Hashable, endpoint: Endpoint, down_ms: int, reason: str) -> None:
         """A connection is lost, and was last seen live at `down_ms`."""
@@ -90,6 +90,8 @@ class Presence:
             elif end_ms is not None and end_ms < self._down_ms:  # it had begun before what was found first
                 self._on_missed(end_ms, self._down_ms, reason)
                 self._down_ms = end_ms
+            elif end_ms is None and self.is_up:  # who lives on may bring less
+                self._on_whole(down_ms)
         if not seat.live and endpoint not in self._required:
             del self._seats[endpoint]
 
@@ -101,7 +103,7 @@ class Presence:
     def _all_live(self) -> bool:
         return bool(self._required) and all(e in self._seats and self._seats[e].live for e in self._required)
 
-    def _look(self) -> None:
+    def _look(self, at_ms: int | None = None) -> None:
         if not self._all_live():
             return
         lives = [self._seats[endpoint].live.values() for endpoint in self._required]
@@ -109,7 +111,8 @@ class Presence:
             self.is_up = True
             self._up_ms = max(map(min, lives))
             self._on_up(self._up_ms)
-        self._on_whole(max(map(max, lives)))
+        newest_ms = max(map(max, lives))
+        self._on_whole(newest_ms if at_ms is None else max(newest_ms, at_ms))
 
     def _down(self, at_ms: int, reason: str) -> None:
         self.is_up = False

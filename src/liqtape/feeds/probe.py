@@ -21,6 +21,7 @@ from liqtape.venues.base import Endpoint, Venue
 
 __all__ = ["MISSED", "Deadlines", "Probe"]
 
+_CONNECTED = frozenset({"subscribing", "refused", "live"})
 _LAG_SECONDS = 0.5  # trades are listened to for so long after the first: some venues begin with past ones
 _MAY_BE_QUIET = 60.0  # a canary with a longer silence limit need not be heard while we wait
 
@@ -128,7 +129,7 @@ class Probe:
         task = asyncio.get_running_loop().create_task(connection.run())
         began = time.monotonic()
         try:
-            await self._until("handshake", limits.handshake, lambda: connection.status.state in {"subscribing", "live"})
+            await self._until("handshake", limits.handshake, lambda: connection.status.state in _CONNECTED)
             await self._until("subscription", limits.subscription, lambda: connection.session.confirmed)
             self.acknowledged = len(self.endpoint.topics) - len(connection.session.refused)
             await self._first_data()

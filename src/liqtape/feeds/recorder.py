@@ -7,7 +7,6 @@ absence is marked in the recording.
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from msgspec import Struct
 from liqtape.errors import ConfigurationError
 from liqtape.feeds.chunks import MARK, Group
 from liqtape.feeds.marks import Began, Connected, Ended, Lost, Mark, Told, encode_mark
+from liqtape.feeds.ourtime import our_ns
 from liqtape.feeds.segments import Segments
 from liqtape.venues.base import Endpoint
 
@@ -108,7 +108,7 @@ class Recorder:
 
     def mark(self, mark: Mark) -> None:
         """Put a mark behind all that was taken so far. Marks go on where frames are dropped: they are few."""
-        now_ns = time.time_ns()
+        now_ns = our_ns()
         payload = encode_mark(mark)
         with self._lock:
             if self._lost is not None and self._has_room(0):
@@ -146,7 +146,7 @@ class Recorder:
         if self._lost is not None:
             lost, self._lost = self._lost, None
             _log.warning("recording: %s: %d frames lost, the disk was too slow", self._segments.directory, lost.frames)
-            self._held.append(Group(MARK, time.time_ns(), (encode_mark(lost),)))
+            self._held.append(Group(MARK, our_ns(), (encode_mark(lost),)))
 
     def _run(self) -> None:
         """The thread: until closed and nothing is left, or the disk fails at the end."""

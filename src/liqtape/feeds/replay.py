@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from math import inf
 
 from msgspec import Struct
@@ -78,11 +78,20 @@ def steps(
         second += every
 
 
-def rows_due(engine: VelocityEngine, instruments: Iterable[str], shown: set[str], now_ms: int) -> list[VelocityMetrics]:
-    """The rows due now; `shown`, the instruments whose last row was not of zeros, is kept up to date."""
+def rows_due(
+    engine: VelocityEngine,
+    instruments: Iterable[str],
+    shown: set[str],
+    now_ms: int,
+    at: Mapping[str, int] | None = None,
+) -> list[VelocityMetrics]:
+    """The rows due now, `at` as for the engine.
+
+    `shown`, the instruments whose last row was not of zeros, is kept up to date.
+    """
     rows = []
     for instrument in sorted(instruments):
-        row = engine.metrics(instrument, now_ms)
+        row = engine.metrics(instrument, now_ms, at=at)
         if row is None:
             continue
         if row.event_count_300s:

@@ -17,15 +17,17 @@ from liqtape.feeds.marks import (
     Began,
     Connected,
     Down,
-    Ended,
     Listed,
     Mark,
+    Refused,
     Rotated,
     Told,
+    Unseen,
     Up,
     decode_mark,
     encode_mark,
 )
+from liqtape.feeds.ourtime import our_ns
 
 __all__ = ["SUFFIX", "Broken", "Marked", "Segments", "is_recording", "read_recording", "segment_files"]
 
@@ -67,7 +69,7 @@ class Segments:
         self._encoder = ChunkWriter()
         self._number = 0
         self._begun = self._synced = 0.0
-        self._standing: dict[object, Began | Connected | Listed | Up | Told] = {}
+        self._standing: dict[object, Began | Connected | Listed | Refused | Told | Unseen | Up] = {}
 
     def open(self) -> None:
         """Make the directory, keep others out of it, and begin the first segment."""
@@ -119,7 +121,7 @@ class Segments:
         rotated = Rotated(number, self._run, tuple(self._standing.values()))
         try:
             self._append(self._encoder.begin())
-            self._append(self._encoder.chunk([Group(MARK, time.time_ns(), (encode_mark(rotated),))]))
+            self._append(self._encoder.chunk([Group(MARK, our_ns(), (encode_mark(rotated),))]))
             _sync_directory(self.directory)
         except OSError:  # or a disk that stays full would get a stump with every attempt
             self.abandon()
@@ -159,10 +161,12 @@ class Segments:
                 self._standing[Connected, mark.connection] = mark
             elif isinstance(mark, Told):
                 self._stand_told(mark)
-            elif isinstance(mark, Up | Listed):
+            elif isinstance(mark, Up | Listed | Unseen | Refused):
+                self._standing.pop((type(mark), mark.venue), None)  # behind what it goes on from
                 self._standing[type(mark), mark.venue] = mark
             elif isinstance(mark, Down):
                 self._standing.pop((Up, mark.venue), None)
+                self._standing.pop((Refused, mark.venue), None)
 
     def _stand_told(self, mark: Told) -> None:
         if mark.state == "stopped":  # for good: nothing comes from there any more
@@ -230,7 +234,7 @@ class _Standing:
                 continue
             if isinstance(mark, Rotated):
                 yield from (Marked(group.receive_ns, repeated) for repeated in self._repeated(mark))
-            elif not isinstance(mark, Ended):
+            else:
                 yield Marked(group.receive_ns, mark)
 
     def _repeated(self, mark: Rotated) -> Sequence[Mark]:

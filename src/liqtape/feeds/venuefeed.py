@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import ssl
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import aiohttp
@@ -15,10 +14,11 @@ from liqtape.engine import VelocityEngine
 from liqtape.errors import ListingError
 from liqtape.events import Event, Gap, VenueHealth
 from liqtape.feeds.backfill import Backfill
-from liqtape.feeds.connection import Connection
+from liqtape.feeds.connection import Connection, refused_words
 from liqtape.feeds.connections import Connections
 from liqtape.feeds.listing import PartialListing, fetch_contracts
 from liqtape.feeds.marks import Listed
+from liqtape.feeds.ourtime import our_ms
 from liqtape.feeds.outages import STARTING
 from liqtape.feeds.pacing import Patience
 from liqtape.feeds.presence import Presence
@@ -28,7 +28,7 @@ from liqtape.ledger import Ledger
 from liqtape.settings import VenueSettings
 from liqtape.venues.base import Backfills, Endpoint, Venue, WatchesAccounts, is_partial
 
-__all__ = ["VenueFeed", "endpoints_of"]
+__all__ = ["VenueFeed", "clock_words", "endpoints_of"]
 
 _RETRY_SECONDS = 60.0
 _RELOAD_SECONDS = 86_400.0
@@ -44,8 +44,10 @@ class VenueFeed:
     """All connections of one venue. Moments told are those of the venue's clock, in ms.
 
     `on_up` and `on_down` tell when the venue as a whole is live, `on_missed` what turned out later not to have been;
-    the gap they give back is filled where the venue tells of the past, and then told to `on_filled`. `on_unseen` tells
-    which instruments that the venue lists no connection brings, and whether its list is had. `suspicion` is
+    the gaps they give back are filled where the venue tells of the past, and then told to `on_filled`. `on_unseen`
+    tells which instruments that the venue lists no connection brings, and whether its list is had; `on_refused` since
+    when and why living connections are refused what they are to bring, and with an empty reason that they no more are;
+    an outage ends that as well. `suspicion` is
     what speaks against a feed that lives, `unbalanced` names ledgers that do not add up, `skew_ms` is how far our clock
     is ahead of the venue's: these are set from outside.
     """
@@ -60,10 +62,11 @@ class VenueFeed:
         on_events: Callable[[list[Event], Ledger], None],
         on_up: Callable[[str, int], Gap | None],
         on_down: Callable[[str, int, str], None],
-        on_missed: Callable[[str, int, int, str], Gap | None],
+        on_missed: Callable[[str, int, int, str], Iterable[Gap] | None],
         on_unseen: Callable[..., None],
         on_filled: Callable[[Gap], None],
         on_listed: Callable[[Iterable[Contract]], None],
+        on_refused: Callable[[str, int, str], None] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         recorder: Recorder | None = None,
         patience: Patience | None = None,
@@ -81,6 +84,7 @@ class VenueFeed:
         self._on_down = on_down
         self._on_missed = on_missed
         self._on_unseen = on_unseen
+        self._on_refused = on_refused
         self._on_listed = on_listed
         self._ssl_context = ssl_context
         self._recorder = recorder
@@ -94,6 +98,7 @@ class VenueFeed:
             ssl_context=ssl_context,
             patience=patience,
             recorder=recorder,
+            on_refused=self._refused_whole,
         )
         if settings.ws_url is None:
             self.crew.may_move()
@@ -108,15 +113,17 @@ class VenueFeed:
                 on_filled=on_filled,
                 recorder=recorder,
             )
-        self._since_ms = _wall_ms()
+        self._since_ms = our_ms()
         self._refreshed: float | None = None
         self._unsized: Counter[str] = Counter()  # loads asked for, by symbol
         self._reload = asyncio.Event()
         self._tried = self._listed = self._begun = self._unlisted = False
         self._topics: dict[str, frozenset[str]] = {}  # that bring each symbol
         self._seen: set[str] = set()  # topics, as of when all connections were live last
+        self._not_given: dict[str, str] = {}  # topics that none of them is given, and why
         self._used: frozenset[Endpoint] = frozenset()
         self._unseen: tuple[Sequence[str], bool] = (), True
+        self._refused = ""
 
     async def run(self) -> None:
         """Fetch the list where it is needed, connect, and reload the list once a day; ends only when cancelled."""
@@ -160,13 +167,21 @@ class VenueFeed:
                 self.crew.refresh()
         self.suspicion = suspicion
 
-    def health(self, engine: VelocityEngine, now_ms: int) -> VenueHealth:
-        """What an operator needs to see first."""
+    def health(
+        self, engine: VelocityEngine, now_ms: int, at: Mapping[str, int] | None = None, shift_ms: int = 0
+    ) -> VenueHealth:
+        """What an operator needs to see first; `shift_ms` is by how much the venue's clock is known to be ahead."""
         state: str = self.crew.state or ("idle" if self._tried else "starting")
         if self._unlisted and state == "live":
             state = "unlisted"
-        if self.suspicion and state in {"live", "unlisted"}:
+        if shift_ms and state in {"live", "unlisted"}:
+            state = "clock off"
+        if self._trades_silent() and state in {"live", "unlisted", "clock off"}:
+            state = "no trades"
+        if self.suspicion and state in {"live", "unlisted", "clock off", "no trades"}:
             state = "quiet"
+        if self._refused and state in {"live", "unlisted", "clock off", "no trades", "quiet"}:
+            state = "refused"
         if self.unbalanced:
             state = "unbalanced"
         ages = [connection.last_data_age for connection in self.crew.all]
@@ -176,9 +191,10 @@ class VenueFeed:
             self._since_ms,
             min((round(age, 3) for age in ages if age is not None), default=None),
             self.crew.reconnects,
-            engine.coverage(self.venue.name, now_ms),
-            self._detail(),
+            engine.coverage(self.venue.name, now_ms, at),
+            self._detail(shift_ms),
             self.skew_ms,
+            shift_ms,
         )
 
     @property
@@ -204,8 +220,10 @@ class VenueFeed:
         """Soon at first: events of unknown contract size wait for the list, but not for long."""
         return _RETRY_SECONDS if self._listed else min(_RETRY_SECONDS, 2.0 ** min(self.listing_failures - 1, 6))
 
-    def _detail(self) -> str:
+    def _detail(self, shift_ms: int) -> str:
         words = []
+        if shift_ms:
+            words.append(f"its clock is {clock_words(shift_ms)}, which windows take off")
         if is_partial(self.venue):
             accounts = len(_accounts(self.venue, self._settings))
             words.append(f"part of the liquidations only: fills of {accounts} watched accounts")
@@ -246,15 +264,17 @@ class VenueFeed:
         self._tried = True
         self._listed |= error is None
         self._unlisted |= error is not None and self.venue.listing_needed
-        self.take_list(contracts)
+        self.take_list(contracts, is_whole=error is None)
         if (reached_ms := self.reached_ms) is not None:  # else when all is live again
             self._look(reached_ms)
 
-    def take_list(self, contracts: Sequence[Contract]) -> None:
-        """The venue's list, or as much of it as is known."""
+    def take_list(self, contracts: Sequence[Contract], *, is_whole: bool = False) -> None:
+        """The venue's list, or as much of it as is known; what a whole one does not name any more leaves."""
         if self._recorder is not None:
-            self._recorder.mark(Listed(self.venue.name, contracts))
+            self._recorder.mark(Listed(self.venue.name, contracts, is_whole))
         self._instruments.load(contracts)
+        if is_whole and (gone := self._instruments.delist(self.venue.name, {c.symbol for c in contracts})):
+            _log.info("%s: %d instruments are listed no more: %s", self.venue.name, len(gone), ", ".join(gone[:10]))
         symbols = [contract.symbol for contract in contracts]
         if not self._instruments.listed(self.venue.name):  # what is subscribed all the same
             symbols = list(self.venue.bundled_symbols)
@@ -290,12 +310,16 @@ class VenueFeed:
             connection for connection in self.connections if self._presence.is_live(connection, connection.endpoint)
         ]
         self._seen = {t for c in live for t in c.endpoint.topics if t not in c.session.refused}
+        self._not_given = {t: why for c in live for t, why in c.session.refused.items() if t not in self._seen}
         if self.listing_error is None and self._used.issubset(c.endpoint for c in self.connections):
             self._unlisted = False
         self._look(at_ms)
 
     def _look(self, at_ms: int) -> None:
-        """Tell which listed instruments no connection brings, if it changed at that moment."""
+        """Tell which listed instruments no connection brings, and which are refused, if it changed at that moment.
+
+        Whether a pre-market contract has liquidations yet only the venue knows: refused, it leaves the market partial.
+        """
         if not (self.venue.listing_needed and self._begun):
             return
         name = self.venue.name
@@ -307,6 +331,13 @@ class VenueFeed:
         if unseen != self._unseen:
             self._unseen = unseen
             self._on_unseen(name, at_ms, unseen[0], is_listed=unseen[1])
+        opened = [s for s in symbols if not self._instruments.contract(name, s).is_pre_market]
+        refused = {t: self._not_given[t] for s in opened for t in self._topics_of(s) if t in self._not_given}
+        words = refused_words(refused) if refused else ""
+        if words != self._refused:
+            self._refused = words
+            if self._on_refused is not None:
+                self._on_refused(name, at_ms, words)
 
     def _topics_of(self, symbol: str) -> frozenset[str]:
         """The topics that bring the symbol's liquidations."""
@@ -318,15 +349,26 @@ class VenueFeed:
         return topics
 
     def _up(self, at_ms: int) -> None:
-        self._since_ms = _wall_ms()
+        self._since_ms = our_ms()
         self._fill(self._on_up(self.venue.name, at_ms))
 
     def _down(self, at_ms: int, reason: str) -> None:
-        self._since_ms = _wall_ms()
+        self._since_ms = our_ms()
+        self._refused = ""
         self._on_down(self.venue.name, at_ms, reason)
 
+    def _refused_whole(self, connection: Connection, reason: str) -> None:
+        """A connection lives without what would make it whole: that is why the venue is not live."""
+        if not self._presence.is_up and self._on_refused is not None:
+            stamp_ms = connection.session.stamp_ms
+            self._on_refused(self.venue.name, our_ms() if stamp_ms is None else stamp_ms, reason)
+
     def _missed(self, from_ms: int, until_ms: int, reason: str) -> None:
-        self._fill(self._on_missed(self.venue.name, from_ms, until_ms, reason))
+        for gap in self._on_missed(self.venue.name, from_ms, until_ms, reason) or ():
+            self._fill(gap)
+
+    def _trades_silent(self) -> float:
+        return max((connection.trades_silent for connection in self.connections), default=0.0)
 
     def _fill(self, gap: Gap | None) -> None:
         if gap is None or self.backfill is None or gap.until_ms is None:
@@ -338,10 +380,17 @@ class VenueFeed:
 def _words_of(connection: Connection) -> list[str]:
     words = [connection.status.reason] if connection.status.reason else []
     if connection.session.refused:
-        words.append(f"{len(connection.session.refused)} topics refused")
+        words.append(refused_words(connection.session.refused))
+    if silent := connection.trades_silent:
+        words.append(f"no BTC trades for {silent:.0f} s while liquidations come")
     if connection.session.endpoint != connection.endpoint:
         words.append(f"at its other address {connection.session.endpoint.url}")
     return words
+
+
+def clock_words(ahead_ms: int) -> str:
+    """Say how far a clock is off, for people."""
+    return f"{abs(ahead_ms) / 1000:.1f} s {'ahead of' if ahead_ms > 0 else 'behind'} the other venues'"
 
 
 def endpoints_of(venue: Venue, settings: VenueSettings, symbols: Sequence[str]) -> list[Endpoint]:
@@ -359,7 +408,3 @@ def _accounts(venue: Venue, settings: VenueSettings) -> list[str]:
     if not isinstance(venue, WatchesAccounts):
         return []
     return list(dict.fromkeys(account.lower() for account in settings.accounts or venue.watch_list))
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -6,13 +6,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from statistics import median
 
-from liqtape.engine.eventtime import EventClock
+from liqtape.engine.clock import EventClock
 from liqtape.events import Trouble
 from liqtape.feeds.quarantine import Quarantine
 from liqtape.feeds.rates import Rates
-from liqtape.feeds.venuefeed import VenueFeed
+from liqtape.feeds.venuefeed import VenueFeed, clock_words
 from liqtape.ledger import Ledger
 from liqtape.venues.session import Undecodable
 
@@ -93,15 +92,15 @@ class Watch:
         skews = self._clock.skews
         for feed in self._feeds:
             feed.skew_ms = skews.get(feed.venue.name)
-        ours = median(skews.values()) if skews else 0.0
+        of_venues = {
+            f"clock of {venue}": f"it is {clock_words(shift_ms)}; windows take that off"
+            for venue, shift_ms in self._clock.shifts.items()
+        }
+        ours = self._clock.our_ms - self._clock.now_ms  # as time goes by; of two venues the middle is neither's
         if abs(ours) > _SKEW_MS:
             side = "ahead of" if ours > 0 else "behind"
-            return {"clock": f"ours is {abs(ours) / 1000:.1f} s {side} the venues'"}
-        return {
-            f"clock of {venue}": f"it and ours differ by {skew / 1000:+.1f} s, those of the other venues do not"
-            for venue, skew in skews.items()
-            if abs(skew) > _SKEW_MS
-        }
+            return {"clock": f"ours is {abs(ours) / 1000:.1f} s {side} the venues'"} | of_venues
+        return of_venues
 
     def _quiet(self, now: float) -> dict[str, str]:
         totals = {

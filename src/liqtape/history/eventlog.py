@@ -18,6 +18,7 @@ from liqtape.history.lock import FileLock
 from liqtape.history.recall import Recalled
 from liqtape.history.records import GapSeen, Record
 from liqtape.history.seals import Seals
+from liqtape.history.standing import Standing
 from liqtape.history.store import Store
 
 __all__ = ["EventLog", "LogHealth"]
@@ -82,6 +83,7 @@ class EventLog:
         self._store: Store | None = None
         self._events: list[Liquidation] = []  # taken from the buffer and not written yet
         self._records: list[Record] = []
+        self._standing, self._log_id = Standing(), ""
         self._hour_ms = self._synced_ms = 0
         self._told: set[str] = set()
         self._state, self._detail, self._since_ms = "closed", "", 0
@@ -195,8 +197,13 @@ class EventLog:
                 )
             self._is_locked = True
         store = Store(self.directory, self._synchronous)
+        log_id = store.log_id()
         if self.recalled is None:
             self.recalled = store.begin_run(_wall_ms())
+        elif log_id != self._log_id:  # the other one was removed: what is covered from now on has to be said there
+            self._records = [*self._standing.records(_wall_ms()), *self._records]
+            self._hour_ms = 0
+        self._log_id = log_id
         return store
 
     def _turn(self, store: Store) -> None:
@@ -237,6 +244,7 @@ class EventLog:
             self._told.clear()
             self.buffer.reason = "full"
             self._become("writing", "")
+        self._standing.take(self._records)
         self.buffer.settle(written)
         self._events, self._records = [], []
 

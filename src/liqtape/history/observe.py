@@ -8,7 +8,7 @@ from liqtape.events import PriceTick, VenueHealth
 from liqtape.history.bars import PriceBars
 from liqtape.history.eventlog import EventLog
 from liqtape.history.levelstates import LevelStateWriter
-from liqtape.history.records import Alive, FeedDown, FeedUp, Reached, StateSeen
+from liqtape.history.records import Alive, FeedDown, FeedMissed, FeedUp, Reached, StateSeen
 
 __all__ = ["Observer"]
 
@@ -35,6 +35,10 @@ class Observer:
     def feed_down(self, venue: str, at_ms: int) -> None:
         """A venue's feed was last seen live."""
         self._log.note(FeedDown(venue, at_ms))
+
+    def feed_missed(self, venue: str, from_ms: int, until_ms: int) -> None:
+        """It turned out that a venue's feed was not live in between."""
+        self._log.note(FeedMissed(venue, from_ms, until_ms))
 
     def reached(self, venue: str, at_ms: int) -> None:
         """Where a gap of the venue begins if nothing more is written; before the pulse that ends it."""

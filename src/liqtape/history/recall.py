@@ -72,8 +72,10 @@ def recall(connection: sqlite3.Connection, now_ms: int) -> Recalled:
         "SELECT coalesce(max(last_seq), 0) FROM hours WHERE hour_ms <= ?", (horizon_ms - 2 * _HOUR_MS,)
     ).fetchone()
     rows = connection.execute(
-        f"SELECT {SELECTED} FROM (SELECT * FROM unsealed_events WHERE seq > ? AND event_ms > ? "
-        f"ORDER BY seq DESC LIMIT {_MOST_EVENTS}) ORDER BY event_ms, seq",
+        # By the receipt as well: a venue's clock may be an hour slow.
+        f"SELECT {SELECTED} FROM (SELECT * FROM unsealed_events WHERE seq > ? "
+        f"AND max(event_ms, coalesce(receive_ms, 0)) > ? ORDER BY seq DESC LIMIT {_MOST_EVENTS}) "
+        "ORDER BY event_ms, seq",
         (seq, horizon_ms),
     )
     feeds = connection.execute(

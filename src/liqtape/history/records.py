@@ -6,10 +6,12 @@ from msgspec import Struct
 
 __all__ = [
     "AWAY",
+    "BEHIND",
     "MENDED",
     "WRITES",
     "Alive",
     "FeedDown",
+    "FeedMissed",
     "FeedUp",
     "GapSeen",
     "LevelStates",
@@ -43,6 +45,14 @@ class FeedDown(Record, frozen=True, gc=False):
 
     venue: str
     at_ms: int
+
+
+class FeedMissed(Record, frozen=True, gc=False):
+    """It turned out that a venue's feed was not live in between, whatever was told before."""
+
+    venue: str
+    from_ms: int
+    until_ms: int
 
 
 class Reached(Record, frozen=True, gc=False):
@@ -106,6 +116,11 @@ class PriceBar(Record, frozen=True, gc=False):
 AWAY = "not running"
 """The reason of a gap between two runs."""
 
+BEHIND = """INSERT INTO coverage SELECT venue, ?3, down_ms FROM coverage
+    WHERE venue = ?1 AND up_ms < ?3 AND (down_ms IS NULL OR down_ms > ?3) ORDER BY down_ms IS NULL DESC, down_ms DESC
+    LIMIT 1 ON CONFLICT DO NOTHING"""
+"""Before what was missed is cut out: the spell that went on behind it."""
+
 MENDED = """INSERT INTO coverage VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET down_ms = max(down_ms, excluded.down_ms)"""
 """Beside a gap that was wholly back-filled: it is as good as live (an open spell stays open, its end being null)."""
@@ -113,6 +128,8 @@ MENDED = """INSERT INTO coverage VALUES (?, ?, ?)
 WRITES: Mapping[type[Record], str] = {
     Alive: "UPDATE meta SET value = ? WHERE key = 'alive_ms'",
     FeedUp: "INSERT INTO coverage (venue, up_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
+    FeedMissed: """UPDATE coverage SET down_ms = max(up_ms, ?2)
+        WHERE venue = ?1 AND up_ms < ?3 AND (down_ms IS NULL OR down_ms > ?2)""",
     FeedDown: "UPDATE coverage SET down_ms = max(up_ms, ?2) WHERE venue = ?1 AND (down_ms IS NULL OR down_ms > ?2)",
     Reached: "INSERT INTO meta VALUES ('reached_ms ' || ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
     GapSeen: """INSERT INTO gaps VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE

@@ -15,7 +15,7 @@ from liqtape.events import NO_LIST, SCHEMA, Liquidation
 from liqtape.history.database import open_for_writing, transaction
 from liqtape.history.layout import DATABASE, EVENT_COLUMNS
 from liqtape.history.recall import Recalled, end_last_run, recall
-from liqtape.history.records import MENDED, WRITES, FeedUp, GapSeen, Record
+from liqtape.history.records import BEHIND, MENDED, WRITES, FeedMissed, FeedUp, GapSeen, Record
 from liqtape.history.sealed import SealedIdentities
 
 __all__ = ["Store", "Written"]
@@ -24,6 +24,7 @@ __all__ = ["Store", "Written"]
 # rows go into one statement: with one each, a busy process would log 200 events a second. Powers of two keep the number
 # of different statements small, each prepared once.
 _MOST_ROWS = 2048
+_HOUR_MS = 3_600_000
 _COLUMNS = EVENT_COLUMNS[1:]
 _row_of = attrgetter(*_COLUMNS)
 _UNFIT = (OverflowError, UnicodeError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
@@ -59,6 +60,11 @@ class Store:
             return self._path.stat().st_ino == self._inode
         except FileNotFoundError:
             return False
+
+    def log_id(self) -> str:
+        """Which log this is: another one after its file was removed."""
+        (found,) = self._connection.execute("SELECT value FROM meta WHERE key = 'log_id'").fetchone()
+        return str(found)
 
     def write(self, events: Sequence[Liquidation], records: Sequence[Record] = ()) -> Written:
         """Write all in one transaction."""
@@ -103,6 +109,8 @@ class Store:
     def _note(self, records: Sequence[Record]) -> None:
         execute = self._connection.execute
         for record in records:
+            if isinstance(record, FeedMissed):
+                execute(BEHIND, astuple(record))
             execute(WRITES[type(record)], astuple(record))
             if isinstance(record, FeedUp):
                 execute(
@@ -130,11 +138,16 @@ class Store:
         return Written(logged, len(events) - logged - invalid, invalid)
 
     def mark_hour(self, hour_ms: int) -> None:
-        """All that is logged until now belongs to this hour or an earlier one."""
+        """All that is logged until now belongs to this hour or an earlier one.
+
+        By its receipt, too: where the wall clock was set back an hour, what came in between is younger than it says.
+        """
         with transaction(self._connection):
             self._connection.execute(
-                "INSERT INTO hours SELECT ?, coalesce(max(seq), 0) FROM events WHERE true ON CONFLICT DO NOTHING",
-                (hour_ms,),
+                "INSERT INTO hours SELECT ?1, coalesce((SELECT seq FROM events "
+                "WHERE coalesce(receive_ms, event_ms) < ?1 + ?2 ORDER BY seq DESC LIMIT 1), 0) "
+                "WHERE true ON CONFLICT DO NOTHING",
+                (hour_ms, _HOUR_MS),
             )
         self._look_for_sealable()
 

@@ -8,17 +8,17 @@ from liqtape.simulator.server import Simulator, run_until_stopped
 from liqtape.simulator.wire import Limits
 
 __all__ = [
-    "Simulator",
-    "run_until_stopped",
-    "Limits",
-    "SCENARIOS",
     "FAULTS",
-    "Ledger",
-    "Delivered",
-    "Tally",
-    "recount",
-    "Recount",
+    "SCENARIOS",
     "Count",
+    "Delivered",
+    "Ledger",
+    "Limits",
+    "Recount",
+    "Simulator",
+    "Tally",
     "instrument_of",
     "micro_usd_of",
+    "recount",
+    "run_until_stopped",
 ]

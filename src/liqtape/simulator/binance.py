@@ -143,6 +143,9 @@ class _Publisher:
     def flush(self) -> list[Frame]:
         return [_force_order(printed.arrival, printed.push_ms) for printed in self._throttle.flush()]
 
+    def stepped(self) -> None:
+        self._next_trade_ms = 0
+
     def converse(self, path: str, query: Mapping[str, str], number: int) -> _Conversation | None:
         return converse(path, query, number, self._limits)
 

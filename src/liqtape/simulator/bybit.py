@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from liqtape.simulator.bybit_rest import rest
 from liqtape.simulator.faults import Faults
-from liqtape.simulator.listings import LISTINGS, Listing, listing, on_grid
+from liqtape.simulator.listings import LISTINGS, PRE_MARKET, Listing, listing, on_grid
 from liqtape.simulator.wire import Answer, Arrival, Asked, Conversation, Frame, Limits, Reply, Row
 
 __all__ = ["converse", "name", "publisher", "rest"]
@@ -43,7 +43,7 @@ class _Conversation(Conversation):
         self._limits = limits
         self._known = {
             f"{kind}.{item.symbol}"
-            for item in LISTINGS
+            for item in (*LISTINGS, *PRE_MARKET)
             if item.venue == name and item.kind == category
             for kind in ("allLiquidation", "publicTrade", "tickers")
         }
@@ -73,6 +73,8 @@ class _Conversation(Conversation):
         unknown = [topic for topic in request.args if topic not in self._known]
         if unknown or not request.args:
             return self._answer(request, f"Invalid topic: {','.join(unknown)}", success=False)
+        if self.refuses(request.args):
+            return self._answer(request, "Too many requests", success=False)
         wanted = self._topics | dict.fromkeys(request.args)
         if sum(map(len, wanted)) > self._limits.bybit_args_characters:
             text = f"args of one connection exceed {self._limits.bybit_args_characters} characters"
@@ -154,6 +156,9 @@ class _Publisher:
             for batch in ended
             for rows in frames_of(batch.rows, self._rows_per_frame)
         ]
+
+    def stepped(self) -> None:
+        self._next_trade_ms = dict.fromkeys(self._next_trade_ms, 0)
 
     def converse(self, path: str, query: Mapping[str, str], number: int) -> _Conversation | None:
         return converse(path, query, number, self._limits)

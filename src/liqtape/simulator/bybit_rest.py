@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import parse_qs, quote, unquote
 
-from liqtape.simulator.listings import LISTINGS, Listing, decimals
+from liqtape.simulator.listings import LISTINGS, PRE_MARKET, Listing, decimals
 from liqtape.simulator.wire import Limits
 
 __all__ = ["rest"]
@@ -19,8 +19,12 @@ def rest(path: str, query: Mapping[str, str], now_ms: int, limits: Limits) -> ob
         return _answer(10001, "params error: Category is invalid", {}, now_ms)
     if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked) <= 1000:
         return _answer(10001, "params error: limit is invalid", {}, now_ms)
+    status = query.get("status", "Trading")
+    of_status = {"Trading": LISTINGS, "PreLaunch": PRE_MARKET}.get(status)
+    if of_status is None:
+        return _answer(10001, "params error: status is invalid", {}, now_ms)
     listed = sorted(
-        (item for item in LISTINGS if item.venue == "bybit" and item.kind == category), key=lambda item: item.symbol
+        (item for item in of_status if item.venue == "bybit" and item.kind == category), key=lambda item: item.symbol
     )
     # The cursor names the first and the last symbol of the page it came with; clients send it back encoded or not.
     after = parse_qs(unquote(query.get("cursor", ""))).get("last", [""])[0]
@@ -44,9 +48,9 @@ def _instrument(item: Listing) -> dict[str, object]:
     largest = "1000000" if item.kind == "inverse" else "1190"
     return {
         "symbol": item.symbol,
-        "symbolId": LISTINGS.index(item) + 1,
+        "symbolId": (*LISTINGS, *PRE_MARKET).index(item) + 1,
         "contractType": kind + ("Futures" if item.delivery_ms else "Perpetual"),
-        "status": "Trading",
+        "status": "PreLaunch" if item in PRE_MARKET else "Trading",
         "baseCoin": item.base_coin,
         "quoteCoin": item.quote,
         "launchTime": "1585526400000",
@@ -69,7 +73,7 @@ def _instrument(item: Listing) -> dict[str, object]:
         "copyTrading": "both",
         "upperFundingRate": "0.00375",
         "lowerFundingRate": "-0.00375",
-        "isPreListing": False,
+        "isPreListing": item in PRE_MARKET,
         "preListingInfo": None,
         "riskParameters": {"priceLimitRatioX": "0.01", "priceLimitRatioY": "0.02"},
         "symbolType": "",

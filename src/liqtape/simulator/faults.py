@@ -13,12 +13,12 @@ and REST refused; pongs withheld; connections announced to be closed, and closed
 
 Fault = Literal[
     "duplicate", "cut", "torn", "unknown_topic", "wrong_types", "nan", "late", "very_late", "first_again", "reorder",
-    "stale_snapshot", "stall", "bad_close", "http_error", "no_pong", "notice",
+    "stale_snapshot", "refused_topic", "stall", "bad_close", "http_error", "no_pong", "notice",
 ]  # fmt: skip
 """A liquidation frame sent twice; one connection cut; four kinds of garbage; events that arrive 0 to 2 s late; a few
 that arrive 1 to 8 min late; the last message of a channel sent again to whoever subscribes it; liquidation frames that
-overtake each other; snapshots without their newest part; and the incidents. Lateness of minutes and the last message
-again are OKX's, stale snapshots Hyperliquid's.
+overtake each other; snapshots without their newest part; a topic of liquidations refused once by OKX and by Bybit; and
+the incidents. Lateness of minutes and the last message again are OKX's, stale snapshots Hyperliquid's.
 """
 
 FAULTS: tuple[str, ...] = get_args(Fault)
@@ -64,6 +64,11 @@ class Faults:
     def repeats_last(self) -> bool:
         """Whether a new subscriber gets the last message of the channel again."""
         return "first_again" in self._names
+
+    @property
+    def refuses_topic(self) -> bool:
+        """Whether a topic of liquidations is refused once."""
+        return "refused_topic" in self._names
 
     def duplicates(self) -> bool:
         """Whether the liquidation frame just sent is sent once more."""

@@ -19,7 +19,7 @@ from liqtape.simulator.listings import MARKETS, Listing
 from liqtape.simulator.prices import Prices
 from liqtape.simulator.scenario import Scenario, Shock
 
-__all__ = ["BTC_SIZE", "Generator", "SIZE", "Side", "TAILS", "TrueLiquidation", "branching_ratio", "size_quantile"]
+__all__ = ["BTC_SIZE", "SIZE", "TAILS", "Generator", "Side", "TrueLiquidation", "branching_ratio", "size_quantile"]
 
 Side = Literal["long", "short"]
 

@@ -159,6 +159,9 @@ class _Publisher:
         at = price(item)
         return self._frames([self._ordinary(item, at, now_ms) for _ in range(self._random.randint(1, 3))])
 
+    def stepped(self) -> None:
+        self._next_trade_ms = 0
+
     def converse(self, path: str, query: Mapping[str, str], number: int) -> _Conversation | None:  # noqa: ARG002
         return _Conversation(self, self._limits) if path.strip("/") == "ws" else None
 

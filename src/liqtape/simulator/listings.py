@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["Kind", "Listing", "LISTINGS", "MARKETS", "decimals", "listing", "on_grid", "trimmed"]
+__all__ = ["LISTINGS", "MARKETS", "PRE_MARKET", "Kind", "Listing", "decimals", "listing", "on_grid", "trimmed"]
 
 Kind = Literal["linear", "coinm", "inverse"]
 
@@ -158,6 +158,8 @@ _OKX = (
     Listing("okx", "BTC-USDT-261225", "BTC", 84_400, "0.1", "0.01", 0.5, ct_val="0.01", delivery_ms=DELIVERY_261225),
     Listing("okx", "BTC-USD-261225", "BTC", 84_390, "0.1", "1", 0.5, quote="USD", settle="BTC", kind="inverse",
             ct_val="100", delivery_ms=DELIVERY_261225),
+    Listing("okx", "BTC-USD_UM-261225", "BTC", 84_390, "0.1", "1", 0.5, quote="USD", settle="USD", ct_val="0.01",
+            delivery_ms=DELIVERY_261225),
 )  # fmt: skip
 
 _HYPERLIQUID = tuple(
@@ -182,6 +184,10 @@ MARKETS: dict[str, tuple[Listing, ...]] = {"": _BINANCE + _BYBIT, "okx": _OKX, "
 """Listings whose liquidations excite one another. Each market has dice of its own: one more changes no other."""
 
 LISTINGS: tuple[Listing, ...] = tuple(item for listed in MARKETS.values() for item in listed)
+
+
+PRE_MARKET: tuple[Listing, ...] = (Listing("bybit", "NEWCOINUSDT", "NEWCOIN", 1.2, "0.0001", "1"),)
+"""Perpetuals before their market: they are listed for who asks for them and can be subscribed; nothing happens yet."""
 
 
 def listing(venue: str, symbol: str) -> Listing:

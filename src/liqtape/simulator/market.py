@@ -4,6 +4,8 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.simulator.faults import Faults
 from liqtape.simulator.garbage import garbage
@@ -95,6 +97,23 @@ class Market:
     def time_of(self, venue: str, now_ms: int) -> int:
         """The venue's own clock."""
         return now_ms + self._skew_ms[venue]
+
+    def step_clock(self, venue: str, by_ms: int, connections: Iterable[Receiver]) -> None:
+        """The venue's clock goes on from another time; what waited for a time of the old one is sent before."""
+        publisher = self.publishers[venue]
+        self._send([*publisher.flush(), *self._overtaken[venue]], venue, list(connections))
+        self._overtaken[venue] = []
+        self._skew_ms[venue] += by_ms
+        publisher.stepped()
+        part = self._parts[venue]
+        late = [
+            (at_ms + by_ms, serial, replace(arrival, arrived_ms=at_ms + by_ms))
+            if arrival.liquidation.listing.venue == venue
+            else (at_ms, serial, arrival)
+            for at_ms, serial, arrival in part.late
+        ]
+        heapq.heapify(late)
+        part.late = late
 
     def begun_ms(self, now_ms: int) -> float | None:
         """Where the timeline is; None before its start and after its end."""

@@ -75,8 +75,11 @@ class _Conversation(Conversation):
             if arg is None:
                 frames.append(self._error("60018", _no_such(asked), request.id))
                 continue
-            frames.append(self._json({"event": request.op, "arg": arg}, request.id))
             topic = f"{arg['channel']}:{arg.get('instType') or arg['instId']}"
+            if request.op == "subscribe" and self.refuses([topic]):
+                frames.append(self._error("60014", "Requests too frequent", request.id))
+                continue
+            frames.append(self._json({"event": request.op, "arg": arg}, request.id))
             if request.op == "unsubscribe":
                 self._topics.pop(topic, None)
                 continue
@@ -159,6 +162,10 @@ class _Publisher:
         self._hold(self._throttle.flush())
         return self._push(list(self._held))
 
+    def stepped(self) -> None:
+        self._next_push_ms.clear()
+        self._next_trade_ms = 0
+
     def converse(self, path: str, query: Mapping[str, str], number: int) -> _Conversation | None:  # noqa: ARG002
         return converse(path, number, self._limits, self._last if self._repeats_last else None)
 
@@ -220,7 +227,7 @@ def _liquidation_orders(kind: str, details: list[Detail]) -> Frame:
             "instFamily": group[0].family,
             "instId": symbol,
             "instType": kind,
-            "uly": group[0].family,
+            "uly": group[0].underlying,
         }
         for symbol, group in by_contract.items()
     ]

@@ -26,6 +26,10 @@ class Detail(Struct, frozen=True):
     def family(self) -> str:
         return _family(self.item)
 
+    @property
+    def underlying(self) -> str:
+        return _underlying(self.item)
+
     def printed(self) -> dict[str, str]:
         return {
             "bkLoss": "0",
@@ -59,26 +63,34 @@ def _instruments(query: Mapping[str, str]) -> Answer:
         if item.venue == "okx"
         and _kind(item) == kind
         and query.get("instId", item.symbol) == item.symbol
-        and query.get("instFamily", _family(item)) == _family(item) == query.get("uly", _family(item))
+        and query.get("instFamily", _family(item)) == _family(item)
+        and query.get("uly", _underlying(item)) == _underlying(item)
     ]
     return Answer({"code": "0", "msg": "", "data": rows})
 
 
 def _past_liquidations(query: Mapping[str, str], history: Iterable[Detail], limits: Limits) -> Answer:
     kind = query.get("instType", "")
-    family = query.get("uly") or query.get("instFamily")
+    family, underlying = query.get("instFamily") or None, query.get("uly") or None
     bounds = [query.get(name) or None for name in ("after", "before", "limit")]
     if kind not in ("SWAP", "FUTURES"):
         return _error("51000", "Parameter instType  error")
-    if family is None:
+    if family is None and underlying is None:
         return _error("50015", "Either parameter uly or instFamily is required")
+    listed = [item for item in LISTINGS if item.venue == "okx" and _kind(item) == kind]
+    if family is not None and family not in map(_family, listed):
+        return _error("51000", "Parameter instFamily error")
+    if underlying is not None and underlying not in map(_underlying, listed):
+        return _error("51000", "Parameter uly error")
     if not all(bound is None or (bound.isascii() and bound.isdigit()) for bound in bounds):
         return _error("51000", "Parameter after, before or limit  error")
     after, before, limit = (None if bound is None else int(bound) for bound in bounds)
     wanted = [
         detail
         for detail in history
-        if (detail.kind, detail.family) == (kind, family)
+        if detail.kind == kind
+        and family in (None, detail.family)
+        and underlying in (None, detail.underlying)
         and (after is None or detail.row.event_ms < after)
         and (before is None or detail.row.event_ms > before)
     ]
@@ -90,11 +102,11 @@ def _past_liquidations(query: Mapping[str, str], history: Iterable[Detail], limi
     entries = [
         {
             "details": [detail.printed() for detail in details],
-            "instFamily": family,
+            "instFamily": details[0].family,
             "instId": symbol,
             "instType": kind,
             "totalLoss": "0",
-            "uly": family,
+            "uly": details[0].underlying,
         }
         for symbol, details in by_contract.items()
     ]
@@ -111,6 +123,11 @@ def _kind(item: Listing) -> str:
 
 def _family(item: Listing) -> str:
     return item.symbol.rpartition("-")[0]
+
+
+def _underlying(item: Listing) -> str:
+    """What several families may have in common: BTC-USD of `BTC-USD-261225` and of `BTC-USD_UM-261225`."""
+    return _family(item).partition("_")[0]
 
 
 def _instrument(number: int, item: Listing) -> dict[str, object]:
@@ -157,5 +174,5 @@ def _instrument(number: int, item: Listing) -> dict[str, object]:
         "stk": "",
         "tickSz": trimmed(item.tick),
         "tradeQuoteCcyList": [],
-        "uly": _family(item),
+        "uly": _underlying(item),
     }

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from liqtape.simulator.listings import listing
 
-__all__ = ["Count", "Recount", "WINDOWS", "instrument_of", "micro_usd_of", "recount"]
+__all__ = ["WINDOWS", "Count", "Recount", "instrument_of", "micro_usd_of", "recount"]
 
 WINDOWS = (10, 30, 60, 300)
 ACCELERATION_SECONDS = 20

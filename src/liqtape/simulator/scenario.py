@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-__all__ = ["Block", "Scenario", "SCENARIOS", "Shock", "scenario"]
+__all__ = ["SCENARIOS", "Block", "Scenario", "Shock", "scenario"]
 
 
 class Shock(Struct, frozen=True):

@@ -22,6 +22,7 @@ __all__ = ["Simulator", "run_until_stopped"]
 
 _TICK_SECONDS = 0.02
 _SETTLE_SECONDS = 5.0
+_REFUSED_TOPICS = {"okx": "liquidation-orders:SWAP", "bybit": "allLiquidation.BTCUSDT"}
 
 
 class Simulator:
@@ -60,6 +61,10 @@ class Simulator:
         self._withheld: set[str] = set()
         self._refused: dict[str, int] = {}
         self._rest_refused: dict[str, int] = {}
+        self._refusals: dict[str, dict[str, int]] = {venue: {} for venue in DIALECTS}
+        if self._faults.refuses_topic:
+            for venue, topic in _REFUSED_TOPICS.items():
+                self.refuse_topic(venue, topic)
         self._runner: web.AppRunner | None = None
         self._pump: asyncio.Task[None] | None = None
         self._somebody = asyncio.Event()
@@ -144,11 +149,22 @@ class Simulator:
         """Answers REST requests with this HTTP status, or serves them again (None)."""
         _refuse(self._rest_refused, venue, status)
 
+    def refuse_topic(self, venue: str, topic: str, times: int = 1) -> None:
+        """Refuses the next so many subscriptions to a topic, while connections live on.
+
+        Who asks for it among others is refused as well, as at Bybit, and counted is only who asks for it alone.
+        """
+        self._refusals[venue][topic] = times
+
     def withhold_pongs(self, venue: str, *, withheld: bool = True) -> None:
         """Leaves pings without answer, those of the WebSocket and those of the venue's own kind."""
         (self._withheld.add if withheld else self._withheld.discard)(venue)
         for connection in self._of(venue):
             connection.withholds_pongs = withheld
+
+    def step_clock(self, venue: str, by_ms: int) -> None:
+        """Sets the venue's clock forward, or back, by so much."""
+        self._market.step_clock(venue, by_ms, self._connections)
 
     def on_published(self, hear: Callable[[Frame], None]) -> None:
         """Tell `hear` each frame with liquidations as a venue publishes it, whether or not somebody gets it."""
@@ -211,6 +227,7 @@ class Simulator:
         if conversation is None:
             return web.Response(status=404)
         connection = Connection(self.ledger.opened(venue), self.ledger, conversation)
+        conversation.refusals = self._refusals[venue]
         connection.silenced = venue in self._silent
         connection.withholds_pongs = venue in self._withheld
         self._connections[connection] = None

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from liqtape.simulator.wire import Arrival
 
-__all__ = ["Printed", "Throttle", "WINDOW_MS"]
+__all__ = ["WINDOW_MS", "Printed", "Throttle"]
 
 WINDOW_MS = 1_000
 # The longest lateness of a fault and some more: what was printed before cannot be near to what comes now.

@@ -115,6 +115,17 @@ class Conversation(Protocol):
     idle_code: int = 1001
     ping_seconds: float | None = None
     pong_seconds: float = 0.0
+    refusals: dict[str, int] | None = None
+    """How many more times each of these topics is refused when it is asked for by itself."""
+
+    def refuses(self, topics: Sequence[str]) -> bool:
+        """Whether a request for these topics is refused, as `Simulator.refuse_topic` says."""
+        refusals = self.refusals or {}
+        if not any(refusals.get(topic) for topic in topics):
+            return False
+        if len(topics) == 1:
+            refusals[topics[0]] -= 1
+        return True
 
     @property
     def follows_liquidations(self) -> bool: ...
@@ -144,6 +155,10 @@ class Publisher(Protocol):
         ...
 
     def flush(self) -> list[Frame]: ...
+
+    def stepped(self) -> None:
+        """The venue's clock has stepped: what was to come at a time of it comes now."""
+        ...
 
     def trades(self, now_ms: int, price: Callable[[Listing], float]) -> list[Frame]: ...
 

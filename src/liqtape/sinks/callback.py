@@ -60,6 +60,9 @@ class Tap(Generic[T]):
         self._thread_ended = asyncio.Event()
         self._is_async = _is_async(callback)
 
+    def __repr__(self) -> str:
+        return f"<Tap {self.name}: {self.called_total} calls, {len(self._queue)} waiting, {self.dropped_total} dropped>"
+
     def __len__(self) -> int:
         return len(self._queue)
 

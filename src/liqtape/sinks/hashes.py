@@ -5,9 +5,10 @@ from itertools import compress
 from math import inf
 from operator import ne
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from liqtape.events import VelocityMetrics
+from liqtape.plain import percent_encoded
 from liqtape.sinks.resp import RowPacker, command
 
 __all__ = ["TTL_SECONDS", "Hashes", "Written"]
@@ -60,25 +61,30 @@ class Hashes:
         """
         written = self._written.get(row.symbol)
         if written is None:
-            key = f"{self._prefix}velocity:{row.symbol}:current".encode()
+            key = f"{self._prefix}velocity:{percent_encoded(row.symbol)}:current".encode()
             written = self._written[row.symbol] = Written(row.symbol, key, self._unknown)
-        values, before = astuple(row), written.values
+        symbol, before = row.symbol, written.values
+        # The row says the symbol as its key does; venues' symbols are printable, and so is nearly every other.
+        values = astuple(row if symbol.isprintable() else replace(row, symbol=percent_encoded(symbol)))
         changed = list(map(ne, values, before))
         written.values, written.added = values, None
         commands: list[bytes] = []
         if True in changed:
+            added = list(compress(before, changed)).count(None)
+            if added == sum(changed):  # only fields the server should not have: a known one says whether it has the row
+                changed[0] = True
             fields, absent = self._packer.pack(written.key, values, changed)
             if fields:
                 commands.append(fields)
                 if before is not self._unknown:
-                    written.added = list(compress(before, changed)).count(None)
+                    written.added = added
             if absent:
                 commands.append(command(b"HDEL", written.key, *absent))
         if now - written.renewed >= _RENEW_SECONDS:
             commands.append(command(b"EXPIRE", written.key, b"%d" % TTL_SECONDS))
             written.renewed = now
         if not row.event_count_300s:
-            del self._written[row.symbol]
+            del self._written[symbol]
         return written, commands
 
     def is_whole(self, written: Written, reply: object) -> bool:

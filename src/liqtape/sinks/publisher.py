@@ -20,8 +20,8 @@ from operator import attrgetter
 from time import perf_counter
 
 from liqtape.errors import SinkError, SinkUnavailable
-from liqtape.events import Alert, Liquidation, PriceTick, VelocityMetrics, VenueHealth
-from liqtape.sinks.base import Batch, Sink
+from liqtape.events import Alert, Level, Liquidation, PriceTick, VelocityMetrics, VenueHealth
+from liqtape.sinks.base import Batch, Refusal, Sink
 
 __all__ = ["RECENT_EVENTS", "Publisher"]
 
@@ -32,6 +32,7 @@ _FIRST_RETRY = 0.1
 _LAST_RETRY = 5.0
 _REFUSED_RETRY = 1.0  # the server is there and takes the rest: as often as quiet instruments are republished
 _CLOSE_SECONDS = 1.0
+_LEVELS_SECONDS = 60.0  # levels above NONE are written again as often, whether they have rows or not
 
 _ROWS = 50  # of one flush: about a millisecond of the loop
 _FLOOD = 50_000  # events/s: taking them in keeps a core busy for a quarter of the time
@@ -47,7 +48,9 @@ class Publisher:
 
     `snapshot` turns instruments into their newest metrics at flush time; `everything` names all live instruments, for
     the catch-up after the sink was away. `state` is starting, ok, failing or closed, `detail` the last error of that,
-    each cause of which is logged once until the sink is back. `errors` counts by cause what no sink should raise.
+    each cause of which is logged once until the sink is back; failing lasts until the sink took all it refused.
+    `alerts_dropped_total` counts alerts that were refused, or too old when their turn came. `errors` counts by cause
+    what no sink should raise.
     """
 
     def __init__(
@@ -69,6 +72,9 @@ class Publisher:
         self._recent: deque[Liquidation] = deque(maxlen=RECENT_EVENTS)
         self._new = 0  # events since the last flush; the newest of them are at the end of `_recent`
         self._alerts: deque[Alert] = deque()
+        self._levels: dict[str, Level] = {}  # above NONE
+        self._levels_due: dict[str, Level] = {}  # changed since the last flush
+        self._levels_at = perf_counter()
         self._price: PriceTick | None = None
         self._health: Sequence[VenueHealth] = ()
         self._wake = asyncio.Event()
@@ -77,7 +83,11 @@ class Publisher:
         self._resync = True
         self._told: set[str] = set()  # causes since it was last well
         self._dropped = 0
+        self._alerts_told = 0  # of the dropped ones
         self._flushed_at = perf_counter()
+
+    def __repr__(self) -> str:
+        return f"<Publisher {self.sink.name}: {self.state}{f', {self.detail}' if self.detail else ''}>"
 
     @property
     def events_dropped_total(self) -> int:
@@ -97,6 +107,7 @@ class Publisher:
 
     def alert(self, alert: Alert) -> None:
         """A level changed."""
+        self._note_level(alert.instrument, alert.level)
         self._alerts.append(alert)
         self._bound_alerts()
         self._urgent.set()
@@ -146,6 +157,8 @@ class Publisher:
                 retry = min(2 * retry, longest)
         finally:
             self.state = "closed"
+            if lost := self._alerts_lost():
+                _log.warning("%s: %s", self.sink.name, lost)
             await self._close()
 
     def stop(self) -> None:
@@ -154,6 +167,17 @@ class Publisher:
         self._urgent.set()
         self._wake.set()
 
+    def stats(self) -> dict[str, str | int]:
+        """Return its state in words, and what was counted so far."""
+        return {
+            "state": self.state,
+            "detail": self.detail,
+            "batches": self.batches_total,
+            "failures": self.failures_total,
+            "alerts_lost": self.alerts_dropped_total,
+            "events_dropped": self.events_dropped_total,
+        }
+
     def unwritten(self) -> str:
         """What it still has to write, in words; empty when nothing but the state of health."""
         events = len(self._recent) if self._resync else min(self._new, RECENT_EVENTS)
@@ -161,7 +185,9 @@ class Publisher:
         return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
     def _pending(self) -> bool:
-        return bool(self._dirty or self._new or self._alerts or self._price or self._health)
+        return bool(
+            self._dirty or self._new or self._alerts or self._levels_due or self._price is not None or self._health
+        )
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -181,22 +207,46 @@ class Publisher:
         batch = self._take()
         took = perf_counter() - began
         try:
-            await self.sink.publish(batch)
+            refusal = await self.sink.publish(batch)
+        except SinkUnavailable as error:
+            known = error.unannounced
+            self._give_back(batch, [alert for alert in batch.alerts if known is None or alert in known])
+            raise
         except SinkError as error:
-            # Refused in part: the rest was done, and the alerts would be announced a second time.
-            self._give_back(batch, batch.alerts if isinstance(error, SinkUnavailable) else ())
+            # Refused in part: the rest was done. Refused alerts are lost, late ones would be taken for new.
+            self.alerts_dropped_total += len(error.unannounced or ())
+            self._give_back(batch, ())
             raise
         except BaseException:  # also where it is cancelled: what is left at the end is counted
             self._give_back(batch, batch.alerts)
             raise
         self.batches_total += 1
         self._resync = False
-        if self.state == "failing":
-            _log.info("%s: back, caught up", self.sink.name)
-            self._told.clear()
-        self.state, self.detail = "ok", ""
+        if refusal is not None:
+            self._refused(refusal)
+        else:
+            self._recovered()
         if is_flood:
             await self._rest(min(_REST * took, _LONGEST_REST))
+
+    def _refused(self, refusal: Refusal) -> None:
+        """All else was done: the next flush need not wait."""
+        self.alerts_dropped_total += refusal.alerts_lost
+        self.failures_total += bool(refusal.alerts_lost)
+        self._failing(refusal.text, refusal.cause)
+
+    def _recovered(self) -> None:
+        if self.state == "failing":
+            lost = self._alerts_lost()
+            _log.info("%s: back, caught up%s", self.sink.name, f"; {lost}" if lost else "")
+            self._told.clear()
+            self._alerts_told = self.alerts_dropped_total
+        self.state, self.detail = "ok", ""
+
+    def _alerts_lost(self) -> str:
+        """How many alerts were lost since that was told last, in words; empty for none."""
+        lost = self.alerts_dropped_total - self._alerts_told
+        return f"{lost} alert{'s' * (lost > 1)} could not be published" if lost else ""
 
     async def _rest(self, seconds: float) -> None:
         """Let changes come together; alerts and the end are not kept waiting."""
@@ -210,13 +260,34 @@ class Publisher:
         newest = islice(reversed(self._recent), None if self._resync else self._new)
         events = tuple(newest)[::-1]
         self._dropped, self._new = self.events_dropped_total, 0
-        batch = Batch(metrics, events, tuple(self._alerts), self._price, self._health, self._dropped, self._resync)
+        levels = self._take_levels(metrics)
+        batch = Batch(
+            metrics, events, tuple(self._alerts), self._price, self._health, self._dropped, self._resync, levels
+        )
         for instrument in wanted:
             del self._dirty[instrument]
         self._alerts.clear()
         self._urgent.clear()
         self._price, self._health = None, ()
         return batch
+
+    def _take_levels(self, metrics: Sequence[VelocityMetrics]) -> dict[str, Level]:
+        """Levels that changed; from time to time, and after a failure, all above NONE, which would expire."""
+        for row in metrics:
+            if row.level != self._levels.get(row.symbol, "NONE"):  # of what was raised before anybody listened
+                self._note_level(row.symbol, row.level)
+        now, levels = perf_counter(), self._levels_due
+        if self._resync or now - self._levels_at >= _LEVELS_SECONDS:
+            levels, self._levels_at = {**self._levels, **levels}, now
+        self._levels_due = {}
+        return levels
+
+    def _note_level(self, instrument: str, level: Level) -> None:
+        self._levels_due[instrument] = level
+        if level == "NONE":
+            self._levels.pop(instrument, None)
+        else:
+            self._levels[instrument] = level
 
     def _give_back(self, batch: Batch, alerts: Sequence[Alert]) -> None:
         """Nothing of a failed batch is lost but what is newer anyway."""
@@ -225,6 +296,7 @@ class Publisher:
         self._resync = True
         self._alerts.extendleft(reversed(alerts))
         self._bound_alerts()
+        self._levels_due = {**batch.levels, **self._levels_due}
         self._price = self._price or batch.price
         self._health = self._health or batch.health
 
@@ -236,10 +308,14 @@ class Publisher:
     def _failed(self, error: SinkError) -> None:
         self.failures_total += 1
         self._resync = True
-        if error.cause not in self._told:
-            self._told.add(error.cause)
-            _log.warning("%s: %s; feeds and callbacks go on, retrying", self.sink.name, error)
-        self.state, self.detail = "failing", str(error)
+        self._failing(str(error), error.cause)
+
+    def _failing(self, text: str, cause: str) -> None:
+        if cause not in self._told:
+            self._told.add(cause)
+            _log.warning("%s: %s; feeds and callbacks go on, retrying", self.sink.name, text)
+        lost = self._alerts_lost()
+        self.state, self.detail = "failing", f"{text}; {lost}" if lost else text
 
     def _surprised(self, error: Exception) -> None:
         self.failures_total += 1

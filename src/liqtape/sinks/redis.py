@@ -1,7 +1,7 @@
 """The Redis sink: every flush is one write of pre-packed commands, its replies are read to the last."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -13,28 +13,32 @@ from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
 from liqtape.errors import ConfigurationError, SinkError, SinkUnavailable
-from liqtape.events import SCHEMA, Alert, Liquidation, PriceTick, VenueHealth
-from liqtape.sinks.base import Batch
+from liqtape.events import SCHEMA, Alert, Level, Liquidation, PriceTick, VenueHealth
+from liqtape.plain import percent_encoded
+from liqtape.sinks.base import Batch, Refusal
 from liqtape.sinks.conversation import Conversation, StreamConnection
 from liqtape.sinks.hashes import Hashes, Written
-from liqtape.sinks.resp import command
+from liqtape.sinks.resp import command, verb_and_key
 
-__all__ = ["EVENTS_KEPT", "RedisSink", "pool_of"]
+__all__ = ["ALERTS", "EVENTS_KEPT", "RedisSink", "pool_of"]
+
+ALERTS = "liqtape:alerts"
+"""The channel of level changes, after the prefix."""
 
 EVENTS_KEPT = 1000
+LEVEL_TTL_SECONDS = 600
 PRICE_TTL_SECONDS = 60
 HEALTH_TTL_SECONDS = 30
 
 _CONNECT_SECONDS = 2.0
 _REPLY_SECONDS = 5.0
 _DATABASE = 1
-_SYMBOL = re.compile(r"[\w:.@#-]{1,64}")  # \w: letters and digits of any script
-_CODE = re.compile(r": ([A-Z]+)\b")  # of an error reply
+_CODE = re.compile(r"[A-Z]+\b")  # of an error reply
 # A server that ends is first lost and then not there, one that hangs does not answer to a connection either.
 _CAUSES = dict.fromkeys(("ConnectionError", "ConnectionRefusedError", "ConnectionResetError"), "lost")
 _CAUSES["TimeoutError"] = "no reply"
 _SCHEMA_HEAD = b'{"schema":%d,' % SCHEMA
-_NEEDS_REOPENING = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH")
+_NEEDS_REOPENING = frozenset({"READONLY", "LOADING", "MASTERDOWN", "NOAUTH"})
 
 
 class _Price(Struct):
@@ -53,7 +57,8 @@ class RedisSink:
     the newest state. A batch with `resync` replaces the list of events, so that what a lost reply left unknown is not
     listed twice, and nothing of an earlier run stays.
 
-    `refused_keys_total` counts rows whose symbol is unfit for a key: a venue's text never becomes another key.
+    What a server refused stands until all that is written to the same key, or announced on the same channel, was taken:
+    `publish` returns it as long. `refused_keys_total` counts rows whose symbol cannot be a key: 0, for each can.
     """
 
     name = "redis"
@@ -67,7 +72,8 @@ class RedisSink:
         self._encode = json.Encoder().encode
         self._connection: StreamConnection | None = None
         self._conversation: Conversation | None = None
-        self._levels: dict[str, str] = {}  # as this connection last wrote them
+        self._levels: dict[str, Level] = {}  # as this connection last wrote them
+        self._refused: dict[bytes, Refusal] = {}  # by key or channel
 
     def __repr__(self) -> str:
         return f"RedisSink({_address(self._connection or self._make_connection())})"
@@ -90,18 +96,52 @@ class RedisSink:
         self._conversation = Conversation(connection)
         self._connection = connection
 
-    async def publish(self, batch: Batch) -> None:
-        """Write the batch and wait until the server has acknowledged all of it."""
+    async def publish(self, batch: Batch) -> Refusal | None:
+        """Write the batch, wait until the server has acknowledged all of it, and return what it still refuses."""
         connection, conversation = self._connection, self._conversation
         if connection is None or conversation is None:
             raise SinkUnavailable("the Redis sink is not open")
-        levels = self._changed_levels(batch)
+        levels = self._levels_to_write(batch)
         rows: dict[int, Written] = {}
         commands = self._commands(batch, levels, rows)
         if not commands:
-            return
+            return self._standing()
+        replies = await self._ask(connection, conversation, commands)
+        lost: Sequence[Alert] = ()
+        if self._refused or any(isinstance(reply, hiredis.ReplyError) for reply in replies):
+            lost = await self._take_refusals(connection, batch, commands, replies)
+        self._levels.update(levels)
+        for row in batch.metrics:
+            if not row.event_count_300s and row.level == "NONE":  # perhaps the last of its kind
+                self._levels.pop(row.symbol, None)
+        torn = {row.symbol for at, row in rows.items() if not self._hashes.is_whole(row, replies[at])}
+        if torn:  # somebody deleted or evicted them: now the whole rows
+            try:
+                await self.publish(Batch(metrics=[row for row in batch.metrics if row.symbol in torn]))
+            except SinkError as error:
+                error.unannounced = lost
+                raise
+        return self._standing(len(lost))
+
+    def commands(self, batch: Batch) -> list[bytes]:
+        """Return what `publish` would send of this batch if it had sent nothing before."""
+        known, self._hashes = self._hashes, Hashes(self._prefix)
         try:
-            replies = await conversation.ask(b"".join(commands), len(commands), _REPLY_SECONDS)
+            return self._commands(batch, {alert.instrument: alert.level for alert in batch.alerts}, {})
+        finally:
+            self._hashes = known
+
+    async def close(self) -> None:
+        """Disconnect; may be called at any time and more than once."""
+        connection, self._connection, self._conversation = self._connection, None, None
+        if connection is not None:
+            await _disconnect(connection)
+
+    async def _ask(
+        self, connection: StreamConnection, conversation: Conversation, commands: Sequence[bytes]
+    ) -> list[Any]:
+        try:
+            return await conversation.ask(b"".join(commands), len(commands), _REPLY_SECONDS)
         except TimeoutError as error:
             await self.close()
             text = f"Redis at {_address(connection)}: no reply in {_REPLY_SECONDS:g} s"
@@ -112,65 +152,69 @@ class RedisSink:
         except BaseException:
             await self.close()  # cancelled between write and reply: the connection is out of step
             raise
-        torn = {row.symbol for at, row in rows.items() if not self._hashes.is_whole(row, replies[at])}
-        if any(isinstance(reply, hiredis.ReplyError) for reply in replies):
-            await self._refused(connection, commands, replies)
-        self._levels.update(levels)
-        if torn:  # somebody deleted or evicted them: now the whole rows
-            await self.publish(Batch(metrics=[row for row in batch.metrics if row.symbol in torn]))
 
-    async def close(self) -> None:
-        """Disconnect; may be called at any time and more than once."""
-        connection, self._connection, self._conversation = self._connection, None, None
-        if connection is not None:
-            await _disconnect(connection)
-
-    async def _refused(self, connection: StreamConnection, commands: list[bytes], replies: list[Any]) -> None:
-        self._forget_written()
-        refusals = [
-            f"{_spoken(packed)}: {reply}"
-            for packed, reply in zip(commands, replies, strict=True)
+    async def _take_refusals(
+        self, connection: StreamConnection, batch: Batch, commands: Sequence[bytes], replies: Sequence[Any]
+    ) -> list[Alert]:
+        """Note what was refused and what is no longer; returns alerts not announced, raises where more was refused."""
+        spoken = [verb_and_key(packed) for packed in commands]
+        refused = [
+            (*words, str(reply))
+            for words, reply in zip(spoken, replies, strict=True)
             if isinstance(reply, hiredis.ReplyError)
         ]
-        count = f"{len(refusals)} of {len(commands)}"
-        text = f"Redis at {_address(connection)} refused {count} commands, first {refusals[0]}"
-        code = _CODE.search(refusals[0])
-        cause = code[1] if code else "refused"
-        if any(f": {code}" in refusal for refusal in refusals for code in _NEEDS_REOPENING):
+        announced = [reply for (verb, _), reply in zip(spoken, replies, strict=True) if verb == b"PUBLISH"]
+        lost = [
+            alert for alert, reply in zip(batch.alerts, announced, strict=True) if isinstance(reply, hiredis.ReplyError)
+        ]
+        for key in {key for _, key in spoken} - {key for _, key, _ in refused}:
+            self._refused.pop(key, None)
+        place = f"Redis at {_address(connection)}"
+        for verb, key, reply in reversed(refused):  # of a key the first
+            self._refused[key] = Refusal(f"{place} refuses {_shown(verb, key)}: {reply}", _code(reply))
+        reopen = [one for one in refused if _code(one[2]) in _NEEDS_REOPENING]
+        written = [one for one in refused if one[0] != b"PUBLISH"]
+        if not reopen and not written:
+            return lost
+        self._forget_written()
+        verb, key, reply = (reopen or written)[0]
+        text = f"{place} refused {len(refused)} of {len(commands)} commands, first {_shown(verb, key)}: {reply}"
+        if reopen:
             # A demoted, loading or re-secured server: a new connection asks Sentinel and authenticates again.
             await self.close()
-            raise SinkUnavailable(text, cause)
-        raise SinkError(text, cause)
+            raise SinkUnavailable(text, _code(reply), lost)
+        raise SinkError(text, _code(reply), lost)
 
-    def _changed_levels(self, batch: Batch) -> dict[str, str]:
-        """The newest level of each instrument where it is not what this connection wrote last."""
-        levels: dict[str, str] = {alert.instrument: alert.level for alert in batch.alerts}
+    def _standing(self, alerts_lost: int = 0) -> Refusal | None:
+        if not self._refused:
+            return None
+        first, others = next(iter(self._refused.values())), len(self._refused) - 1
+        return Refusal(f"{first.text}{f' (and {others} keys more)' * bool(others)}", first.cause, alerts_lost)
+
+    def _levels_to_write(self, batch: Batch) -> dict[str, Level]:
+        """The newest level of each instrument where it is not what this connection wrote last, and those asked for."""
+        levels: dict[str, Level] = {alert.instrument: alert.level for alert in batch.alerts}
+        levels.update(batch.levels)
         levels.update({row.symbol: row.level for row in batch.metrics})
-        return {
-            symbol: level
-            for symbol, level in levels.items()
-            if self._levels.get(symbol) != level and _SYMBOL.fullmatch(symbol) is not None
-        }
+        written, asked = self._levels, batch.levels
+        return {symbol: level for symbol, level in levels.items() if symbol in asked or written.get(symbol) != level}
 
-    def _commands(self, batch: Batch, levels: dict[str, str], rows: dict[int, Written]) -> list[bytes]:
+    def _commands(self, batch: Batch, levels: Mapping[str, Level], rows: dict[int, Written]) -> list[bytes]:
         """Everything to be written; `rows` gets the place of each row's first command."""
         commands: list[bytes] = []
         now = monotonic()
         for row in batch.metrics:
-            if row.symbol in self._hashes or _SYMBOL.fullmatch(row.symbol) is not None:
-                written, more = self._hashes.write(row, now)
+            written, more = self._hashes.write(row, now)
+            if more:  # else the next command's reply, or none at all, would be taken for this row's
                 rows[len(commands)] = written
                 commands += more
-            else:
-                self.refused_keys_total += 1
         if batch.price is not None:
             commands.append(self._price(batch.price))
-        if batch.resync and not batch.events:
-            commands.append(command(b"DEL", self._key("cascade:events:buffer")))
-        elif batch.events:
+        if batch.resync or batch.events:
             commands += self._events(batch.events, kept=len(batch.events) if batch.resync else EVENTS_KEPT)
         for symbol, level in levels.items():
-            commands.append(command(b"SET", self._key(f"cascade:{symbol}:level"), level.encode()))
+            key = self._key(f"cascade:{percent_encoded(symbol)}:level")
+            commands.append(command(b"SET", key, level.encode(), b"EX", b"%d" % LEVEL_TTL_SECONDS))
         commands += self._alerts(batch.alerts)
         if batch.health:
             commands += self._health(batch.health)
@@ -190,10 +234,12 @@ class RedisSink:
         # LPUSH puts each of its words before the last: oldest first in, newest first in the list. Trimmed to just what
         # was pushed, the list is replaced without ever being empty.
         texts = [_SCHEMA_HEAD + self._encode(event)[1:] for event in events[-EVENTS_KEPT:]]
+        if not texts:
+            return [command(b"LTRIM", key, b"1", b"0")]  # keeps nothing
         return [command(b"LPUSH", key, *texts), command(b"LTRIM", key, b"0", b"%d" % (min(kept, EVENTS_KEPT) - 1))]
 
     def _alerts(self, alerts: Sequence[Alert]) -> list[bytes]:
-        channel = self._key("cascade:alerts")
+        channel = self._key(ALERTS)
         return [command(b"PUBLISH", channel, self._encode(alert)) for alert in alerts]
 
     def _health(self, health: Sequence[VenueHealth]) -> list[bytes]:
@@ -249,7 +295,12 @@ async def _disconnect(connection: StreamConnection) -> None:
         await connection.disconnect(nowait=True)
 
 
-def _spoken(packed: bytes) -> str:
-    """Name and key of a packed command, for an error's text."""
-    words = packed.split(b"\r\n", 5)
-    return b" ".join(words[2:5:2]).decode(errors="replace")
+def _shown(verb: bytes, key: bytes) -> str:
+    """Name and key of a command, for an error's text."""
+    return f"{verb.decode()} {key.decode(errors='replace')}"
+
+
+def _code(reply: str) -> str:
+    """The word an error reply begins with, where it is a code."""
+    code = _CODE.match(reply)
+    return code[0] if code else "refused"

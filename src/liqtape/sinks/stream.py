@@ -43,6 +43,9 @@ class Subscription(AsyncIterator[T], Generic[T]):
         self._leave = weakref.finalize(self, taps.remove, self._inbox.offer)
         self._leave.atexit = False
 
+    def __repr__(self) -> str:
+        return f"<Subscription: {len(self._inbox.queue)} waiting, {self._inbox.dropped_total} dropped>"
+
     @property
     def dropped_total(self) -> int:
         """Items that did not fit."""

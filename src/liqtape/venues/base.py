@@ -80,11 +80,15 @@ class Endpoint(Struct, frozen=True):
 
 
 class InstrumentSource(Struct, frozen=True):
-    """A REST page of the venue's instruments: default host and path with query; with a `body` it is a POST of JSON."""
+    """A REST page of the venue's instruments: default host and path with query; with a `body` it is a POST of JSON.
+
+    `may_be_empty`: what it tells of need not exist; of others an empty answer is none.
+    """
 
     host: str
     path: str
     body: bytes = b""
+    may_be_empty: bool = False
 
 
 class InstrumentPage(Struct, frozen=True):

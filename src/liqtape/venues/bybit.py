@@ -70,6 +70,12 @@ bundled_symbols = BYBIT_SYMBOLS
 instrument_sources = (
     InstrumentSource("https://api.bybit.com", "/v5/market/instruments-info?category=linear&limit=1000"),
     InstrumentSource("https://api.bybit.com", "/v5/market/instruments-info?category=inverse&limit=1000"),
+    # Perpetuals before their market opens are liquidated as well, and are listed only where they are asked for.
+    InstrumentSource(
+        "https://api.bybit.com",
+        "/v5/market/instruments-info?category=linear&status=PreLaunch&limit=1000",
+        may_be_empty=True,
+    ),
 )
 
 alike = b'{"topic":"allLiquidation.'
@@ -319,6 +325,9 @@ class _Listed(Struct):
     symbolType: str | None = None
 
 
+_TRADED = frozenset({"Trading", "PreLaunch"})
+
+
 class _Result(Struct):
     list: list[_Listed]
     nextPageCursor: str = ""
@@ -332,17 +341,21 @@ _instruments_info = msgspec.json.Decoder(_InstrumentsInfo)
 
 
 def decode_instruments(payload: bytes) -> InstrumentPage:
-    """`GET /v5/market/instruments-info?category=linear|inverse`, page by page; only trading symbols are kept."""
+    """`GET /v5/market/instruments-info`, page by page; kept are symbols that trade, also those before their market."""
     try:
         result = _instruments_info.decode(payload).result
     except MALFORMED as error:
         raise DecodeError(f"{name} instruments-info: {error}") from error
-    contracts = [_contract(row) for row in result.list if row.status == "Trading"]
+    contracts = [_contract(row) for row in result.list if row.status in _TRADED]
     cursor = result.nextPageCursor
     return InstrumentPage(contracts, f"&cursor={quote(cursor)}" if cursor else "")
 
 
 def _contract(row: _Listed) -> Contract:
+    return replace(_named(row), is_pre_market=row.status == "PreLaunch")
+
+
+def _named(row: _Listed) -> Contract:
     contract = spell(row.symbol)
     asset = _ASSETS.get(row.symbolType or "", UNKNOWN)
     quote, settle = row.quoteCoin or contract.quote, row.settleCoin or ""

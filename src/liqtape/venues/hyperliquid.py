@@ -401,7 +401,8 @@ def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | 
         raise DecodeError(f"{name} past fills: {error}") from error
     events = _liquidations(rows, account, receive_ms, replayed=True)
     count = request.before + len(rows)
-    whole = count < _REACHABLE_FILLS and not any(isinstance(event, Invalid) for event in events)
+    is_of_question = all(int(from_ms) <= row.time <= int(until_ms) for row in rows if not isinstance(row, Invalid))
+    whole = is_of_question and count < _REACHABLE_FILLS and not any(isinstance(event, Invalid) for event in events)
     if len(rows) < _PAGE_FILLS:
         return BackfillPage(events, whole=whole)
     newest_ms = max((row.time for row in rows if not isinstance(row, Invalid)), default=0)

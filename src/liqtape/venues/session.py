@@ -1,9 +1,10 @@
 """One connection's protocol as a state machine: bytes in, events and bytes out. No socket, no clock, for all venues.
 
 subscribing -> live when every request was acknowledged (or refused down to single topics); silence on a live session,
-or no acknowledgement in time, raises FeedStalled from `due`.
+or no acknowledgement in time, raises FeedStalled from `due`. What was refused is asked for again with growing pauses.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -25,6 +26,8 @@ SAMPLES = 8
 """Undecodable frames that a session keeps."""
 
 _REQUESTS_IN_FLIGHT = 4
+_AGAIN_SECONDS = 1.0  # before a refused topic is asked for again; twice as long each time
+_LONGEST_AGAIN_SECONDS = 300.0
 _SAMPLE_BYTES = 16_384
 _WORTH_IT = 4  # frames; fewer are as quick one by one
 
@@ -41,15 +44,20 @@ class _Request(Struct, frozen=True):
     id: str
     topics: tuple[str, ...]
     deadline: float
+    is_again: bool = False
 
 
 class Session:
     """Times are seconds of any monotonic clock, given by the caller.
 
     `outgoing` holds frames to send now; the caller takes them with `take_outgoing` after every call. `refused` maps the
-    topics the venue would not give to its reason. `stamp_ms` is the venue's time of the newest trade that came after
-    the last answer: what came before proves nothing of the topics answered last. `samples` are the newest undecodable
-    frames; several sessions may share them. Requests go out no faster than the venue allows.
+    topics the venue would not give to its reason; each is asked for again, alone, with growing pauses, and leaves once
+    the venue gives it. `stamp_ms` is the venue's time of the newest trade that came after the first time that every
+    request was answered: what came before proves nothing of the topics answered last. `samples` are the newest
+    undecodable frames; several sessions may share them. Requests go out no faster than the venue allows.
+
+    `has_news` is set with each answer and notice, and reset by the caller, who then asks `outgoing`, `notice` and
+    `take_regained`.
     """
 
     def __init__(
@@ -72,11 +80,15 @@ class Session:
         self.samples = deque[Undecodable](maxlen=SAMPLES) if samples is None else samples
         self.last_received = 0.0
         self.last_data: float | None = None
+        self.last_trade: float | None = None
         self.stamp_ms: int | None = None
+        self.has_news = False
         self.outgoing: list[bytes] = []
         self._waiting: deque[tuple[str, ...]] = deque(batched(endpoint.topics, venue.topics_per_request))
         self._in_flight: dict[str, _Request] = {}
         self._turnstile = Turnstile(venue.limits.messages)
+        self._again: dict[str, tuple[float, float]] = {}  # of each refused topic: the pause, and when it ends
+        self._regained: set[str] = set()
         self._next_id = 1
         self._confirmed_at = 0.0
         self._next_beat = 0.0
@@ -108,7 +120,7 @@ class Session:
             self.last_data = now
         elif kind is PriceTick:
             ledger.frames_other_topic += 1
-            self.last_data = now
+            self.last_data = self.last_trade = now
             newest = events[-1]
             if self.confirmed and isinstance(newest, PriceTick):
                 self.stamp_ms = newest.event_ms
@@ -167,8 +179,11 @@ class Session:
 
     def due(self, now: float) -> list[bytes]:
         """Frames whose time has come. Raises FeedStalled or SubscriptionRefused when the connection is worthless."""
-        for request in self._in_flight.values():
-            if now >= request.deadline:
+        for request in [request for request in self._in_flight.values() if now >= request.deadline]:
+            if request.is_again:  # the others go on
+                del self._in_flight[request.id]
+                self._refuse(request.topics[0], "no answer", now)
+            else:
                 raise FeedStalled(f"{self.venue.name}: no answer to the subscription within {ACK_LIMIT:g} s")
         if self._essential.issubset(self.refused):
             reason = next(iter(self.refused.values()), "no topics")
@@ -188,6 +203,10 @@ class Session:
         deadlines = [request.deadline for request in self._in_flight.values()]
         if self._may_request():
             deadlines.append(self._turnstile.next_at(0.0))
+        elif self._again and len(self._in_flight) < _REQUESTS_IN_FLIGHT:
+            asked = {topic for request in self._in_flight.values() for topic in request.topics}
+            again = [at for topic, (_, at) in self._again.items() if topic not in asked]
+            deadlines.append(max(self._turnstile.next_at(0.0), min(again, default=math.inf)))
         if self.confirmed:
             deadlines.append(self._silent_from())
         beat = self.venue.heartbeat
@@ -199,6 +218,23 @@ class Session:
     def has_canary(self) -> bool:
         """Whether trades are to be expected."""
         return self.endpoint.canary in self.endpoint.topics and self.endpoint.canary not in self.refused
+
+    @property
+    def lacking(self) -> list[str]:
+        """Topics of liquidations that the venue refuses so far."""
+        return [topic for topic in self.refused if topic in self._essential]
+
+    def trades_silent(self, now: float) -> float:
+        """For how many seconds no trade came though they are to be expected; 0 within the silence limit."""
+        if not self.confirmed or not self.has_canary:
+            return 0.0
+        silent = now - max(self._confirmed_at, self.last_trade or 0.0)
+        return silent if silent >= self.endpoint.silence_limit else 0.0
+
+    def take_regained(self) -> set[str]:
+        """Topics that were refused and are given since the last call."""
+        regained, self._regained = self._regained, set()
+        return regained
 
     def take_outgoing(self) -> list[bytes]:
         """Frames to send now; the list is empty afterwards."""
@@ -214,13 +250,18 @@ class Session:
     def _control(self, event: Event, now: float) -> None:
         if isinstance(event, Notice):
             self.notice = plain(event.reason)
+            self.has_news = True
         elif isinstance(event, Ack | Rejected):
+            self.has_news = True
             request = self._answered(event)
-            if request is None:
-                return
             if isinstance(event, Rejected):
-                self._bisect(request.topics, event.reason)
-            self._request_more(now)
+                if request is not None:
+                    self._bisect(request.topics, event.reason, now)
+            elif self.refused:
+                for topic in (event.topic,) if request is None else request.topics:
+                    self._regain(topic)
+            if request is not None:
+                self._request_more(now)
 
     def _answered(self, answer: Ack | Rejected) -> _Request | None:
         """The request an answer belongs to: by its id, by the topic it names, or the oldest where it says neither."""
@@ -230,24 +271,46 @@ class Session:
             request_id = next((r.id for r in pending if not answer.topic or answer.topic in r.topics), None)
         return None if request_id is None else self._in_flight.pop(request_id, None)
 
-    def _bisect(self, topics: tuple[str, ...], reason: str) -> None:
+    def _bisect(self, topics: tuple[str, ...], reason: str, now: float) -> None:
         """One unknown topic refuses a whole request: halve until it stands alone."""
         if len(topics) == 1:
-            self.refused[topics[0]] = plain(reason)
+            self._refuse(topics[0], plain(reason), now)
             return
         middle = len(topics) // 2
         self._waiting.extendleft((topics[middle:], topics[:middle]))
 
+    def _refuse(self, topic: str, reason: str, now: float) -> None:
+        pause, _ = self._again.get(topic, (_AGAIN_SECONDS / 2, 0.0))
+        pause = min(2 * pause, _LONGEST_AGAIN_SECONDS)
+        self.refused[topic] = reason
+        self._again[topic] = pause, now + pause
+
+    def _regain(self, topic: str) -> None:
+        if self.refused.pop(topic, None) is not None:
+            del self._again[topic]
+            self._regained.add(topic)
+
     def _request_more(self, now: float) -> None:
         while self._may_request() and self._turnstile.passes(now):
-            topics = self._waiting.popleft()
-            request = _Request(str(self._next_id), topics, now + ACK_LIMIT)
-            self._next_id += 1
-            self._in_flight[request.id] = request
-            self.outgoing.append(self.venue.subscribe(request.id, topics))
-        if not self._in_flight and not self._waiting and not self.confirmed:
+            self._request(self._waiting.popleft(), now)
+        for topic in self._due_again(now):
+            if len(self._in_flight) < _REQUESTS_IN_FLIGHT and self._turnstile.passes(now):
+                self._request((topic,), now, is_again=True)
+        if not self.confirmed and not self._waiting and all(r.is_again for r in self._in_flight.values()):
             self.confirmed = True
             self._confirmed_at = now
+
+    def _request(self, topics: tuple[str, ...], now: float, *, is_again: bool = False) -> None:
+        request = _Request(str(self._next_id), topics, now + ACK_LIMIT, is_again)
+        self._next_id += 1
+        self._in_flight[request.id] = request
+        self.outgoing.append(self.venue.subscribe(request.id, topics))
+
+    def _due_again(self, now: float) -> list[str]:
+        if not self._again or self._waiting:
+            return []
+        asked = {topic for request in self._in_flight.values() for topic in request.topics}
+        return [topic for topic, (_, at) in self._again.items() if at <= now and topic not in asked]
 
     def _may_request(self) -> bool:
         return bool(self._waiting) and len(self._in_flight) < _REQUESTS_IN_FLIGHT

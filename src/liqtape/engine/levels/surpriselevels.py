@@ -132,6 +132,11 @@ class StickyLevel:
         self._hold_ms = hold_ms
         self._below_since: int | None = None
 
+    def move(self, by_ms: int) -> None:
+        """Time is later by so much than it was taken for."""
+        if self._below_since is not None:
+            self._below_since += by_ms
+
     def step(self, now_ms: int, wanted: Level, *, is_kept: bool) -> Level:
         """The level at `now_ms`: `wanted` when higher, else the present one for as long as it is kept or held."""
         rank = _LEVELS.index(self.level)
@@ -173,6 +178,12 @@ class MarketRule:
         self._venues.pop(name, None)
         self._venues[name] = at_ms
 
+    def move(self, by_ms: int) -> None:
+        """Time is later by so much than it was taken for."""
+        for seen in (self._instruments, self._venues):
+            for name in seen:
+                seen[name] += by_ms
+
     def is_extreme(self, now_ms: int) -> bool:
         """Whether enough of them did in (now - hold, now]."""
         for seen in (self._instruments, self._venues):
@@ -207,6 +218,12 @@ class SurpriseLevels:
     def raised(self) -> list[str]:
         """Instruments above NONE."""
         return list(self.sticky)
+
+    def move(self, by_ms: int) -> None:
+        """Time is later by so much than it was taken for: what is waited for comes so much later, too."""
+        self.market.move(by_ms)
+        for sticky in self.sticky.values():
+            sticky.move(by_ms)
 
     def check_venue(self, venue: str, reading: Reading) -> None:
         """A reading of one venue (of its market, or of one instrument there): for EXTREME alone."""
