@@ -386,3 +386,23 @@ async def test_the_poller_of_the_page_brings_each_row_once(
     assert {one.notional_usd for one in read} == {40_000.0}
     assert len(read) == len({one.event_ms for one in read}) <= asked
     assert [record.message for record in caplog.records if record.name == "liqtape.compat.sources"] == []
+
+
+_SYMBOLS = ("BTC/USDT:USDT", "XBT/USD", "SPX 500", "FTSE&MIB", "BTC+ETH", "币安人生USDT", "a" * 200, "BTC\r\nUSDT")
+
+
+async def test_symbols_of_any_spelling_become_keys(redis_port: int) -> None:
+    manager = EnhancedWebSocketManager(redis_host="127.0.0.1", redis_port=redis_port)
+    manager.add_cex_exchange("mine", stream=Standing)
+    async with _running(manager):
+        for symbol in _SYMBOLS:
+            manager.cex_streams["mine"].callback(_event(symbol=symbol, side="long"))
+        keys = [f"velocity:{symbol}:current" for symbol in (*_SYMBOLS[:-1], "BTC%0D%0AUSDT")]
+        async with asyncio.timeout(15):
+            while not all([await manager.redis_client.exists(key) for key in keys]):  # noqa: ASYNC110 - a server that tells nobody
+                await asyncio.sleep(0.05)
+        rows = [await manager.redis_client.hgetall(key) for key in keys]
+
+    assert [row[b"event_count_300s"] for row in rows] == [b"1"] * len(keys)
+    assert {row[b"saturated"] for row in rows} == {b"false"}
+    assert not any(b"btc_price" in row for row in rows)
