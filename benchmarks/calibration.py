@@ -140,13 +140,13 @@ def most_by_chance(mean: float) -> int:
 def _figure(
     name: str,
     count: int,
-    exposure: float,
+    live_time: float,
     unit: str,
     measured: str,
     bounds: tuple[float | None, float | None] = (None, None),
 ) -> Figure:
     low, high = poisson_interval(count)
-    return Figure(name, count / exposure, low / exposure, high / exposure, unit, measured, *bounds)
+    return Figure(name, count / live_time, low / live_time, high / live_time, unit, measured, *bounds)
 
 
 def _of_rate(scale: Scale, per_day: float, count: int) -> list[Figure]:
@@ -208,13 +208,13 @@ def _mixed(scale: Scale) -> list[Figure]:
     mixture = ", ".join(f"{count} of {per_day:g}" for per_day, count in counts.items())
     return [
         _figure(
-            f"{sum(counts.values())} instruments, {told}: {name}",
+            f"{sum(counts.values())} instruments, {rarity}: {name}",
             span.raises[step],
             (span.until_ms - span.from_ms) / DAY_MS,
             "a day",
             f"floors, counts and cap as they are; {mixture} events a day; {span.episodes} episodes, 95 % interval",
         )
-        for told, span in spans.items()
+        for rarity, span in spans.items()
         for step, name in enumerate(STEPS)
     ]
 
@@ -226,15 +226,15 @@ def _calm(scale: Scale) -> list[Figure]:
     starts = [highest_steps("calm", seed, seconds) for seed in seeds]
     return [
         _figure(
-            f"fresh start in a calm market, {scope}: above WATCH",
-            sum(highest[scope] > 1 for highest in starts),
+            f"fresh start in a calm market, {baseline}: above WATCH",
+            sum(highest[baseline] > 1 for highest in starts),
             1,
             "starts",
             f"of {len(starts)} seeds, {seconds} s each, floors, counts and cap as they are; highest step "
-            f"{max(highest[scope] for highest in starts)}; 95 % interval",
-            (None, None if scope in UNSHOWN or scale == TINY else 0.0),
+            f"{max(highest[baseline] for highest in starts)}; 95 % interval",
+            (None, None if baseline in UNSHOWN or scale == TINY else 0.0),
         )
-        for scope in SCOPES
+        for baseline in SCOPES
     ]
 
 

@@ -86,14 +86,14 @@ def _identified(venue: Venue, table: Instruments, frames: Sequence[bytes]) -> No
 
 def steps(venue: Venue) -> dict[str, Callable[[Sequence[bytes]], None]]:
     """What is done to frames, by step; each contains the one before."""
-    table = Instruments(lambda _, symbol: venue.spell(symbol))
+    table = Instruments(lambda _, symbol: venue.parse_symbol(symbol))
     works = (partial(_decoded, venue), partial(_sized, venue, table), partial(_identified, venue, table))
     return dict(zip(STEPS, works, strict=True))
 
 
 def _check(venue: Venue, frame: bytes) -> None:
     """An event without its size would make the sizing look cheap."""
-    table = Instruments(lambda _, symbol: venue.spell(symbol))
+    table = Instruments(lambda _, symbol: venue.parse_symbol(symbol))
     for event in venue.decode(frame, _EVENT_MS):
         if not isinstance(event, RawLiquidation) or table.sized(event, "").notional_usd is None:
             raise RuntimeError(f"{venue.name}: not the whole way is measured: {event}")

@@ -15,7 +15,7 @@ from benchmarks import sender as sending
 from benchmarks.counting import Counter, Spent
 from benchmarks.measure import Figure, Scale, figure, ratio
 from benchmarks.wire import Sender, embedded, live_tracker
-from liqtape.sinks.redis import RedisSink
+from liqtape.sinks.redis.redissink import RedisSink
 
 _EVENTS = 120_000
 _ROUNDS = 4

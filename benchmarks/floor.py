@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.measure import Case, Figure, Scale, cpu_rounds, figure, ratio
 from benchmarks.stream import Stream, endless
-from liqtape.engine.window import Totals
+from liqtape.engine.windows.window import Totals
 from liqtape.events import Liquidation
 from liqtape.money import micro_of
 
@@ -46,7 +46,7 @@ class _Totals(ctypes.Structure):
 
 
 class _Loop:
-    """The lanes of one instrument in C."""
+    """The columns of one instrument in C."""
 
     def __init__(self, library: ctypes.CDLL, capacity: int) -> None:
         self._library = library
@@ -68,7 +68,7 @@ class _Loop:
         return Totals(tuple(last.counts), tuple(last.micro), last.acceleration)
 
     def close(self) -> None:
-        """Give the lanes back."""
+        """Give the columns back."""
         self._library.floor_free(self._lanes)
 
 

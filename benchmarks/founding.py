@@ -27,8 +27,8 @@ from benchmarks.wire import embedded
 from liqtape.compat.compact import CompactLiquidation, LiquidationBuffer
 from liqtape.compat.manager import EnhancedWebSocketManager
 from liqtape.compat.velocity import EventBuffer
-from liqtape.sinks.base import Batch
-from liqtape.sinks.redis import RedisSink
+from liqtape.sinks.redis.redissink import RedisSink
+from liqtape.sinks.sink import Batch
 
 _LATENCY_EVENTS = 10_000
 _FLOOD_EVENTS = 30_000

@@ -3,12 +3,12 @@
 from collections import deque
 
 from liqtape.engine.levels.streamlevel import INSTRUMENT, MARKET_STEPS, VENUE, LevelSteps, StreamLevel
+from liqtape.simulator.deliverylog import Tally
 from liqtape.simulator.faults import Faults
-from liqtape.simulator.ledger import Tally
 from liqtape.simulator.market import Market
 from liqtape.simulator.recount import instrument_of, micro_usd_of
 from liqtape.simulator.scenario import scenario
-from liqtape.simulator.wire import Frame, Limits, Row
+from liqtape.simulator.wire import Frame, SentRow, ServerLimits
 
 __all__ = ["SCOPES", "highest_steps"]
 
@@ -29,7 +29,7 @@ class _Follower:
 
     def __init__(self, venue: str) -> None:
         self.tally = Tally(connection=1, venue=venue)
-        self.rows: list[Row] = []
+        self.rows: list[SentRow] = []
 
     def give(self, frame: Frame, *, again: bool = False) -> None:  # noqa: ARG002 - nothing is sent again here
         if frame.kind == "liquidation":
@@ -56,9 +56,9 @@ class _Stream:
         return self.level.look(at_ms, self._micro_usd / 1e6, len(self._events))
 
 
-def _printed(name: str, seed: int, seconds: int) -> list[Row]:
+def _printed(name: str, seed: int, seconds: int) -> list[SentRow]:
     """What all venues print of a scenario, throttled as they do, in the order in which it happened."""
-    market = Market(scenario(name), seed, 1.0, Faults((), seed), Limits())
+    market = Market(scenario(name), seed, 1.0, Faults((), seed), ServerLimits())
     market.start(0)
     followers = [_Follower(venue) for venue in market.publishers]
     for now_ms in range(0, _SECOND_MS * seconds + 1, _STEP_MS):
@@ -75,9 +75,9 @@ def highest_steps(name: str, seed: int, seconds: int) -> dict[str, int]:
     for row in _printed(name, seed, seconds):
         instrument = instrument_of(row.venue, row.symbol)
         micro_usd = micro_usd_of(row.venue, row.symbol, row.price, row.size)
-        for scope, key in zip(SCOPES, ((instrument,), (instrument, row.venue), (row.venue,), ()), strict=True):
-            stream = streams.get((scope, *key))
+        for baseline, key in zip(SCOPES, ((instrument,), (instrument, row.venue), (row.venue,), ()), strict=True):
+            stream = streams.get((baseline, *key))
             if stream is None:
-                stream = streams[scope, *key] = _Stream(SCOPES[scope])
-            highest[scope] = max(highest[scope], stream.add(row.event_ms, micro_usd))
+                stream = streams[baseline, *key] = _Stream(SCOPES[baseline])
+            highest[baseline] = max(highest[baseline], stream.add(row.event_ms, micro_usd))
     return highest

@@ -19,9 +19,9 @@ from benchmarks.counting import Counter
 from benchmarks.measure import Figure, Scale, figure, percentile, ratio
 from benchmarks.wire import Sender, embedded, live_tracker
 from liqtape.events import Liquidation
-from liqtape.history.eventlog import EventLog
-from liqtape.history.store import Store
-from liqtape.sinks.redis import RedisSink
+from liqtape.history.log.eventlog import EventLog
+from liqtape.history.log.store import Store
+from liqtape.sinks.redis.redissink import RedisSink
 
 _SINGLE = 20_000
 _GROUPED = 200_000
@@ -106,7 +106,7 @@ def _without_identity(statement: str) -> str:
 def _store_rate(
     events: list[Liquidation], group: int, prepare: str = "", rewrite: Callable[[str], str] | None = None
 ) -> float:
-    from liqtape.history import store as module
+    from liqtape.history.log import store as module
 
     inserts = dict(module._INSERTS)
     if rewrite is not None:
@@ -124,7 +124,7 @@ def _store_rate(
 
 
 def _executemany_rate(events: list[Liquidation]) -> float:
-    from liqtape.history.store import _INSERTS
+    from liqtape.history.log.store import _INSERTS
 
     with _directory() as directory:
         Store(directory).close()

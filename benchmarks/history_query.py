@@ -13,10 +13,10 @@ import numpy as np
 import liqtape.history
 from benchmarks.measure import Figure, Scale, figure
 from liqtape.events import Liquidation
-from liqtape.history.query import History
-from liqtape.history.records import Alive, FeedUp, PriceBar
-from liqtape.history.sealing import CLOSED_AFTER_MS, Sealing
-from liqtape.history.store import Store
+from liqtape.history.archive.archiver import CLOSED_AFTER_MS, Archiver
+from liqtape.history.log.journal import AliveEntry, FeedUpEntry, PriceBarEntry
+from liqtape.history.log.store import Store
+from liqtape.history.query.query import History
 
 _EVENTS = 1_000_000
 _HOUR_MS = 3_600_000
@@ -80,8 +80,10 @@ def _write(directory: Path, count: int) -> None:
     sides = np.where(draw.random(count) < 0.7, "long", "short").tolist()
     store = Store(directory)
     prices = (60_000 + np.cumsum(draw.normal(0, 5, 86_400))).tolist()
-    bars = [PriceBar(_BEGIN_MS + 1000 * i, p, p + 3, p - 3, p + 1, 1.0, 5, "binance") for i, p in enumerate(prices)]
-    store.write([], [*(FeedUp(venue, _BEGIN_MS - _HOUR_MS) for venue in _VENUES), *bars, Alive(_END_MS)])
+    bars = [
+        PriceBarEntry(_BEGIN_MS + 1000 * i, p, p + 3, p - 3, p + 1, 1.0, 5, "binance") for i, p in enumerate(prices)
+    ]
+    store.write([], [*(FeedUpEntry(venue, _BEGIN_MS - _HOUR_MS) for venue in _VENUES), *bars, AliveEntry(_END_MS)])
     batch: list[Liquidation] = []
     hour_ms = _BEGIN_MS
     columns = zip(times, names, venues, amounts, sides, strict=True)
@@ -101,6 +103,6 @@ def _write(directory: Path, count: int) -> None:
         )
     store.write(batch)
     store.close()
-    sealing = Sealing(directory)
+    sealing = Archiver(directory)
     sealing.seal(_END_MS - _HOUR_MS + CLOSED_AFTER_MS - 1)
     sealing.close()

@@ -21,8 +21,8 @@ from benchmarks.frames import PRICE_BASE
 from benchmarks.measure import Figure, Scale, figure, percentile, ratio
 from benchmarks.wire import BareSocket, Sender, embedded, live_tracker
 from liqtape.events import Liquidation, RawLiquidation
-from liqtape.sinks.base import Batch
-from liqtape.sinks.redis import RedisSink
+from liqtape.sinks.redis.redissink import RedisSink
+from liqtape.sinks.sink import Batch
 from liqtape.venues import VENUES
 
 _VENUE = "bybit"

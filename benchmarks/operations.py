@@ -9,10 +9,10 @@ from benchmarks.decode import STEPS, steps
 from benchmarks.frames import FRAMES
 from benchmarks.stream import Stream
 from liqtape.engine import VelocityEngine
-from liqtape.engine.intake import Intake
 from liqtape.events import VelocityMetrics
 from liqtape.instruments import Instruments
 from liqtape.ledger import Ledger
+from liqtape.pipeline.admission import Intake
 from liqtape.venues import VENUES
 from liqtape.venues.base import Venue
 
@@ -47,7 +47,7 @@ def _decoded(venue: str, step: str, count: int) -> tuple[Work, Sequence[Any]]:
 def _taken(venue: str, count: int) -> tuple[Work, Sequence[Any]]:
     """Decoded, compared with what came before, sized, counted, in the windows and in the ledger."""
     spoken: Venue = VENUES[venue]
-    intake = Intake(VelocityEngine(), Instruments(lambda _, symbol: spoken.spell(symbol)))
+    intake = Intake(VelocityEngine(), Instruments(lambda _, symbol: spoken.parse_symbol(symbol)))
     ledger = Ledger()
 
     def take(frames: Sequence[bytes]) -> None:
@@ -64,7 +64,7 @@ def _engine(work: Callable[[Stream, list[Any]], None], count: int) -> tuple[Work
 
 def _rows(count: int) -> tuple[Work, Sequence[Any]]:
     """Rows of one instrument, an event apart, as commands for Redis."""
-    from liqtape.sinks.hashes import Hashes
+    from liqtape.sinks.redis.hashes import Hashes
 
     stream, rows = Stream(_IN_WINDOW), []
     for event in stream.next(count):

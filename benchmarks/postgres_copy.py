@@ -27,12 +27,12 @@ from typing import Any
 from benchmarks.measure import Figure, Scale, figure, ratio
 from benchmarks.wire import others
 from liqtape.events import SCHEMA, Liquidation
-from liqtape.history.outlet import Outlet
-from liqtape.history.store import Store
-from liqtape.postgres import connected
-from liqtape.sinks.postgres import PostgresSink
-from liqtape.sinks.postgres_schema import prepare
-from liqtape.sinks.postgres_writer import Writer
+from liqtape.history.log.logreader import LogReader
+from liqtape.history.log.store import Store
+from liqtape.postgresql import connected
+from liqtape.sinks.postgres.postgressink import PostgresSink
+from liqtape.sinks.postgres.schema import prepare
+from liqtape.sinks.postgres.writer import Writer
 
 BATCH = 10_000
 T = 1_790_000_000_000
@@ -116,7 +116,7 @@ async def _plain(connection: Any, batches: Sequence[Sequence[tuple[int, Liquidat
 
 
 async def _follow(url: str, directory: Path, count: int) -> None:
-    sink = PostgresSink(url, Outlet(directory))
+    sink = PostgresSink(url, LogReader(directory))
     task = asyncio.create_task(sink.run())
     while sink.health().events_written < count:  # noqa: ASYNC110 - a benchmark may look
         await asyncio.sleep(0.002)

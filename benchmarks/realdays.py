@@ -27,10 +27,10 @@ from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
 from liqtape.engine.levels.surpriselevels import LevelRule
 from liqtape.engine.levels.threshold import Threshold
 from liqtape.errors import ConfigurationError
+from liqtape.eventfiles.eventtable import EventRow, EventTable
+from liqtape.eventfiles.readers import load
+from liqtape.eventfiles.replay import steps
 from liqtape.events import Level
-from liqtape.feeds.eventfiles import load
-from liqtape.feeds.replay import steps
-from liqtape.feeds.tape import Row, Tape
 
 __all__ = [
     "HEAD",
@@ -172,11 +172,11 @@ class Minute(Struct, frozen=True):
     count: int
 
 
-def _minutes(tape: Tape) -> list[Minute]:
+def _minutes(table: EventTable) -> list[Minute]:
     """USD and events of the 60 s that end at each event, all of the tape together."""
-    order = tape.in_order()
-    times = [tape.times_ms[i] for i in order]
-    usd = [tape.event(i).notional_usd or 0.0 for i in order]
+    order = table.in_order()
+    times = [table.times_ms[i] for i in order]
+    usd = [table.event(i).notional_usd or 0.0 for i in order]
     found, tail, total = [], 0, 0.0
     for head, at_ms in enumerate(times):
         total += usd[head]
@@ -199,25 +199,25 @@ def _raises_above(minutes: Sequence[Minute], of: Callable[[Minute], float], leas
     return found
 
 
-def tuned(minutes: Sequence[Minute], of: Callable[[Minute], float], wanted: float) -> float:
-    """Return the lowest threshold that raises at most `wanted` times; the highest value where each raises more."""
+def tuned(minutes: Sequence[Minute], of: Callable[[Minute], float], target: float) -> float:
+    """Return the lowest threshold that raises at most `target` times; the highest value where each raises more."""
     alone, peaks = Alone(), []
     for minute in minutes:
         if alone.opens(minute.at_ms, of(minute)):
             peaks.append(0.0)
         peaks[-1] = max(peaks[-1], of(minute))
     values = sorted(set(peaks))
-    return next((value for value in values if sum(peak >= value for peak in peaks) <= wanted), max(values, default=inf))
+    return next((value for value in values if sum(peak >= value for peak in peaks) <= target), max(values, default=inf))
 
 
-def _by_return_period(tape: Tape, watched: Watched, *, is_market: bool) -> dict[str, list[int]]:
+def _by_return_period(table: EventTable, watched: Watched, *, is_market: bool) -> dict[str, list[int]]:
     engine = VelocityEngine()
     levels = engine.levels
     assert levels is not None  # the default rule
-    instruments = {tape.event(i).instrument for i in range(len(tape))}
+    instruments = {table.event(i).instrument for i in range(len(table))}
     key = MARKET_KEY if is_market else StreamKey(None, min(instruments))
     found: dict[str, list[int]] = {level: [] for level, _ in _STEPS}
-    for _ in steps(tape, 60, watched.spans, engine):
+    for _ in steps(table, 60, watched.spans, engine):
         for one in levels.take_raises():
             if one.key == key:
                 for level in _LEVELS[one.above + 1 : min(one.step, len(_STEPS)) + 1]:
@@ -225,23 +225,23 @@ def _by_return_period(tape: Tape, watched: Watched, *, is_market: bool) -> dict[
     return found
 
 
-def _by_alerts(tape: Tape, watched: Watched, rule: LevelRule | Threshold) -> dict[str, list[int]]:
+def _by_alerts(table: EventTable, watched: Watched, rule: LevelRule | Threshold) -> dict[str, list[int]]:
     """Return when the level of the one instrument of the tape went up, to the second."""
     found: dict[str, list[int]] = {level: [] for level, _ in _STEPS}
-    for step in steps(tape, 60, watched.spans, VelocityEngine(rule=rule)):
+    for step in steps(table, 60, watched.spans, VelocityEngine(rule=rule)):
         for alert in step.alerts:
             for level in _LEVELS[_LEVELS.index(alert.previous) + 1 : _LEVELS.index(alert.level) + 1]:
                 found.setdefault(level, []).append(alert.at_ms)
     return found
 
 
-def _together(tape: Tape) -> Tape:
+def _together(table: EventTable) -> EventTable:
     """The same events as of one instrument: the older rules know no level of the market."""
-    found = Tape()
-    for i in tape.in_order():
-        event = tape.event(i)
+    found = EventTable()
+    for i in table.in_order():
+        event = table.event(i)
         found.take(
-            Row(
+            EventRow(
                 event.event_ms,
                 event.venue,
                 _ALL,
@@ -265,11 +265,11 @@ def _cascades(file: Path) -> list[Cascade]:
         ]
 
 
-def _watched(one: RealDays, tape: Tape) -> Watched:
+def _watched(one: RealDays, table: EventTable) -> Watched:
     """When the recorder ran, by its coverage file; else from the first event to the last."""
     file = HISTORY / f"coverage_{one.stem}.csv"
     if not file.exists():
-        return Watched([(min(tape.times_ms), max(tape.times_ms))])
+        return Watched([(min(table.times_ms), max(table.times_ms))])
     with file.open(newline="", encoding="utf-8") as opened:
         spans = [(int(row["start_ms"]), int(row["end_ms"])) for row in csv.DictReader(opened)]
     if any(after[0] < before[1] for before, after in pairwise(spans)):
@@ -279,22 +279,22 @@ def _watched(one: RealDays, tape: Tape) -> Watched:
 
 def _scores(one: RealDays) -> dict[str, Scored]:
     """Return by rule what it did, on the later half where there is one."""
-    tape = load(HISTORY / f"{one.stem}.parquet")
-    cascades, watched = _cascades(HISTORY / f"{one.stem}.labels.csv"), _watched(one, tape)
+    table = load(HISTORY / f"{one.stem}.parquet")
+    cascades, watched = _cascades(HISTORY / f"{one.stem}.labels.csv"), _watched(one, table)
     earlier, later = watched.halves() if one.is_halved else (Watched([]), watched)
-    alone = _together(tape) if one.is_market else tape
-    new = _by_return_period(tape, watched, is_market=one.is_market)
+    alone = _together(table) if one.is_market else table
+    new = _by_return_period(table, watched, is_market=one.is_market)
     surprise = _by_alerts(alone, watched, LevelRule())
-    minutes = _minutes(tape)
+    minutes = _minutes(table)
     before = [minute for minute in minutes if earlier.holds(minute.at_ms)]
     found = {"founding thresholds": score(_by_alerts(alone, watched, Threshold())["ALERT"], cascades, later)}
     for level, least_s in zip(surprise, (3, 4, 6), strict=False):
         found[f"surprise, `{level}` (S >= {least_s})"] = score(surprise[level], cascades, later)
-    for told, of in (("count", _count_of), ("USD", _usd_of)):
+    for rarity, of in (("count", _count_of), ("USD", _usd_of)):
         for period, days in (("6 h", 0.25), ("1 d", 1.0)):
             if one.is_halved:
                 least = tuned(before, of, earlier.days / days)
-                name = f"{told} of 60 s, at least {least:,.0f} (once in {period} before)"
+                name = f"{rarity} of 60 s, at least {least:,.0f} (once in {period} before)"
                 found[name] = score(_raises_above(minutes, of, least), cascades, later)
     for level, days in _STEPS:
         found[f"return period, `{level}` (once in {_period(days)})"] = score(new[level], cascades, later)
@@ -328,13 +328,13 @@ def _present(sets: Sequence[RealDays]) -> list[RealDays]:
     return found
 
 
-def _figures(told: str, rule: str, one: Scored) -> list[Figure]:
+def _figures(rarity: str, rule: str, one: Scored) -> list[Figure]:
     low, high = proportion_interval(one.met, one.onsets)
     late = "" if one.late_s is None else f", median {one.late_s:.0f} s after their start"
     few, many = poisson_interval(one.false)
     return [
         Figure(
-            f"{told}: {rule}: onsets met",
+            f"{rarity}: {rule}: onsets met",
             one.met / max(1, one.onsets),
             low,
             high,
@@ -342,7 +342,7 @@ def _figures(told: str, rule: str, one: Scored) -> list[Figure]:
             f"{one.met} of {one.onsets}, {one.worst_met} of {one.worst} of severity 3{late}; 95 % interval",
         ),
         Figure(
-            f"{told}: {rule}: false raises",
+            f"{rarity}: {rule}: false raises",
             one.false / one.days,
             few / one.days,
             many / one.days,

@@ -16,10 +16,10 @@ import zstandard
 
 from benchmarks.frames import binance
 from benchmarks.measure import Case, Figure, Scale, cpu_rounds, figure, ratio
-from liqtape.feeds.chunks import MAGIC, ChunkWriter, Group, read_segment
-from liqtape.feeds.marks import Began
-from liqtape.feeds.recorder import Recorder
 from liqtape.playback import Playback
+from liqtape.recording.chunks import MAGIC, ChunkWriter, Group, read_segment
+from liqtape.recording.recorder import Recorder
+from liqtape.recording.records import RunStarted
 from liqtape.settings import AlertSettings
 from liqtape.venues.base import Endpoint
 
@@ -70,7 +70,7 @@ def _recording(groups: Sequence[Group]) -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="liqtape-bench-"))
     try:
         recorder = Recorder(directory, limit=1 << 40)
-        recorder.open(Began("bench", [], {"binance": []}, AlertSettings(), price_always=False))
+        recorder.open(RunStarted("bench", [], {"binance": []}, AlertSettings(), price_always=False))
         track = recorder.track("binance", Endpoint("wss://bench", ("!forceOrder@arr",), 30.0))
         for group in groups:
             track.received(group.payloads, group.receive_ns)
@@ -121,10 +121,10 @@ def _cases(frames: Sequence[bytes], groups: Sequence[Group], segment: bytes, pat
 
 
 def _costs(label: str, spent: Mapping[str, list[float]]) -> list[Figure]:
-    told = {name: f"{statistics.median(values):.0f} ns a frame" for name, values in spent.items()}
-    against = f"{told['written']} against {told['zstd']}"
+    rarity = {name: f"{statistics.median(values):.0f} ns a frame" for name, values in spent.items()}
+    against = f"{rarity['written']} against {rarity['zstd']}"
     rates = [1e9 / ns for ns in spent["played"]]
-    split = f"{told['played']}, {told['read']} of them reading"
+    split = f"{rarity['played']}, {rarity['read']} of them reading"
     return [
         figure(
             f"CPU of the writer, frames {label}, against zstd 3",

@@ -22,9 +22,9 @@ import redis.asyncio
 from benchmarks.measure import Figure, Scale, figure
 from liqtape.embedded import EmbeddedServer
 from liqtape.events import VelocityMetrics
-from liqtape.sinks.base import Batch
-from liqtape.sinks.redis import RedisSink
-from liqtape.sinks.resp import RowPacker, command
+from liqtape.sinks.redis.redissink import RedisSink
+from liqtape.sinks.redis.resp import RowPacker, command
+from liqtape.sinks.sink import Batch
 
 INSTRUMENTS = 100
 WARM_UP = 5

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from itertools import islice
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.cascade import Levels
 from liqtape.events import WINDOWS, Liquidation, Side
+from liqtape.pipeline.levelalerts import Levels
 
 __all__ = ["Stream", "endless"]
 
@@ -49,7 +49,7 @@ class Stream:
         self.engine = VelocityEngine()
         self.levels = Levels(self.engine)
         self.engine.feed_up(venue, _BEGIN_MS - _SLOT_MS * (_LEARNED_SLOTS + 1))
-        self.engine.teach(_usual(size, instruments, venue))
+        self.engine.seed_baselines(_usual(size, instruments, venue))
         self._events = endless(size * instruments, instruments, venue)
         for event in islice(self._events, size * instruments):
             self.engine.add(event)

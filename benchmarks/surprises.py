@@ -4,8 +4,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from benchmarks.stationary import Streams
+from liqtape.engine.baseline.surprise import Surprise
 from liqtape.engine.levels.surpriselevels import LevelRule, Reading, SurpriseLevels
-from liqtape.engine.surprise import Surprise
 from liqtape.events import Level
 
 __all__ = ["STEPS", "surprise_raises"]
@@ -28,7 +28,7 @@ class _Judged:
 
     @property
     def is_raised(self) -> bool:
-        return any(levels.sticky for levels in self._levels)
+        return any(levels.held for levels in self._levels)
 
     def check(self, at_ms: int, counts: Sequence[int], usd: float) -> None:
         s10, s60, s300 = (
@@ -51,14 +51,14 @@ def surprise_raises(lot: Streams, number: int, rules: Sequence[LevelRule], from_
     times = lot.times(number).tolist()
     minutes = lot.minutes(number)
     counts = zip(*(lot.counts(number, seconds).tolist() for seconds in _LENGTHS_S), strict=True)
-    judged = _Judged(rules, from_ms)
+    evaluation = _Judged(rules, from_ms)
     second_ms = 0
     for i, ((at_ms, usd, _), now) in enumerate(zip(minutes, counts, strict=True)):
-        while judged.is_raised and second_ms < at_ms:
+        while evaluation.is_raised and second_ms < at_ms:
             ends = [i - bisect_right(times, second_ms - _SECOND_MS * seconds, 0, i) for seconds in _LENGTHS_S]
-            judged.check(second_ms, ends, 0.0)
+            evaluation.check(second_ms, ends, 0.0)
             second_ms += _SECOND_MS
         second_ms = at_ms + _SECOND_MS
-        judged.unusual.add(at_ms)
-        judged.check(at_ms, now, usd)
-    return judged.raises
+        evaluation.unusual.add(at_ms)
+        evaluation.check(at_ms, now, usd)
+    return evaluation.raises

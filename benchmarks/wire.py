@@ -20,7 +20,7 @@ import trustme
 from benchmarks.measure import cores
 from liqtape.embedded import EmbeddedServer
 from liqtape.settings import RedisSettings, Settings, VenueSettings
-from liqtape.sinks.base import Sink
+from liqtape.sinks.sink import Sink
 from liqtape.tracker import Tracker
 from liqtape.venues import VENUES
 

@@ -15,12 +15,12 @@ import msgspec
 from msgspec import Struct
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.intake import Intake
 from liqtape.errors import ConfigurationError, DecodeError
-from liqtape.feeds.eventfiles import load
+from liqtape.eventfiles.readers import load
 from liqtape.identity import identity
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
+from liqtape.pipeline.admission import Intake
 from liqtape.settings import load_settings
 from liqtape.venues import VENUES
 from liqtape.venues.base import Backfills, Venue
@@ -162,7 +162,7 @@ class _Path:
         self._left = 5_000
 
     def _venue_spell(self, _: str, symbol: str) -> Contract:
-        return self._venue.spell(symbol)
+        return self._venue.parse_symbol(symbol)
 
     def __call__(self, payload: bytes) -> str:
         self._left -= 1
@@ -284,7 +284,7 @@ def targets(directory: Path) -> dict[str, Target]:
     for suffix, text in (("ndjson", _EVENTS), ("csv", _ARCHIVE)):
         found[f"{suffix} events"] = [text], _event_file(directory / f"events.{suffix}")
     try:
-        chunks = importlib.import_module("liqtape.feeds.chunks")
+        chunks = importlib.import_module("liqtape.recording.chunks")
     except ModuleNotFoundError:
         return found
     found["recording"] = (

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from liqtape.events import Liquidation
 from liqtape.simulator import micro_usd_of
-from liqtape.simulator.wire import Row
+from liqtape.simulator.wire import SentRow
 from liqtape.venues import VENUES as LIVE
 
 __all__ = ["Arrival", "Evidence", "Interval", "Key", "Verdict", "judged", "key_of_logged", "key_of_row", "matched"]
@@ -31,7 +31,7 @@ _DETECTED_MS = 3_500.0
 class Arrival(Struct, frozen=True):
     """A liquidation that reached a socket of ours, by the proxy's book."""
 
-    row: Row
+    row: SentRow
     at_ms: float
     message: tuple[int, int] = (0, 0)
     """Which message of which connection told of it."""
@@ -63,7 +63,7 @@ class Evidence(Struct, frozen=True):
     arrivals: Sequence[Arrival]
     published: Sequence[Arrival]
     """Every liquidation at the moment its venue sent it, whoever heard it."""
-    told: Sequence[Row]
+    told: Sequence[SentRow]
     """What came by other ways: snapshots, REST."""
     logged: Sequence[Liquidation]
     """In the order of the log."""
@@ -104,7 +104,7 @@ class Verdict(Struct):
         return not (self.lost or self.duplicated or self.unreported or self.problems)
 
 
-def key_of_row(row: Row) -> Key:
+def key_of_row(row: SentRow) -> Key:
     """Of what the simulator printed."""
     return row.venue, row.symbol, row.side, row.event_ms, micro_usd_of(row.venue, row.symbol, row.price, row.size)
 
@@ -153,15 +153,15 @@ def _logged(evidence: Evidence, events: Sequence[Liquidation]) -> Counter[Key]:
     return logged
 
 
-def _known(evidence: Evidence) -> dict[Key, dict[int, Row]]:
-    known: dict[Key, dict[int, Row]] = defaultdict(dict)
+def _known(evidence: Evidence) -> dict[Key, dict[int, SentRow]]:
+    known: dict[Key, dict[int, SentRow]] = defaultdict(dict)
     rows = [arrival.row for arrival in (*evidence.published, *evidence.arrivals)]
     for row in (*rows, *evidence.told):
         known[key_of_row(row)][row.serial] = row
     return known
 
 
-def matched(evidence: Evidence) -> list[Row]:
+def matched(evidence: Evidence) -> list[SentRow]:
     """The simulator's rows of what was in the log when the windows were asked for, for counting them again."""
     known = _known(evidence)
     logged = _logged(evidence, evidence.logged[: evidence.reported])
@@ -209,7 +209,7 @@ def _is_told(evidence: Evidence, key: Key, sent_ms: float) -> bool:
     """
     venue, event_ms = key[0], key[3]
     sent_ms += evidence.plan.skew_at(venue, (sent_ms - evidence.began_ms) / 1000)
-    is_late = sent_ms - event_ms > LIVE[venue].holds_ms
+    is_late = sent_ms - event_ms > LIVE[venue].max_publish_delay_ms
     return any(spell.holds(event_ms) or (is_late and spell.holds(sent_ms)) for spell in _uncovered(evidence, venue))
 
 

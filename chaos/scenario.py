@@ -25,11 +25,11 @@ from chaos.strikes import Strikes
 from chaos.worker import Answer, Config
 
 from liqtape.events import NO_LIST, Liquidation
-from liqtape.history.follow import Follower
-from liqtape.history.layout import DATABASE
+from liqtape.history.log.follow import Follower
+from liqtape.history.log.layout import DATABASE
 from liqtape.settings import VenueSettings
 from liqtape.simulator import Delivered, Simulator
-from liqtape.simulator.wire import Frame, Row
+from liqtape.simulator.wire import Frame, SentRow
 
 __all__ = ["Scenario"]
 
@@ -121,7 +121,7 @@ class Scenario:
     def _hear(self, frame: Frame) -> None:
         """What a venue publishes; symbols that nobody asked it for are counted apart."""
         at_ms = time.time() * 1000
-        here = [c.conversation for c in self._simulator._connections if c.tally.venue == frame.rows[0].venue]
+        here = [c.client_session for c in self._simulator._connections if c.tally.venue == frame.rows[0].venue]
         subscribed = [talk for talk in here if talk.follows_liquidations]
         if subscribed and not any(talk.payloads(frame) for talk in subscribed):
             self._unasked += len(frame.rows)
@@ -207,7 +207,7 @@ class Scenario:
     def _arrivals(self) -> list[Arrival]:
         """What the proxies passed into our sockets, by the simulator's book of what each message said."""
         ports = {tally.peer_port: tally.connection for tally in self._simulator.ledger.connections}
-        rows: dict[tuple[int, int], list[Row]] = {}
+        rows: dict[tuple[int, int], list[SentRow]] = {}
         for record in self._simulator.ledger.records:
             rows.setdefault((record.connection, record.frame), []).append(_row(record))
         return [
@@ -261,9 +261,9 @@ class Scenario:
                 await asyncio.sleep(0.3)
 
 
-def _row(record: Delivered) -> Row:
+def _row(record: Delivered) -> SentRow:
     side: Literal["long", "short"] = "long" if record.side == "long" else "short"
-    return Row(record.serial, record.venue, record.symbol, side, record.price, record.size, record.event_ms)
+    return SentRow(record.serial, record.venue, record.symbol, side, record.price, record.size, record.event_ms)
 
 
 def _all_live(answer: Answer) -> bool:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from chaos.judge import Evidence, Verdict, matched
 from chaos.worker import Answer
 
-from liqtape.demo import metric_differences
+from liqtape.cli.demo import metric_differences
 from liqtape.events import VelocityMetrics
 from liqtape.simulator import recount
 from liqtape.simulator.recount import WINDOWS, instrument_of
-from liqtape.simulator.wire import Row
+from liqtape.simulator.wire import SentRow
 
 _SLACK_MS = 1_300
 """By how much a clock that is off may be misjudged: a second is none, and the way to us takes its time."""
@@ -66,7 +66,7 @@ def judge_windows(report: Answer, evidence: Evidence, verdict: Verdict) -> None:
 
 
 def _judge_shifted(
-    rows: Mapping[str, VelocityMetrics], sent: Sequence[Row], now_ms: int, evidence: Evidence, verdict: Verdict
+    rows: Mapping[str, VelocityMetrics], sent: Sequence[SentRow], now_ms: int, evidence: Evidence, verdict: Verdict
 ) -> None:
     """Windows in which a venue stands whose clock is off: where it belongs is known to the lags of a busy machine."""
     published = {(arrival.row.venue, arrival.row.serial): arrival.at_ms for arrival in evidence.published}

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from liqtape.events import VelocityMetrics
-from liqtape.feeds.pacing import Backoff, Patience
+from liqtape.feeds.backoff import Backoff, Timeouts
 from liqtape.settings import HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.tracker import Tracker
 
@@ -111,10 +111,10 @@ async def serve(config: Config) -> None:
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     tls = None if config.ca is None else ssl.create_default_context(cafile=config.ca)
-    patience = Patience(connect=1.5, silence_limit=config.silence_limit, backoff=Backoff(0.2, 1.5))
+    timeouts = Timeouts(connect=1.5, silence_limit=config.silence_limit, backoff=Backoff(0.2, 1.5))
     await asyncio.to_thread(int)  # the pool's first thread is no leak
     files, tasks = _files(), _tasks()
-    tracker = Tracker(settings_of(config), data_dir=Path(config.directory), ssl_context=tls, patience=patience)
+    tracker = Tracker(settings_of(config), data_dir=Path(config.directory), ssl_context=tls, timeouts=timeouts)
     async with tracker:
         _say(Answer())
         while line := await lines.readline():
@@ -124,7 +124,7 @@ async def serve(config: Config) -> None:
                 _step_wall_clock(int(line.split()[1]) * 1_000_000)
                 continue
             for _ in range(_PATIENCE if line == b"report\n" else 0):
-                if not tracker.ledger().events_log_pending:  # back-fill may still bring some
+                if not tracker.ledger().events_log_pending:  # backfill may still bring some
                     break
                 await asyncio.sleep(0.01)
             _say(_answer(tracker, line.decode().strip()))

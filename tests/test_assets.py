@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liqtape.assets import ASSETS, COIN, DOLLARS, QUOTES, UNKNOWN, Pair, currency_of, is_coin, marked, split_quote
+from liqtape.eventfiles.eventtable import EventRow, EventTable
+from liqtape.eventfiles.normalize import Normalizer
+from liqtape.eventfiles.readers import load
 from liqtape.events import RawLiquidation
-from liqtape.feeds.eventfiles import load
-from liqtape.feeds.normalize import Normalizer
-from liqtape.feeds.tape import Row, Tape
 from liqtape.instruments import Contract, Instruments, Separation, linear
 from liqtape.venues import VENUES
 
@@ -24,7 +24,7 @@ _T = 1_791_391_082_119
 
 
 def _spell(venue: str, symbol: str) -> Contract:
-    return VENUES[venue].spell(symbol)
+    return VENUES[venue].parse_symbol(symbol)
 
 
 def _lists(venue: str) -> list[Path]:
@@ -377,9 +377,9 @@ def test_what_an_earlier_run_decided_is_kept() -> None:
     assert fresh.contract(*_LOTS).instrument == "PEPEUSDT"
 
 
-def _named(tape: Tape) -> dict[str, set[str]]:
+def _named(table: EventTable) -> dict[str, set[str]]:
     names: dict[str, set[str]] = {}
-    for event in map(tape.event, range(len(tape))):
+    for event in map(table.event, range(len(table))):
         names.setdefault(event.symbol, set()).add(event.instrument)
     return names
 
@@ -395,46 +395,48 @@ def test_two_coins_of_one_spelling_in_the_stored_hour(history_file: Callable[[st
 
 @pytest.mark.parametrize("is_bare_first", [True, False])
 def test_files_name_by_all_that_is_in_them_whatever_comes_first(is_bare_first: bool) -> None:
-    tape = Tape()
+    table = EventTable()
     rows = [
-        Row(_T, "bybit", None, "1000MUMUUSDT", "long", 0.02, 500.0, 10.0),
-        Row(_T, "bybit", None, "MUMUUSDT", "long", 0.02, 500.0, 10.0),
+        EventRow(_T, "bybit", None, "1000MUMUUSDT", "long", 0.02, 500.0, 10.0),
+        EventRow(_T, "bybit", None, "MUMUUSDT", "long", 0.02, 500.0, 10.0),
     ]
     for row in reversed(rows) if is_bare_first else rows:
-        tape.take(row)
+        table.take(row)
 
-    assert _named(tape) == {"1000MUMUUSDT": {"1000MUMUUSDT"}, "MUMUUSDT": {"MUMUUSDT"}}
-    assert {event.price for event in map(tape.event, range(2))} == {0.02}
+    assert _named(table) == {"1000MUMUUSDT": {"1000MUMUUSDT"}, "MUMUUSDT": {"MUMUUSDT"}}
+    assert {event.price for event in map(table.event, range(2))} == {0.02}
 
 
 @pytest.mark.parametrize("is_stock_first", [True, False])
 def test_files_of_two_venues_are_told_apart_by_price(is_stock_first: bool) -> None:
-    tape = Tape()
+    table = EventTable()
     rows = [
-        Row(_T, "okx", None, "QUBIC-USDT-SWAP", "long", 20.0, 1.0, 20.0),
-        Row(_T + 60_000, "bybit", None, "10000QUBICUSDT", "long", 0.02, 500.0, 10.0),
+        EventRow(_T, "okx", None, "QUBIC-USDT-SWAP", "long", 20.0, 1.0, 20.0),
+        EventRow(_T + 60_000, "bybit", None, "10000QUBICUSDT", "long", 0.02, 500.0, 10.0),
     ]
     for row in rows if is_stock_first else reversed(rows):
-        tape.take(row)
+        table.take(row)
 
-    assert _named(tape) == {"QUBIC-USDT-SWAP": {"QUBICUSDT"}, "10000QUBICUSDT": {"10000QUBICUSDT"}}
+    assert _named(table) == {"QUBIC-USDT-SWAP": {"QUBICUSDT"}, "10000QUBICUSDT": {"10000QUBICUSDT"}}
 
 
 def test_a_product_in_bitcoin_that_a_file_calls_usd_is_none() -> None:
-    tape = Tape()
-    tape.take(Row(_T, "binance", None, "ETHBTC", "long", 0.033, 12.5, 0.4125))
-    tape.take(Row(_T, "binance", None, "ETHBTC", "long", 0.033, 12.5, 33_000.0))  # somebody knew the price of bitcoin
-    tape.take(Row(_T, "binance", "ETHBTC", "ETHBTC", "long", 0.033, 12.5, 0.4125))  # ours, of an earlier history
+    table = EventTable()
+    table.take(EventRow(_T, "binance", None, "ETHBTC", "long", 0.033, 12.5, 0.4125))
+    table.take(
+        EventRow(_T, "binance", None, "ETHBTC", "long", 0.033, 12.5, 33_000.0)
+    )  # somebody knew the price of bitcoin
+    table.take(EventRow(_T, "binance", "ETHBTC", "ETHBTC", "long", 0.033, 12.5, 0.4125))  # ours, of an earlier history
 
-    assert [tape.event(i).notional_usd for i in range(3)] == [None, 33_000.0, 0.4125]
-    assert tape.summary()["unsized_by_reason"] == {"quote": 1, "other": 0}
+    assert [table.event(i).notional_usd for i in range(3)] == [None, 33_000.0, 0.4125]
+    assert table.summary()["unsized_by_reason"] == {"quote": 1, "other": 0}
 
 
 def test_what_a_file_names_stays_as_it_names_it() -> None:
-    tape = Tape()
-    tape.take(Row(_T, "binance", "CATUSDT", "1000CATUSDT", "long", 0.0000062, 200_000_000.0, 1_240.0))
+    table = EventTable()
+    table.take(EventRow(_T, "binance", "CATUSDT", "1000CATUSDT", "long", 0.0000062, 200_000_000.0, 1_240.0))
 
-    event = tape.event(0)
+    event = table.event(0)
     assert (event.instrument, event.price, event.quantity) == ("CATUSDT", 0.0000062, 200_000_000.0)
 
 
@@ -449,9 +451,9 @@ def test_of_tardis_the_symbol_says_what_is_coin_margined_not_the_exchange(tmp_pa
         "binance-futures,1000CATUSDT,1791391082000000,0,,sell,0.0062,200000",
     ]
     path.write_text(head + "\n".join(rows))
-    tape = load(path)
+    table = load(path)
 
-    assert [(e.instrument, e.price, e.quantity, e.notional_usd) for e in map(tape.event, range(len(tape)))] == [
+    assert [(e.instrument, e.price, e.quantity, e.notional_usd) for e in map(table.event, range(len(table)))] == [
         ("BTCUSD", 80_000.0, 0.0125, 1_000.0),
         ("BTCUSDT", 80_000.0, 0.5, 40_000.0),
         ("BTCUSD_261225", 80_000.0, 0.0125, 1_000.0),

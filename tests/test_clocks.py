@@ -7,8 +7,8 @@ import pytest
 from msgspec import Struct
 
 from liqtape import tracker as tracker_module
-from liqtape.engine.clock import EventClock
 from liqtape.events import Event, PriceTick, RawLiquidation, VelocityMetrics
+from liqtape.pipeline.clock import EventClock
 from liqtape.settings import HistorySettings, RedisSettings, Settings, VenueSettings
 from liqtape.tracker import Tracker
 from liqtape.venues import VENUES
@@ -244,7 +244,7 @@ def test_after_ten_minutes_of_sleep_rows_are_right_within_five_seconds(
 
 
 def test_a_step_of_the_wall_clock_changes_nothing() -> None:
-    from liqtape.feeds.ourtime import SteadyClock
+    from liqtape.ourtime import SteadyClock
 
     steady, wall = [5_000_000_000], [1_790_000_000_000_000_000]
     ours = SteadyClock(lambda: steady[0], lambda: wall[0])

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from liqtape.demo import _settings
+from liqtape.cli.demo import _settings
 from liqtape.events import Liquidation, VenueHealth
-from liqtape.feeds.recorder import Recorder
 from liqtape.playback import Playback
+from liqtape.recording.recorder import Recorder
 from liqtape.settings import HistorySettings, RedisSettings, Settings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
@@ -57,7 +57,7 @@ async def test_a_skewed_venue_is_named_and_its_windows_hold_what_it_sent(skew_ms
             await until(lambda: (tracker.market("bybit").coverage_10s or 0) > 0.9)
     assert abs(found.shift_ms - skew_ms) < 1_000
     assert f"{abs(skew_ms) // 1000}." in found.detail
-    assert [trouble.subject for trouble in tracker.watch.troubles] == ["clock of bybit"]
+    assert [trouble.subject for trouble in tracker.monitor.troubles] == ["clock of bybit"]
     assert tracker.ledger().events_rejected_future == 0
 
 

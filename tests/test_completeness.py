@@ -18,20 +18,20 @@ from msgspec.structs import replace
 
 from liqtape.events import Gap, Liquidation
 from liqtape.feeds import backfill
-from liqtape.feeds.outages import STARTING
-from liqtape.feeds.pacing import Backoff, Patience
+from liqtape.feeds.backoff import Backoff, Timeouts
 from liqtape.history import open as open_history
-from liqtape.history.layout import DATABASE
-from liqtape.history.records import AWAY
+from liqtape.history.log.journal import AWAY
+from liqtape.history.log.layout import DATABASE
+from liqtape.pipeline.gaps import STARTING
 from liqtape.settings import HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
-from liqtape.venues.limits import Pace
+from liqtape.venues.limits import RateLimit
 
 BOUND_SECONDS = 40.0
 SPEED = 12.0
 SIMULATED_SECONDS = 90.0
-QUICK = Patience(connect=2.0, backoff=Backoff(0.05, 0.1), attempts=(Pace(1_000, 1.0),))
+QUICK = Timeouts(connect=2.0, backoff=Backoff(0.05, 0.1), attempts=(RateLimit(1_000, 1.0),))
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -54,7 +54,7 @@ class Run:
         self.venue = venue
         self.directory = directory
         self.simulator = simulator
-        self.tracker = Tracker(self.settings, patience=QUICK)
+        self.tracker = Tracker(self.settings, timeouts=QUICK)
         self.states: list[str] = []
         self.accepted: list[Liquidation] = []
         self.tracker.taps.append(self.accepted.append)
@@ -135,7 +135,7 @@ async def test_okx_refuses_a_topic_once_and_nothing_is_lost_unreported(tmp_path:
         await until(lambda: run.state == "live")
         await run.play(SIMULATED_SECONDS)
         if has_archive:
-            await until(lambda: any(gap.filled for gap in run.gaps))
+            await until(lambda: any(gap.backfilled for gap in run.gaps))
 
     assert [state for state in run.states if state in {"refused", "live"}] == ["refused", "live"]
     assert len(run.published) > 100
@@ -230,7 +230,7 @@ async def test_gaps_of_a_venue_with_several_connections_do_not_overlap(tmp_path:
 async def test_a_venue_that_stays_silent_is_seen_stalled(tmp_path: Path) -> None:
     async with Simulator("cascade", speed=SPEED) as simulator:
         run = Run(simulator, "okx", tmp_path)
-        run.tracker = Tracker(run.settings, patience=replace(QUICK, silence_limit=0.3))
+        run.tracker = Tracker(run.settings, timeouts=replace(QUICK, silence_limit=0.3))
         async with run.tracker:
             await until(lambda: run.state == "live")
             simulator.silence("okx")

@@ -18,7 +18,7 @@ from liqtape.events import Event, Liquidation, RawLiquidation
 from liqtape.identity import identity
 from liqtape.instruments import Contract, Instruments
 from liqtape.venues import VENUES
-from liqtape.venues.base import InstrumentPage, Venue, fault
+from liqtape.venues.base import InstrumentPage, Venue, invalid_reason
 from liqtape.venues.session import Session
 
 
@@ -159,11 +159,11 @@ def _check(venue: Venue, payload: bytes) -> None:
     assert {type(event) for event in events} <= set(get_args(Event))
     session.received(payload, None, 0.0)
     assert session.ledger.balanced()
-    table = Instruments(lambda _, symbol: venue.spell(symbol))
+    table = Instruments(lambda _, symbol: venue.parse_symbol(symbol))
     for event in events:
         msgspec.json.encode(event)
         if isinstance(event, RawLiquidation):
-            assert (event.venue, fault(event.price, event.size, event.event_ms)) == (venue.name, "")
+            assert (event.venue, invalid_reason(event.price, event.size, event.event_ms)) == (venue.name, "")
             assert event.side in {"long", "short"}
             assert event.symbol
             msgspec.json.encode(table.sized(event, identity(event)))

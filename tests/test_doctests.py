@@ -13,9 +13,14 @@ _MODULES = [
     *(module.name for module in pkgutil.walk_packages(liqtape.engine.__path__, "liqtape.engine.")),
 ]
 _WITH_EXAMPLES = {
-    *("liqtape.events", "liqtape.instruments", "liqtape.money", "liqtape.engine.acceleration"),
-    *("liqtape.engine.coverage", "liqtape.engine.lane", "liqtape.engine.levels.threshold", "liqtape.engine.throttle"),
-    *("liqtape.engine.velocity", "liqtape.engine.window"),
+    *("liqtape.events", "liqtape.instruments", "liqtape.money", "liqtape.engine.windows.acceleration"),
+    *(
+        "liqtape.engine.windows.coverage",
+        "liqtape.engine.windows.eventcolumn",
+        "liqtape.engine.levels.threshold",
+        "liqtape.engine.windows.slotrate",
+    ),
+    *("liqtape.engine.velocity", "liqtape.engine.windows.window"),
 }
 
 

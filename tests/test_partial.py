@@ -46,7 +46,7 @@ def test_instruments_of_a_partial_venue_are_partial_whatever_the_coverage(*, car
     engine.add(liquidation("binance", "BTCUSDC"))
     engine.add(liquidation("binance", "BTCUSDT"))
     if carried_only:
-        engine.carry("hyperliquid", "BTCUSDC")
+        engine.lists_instrument("hyperliquid", "BTCUSDC")
     else:
         engine.add(liquidation("hyperliquid", "BTCUSDC"))
 

@@ -10,20 +10,28 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from liqtape.demo import _settings
+from liqtape.cli.demo import _settings
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
 from liqtape.errors import ConfigurationError
+from liqtape.eventfiles.replay import GridStep
 from liqtape.events import Liquidation
-from liqtape.feeds.chunks import Group
-from liqtape.feeds.marks import Answered, Down, Listed, Pulsed, Unseen, Up, level_seeds
-from liqtape.feeds.recorder import Recorder
-from liqtape.feeds.replay import Step
-from liqtape.feeds.segments import read_recording, segment_files
-from liqtape.history.records import Alive, FeedUp
-from liqtape.history.store import Store
+from liqtape.history.log.journal import AliveEntry, FeedUpEntry
+from liqtape.history.log.store import Store
 from liqtape.instruments import Contract
 from liqtape.playback import Playback
+from liqtape.recording.chunks import Group
+from liqtape.recording.recorder import Recorder
+from liqtape.recording.records import (
+    BackfillAnswer,
+    FeedDown,
+    FeedUp,
+    ListingLoaded,
+    Tick,
+    Unsubscribed,
+    level_seed_parts,
+)
+from liqtape.recording.segments import read_recording, segment_files
 from liqtape.settings import HistorySettings, RedisSettings, Settings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
@@ -79,7 +87,7 @@ def _lines(events: Sequence[Liquidation]) -> bytes:
     return msgspec.json.Encoder().encode_lines(events)
 
 
-def _of(steps: Sequence[Step]) -> list[Liquidation]:
+def _of(steps: Sequence[GridStep]) -> list[Liquidation]:
     return [event for step in steps for event in step.events]
 
 
@@ -96,7 +104,7 @@ def test_two_replays_are_the_same_to_the_byte_and_every_row_is_a_recount(live: _
     encode = msgspec.json.Encoder().encode_lines
     first = list(Playback(live.path).steps(7))
     playback = Playback(live.path)
-    second: list[Step] = []
+    second: list[GridStep] = []
     added: list[Liquidation] = []
     rows = 0
     for step in playback.steps(7):
@@ -144,7 +152,7 @@ def test_a_frame_that_waited_for_the_end_of_its_turn_is_in_the_step_in_which_it_
     """Seen once: received at ...542,999 ms, in the step of ...544, for a frame of ...543,000 had been taken before."""
     second = 1_790_000_542
     recorder = Recorder(tmp_path)
-    recorder.open(Tracker(Settings(venues={}))._began())
+    recorder.open(Tracker(Settings(venues={}))._run_started())
     one, other = (recorder.track("bybit", Endpoint("wss://example", (topic,), 30.0)) for topic in "ab")
     frame = (
         b'{"topic":"allLiquidation.BTCUSDT","type":"snapshot","ts":%d,"data":'
@@ -233,7 +241,7 @@ async def test_what_a_history_gave_back_is_no_news_in_the_replay_either(tmp_path
 
 async def test_what_a_history_taught_is_taught_in_the_replay(tmp_path: Path) -> None:
     now_ms = time.time_ns() // 1_000_000
-    times = range(now_ms - 7_200_000, now_ms - 600_000, 300)  # in more than one mark
+    times = range(now_ms - 7_200_000, now_ms - 600_000, 300)  # in more than one record
     (tmp_path / "history").mkdir()
     store = Store(tmp_path / "history")
     names = [f"C{i}USDT" for i in range(100)]
@@ -242,7 +250,7 @@ async def test_what_a_history_taught_is_taught_in_the_replay(tmp_path: Path) -> 
         Liquidation("bybit", names[i % 100], "X", "long", 1.0, "fill", 1.0, 1.0, at_ms, None, str(at_ms))
         for i, at_ms in enumerate(times)
     ]
-    store.write(events, [FeedUp("bybit", times[0]), Alive(now_ms)])
+    store.write(events, [FeedUpEntry("bybit", times[0]), AliveEntry(now_ms)])
     store.close()
     async with Simulator("cascade", 3, 4.0) as simulator:
         recorder = Recorder(tmp_path / "recording", flush_seconds=0.05)
@@ -257,7 +265,7 @@ async def test_what_a_history_taught_is_taught_in_the_replay(tmp_path: Path) -> 
         rates = []
         for engine in (tracker.engine, playback._tracker.engine):
             engine.metrics(name, tracker.engine.newest_ms + 700_000)  # a replay goes on until its windows are empty
-            rates.append(engine._series[name].scope.rate)
+            rates.append(engine._windows[name].baseline.rate)
         assert rates[0] == rates[1] > 0.01  # per s
     live, played = tracker.engine.levels, playback._tracker.engine.levels
     assert live is not None
@@ -274,11 +282,11 @@ def test_what_levels_began_with_comes_back_in_a_replay(tmp_path: Path) -> None:
         ("bybit", f"C{i}USDT", StreamState(1 / (i + 3), {i % 160: (i + 1) / 7, 160: 1e-6}, 0.1 * i, 1e12 / (i + 1)))
         for i in range(1_100)
     ]
-    marks = list(level_seeds(states))
+    marks = list(level_seed_parts(states))
     recorder = Recorder(tmp_path)
-    recorder.open(Tracker(Settings())._began())
+    recorder.open(Tracker(Settings())._run_started())
     for mark in marks:
-        recorder.mark(mark)
+        recorder.record(mark)
     recorder.track("bybit", Endpoint("wss://example", ("x",), 30.0)).received((b"{}",), 1_790_000_000_500_000_000)
     recorder.close()
     playback = Playback(tmp_path)
@@ -294,14 +302,14 @@ def test_what_levels_began_with_comes_back_in_a_replay(tmp_path: Path) -> None:
 
 def test_contract_sizes_are_those_of_the_recorded_list(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
-    recorder.open(Tracker(Settings())._began())
+    recorder.open(Tracker(Settings())._run_started())
     endpoint = Endpoint("wss://example", ("liquidation-orders",), 30.0)
     frame = (
         b'{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[{"details":[{"bkLoss":"0","bkPx":"2",'
         b'"ccy":"","posSide":"long","side":"sell","sz":"10","ts":"1790000000000"}],"instFamily":"NEW-USDT",'
         b'"instId":"NEW-USDT-SWAP","instType":"SWAP","uly":"NEW-USDT"}]}'
     )
-    recorder.mark(Listed("okx", [Contract("okx", "NEW-USDT-SWAP", "NEWUSDT", unit_value="12.5")]))
+    recorder.record(ListingLoaded("okx", [Contract("okx", "NEW-USDT-SWAP", "NEWUSDT", unit_value="12.5")]))
     recorder.track("okx", endpoint).received((frame,), 1_790_000_000_500_000_000)
     recorder.close()  # without trades the event waits for the end
     events = _of(list(Playback(tmp_path).steps()))
@@ -310,10 +318,10 @@ def test_contract_sizes_are_those_of_the_recorded_list(tmp_path: Path) -> None:
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Our own time in seconds, for marks."""
+    """Our own time in seconds, for records."""
     now = [0.0]
-    monkeypatch.setattr("liqtape.feeds.recorder.our_ns", lambda: int(now[0] * 1e9))
-    monkeypatch.setattr("liqtape.feeds.segments.our_ns", lambda: int(now[0] * 1e9))
+    monkeypatch.setattr("liqtape.recording.recorder.our_ns", lambda: int(now[0] * 1e9))
+    monkeypatch.setattr("liqtape.recording.segments.our_ns", lambda: int(now[0] * 1e9))
     return now
 
 
@@ -336,19 +344,19 @@ def test_what_a_venue_told_of_the_past_fills_the_gap_again(tmp_path: Path, now: 
         + b"}]}"
     )
     recorder = Recorder(tmp_path)
-    recorder.open(Tracker(Settings())._began())
+    recorder.open(Tracker(Settings())._run_started())
     track = recorder.track("okx", Endpoint("wss://example", ("liquidation-orders",), 30.0))
     for mark, at_ms in (
-        (Up("okx", begin_ms - 400_000), -400_000),
-        (Down("okx", begin_ms, "connection lost"), 2_000),
-        (Up("okx", begin_ms + 5_000), 5_000),
-        (Answered("okx", request, payload, begin_ms + 6_500), 6_500),
+        (FeedUp("okx", begin_ms - 400_000), -400_000),
+        (FeedDown("okx", begin_ms, "connection lost"), 2_000),
+        (FeedUp("okx", begin_ms + 5_000), 5_000),
+        (BackfillAnswer("okx", request, payload, begin_ms + 6_500), 6_500),
     ):
         now[0] = (begin_ms + at_ms) / 1000
-        recorder.mark(mark)
+        recorder.record(mark)
     track.received((frame,), (begin_ms + 6_600) * 1_000_000)
     now[0] = begin_ms / 1000 + 11.6  # no trades: so long the clocks are waited for
-    recorder.mark(Pulsed(begin_ms + 11_600))
+    recorder.record(Tick(begin_ms + 11_600))
     recorder.close()
     partly = Playback(tmp_path)
     rows = [row for step in partly.steps() for row in step.rows if row.symbol == "BTCUSDT"]
@@ -365,19 +373,19 @@ def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
 
 
 def test_recorded_settings_hold_no_address() -> None:
-    assert b"url" not in msgspec.json.encode(Tracker(Settings())._began())
+    assert b"url" not in msgspec.json.encode(Tracker(Settings())._run_started())
 
 
 def test_what_was_not_subscribed_is_not_covered_in_the_replay_either(tmp_path: Path, now: list[float]) -> None:
     at_s = 1_790_000_000
     now[0] = at_s - 400.0
     recorder = Recorder(tmp_path)
-    recorder.open(Tracker(Settings())._began())
+    recorder.open(Tracker(Settings())._run_started())
     track = recorder.track("bybit", Endpoint("wss://example", ("a",), 30.0))
-    recorder.mark(Up("bybit", (at_s - 400) * 1000))
-    recorder.mark(Unseen("bybit", (at_s - 400) * 1000, ["BTCUSDT"], False))
+    recorder.record(FeedUp("bybit", (at_s - 400) * 1000))
+    recorder.record(Unsubscribed("bybit", (at_s - 400) * 1000, ["BTCUSDT"], False))
     now[0] = at_s - 5.0
-    recorder.mark(Unseen("bybit", (at_s - 5) * 1000, [], True))
+    recorder.record(Unsubscribed("bybit", (at_s - 5) * 1000, [], True))
     for symbol in (b"BTCUSDT", b"ETHUSDT"):
         frame = (
             b'{"topic":"allLiquidation.%b","type":"snapshot","ts":%d,"data":'
@@ -396,20 +404,20 @@ def test_a_mark_waits_for_its_second(tmp_path: Path, now: list[float]) -> None:
     begin_s = 1_790_000_000
     recorder = Recorder(tmp_path)
     now[0] = begin_s - 400.0
-    recorder.open(Tracker(Settings())._began())
+    recorder.open(Tracker(Settings())._run_started())
     track = recorder.track("bybit", Endpoint("wss://example", ("a",), 30.0))
-    recorder.mark(Up("bybit", (begin_s - 400) * 1000))
+    recorder.record(FeedUp("bybit", (begin_s - 400) * 1000))
     frame = (
         b'{"topic":"allLiquidation.BTCUSDT","type":"snapshot","ts":%d,"data":'
         b'[{"T":%d,"s":"BTCUSDT","S":"Buy","v":"1","p":"9"}]}'
     )
     track.received((frame % (begin_s * 1000 - 5_000, begin_s * 1000 - 5_000),), (begin_s - 5) * 1_000_000_000)
     now[0] = begin_s + 0.0
-    recorder.mark(Pulsed(begin_s * 1000))  # no trades: so long the clocks are waited for
+    recorder.record(Tick(begin_s * 1000))  # no trades: so long the clocks are waited for
     now[0] = begin_s + 2.5
-    recorder.mark(Down("bybit", begin_s * 1000 + 2_500, "connection lost"))
+    recorder.record(FeedDown("bybit", begin_s * 1000 + 2_500, "connection lost"))
     now[0] = begin_s + 4.0
-    recorder.mark(Up("bybit", begin_s * 1000 + 4_000))
+    recorder.record(FeedUp("bybit", begin_s * 1000 + 4_000))
     recorder.close()
     rows = [row for step in Playback(tmp_path).steps() for row in step.rows]
     # A gap begins 600 ms before the last sign of life: so long the venue may hold a liquidation back. As long before

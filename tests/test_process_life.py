@@ -35,9 +35,9 @@ VENUES = ("binance", "bybit")
 PROGRAM = textwrap.dedent("""
     import sys, threading
     from pathlib import Path
-    from liqtape.cli import main
-    from liqtape.history.outlet import Outlet
-    from liqtape.history.store import Store
+    from liqtape.cli.app import main
+    from liqtape.history.log.logreader import Outlet
+    from liqtape.history.log.store import Store
 
     hanging = Path(sys.argv[1])
 

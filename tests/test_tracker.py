@@ -27,11 +27,11 @@ from liqtape import tracker as tracker_module
 from liqtape.embedded import server_binary
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable, SinkUnavailable
 from liqtape.events import Alert, Liquidation, PriceTick, RawLiquidation, Trouble, VelocityMetrics, VenueHealth
-from liqtape.feeds import pacing, venuefeed
-from liqtape.feeds.price import PRICE_SOURCES
+from liqtape.feeds import backoff, venuefeed
+from liqtape.feeds.pricefeed import PRICE_SOURCES
 from liqtape.settings import AlertSettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
-from liqtape.sinks.base import Batch
+from liqtape.sinks.sink import Batch
 from liqtape.tracker import Tracker
 from liqtape.venues import VENUES, binance, bybit
 
@@ -127,7 +127,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rhythm of a service, ten times as fast."""
     monkeypatch.setattr(tracker_module, "_TICK_SECONDS", 0.1)
     monkeypatch.setattr(tracker_module, "_RESTART_SECONDS", 0.05)
-    monkeypatch.setattr(pacing.Backoff, "delay", lambda *_: 0.05)
+    monkeypatch.setattr(backoff.Backoff, "delay", lambda *_: 0.05)
     # Where no venue brings a price it would be looked for on the network.
     nowhere = tuple(replace(source, host="ws://127.0.0.1:9") for source in PRICE_SOURCES)
     monkeypatch.setattr(tracker_module, "PRICE_SOURCES", nowhere)
@@ -550,7 +550,7 @@ async def test_one_name_for_two_assets_is_told_once_and_the_next_run_keeps_the_t
     troubles: list[Trouble] = []
     cheap, dear = raw(T, "1000PEPEUSDT", "binance", 0.01), raw(T + 1, "PEPE-USDT-SWAP", "okx", 0.02)
     async with alone() as tracker:
-        tracker.watch.taps.append(troubles.append)
+        tracker.monitor.taps.append(troubles.append)
         bring(tracker, cheap)
         bring(tracker, dear, raw(T + 2, "1000PEPEUSDT", "binance", 0.01), raw(T + 3, "1000PEPEUSDT", "binance", 0.02))
 
@@ -560,7 +560,7 @@ async def test_one_name_for_two_assets_is_told_once_and_the_next_run_keeps_the_t
     assert shown.instrument == "1000PEPEUSDT"
 
     async with alone() as later:
-        later.watch.taps.append(troubles.append)
+        later.monitor.taps.append(troubles.append)
         later.recall([shown], [], wall())
         bring(later, dear, raw(T + 5, "1000PEPEUSDT", "binance", 0.01))
         assert later.active() == ["1000PEPEUSDT", "PEPEUSDT"]
@@ -960,7 +960,7 @@ async def test_only_the_wanted_symbols_are_subscribed_and_accepted(simulator: Si
 async def test_wrong_clock_of_ours_is_compensated(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch, skew_ms: int
 ) -> None:
-    monkeypatch.setattr(pacing.SystemClock, "wall", staticmethod(lambda: time.time() + skew_ms / 1000))
+    monkeypatch.setattr(backoff.SystemClock, "wall", staticmethod(lambda: time.time() + skew_ms / 1000))
     monkeypatch.setattr(tracker_module, "_our_ms", lambda: time.time_ns() // 1_000_000 + skew_ms)
     async with Tracker(against(simulator, *PAIR)) as tracker:
         await until(lambda: tracker.ledger().events_accepted > 30)
@@ -1007,7 +1007,7 @@ def _is_gone(pid: int) -> bool:
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from liqtape.service import StopSignals, watch
+from liqtape.cli.foreground import StopSignals, watch
 from liqtape.settings import PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker

@@ -12,17 +12,17 @@ import pytest
 from msgspec.structs import replace
 
 from liqtape import tracker as tracker_module
-from liqtape.cli import main
+from liqtape.cli.app import main
 from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.errors import ConfigurationError
 from liqtape.events import Alert, Liquidation, PriceTick, RawLiquidation
-from liqtape.feeds.price import PRICE_SOURCES
-from liqtape.history.database import open_for_reading
-from liqtape.history.eventlog import EventLog
-from liqtape.history.records import Alive, FeedUp
-from liqtape.history.store import Store
+from liqtape.feeds.pricefeed import PRICE_SOURCES
+from liqtape.history.log.database import open_for_reading
+from liqtape.history.log.eventlog import EventLog
+from liqtape.history.log.journal import AliveEntry, FeedUpEntry
+from liqtape.history.log.store import Store
 from liqtape.settings import AlertSettings, HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
@@ -261,7 +261,7 @@ def test_prices_of_a_bar_are_those_of_its_second_and_source(tmp_path: Path) -> N
     log = tracker.log
     assert log is not None
     log.start()
-    tracker._observer.end(1, [])  # type: ignore[union-attr]
+    tracker._log_feed.end(1, [])  # type: ignore[union-attr]
     log.stop()
     connection = open_for_reading(tmp_path)
     rows = connection.execute("SELECT * FROM prices").fetchall()
@@ -329,7 +329,7 @@ def lived(directory: Path, hours: int) -> tuple[list[Liquidation], int]:
     events = [Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 1.0, "fill", 1.0, 1.0, t, t, str(t)) for t in times]
     directory.mkdir(exist_ok=True)
     store = Store(directory)
-    store.write(events, [FeedUp("bybit", begin - 1_000), Alive(now)])
+    store.write(events, [FeedUpEntry("bybit", begin - 1_000), AliveEntry(now)])
     store.close()
     return events, times[-1] + 12_000
 
@@ -386,7 +386,7 @@ def test_between_what_was_taught_and_what_is_read_back_no_slot_is_missing(after_
     for event in events:
         whole.add(event)
     taught = [(at_ms, "bybit", "BTCUSDT", count) for at_ms, count in sorted(counts.items())]
-    tracker.teach([("bybit", times[0], wall_ms)], [], taught)
+    tracker.seed_baselines([("bybit", times[0], wall_ms)], [], taught)
     tracker.recall(events[-1_200:], (), wall_ms)
 
     for at_ms in (wall_ms, wall_ms + 400_000):
@@ -395,7 +395,7 @@ def test_between_what_was_taught_and_what_is_read_back_no_slot_is_missing(after_
         assert (row.watched_days, row.return_days) == (0.0, None)
         kept = {"watched_days": 0.0, "return_days": None, "times_usual": None}
         assert replace(row, **kept) == replace(expected, **kept)
-        assert tracker.engine._learning.scope(None).rate == whole._learning.scope(None).rate
+        assert tracker.engine._updater.baseline(None).rate == whole._updater.baseline(None).rate
 
 
 async def test_venues_that_are_no_longer_watched_teach_nothing(tmp_path: Path) -> None:
@@ -412,7 +412,7 @@ async def test_a_history_that_cannot_be_read_is_no_obstacle(tmp_path: Path, monk
         raise sqlite3.OperationalError("disk I/O error")
 
     lived(tmp_path, 1)
-    monkeypatch.setattr(tracker_module, "read_lessons", refuse)
+    monkeypatch.setattr(tracker_module, "read_baseline_seed", refuse)
     async with alone(tmp_path) as tracker:
         row = tracker.engine.metrics("BTCUSDT", now_ms())
         assert row is not None

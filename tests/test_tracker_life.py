@@ -14,19 +14,19 @@ import pytest
 from msgspec.structs import replace
 
 from liqtape.events import Alert, Gap, Liquidation, Trouble
-from liqtape.feeds import backfill, connections, pacing
-from liqtape.feeds.outages import STARTING
-from liqtape.feeds.pacing import Backoff, Patience
-from liqtape.history.database import open_for_reading
+from liqtape.feeds import backfill, backoff, pool
+from liqtape.feeds.backoff import Backoff, Timeouts
+from liqtape.history.log.database import open_for_reading
+from liqtape.pipeline.gaps import STARTING
 from liqtape.settings import HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
 from liqtape.venues import VENUES, binance
 from liqtape.venues.base import Endpoint
-from liqtape.venues.limits import Pace
+from liqtape.venues.limits import RateLimit
 
 BOUND_SECONDS = 15.0
-QUICK = Patience(connect=2.0, backoff=Backoff(0.05, 0.1), attempts=(Pace(1_000, 1.0),))
+QUICK = Timeouts(connect=2.0, backoff=Backoff(0.05, 0.1), attempts=(RateLimit(1_000, 1.0),))
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -44,7 +44,7 @@ class Run:
         price = PriceSettings(spot_url="ws://127.0.0.1:9")
         self.venue = venue
         self.simulator = simulator
-        self.tracker = Tracker(Settings(venues={venue: own}, redis=RedisSettings("off"), price=price), patience=QUICK)
+        self.tracker = Tracker(Settings(venues={venue: own}, redis=RedisSettings("off"), price=price), timeouts=QUICK)
         self.gaps: list[Gap] = []
         self.tracker.outages.taps.append(self.gaps.append)
         self.accepted: list[Liquidation] = []
@@ -91,8 +91,8 @@ async def running(venue: str, scenario: str = "cascade", **settings: Any) -> Asy
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "_SHORTEST_LIFE_SECONDS", 0.0)
-    monkeypatch.setattr(connections, "_OVERLAP_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "_SHORTEST_LIFE_SECONDS", 0.0)
+    monkeypatch.setattr(pool, "_OVERLAP_SECONDS", 0.5)
     monkeypatch.setattr(backfill, "_SETTLE_SECONDS", 0.3)
 
 
@@ -107,7 +107,7 @@ async def test_a_notice_is_followed_by_a_hand_over_that_loses_nothing(venue: str
     async with running(venue) as run:
         (old,) = run.feed.connections
         await run.simulator.notice(venue, seconds=2.5)
-        await until(lambda: run.feed.connections != [old] and len(run.feed.crew.all) == 1)
+        await until(lambda: run.feed.connections != [old] and len(run.feed.pool.all) == 1)
         await settled(run)
 
         assert run.published
@@ -122,7 +122,7 @@ async def test_a_connection_is_replaced_before_its_lifetime_ends(monkeypatch: py
     async with running("binance") as run:
         (old,) = run.feed.connections
         monkeypatch.setattr(binance, "limits", replace(binance.limits, lifetime=None))
-        await until(lambda: run.feed.connections != [old] and len(run.feed.crew.all) == 1)
+        await until(lambda: run.feed.connections != [old] and len(run.feed.pool.all) == 1)
         await settled(run)
 
         assert run.outages() == []
@@ -135,21 +135,21 @@ async def test_a_gap_is_filled_from_the_venues_archive_and_is_no_news(venue: str
         alerts: list[Alert] = []
         await cut_off(run, 1.5)
         run.tracker.alert_taps.append(alerts.append)
-        await until(lambda: any(gap.filled for gap in run.outages()))
+        await until(lambda: any(gap.backfilled for gap in run.outages()))
         await settled(run)
 
         (gap,) = run.outages()
         assert gap.until_ms is not None
         during = [event for event in run.accepted if gap.from_ms < event.event_ms < gap.until_ms]
         assert during
-        assert [(g.until_ms is None, g.filled) for g in run.gaps if g.from_ms == gap.from_ms] == [
+        assert [(g.until_ms is None, g.backfilled) for g in run.gaps if g.from_ms == gap.from_ms] == [
             (True, False),
             (False, False),
             (False, True),
         ]
         now = run.tracker.now_ms()
         feed = run.tracker.engine._feeds._feeds[venue]
-        assert feed.exposure_ms(gap.from_ms - 100, now) >= now - gap.from_ms
+        assert feed.live_ms(gap.from_ms - 100, now) >= now - gap.from_ms
         assert run.feed.backfill.ledger.events_duplicate > 0
         assert run.feed.backfill.ledger.balanced()
 
@@ -166,12 +166,12 @@ async def test_what_cannot_be_filled_stays_a_gap_and_windows_are_partial(monkeyp
     monkeypatch.setattr(backfill, "_PAUSES", (0.01,))
     async with running("okx", rest_url="http://127.0.0.1:9") as run:
         run.feed._listed = True
-        run.tracker.instruments.load([VENUES["okx"].spell("BTC-USDT-SWAP")])
+        run.tracker.instruments.load([VENUES["okx"].parse_symbol("BTC-USDT-SWAP")])
         await cut_off(run, 0.5)
         await until(lambda: "a gap is not filled: http://127.0.0.1:9" in run.health.detail)
 
         (gap,) = run.outages()
-        assert (gap.filled, gap.until_ms is not None) == (False, True)
+        assert (gap.backfilled, gap.until_ms is not None) == (False, True)
         row = run.tracker.engine.metrics(run.accepted[-1].instrument, run.tracker.now_ms())
         assert row is not None
         assert row.partial
@@ -186,7 +186,7 @@ async def test_a_venue_without_an_archive_keeps_its_gap() -> None:
         gaps = run.outages()
 
     assert gaps
-    assert not any(gap.filled for gap in gaps)
+    assert not any(gap.backfilled for gap in gaps)
     assert {gap.reason[:15] for gap in gaps} == {"connection lost"}
 
 
@@ -228,7 +228,7 @@ async def test_another_address_is_tried_where_the_first_stays_silent(
 async def test_a_ledger_that_does_not_add_up_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     troubles: list[Trouble] = []
     async with running("okx") as run:
-        run.tracker.watch.taps.append(troubles.append)
+        run.tracker.monitor.taps.append(troubles.append)
         run.feed.connections[0].ledger.frames_received += 1
         await until(lambda: run.health.state == "unbalanced")
         await asyncio.sleep(1.2)
@@ -243,9 +243,9 @@ async def test_a_ledger_that_does_not_add_up_is_said_once(caplog: pytest.LogCapt
 async def test_a_wrong_clock_of_ours_is_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(pacing.SystemClock, "wall", staticmethod(lambda: time.time() + 5))
+    monkeypatch.setattr(backoff.SystemClock, "wall", staticmethod(lambda: time.time() + 5))
     async with running("okx") as run:
-        await until(lambda: run.tracker.watch.troubles)
+        await until(lambda: run.tracker.monitor.troubles)
         assert 4_500 < run.health.skew_ms < 6_500
 
     assert [r.levelname for r in caplog.records if "clock: ours is" in r.getMessage()] == ["WARNING"]
@@ -268,15 +268,15 @@ async def test_a_suspicion_makes_new_connections_take_over(caplog: pytest.LogCap
     caplog.set_level(logging.WARNING)
     async with running("okx") as run:
         (old,) = run.feed.connections
-        run.tracker.watch._rates.suspects = {"okx": "no liquidation for 300 s"}
-        run.tracker.watch._rates.look = lambda *_: None  # type: ignore[method-assign]
+        run.tracker.monitor._rates.suspects = {"okx": "no liquidation for 300 s"}
+        run.tracker.monitor._rates.look = lambda *_: None  # type: ignore[method-assign]
         await until(lambda: run.health.state == "quiet")
         assert "no liquidation for 300 s" in run.health.detail
         await until(lambda: run.feed.connections != [old])
         await asyncio.sleep(1.1)
-        assert len(run.feed.crew.all) == 1  # not again within a quarter of an hour
+        assert len(run.feed.pool.all) == 1  # not again within a quarter of an hour
         assert run.outages() == []
-        assert [trouble.subject for trouble in run.tracker.watch.troubles] == ["okx quiet"]
+        assert [trouble.subject for trouble in run.tracker.monitor.troubles] == ["okx quiet"]
 
 
 async def test_the_time_between_two_runs_is_filled_where_the_venue_tells_of_it(tmp_path: Path) -> None:
@@ -288,17 +288,17 @@ async def test_the_time_between_two_runs_is_filled_where_the_venue_tells_of_it(t
             price=PriceSettings("ws://127.0.0.1:9"),
             history=HistorySettings(str(tmp_path)),
         )
-        async with Tracker(settings, patience=QUICK) as first:
+        async with Tracker(settings, timeouts=QUICK) as first:
             await until(lambda: first.ledger().events_accepted > 20)
         await asyncio.sleep(1.5)  # what is published meanwhile, nobody hears
         accepted: list[Liquidation] = []
-        second = Tracker(settings, patience=QUICK)
+        second = Tracker(settings, timeouts=QUICK)
         second.taps.append(accepted.append)
         async with second:
-            await until(lambda: any(gap.filled for gap in second.gaps()))
+            await until(lambda: any(gap.backfilled for gap in second.gaps()))
 
     (gap,) = second.gaps()[:1]
-    assert (gap.reason, gap.filled) == ("not running", True)
+    assert (gap.reason, gap.backfilled) == ("not running", True)
     assert gap.until_ms is not None
     assert any(gap.from_ms < event.event_ms < gap.until_ms for event in accepted)
     connection = open_for_reading(tmp_path)

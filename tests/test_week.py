@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from liqtape import tracker as tracker_module
-from liqtape.engine import intake as intake_module
 from liqtape.events import Event, Invalid, PriceTick, RawLiquidation
-from liqtape.feeds import outages as outages_module
 from liqtape.identity import Identities
 from liqtape.instruments import MOST_SYMBOLS
+from liqtape.pipeline import admission as intake_module
+from liqtape.pipeline import gaps as outages_module
 from liqtape.settings import AlertSettings, HistorySettings, RedisSettings, Settings, VenueSettings
-from liqtape.sinks.base import Batch
-from liqtape.sinks.callback import Tap
+from liqtape.sinks.callback import CallbackQueue
 from liqtape.sinks.publisher import RECENT_EVENTS, Publisher
+from liqtape.sinks.sink import Batch
 from liqtape.tracker import Tracker
 
 T = 1_790_000_000_000
@@ -82,7 +82,7 @@ def tracker(
     made.publishers.append(Publisher(Hanging(), made.snapshot, made.active))
     for taps in (made.taps, made.alert_taps, made.outages.taps):
         add: Callable[[Any], None] = taps.append
-        add(Tap(lambda _: None, "hanging", limit=500).offer)
+        add(CallbackQueue(lambda _: None, "hanging", limit=500).offer)
     return made
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from liqtape.engine import VelocityEngine
     from liqtape.events import Alert, Liquidation, VelocityMetrics
     from liqtape.settings import Settings
-    from liqtape.sinks.base import Batch, Sink
+    from liqtape.sinks.sink import Batch, Sink
     from liqtape.tracker import Tracker
 
 __all__ = [
@@ -31,10 +31,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Alert": "events",
-    "Batch": "sinks.base",
+    "Batch": "sinks.sink",
     "Liquidation": "events",
     "Settings": "settings",
-    "Sink": "sinks.base",
+    "Sink": "sinks.sink",
     "Tracker": "tracker",
     "VelocityEngine": "engine",
     "VelocityMetrics": "events",

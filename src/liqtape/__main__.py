@@ -2,6 +2,6 @@
 
 import sys
 
-from liqtape.cli import main
+from liqtape.cli.app import main
 
 sys.exit(main())

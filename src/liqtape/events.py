@@ -6,7 +6,7 @@ the same event with the size still in the venue's own unit; `instruments` turns 
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 __all__ = [
     "NO_LIST",
@@ -148,14 +148,14 @@ Event = RawLiquidation | Invalid | PriceTick | Ack | Rejected | Pong | Notice
 class Gap(Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """An interval in which a venue's liquidations may have been missed; `until_ms` is None while it lasts.
 
-    Times are the venue's. `filled`: everything of it was got afterwards, so nothing is missing any more.
+    Times are the venue's. `backfilled`: everything of it was got afterwards, so nothing is missing any more.
     """
 
     venue: str
     from_ms: int
     until_ms: int | None
     reason: str
-    filled: bool = False
+    backfilled: bool = field(default=False, name="filled")
 
 
 class Trouble(Struct, frozen=True, gc=False):

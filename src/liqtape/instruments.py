@@ -164,7 +164,7 @@ class _Known:
 
 
 class Instruments:
-    """The contracts of all venues: `spell` says what a symbol means before (or without) the venue's own list.
+    """The contracts of all venues: `parse_symbol` says what a symbol means before (or without) the venue's own list.
 
     `on_separated` is told of each multiplier contract that the guard gives back its raw name, once.
 
@@ -175,9 +175,9 @@ class Instruments:
     """
 
     def __init__(
-        self, spell: Callable[[str, str], Contract], on_separated: Callable[[Separation], object] | None = None
+        self, parse_symbol: Callable[[str, str], Contract], on_separated: Callable[[Separation], object] | None = None
     ) -> None:
-        self._spell = spell
+        self._parse_symbol = parse_symbol
         self._on_separated = on_separated
         self._known: dict[str, dict[str, _Known]] = {}  # by venue, by symbol
         self._listed: dict[str, set[str]] = {}
@@ -235,7 +235,7 @@ class Instruments:
         known = symbols.get(symbol)
         if known is not None:
             return known
-        contract = self._spell(venue, symbol)
+        contract = self._parse_symbol(venue, symbol)
         if len(symbols) >= MOST_SYMBOLS:
             return _Known(contract)
         symbols[symbol] = _Known(contract)

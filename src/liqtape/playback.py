@@ -15,31 +15,31 @@ from msgspec import Struct
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.errors import ConfigurationError, DecodeError
+from liqtape.eventfiles.replay import GridStep, rows_due
 from liqtape.events import Alert, Liquidation
-from liqtape.feeds.chunks import Group
-from liqtape.feeds.marks import (
-    Answered,
-    Began,
-    Connected,
-    Down,
-    Ended,
-    Filled,
-    LevelSeed,
-    Listed,
-    Lost,
-    Mark,
-    Missed,
-    Pulsed,
-    Recalled,
-    Refused,
-    Taught,
-    Told,
-    Unseen,
-    Up,
-)
-from liqtape.feeds.replay import Step, rows_due
-from liqtape.feeds.segments import Broken, Marked, read_recording, segment_files
 from liqtape.ledger import Ledger
+from liqtape.recording.chunks import Group
+from liqtape.recording.records import (
+    BackfillAnswer,
+    BaselineSeedPart,
+    ConnectionOpened,
+    ConnectionState,
+    FeedDown,
+    FeedMissed,
+    FeedUp,
+    FramesLost,
+    GapBackfilled,
+    LevelSeedPart,
+    ListingLoaded,
+    RecalledPart,
+    Record,
+    Refused,
+    RunEnded,
+    RunStarted,
+    Tick,
+    Unsubscribed,
+)
+from liqtape.recording.segments import Broken, StampedRecord, read_recording, segment_files
 from liqtape.settings import HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.tracker import Tracker
 from liqtape.venues import VENUES
@@ -62,15 +62,15 @@ class Played(Struct, frozen=True):
     ledger: dict[str, int]
 
 
-class _Line:
+class _RecordedConnection:
     """One connection of the recording."""
 
     __slots__ = ("endpoint", "ledger", "price_source", "session", "venue")
 
-    def __init__(self, mark: Connected, ledger: Ledger) -> None:
-        if mark.venue not in VENUES:
-            raise ConfigurationError(f"the recording is of {mark.venue!r}, which this version does not know")
-        self.venue, self.endpoint, self.price_source = VENUES[mark.venue], mark.endpoint, mark.price_source
+    def __init__(self, record: ConnectionOpened, ledger: Ledger) -> None:
+        if record.venue not in VENUES:
+            raise ConfigurationError(f"the recording is of {record.venue!r}, which this version does not know")
+        self.venue, self.endpoint, self.price_source = VENUES[record.venue], record.endpoint, record.price_source
         self.ledger = ledger
         self.session = Session(self.venue, self.endpoint, ledger)
 
@@ -87,11 +87,11 @@ class Playback:
         self.size = sum(file.stat().st_size for file in segment_files(path))
         self._read = 0
         self._path = path
-        self._parts: Iterator[Group | Marked | Broken] = iter(())
-        self._marks: deque[Marked | Broken] = deque()  # before `_group`
+        self._parts: Iterator[Group | StampedRecord | Broken] = iter(())
+        self._records: deque[StampedRecord | Broken] = deque()  # before `_group`
         self._group: Group | None = None
         self._tracker: Tracker | None = None
-        self._lines: dict[int, _Line] = {}
+        self._lines: dict[int, _RecordedConnection] = {}
         self._live: set[str] = set()
         self._after_break: set[str] = set()
         self._now_ns = 0
@@ -99,10 +99,10 @@ class Playback:
         self._events: list[Liquidation] = []
         self._alerts: list[Alert] = []
         self._recalled: list[Liquidation] = []
-        self._taught: list[Taught] = []
+        self._seed_parts: list[BaselineSeedPart] = []
         self._level_states: dict[StreamKey, StreamState] = {}
 
-    def steps(self, every: int = 1) -> Iterator[Step]:
+    def steps(self, every: int = 1) -> Iterator[GridStep]:
         """The seconds of the grid at which there is something to tell; see `feeds.replay.steps`.
 
         The grid is on receive time: at second g every frame taken up to g was given to its session, and a row is that
@@ -129,7 +129,7 @@ class Playback:
             rows = rows_due(tracker.engine, shown | {event.instrument for event in events}, shown, now_ms, at)
             self._events_count += len(events)
             if events or rows or alerts:
-                yield Step(second, events, rows, alerts)
+                yield GridStep(second, events, rows, alerts)
             second += every
 
     def take_read(self) -> int:
@@ -147,16 +147,16 @@ class Playback:
         return Played(*counts, ledger.as_dict())
 
     def _next_second(self, second: int, every: int) -> int:
-        """Nothing will change before the next frame or mark; the grid is not walked through a silence."""
+        """Nothing will change before the next frame or record; the grid is not walked through a silence."""
         due = -(-self._next_ns() // _SECOND_NS)
         return second + -(-max(0, due - second) // every) * every
 
     def _begin(self) -> Tracker:
         """A tracker as the first run had it."""
-        began: Began | None = None
+        began: RunStarted | None = None
         for part in self._parts:
-            if isinstance(part, Marked) and isinstance(part.mark, Began):
-                began = part.mark
+            if isinstance(part, StampedRecord) and isinstance(part.record, RunStarted):
+                began = part.record
                 self._parts = chain([part], self._parts)
                 break
         if began is None:
@@ -182,36 +182,36 @@ class Playback:
         return tracker
 
     def _fetch(self) -> None:
-        """The next frames, and the marks before them."""
+        """The next frames, and the records before them."""
         self._group = None
         for part in self._parts:
             if isinstance(part, Group):
                 self._group = part
                 return
-            self._marks.append(part)
+            self._records.append(part)
 
     def _is_more(self) -> bool:
-        return bool(self._marks) or self._group is not None
+        return bool(self._records) or self._group is not None
 
     def _next_ns(self) -> int:
-        """When the next mark or frame is due. A mark may be younger than frames behind it, which waited for the end of
-        their turn: it must not hold them back.
+        """When the next record or frame is due. A record may be younger than frames behind it, which waited for the end
+        of their turn: it must not hold them back.
         """
         due = [] if self._group is None else [self._group.receive_ns]
-        if self._marks:
-            first = self._marks[0]
-            due.append(first.at_ns if isinstance(first, Marked) else 0)
+        if self._records:
+            first = self._records[0]
+            due.append(first.at_ns if isinstance(first, StampedRecord) else 0)
         return min(due, default=0)
 
     def _advance(self, tracker: Tracker, limit_ns: int) -> None:
         """Everything up to that moment, in the order of the recording."""
         while self._is_more() and self._next_ns() <= limit_ns:
-            if self._marks:
-                part = self._marks.popleft()
+            if self._records:
+                part = self._records.popleft()
                 if isinstance(part, Broken):
                     self._break(tracker, self._live)
                 else:
-                    self._obey(tracker, part.mark, part.at_ns // 1_000_000)
+                    self._obey(tracker, part.record, part.at_ns // 1_000_000)
             elif self._group is not None:
                 self._take(tracker, self._group)
                 self._fetch()
@@ -242,73 +242,77 @@ class Playback:
             else:
                 tracker.ingest(events, line.ledger)
 
-    def _obey(self, tracker: Tracker, mark: Mark, at_ms: int) -> None:
-        if isinstance(mark, Pulsed):
-            tracker.pulse(mark.wall_ms)
-        elif isinstance(mark, Told):
-            if mark.state == "connecting" and (line := self._lines.get(mark.connection)) is not None:
+    def _obey(self, tracker: Tracker, record: Record, at_ms: int) -> None:
+        if isinstance(record, Tick):
+            tracker.pulse(record.wall_ms)
+        elif isinstance(record, ConnectionState):
+            if record.state == "connecting" and (line := self._lines.get(record.connection)) is not None:
                 line.session = Session(line.venue, line.endpoint, line.ledger)
-        elif isinstance(mark, Connected):
-            self._lines[mark.connection] = _Line(mark, tracker.new_ledger())
-        elif isinstance(mark, Recalled):
-            self._recalled += mark.events
-            if mark.is_last:
-                tracker.recall(self._recalled, mark.feeds, mark.wall_ms)
+        elif isinstance(record, ConnectionOpened):
+            self._lines[record.connection] = _RecordedConnection(record, tracker.new_ledger())
+        elif isinstance(record, RecalledPart):
+            self._recalled += record.events
+            if record.is_last:
+                tracker.recall(self._recalled, record.feeds, record.wall_ms)
                 self._recalled = []
-        elif isinstance(mark, Taught | LevelSeed):
-            self._learn(tracker, mark)
-        elif isinstance(mark, Listed | Answered):
-            self._obey_of_rest(tracker, mark)
+        elif isinstance(record, BaselineSeedPart | LevelSeedPart):
+            self._learn(tracker, record)
+        elif isinstance(record, ListingLoaded | BackfillAnswer):
+            self._obey_of_rest(tracker, record)
         else:
-            self._obey_of_gaps(tracker, mark, at_ms)
+            self._obey_of_gaps(tracker, record, at_ms)
 
-    def _learn(self, tracker: Tracker, mark: Taught | LevelSeed) -> None:
-        if isinstance(mark, LevelSeed):
-            self._level_states |= {StreamKey(venue, name): state for venue, name, state in mark.states}
-            if mark.is_last:
+    def _learn(self, tracker: Tracker, record: BaselineSeedPart | LevelSeedPart) -> None:
+        if isinstance(record, LevelSeedPart):
+            self._level_states |= {StreamKey(venue, name): state for venue, name, state in record.states}
+            if record.is_last:
                 tracker.seed_levels(self._level_states)
                 self._level_states = {}
             return
-        self._taught.append(mark)
-        if mark.is_last:
-            first = self._taught[0]
-            tracker.teach(first.feeds, first.filled, [count for part in self._taught for count in part.counts])
-            self._taught = []
+        self._seed_parts.append(record)
+        if record.is_last:
+            first = self._seed_parts[0]
+            tracker.seed_baselines(
+                first.feeds, first.backfilled, [count for part in self._seed_parts for count in part.counts]
+            )
+            self._seed_parts = []
 
-    def _obey_of_rest(self, tracker: Tracker, mark: Listed | Answered) -> None:
-        self._now_ns = max(self._now_ns, mark.wall_ms * 1_000_000 if isinstance(mark, Answered) else 0)
+    def _obey_of_rest(self, tracker: Tracker, record: ListingLoaded | BackfillAnswer) -> None:
+        self._now_ns = max(self._now_ns, record.wall_ms * 1_000_000 if isinstance(record, BackfillAnswer) else 0)
         for feed in tracker.feeds:
-            if feed.venue.name != mark.venue:
+            if feed.venue.name != record.venue:
                 continue
-            if isinstance(mark, Listed):
-                feed.take_list(mark.contracts, is_whole=mark.is_whole)
+            if isinstance(record, ListingLoaded):
+                feed.take_list(record.contracts, is_whole=record.is_whole)
             elif feed.backfill is not None:
                 with suppress(DecodeError):  # counted in the ledger, as it was then
-                    feed.backfill.answered(mark.request, mark.payload, mark.wall_ms)
+                    feed.backfill.answered(record.request, record.payload, record.wall_ms)
 
-    def _obey_of_gaps(self, tracker: Tracker, mark: Mark, at_ms: int) -> None:
-        if isinstance(mark, Up):
-            self._live.add(mark.venue)
-            self._after_break.discard(mark.venue)
-            tracker.feed_up(mark.venue, mark.at_ms, mark.our_ms or at_ms)
-        elif isinstance(mark, Down):
-            self._live.discard(mark.venue)
-            tracker.feed_down(mark.venue, mark.at_ms, mark.reason, mark.our_ms or at_ms)
-        elif isinstance(mark, Missed):
-            tracker.feed_missed(mark.venue, mark.from_ms, mark.until_ms, mark.reason, mark.our_ms or at_ms)
-        elif isinstance(mark, Refused):
-            tracker.feed_refused(mark.venue, mark.at_ms, mark.reason, mark.our_ms or at_ms)
-        elif isinstance(mark, Unseen):
-            our_ms = mark.our_ms or at_ms
-            tracker.feed_unseen(mark.venue, mark.at_ms, mark.instruments, is_listed=mark.is_listed, our_ms=our_ms)
-        elif isinstance(mark, Filled):
-            tracker.gap_filled(mark.gap, mark.our_ms or at_ms)
-        elif isinstance(mark, Lost):
-            self._lost_frames += mark.frames
-            self._break(tracker, self._live.intersection(mark.venues), mark.from_ns // 1_000_000)
-        elif isinstance(mark, Ended):
+    def _obey_of_gaps(self, tracker: Tracker, record: Record, at_ms: int) -> None:
+        if isinstance(record, FeedUp):
+            self._live.add(record.venue)
+            self._after_break.discard(record.venue)
+            tracker.feed_up(record.venue, record.at_ms, record.our_ms or at_ms)
+        elif isinstance(record, FeedDown):
+            self._live.discard(record.venue)
+            tracker.feed_down(record.venue, record.at_ms, record.reason, record.our_ms or at_ms)
+        elif isinstance(record, FeedMissed):
+            tracker.feed_missed(record.venue, record.from_ms, record.until_ms, record.reason, record.our_ms or at_ms)
+        elif isinstance(record, Refused):
+            tracker.feed_refused(record.venue, record.at_ms, record.reason, record.our_ms or at_ms)
+        elif isinstance(record, Unsubscribed):
+            our_ms = record.our_ms or at_ms
+            tracker.feed_unsubscribed(
+                record.venue, record.at_ms, record.instruments, is_listed=record.is_listed, our_ms=our_ms
+            )
+        elif isinstance(record, GapBackfilled):
+            tracker.gap_backfilled(record.gap, record.our_ms or at_ms)
+        elif isinstance(record, FramesLost):
+            self._lost_frames += record.frames
+            self._break(tracker, self._live.intersection(record.venues), record.from_ns // 1_000_000)
+        elif isinstance(record, RunEnded):
             tracker.finish(at_ms)
-        elif isinstance(mark, Began):
+        elif isinstance(record, RunStarted):
             self._restart(tracker)
 
     def _restart(self, tracker: Tracker) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from liqtape.errors import ConfigurationError
-from liqtape.plain import without_credentials, without_secrets
+from liqtape.sanitize import without_credentials, without_secrets
 
 __all__ = [
     "COMMAND_DEFAULTS",

@@ -1,7 +1,7 @@
 """How a tracker ends: all that have something to write do so at the same time, under one deadline; the rest is told.
 
-A patience for each would add up: with Redis, PostgreSQL and the disk hanging at once the last one would begin when the
-service manager has lost its own.
+A time limit for each would add up: with Redis, PostgreSQL and the disk hanging at once the last one would begin when
+the service manager has lost its own.
 """
 
 import asyncio
@@ -9,10 +9,10 @@ import time
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from liqtape.feeds.recorder import Recorder
-from liqtape.history.eventlog import EventLog
-from liqtape.sinks.callback import Tap
-from liqtape.sinks.postgres import PostgresSink
+from liqtape.history.log.eventlog import EventLog
+from liqtape.recording.recorder import Recorder
+from liqtape.sinks.callback import CallbackQueue
+from liqtape.sinks.postgres.postgressink import PostgresSink
 from liqtape.sinks.publisher import Publisher
 
 __all__ = ["Deadline", "end", "end_callbacks", "end_history", "end_publishers", "end_recorder"]
@@ -59,14 +59,14 @@ async def end_publishers(
     return [f"{publisher.sink.name}: {rest}" for publisher in publishers if (rest := publisher.unwritten())]
 
 
-async def end_callbacks(callbacks: Sequence[Tap[Any]], deadline: Deadline) -> list[str]:
+async def end_callbacks(callbacks: Sequence[CallbackQueue[Any]], deadline: Deadline) -> list[str]:
     """Let their queues drain; returns what was dropped of them."""
-    before = [tap.dropped_total for tap in callbacks]
-    await end(deadline.left(), *(tap.stop(deadline.left(_CLOSE_SECONDS)) for tap in callbacks))
+    before = [queue.dropped_total for queue in callbacks]
+    await end(deadline.left(), *(queue.stop(deadline.left(_CLOSE_SECONDS)) for queue in callbacks))
     return [
-        f"callback {tap.name}: {dropped} calls"
-        for tap, known in zip(callbacks, before, strict=True)
-        if (dropped := tap.dropped_total - known)
+        f"callback {queue.name}: {dropped} calls"
+        for queue, known in zip(callbacks, before, strict=True)
+        if (dropped := queue.dropped_total - known)
     ]
 
 

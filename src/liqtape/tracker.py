@@ -16,14 +16,11 @@ from msgspec.structs import replace
 
 from liqtape import __version__
 from liqtape.embedded import EmbeddedServer
-from liqtape.engine.cascade import Levels
-from liqtape.engine.clock import AHEAD_MS
-from liqtape.engine.comovement import Comovement, Pair
-from liqtape.engine.intake import Intake
+from liqtape.engine.baseline.binstatistics import SLOT_MS
+from liqtape.engine.correlation.comovement import Comovement, CorrelatedPair
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import StreamKey
-from liqtape.engine.past import SLOT_MS
-from liqtape.engine.pricevolatility import PriceVolatility
+from liqtape.engine.price.pricevolatility import PriceVolatility
 from liqtape.engine.velocity import MARKET, VelocityEngine
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable, LiqtapeError
 from liqtape.events import (
@@ -37,42 +34,45 @@ from liqtape.events import (
     VelocityMetrics,
     VenueHealth,
 )
-from liqtape.feeds.marks import (
-    Began,
-    Down,
-    Filled,
-    Missed,
-    Pulsed,
-    Refused,
-    Unseen,
-    Up,
-    level_seeds,
-    recalled_in_parts,
-    taught_in_parts,
-)
-from liqtape.feeds.ourtime import our_ms as _our_ms
-from liqtape.feeds.outages import STARTING, Outages
-from liqtape.feeds.pacing import Patience
-from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, is_refused
-from liqtape.feeds.recorder import Recorder
+from liqtape.factory import check_accounts, database_of, engine_of, parse_symbol, parse_symbols, rule_of
+from liqtape.feeds.backoff import Timeouts
+from liqtape.feeds.pricefeed import PRICE_SOURCES, PriceFeed, is_refused
 from liqtape.feeds.venuefeed import VenueFeed
-from liqtape.feeds.watch import Watch
-from liqtape.history.lessons import read_lessons
-from liqtape.history.levellessons import learn_levels
-from liqtape.history.levelstates import LevelStateWriter, choose, read_level_states
-from liqtape.history.observe import Observer
-from liqtape.history.recall import WINDOW_MS
-from liqtape.history.setup import event_log
+from liqtape.history.log.baselineseed import read_baseline_seed
+from liqtape.history.log.levelseed import learn_levels
+from liqtape.history.log.levelstates import LevelStateWriter, choose, read_level_states
+from liqtape.history.log.logfeed import LogFeed
+from liqtape.history.log.opening import event_log
+from liqtape.history.log.recall import WINDOW_MS
 from liqtape.instruments import Contract, Instruments, Separation
 from liqtape.ledger import Ledger
-from liqtape.parts import check_accounts, database_of, engine_of, rule_of, spell, spelled
-from liqtape.plain import percent_encoded
+from liqtape.monitor.monitor import Monitor
+from liqtape.ourtime import our_ms as _our_ms
+from liqtape.pipeline.admission import Intake
+from liqtape.pipeline.clock import AHEAD_MS
+from liqtape.pipeline.gaps import STARTING, Outages
+from liqtape.pipeline.levelalerts import Levels
+from liqtape.recording.recorder import Recorder
+from liqtape.recording.records import (
+    FeedDown,
+    FeedMissed,
+    FeedUp,
+    GapBackfilled,
+    Refused,
+    RunStarted,
+    Tick,
+    Unsubscribed,
+    level_seed_parts,
+    recalled_parts,
+    seed_parts,
+)
+from liqtape.sanitize import percent_encoded
 from liqtape.settings import Settings, VenueSettings
 from liqtape.shutdown import Deadline, end, end_callbacks, end_history, end_publishers, end_recorder
-from liqtape.sinks.base import Sink
-from liqtape.sinks.callback import Tap
+from liqtape.sinks.callback import CallbackQueue
 from liqtape.sinks.publisher import Publisher
-from liqtape.sinks.redis import RedisSink
+from liqtape.sinks.redis.redissink import RedisSink
+from liqtape.sinks.sink import Sink
 from liqtape.sinks.stream import Subscription
 from liqtape.venues import VENUES
 
@@ -91,8 +91,8 @@ class Tracker:
 
     It starts no server unless the settings say `redis.url = "embedded"`, and keeps no history unless they name one.
 
-    Everything between a received frame and the marks of the publishers is plain calls (`ingest`); what awaits are the
-    sockets at one end and the sinks at the other. `is_replaying` tells `taps` that what they get is no news.
+    Everything between a received frame and the changes noted by the publishers is plain calls (`ingest`); what awaits
+    are the sockets at one end and the sinks at the other. `is_replaying` tells `taps` that what they get is no news.
     """
 
     def __init__(  # noqa: PLR0913, PLR0915 - what a program brings, and what a replay and tests replace
@@ -102,7 +102,7 @@ class Tracker:
         sinks: Iterable[Sink] = (),
         ssl_context: ssl.SSLContext | None = None,
         data_dir: Path | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         recorder: Recorder | None = None,
         now: Callable[[], float] | None = None,
     ) -> None:
@@ -112,18 +112,20 @@ class Tracker:
             raise ConfigurationError(f"venues: unknown venue '{unknown[0]}'; known: {', '.join(VENUES)}")
         check_accounts(enabled)
         wanted = self.settings.symbols
-        self._wanted = {venue: spelled(own.symbols or wanted, enabled) for venue, own in enabled.items()}
+        self._wanted = {venue: parse_symbols(own.symbols or wanted, enabled) for venue, own in enabled.items()}
         self.engine = engine_of(self.settings.alerts, enabled)
-        self.instruments = Instruments(spell, self._separated)
-        holds_ms = {venue: VENUES[venue].holds_ms for venue in enabled}
-        self.intake = Intake(self.engine, self.instruments, spelled(wanted, enabled), self._wanted, holds_ms)
+        self.instruments = Instruments(parse_symbol, self._separated)
+        max_publish_delay_ms = {venue: VENUES[venue].max_publish_delay_ms for venue in enabled}
+        self.intake = Intake(
+            self.engine, self.instruments, parse_symbols(wanted, enabled), self._wanted, max_publish_delay_ms
+        )
         self._levels = Levels(self.engine)
         self._comovement = Comovement()
         self.volatility = PriceVolatility()
         self._priced_ms = 0
         self.recorder, self._now = recorder, time.monotonic if now is None else now
         self.log = event_log(self.settings.history, data_dir)
-        self._observer = self._observe()
+        self._log_feed = self._observe()
         self.database = database_of(self.settings.history, self.log)
         self._storing: asyncio.Task[None] | None = None
         self.learned = "levels start from the prior"  # what they began with, for people
@@ -132,17 +134,17 @@ class Tracker:
         self.pulses = 0  # grows once a second: the service lives
         self.crashes: Counter[str] = Counter()
         self.taps: list[Callable[[Liquidation], None]] = []
-        self.price_taps: list[Callable[[PriceTick], None]] = [] if self._observer is None else [self._observer.price]
+        self.price_taps: list[Callable[[PriceTick], None]] = [] if self._log_feed is None else [self._log_feed.price]
         self.publishers: list[Publisher] = []
-        self._callbacks: list[Tap[Any]] = []
+        self._callbacks: list[CallbackQueue[Any]] = []
         self.outages = Outages(
             self.engine,
-            holds_ms,
+            max_publish_delay_ms,
             () if self.log is None else (self._log_gap,),
             self.intake.clock,
         )
-        self.feeds = [self._feed(venue, own, ssl_context, patience) for venue, own in enabled.items()]
-        self.watch = Watch(self.feeds, self.intake.clock, data_dir)
+        self.feeds = [self._feed(venue, own, ssl_context, timeouts) for venue, own in enabled.items()]
+        self.monitor = Monitor(self.feeds, self.intake.clock, data_dir)
         self._sinks, self._data_dir = list(sinks), data_dir
         self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
         self.alert_taps: list[Callable[[Alert], None]] = []
@@ -178,7 +180,7 @@ class Tracker:
         self.intake.begin()
         try:
             if self.recorder is not None:
-                self.recorder.open(self._began())
+                self.recorder.open(self._run_started())
             await self._open_log()
             await self._open_redis()
         except BaseException:
@@ -188,8 +190,8 @@ class Tracker:
             publisher = Publisher(sink, self.snapshot, lambda: tuple(self._active))
             self.publishers.append(publisher)
             self._publishing.append(self._spawn(f"publisher {sink.name}", publisher.run))
-        for tap in self._callbacks:
-            tap.start()
+        for queue in self._callbacks:
+            queue.start()
         for feed in self.feeds:
             self.outages.begin(Gap(feed.venue.name, self.intake.clock.t_ms(_our_ms()), None, STARTING))
         if self.database is not None:
@@ -226,7 +228,7 @@ class Tracker:
 
     async def _flush(self, deadline: Deadline) -> None:
         for publisher in self.publishers:
-            publisher.mark(self._active)
+            publisher.changed(self._active)
             publisher.health([*self.health(), *self._log_health()])
         ending = [
             end_publishers(self.publishers, self._publishing, deadline),
@@ -234,13 +236,13 @@ class Tracker:
         ]
         if self.recorder is not None:
             ending.append(end_recorder(self.recorder, deadline))
-        if self.log is not None and self._observer is not None:
+        if self.log is not None and self._log_feed is not None:
             if self.engine.levels is not None:
                 now = self.now_ms()
-                self._observer.levels(self.engine.levels.end(now), now)
-            self._observer.end(self.intake.clock.t_ms(_our_ms()), self.health())
+                self._log_feed.levels(self.engine.levels.end(now), now)
+            self._log_feed.end(self.intake.clock.t_ms(_our_ms()), self.health())
             ending.append(end_history(self.log, self.database, self._storing, deadline))
-        watching = end(deadline.left(), self.watch.stop())
+        watching = end(deadline.left(), self.monitor.stop())
         rests, _ = await asyncio.gather(asyncio.gather(*ending), watching)
         if rest := [text for texts in rests for text in texts]:
             _log.warning("ended in time, but not all was written: %s", "; ".join(rest))
@@ -253,9 +255,9 @@ class Tracker:
         accepted = self.intake.take(events, ledger, wall_ms)
         if accepted:
             # What a venue repeats at subscribe is counted where it belongs, but is no news.
-            self._spread(accepted, is_news=not (isinstance(first, RawLiquidation) and first.replayed))
+            self._fan_out(accepted, is_news=not (isinstance(first, RawLiquidation) and first.replayed))
         if self.intake.is_behind:
-            self._judge_anew(wall_ms)
+            self._reassess(wall_ms)
         if self.intake.ticks:
             ticks, self.intake.ticks = self.intake.ticks, []
             for tick in ticks:
@@ -277,9 +279,9 @@ class Tracker:
         if instrument != liquidation.instrument or symbol != liquidation.symbol:
             liquidation = replace(liquidation, instrument=instrument, symbol=symbol)
         if self.intake.admit(liquidation, ledger, wall_ms):
-            self._spread([liquidation])
+            self._fan_out([liquidation])
         if self.intake.is_behind:
-            self._judge_anew(wall_ms)
+            self._reassess(wall_ms)
 
     def feed_up(self, venue: str, at_ms: int, our_ms: int | None = None) -> Gap | None:
         """A venue is live since `at_ms` of its clock; the gap that ended.
@@ -288,20 +290,20 @@ class Tracker:
         """
         our_ms = self._told(our_ms)
         if self.recorder is not None:
-            self.recorder.mark(Up(venue, at_ms, our_ms))
+            self.recorder.record(FeedUp(venue, at_ms, our_ms))
         gap = self.outages.up(venue, at_ms)
-        if self._observer is not None:
-            self._observer.feed_up(venue, at_ms)
+        if self._log_feed is not None:
+            self._log_feed.feed_up(venue, at_ms)
         return gap
 
-    def feed_down(self, venue: str, reached_ms: int, reason: str, our_ms: int | None = None) -> None:
-        """What a venue sent is known up to `reached_ms` of its clock."""
+    def feed_down(self, venue: str, known_until_ms: int, reason: str, our_ms: int | None = None) -> None:
+        """What a venue sent is known up to `known_until_ms` of its clock."""
         our_ms = self._told(our_ms)
         if self.recorder is not None:
-            self.recorder.mark(Down(venue, reached_ms, reason, our_ms))
-        at_ms = self.outages.down(venue, reached_ms, reason)
-        if self._observer is not None:
-            self._observer.feed_down(venue, at_ms)
+            self.recorder.record(FeedDown(venue, known_until_ms, reason, our_ms))
+        at_ms = self.outages.down(venue, known_until_ms, reason)
+        if self._log_feed is not None:
+            self._log_feed.feed_down(venue, at_ms)
 
     def feed_missed(
         self, venue: str, from_ms: int, until_ms: int, reason: str, our_ms: int | None = None
@@ -309,10 +311,10 @@ class Tracker:
         """It turned out that a venue had not been live between two moments of its clock; what gaps that makes."""
         our_ms = self._told(our_ms)
         if self.recorder is not None:
-            self.recorder.mark(Missed(venue, from_ms, until_ms, reason, our_ms))
+            self.recorder.record(FeedMissed(venue, from_ms, until_ms, reason, our_ms))
         found = self.outages.missed(venue, from_ms, until_ms, reason)
-        if self._observer is not None:
-            self._observer.feed_missed(venue, self.outages.beginning(venue, from_ms), until_ms)
+        if self._log_feed is not None:
+            self._log_feed.feed_missed(venue, self.outages.beginning(venue, from_ms), until_ms)
         return found
 
     def feed_refused(self, venue: str, at_ms: int, reason: str, our_ms: int | None = None) -> None:
@@ -322,30 +324,30 @@ class Tracker:
         """
         our_ms = self._told(our_ms)
         if self.recorder is not None:
-            self.recorder.mark(Refused(venue, at_ms, reason, our_ms))
+            self.recorder.record(Refused(venue, at_ms, reason, our_ms))
         self.outages.refused(venue, at_ms, reason)
-        if self._observer is None:
+        if self._log_feed is None:
             return
         if self.outages.is_open(venue):
-            self._observer.feed_down(venue, at_ms)
+            self._log_feed.feed_down(venue, at_ms)
         else:
-            self._observer.feed_up(venue, at_ms)
+            self._log_feed.feed_up(venue, at_ms)
 
-    def feed_unseen(
+    def feed_unsubscribed(
         self, venue: str, at_ms: int, instruments: Sequence[str], *, is_listed: bool, our_ms: int | None = None
     ) -> None:
         """Since `at_ms` a venue's connections bring all it lists but these; unless `is_listed` there may be more."""
         our_ms = self._told(our_ms)
         if self.recorder is not None:
-            self.recorder.mark(Unseen(venue, at_ms, instruments, is_listed, our_ms))
-        self.outages.unseen(venue, at_ms, instruments, is_listed=is_listed)
+            self.recorder.record(Unsubscribed(venue, at_ms, instruments, is_listed, our_ms))
+        self.outages.unsubscribed(venue, at_ms, instruments, is_listed=is_listed)
 
-    def gap_filled(self, gap: Gap, our_ms: int | None = None) -> None:
+    def gap_backfilled(self, gap: Gap, our_ms: int | None = None) -> None:
         """All of a gap was got afterwards."""
         our_ms = self._told(our_ms)
         if self.recorder is not None:
-            self.recorder.mark(Filled(gap, our_ms))
-        self.outages.filled(gap)
+            self.recorder.record(GapBackfilled(gap, our_ms))
+        self.outages.backfilled(gap)
 
     def _told(self, our_ms: int | None) -> int:
         """Let the clock know what time it is by our own."""
@@ -377,7 +379,7 @@ class Tracker:
         our_ms = _our_ms() if our_ms is None else our_ms
         return self.intake.clock.t_ms(our_ms), self.intake.clock.at(our_ms)
 
-    def correlation(self) -> list[Pair]:
+    def correlation(self) -> list[CorrelatedPair]:
         """How the counts of the busiest instruments, and those of the venues, move together."""
         return self._comovement.pairs()
 
@@ -414,33 +416,33 @@ class Tracker:
         self._ledgers.append(Ledger())
         return self._ledgers[-1]
 
-    def on_liquidation(self, callback: Callable[[Liquidation], object], name: str = "") -> Tap[Liquidation]:
+    def on_liquidation(self, callback: Callable[[Liquidation], object], name: str = "") -> CallbackQueue[Liquidation]:
         """Call `callback` (sync or async) with every accepted liquidation, behind a queue of its own."""
-        tap: Tap[Liquidation] = Tap(callback, name)
-        self.add_callback(tap)
-        self.taps.append(tap.offer)
-        return tap
+        queue: CallbackQueue[Liquidation] = CallbackQueue(callback, name)
+        self.add_callback(queue)
+        self.taps.append(queue.offer)
+        return queue
 
-    def on_alert(self, callback: Callable[[Alert], object], name: str = "") -> Tap[Alert]:
+    def on_alert(self, callback: Callable[[Alert], object], name: str = "") -> CallbackQueue[Alert]:
         """Call `callback` with every level change."""
-        tap: Tap[Alert] = Tap(callback, name)
-        self.add_callback(tap)
-        self.alert_taps.append(tap.offer)
-        return tap
+        queue: CallbackQueue[Alert] = CallbackQueue(callback, name)
+        self.add_callback(queue)
+        self.alert_taps.append(queue.offer)
+        return queue
 
-    def on_gap(self, callback: Callable[[Gap], object], name: str = "") -> Tap[Gap]:
+    def on_gap(self, callback: Callable[[Gap], object], name: str = "") -> CallbackQueue[Gap]:
         """Call `callback` with every gap: when it begins (`until_ms` None), when it ends, and when it was filled."""
-        tap: Tap[Gap] = Tap(callback, name)
-        self.add_callback(tap)
-        self.outages.taps.append(tap.offer)
-        return tap
+        queue: CallbackQueue[Gap] = CallbackQueue(callback, name)
+        self.add_callback(queue)
+        self.outages.taps.append(queue.offer)
+        return queue
 
-    def on_trouble(self, callback: Callable[[Trouble], object], name: str = "") -> Tap[Trouble]:
+    def on_trouble(self, callback: Callable[[Trouble], object], name: str = "") -> CallbackQueue[Trouble]:
         """Call `callback` once for each trouble of liqtape itself that a person must look at."""
-        tap: Tap[Trouble] = Tap(callback, name)
-        self.add_callback(tap)
-        self.watch.taps.append(tap.offer)
-        return tap
+        queue: CallbackQueue[Trouble] = CallbackQueue(callback, name)
+        self.add_callback(queue)
+        self.monitor.taps.append(queue.offer)
+        return queue
 
     def liquidations(self) -> Subscription[Liquidation]:
         """Every liquidation from now on; ends with the tracker. Slower than 10,000 behind: the newest are dropped."""
@@ -456,14 +458,14 @@ class Tracker:
             subscription.end()
         return subscription
 
-    def add_callback(self, tap: Tap[Any]) -> None:
+    def add_callback(self, queue: CallbackQueue[Any]) -> None:
         """Start, watch and stop this tap with the tracker; the caller connects its `offer`."""
-        self._callbacks.append(tap)
+        self._callbacks.append(queue)
         if self._started:
-            tap.start()
+            queue.start()
 
     def _feed(
-        self, name: str, own: VenueSettings, ssl_context: ssl.SSLContext | None, patience: Patience | None
+        self, name: str, own: VenueSettings, ssl_context: ssl.SSLContext | None, timeouts: Timeouts | None
     ) -> VenueFeed:
         return VenueFeed(
             VENUES[name],
@@ -474,21 +476,21 @@ class Tracker:
             on_up=self.feed_up,
             on_down=self.feed_down,
             on_missed=self.feed_missed,
-            on_unseen=self.feed_unseen,
+            on_unsubscribed=self.feed_unsubscribed,
             on_refused=self.feed_refused,
-            on_filled=self.gap_filled,
-            on_listed=self._carry,
+            on_backfilled=self.gap_backfilled,
+            on_listed=self._note_listed,
             ssl_context=ssl_context,
-            patience=patience,
+            timeouts=timeouts,
             recorder=self.recorder,
         )
 
-    def _observe(self) -> Observer | None:
-        return None if self.log is None else Observer(self.log, LevelStateWriter(self.engine.levels, self._wanted))
+    def _observe(self) -> LogFeed | None:
+        return None if self.log is None else LogFeed(self.log, LevelStateWriter(self.engine.levels, self._wanted))
 
     def _log_gap(self, gap: Gap) -> None:
         if self.log is not None:
-            self.log.gap(gap, filled=gap.filled)
+            self.log.gap(gap, backfilled=gap.backfilled)
 
     def _price_feed(self, venues: Collection[str], ssl_context: ssl.SSLContext | None) -> PriceFeed:
         """The price from the venues that are connected anyway, Binance's spot host standing in where futures fail.
@@ -512,21 +514,21 @@ class Tracker:
             now=self._now,
         )
 
-    def _began(self) -> Began:
+    def _run_started(self) -> RunStarted:
         own = self.settings
         symbols_of = {name: venue.symbols for name, venue in own.venues.items() if venue.enabled}
-        return Began(__version__, own.symbols, symbols_of, own.alerts, own.price.always)
+        return RunStarted(__version__, own.symbols, symbols_of, own.alerts, own.price.always)
 
-    def _carry(self, contracts: Iterable[Contract]) -> None:
+    def _note_listed(self, contracts: Iterable[Contract]) -> None:
         for contract in contracts:
-            self.engine.carry(contract.venue, contract.instrument)
+            self.engine.lists_instrument(contract.venue, contract.instrument)
 
     def _separated(self, told: Separation) -> None:
         """A multiplier contract was found to be another asset than its name says: told once, and kept."""
-        self.engine.carry(told.venue, told.raw)
-        self.watch.tell(Trouble(f"name of {told.venue} {told.symbol}", str(told), told.at_ms))
+        self.engine.lists_instrument(told.venue, told.raw)
+        self.monitor.tell(Trouble(f"name of {told.venue} {told.symbol}", str(told), told.at_ms))
 
-    def _spread(self, accepted: Sequence[Liquidation], *, is_news: bool = True) -> None:
+    def _fan_out(self, accepted: Sequence[Liquidation], *, is_news: bool = True) -> None:
         if self.log is not None:
             self.log.offer(accepted)
         self.is_replaying = not is_news
@@ -566,7 +568,7 @@ class Tracker:
         for publisher in self.publishers:
             publisher.alert(alert)
             if instrument != MARKET:
-                publisher.mark([instrument])  # the row says its level too, and may have been the last one
+                publisher.changed([instrument])  # the row says its level too, and may have been the last one
         for tap in tuple(self.alert_taps):
             tap(alert)
 
@@ -591,43 +593,43 @@ class Tracker:
             await asyncio.sleep(_TICK_SECONDS)
             self.price_feed.pulse([feed.venue.name for feed in self.feeds if any(map(is_refused, feed.connections))])
             self.pulse(_our_ms())
-            self.watch.keep_samples()
+            self.monitor.keep_samples()
 
     def pulse(self, wall_ms: int) -> None:
         """Release held events, lower levels, let quiet instruments decay and end with a row of zeros."""
         self.pulses += 1
         if self.recorder is not None:
-            self.recorder.mark(Pulsed(wall_ms))
+            self.recorder.record(Tick(wall_ms))
         if self.price_feed.is_stale:
             self.engine.btc_price = self.engine.btc_source = None
         clock = self.intake.clock
         clock.advance(wall_ms)
         clock.estimate()
         if self.intake.is_behind:
-            self._judge_anew(wall_ms)
+            self._reassess(wall_ms)
         if self._priced_ms:  # by the trades' own time: a second is closed when a trade lies behind it
             self.engine.volatility_factor = self.volatility.volatility_factor(self._priced_ms)
             self.engine.volatility_coverage = self.volatility.long_coverage(self._priced_ms)
         released = self.intake.release(wall_ms)
         if released:
-            self._spread(released)
+            self._fan_out(released)
         self.release_sized(wall_ms)
         now, at = clock.now_ms, clock.now_at
         self.engine.tick(now, at)
         self._comovement.tick(self.engine, now)
         for instrument in (*self._levels.raised(), MARKET):
             self._check_level(instrument, now, at)
-        self.watch.look(self._now(), wall_ms, self.ledgers())
+        self.monitor.look(self._now(), wall_ms, self.ledgers())
         health = self._health_at(now, at)
-        if self._observer is not None:
-            self._note_reached(self._observer)
+        if self._log_feed is not None:
+            self._note_known_until(self._log_feed)
             if self.engine.levels is not None:
-                self._observer.levels(self.engine.levels.take_states(now), now)
+                self._log_feed.levels(self.engine.levels.take_states(now), now)
             # What waits is in no log: a kill now would lose it, and the gap after it has to begin before it.
             since_ms = self.intake.waiting_since_ms()
-            self._observer.pulse(clock.t_ms(wall_ms if since_ms is None else since_ms), health)
+            self._log_feed.pulse(clock.t_ms(wall_ms if since_ms is None else since_ms), health)
         for publisher in self.publishers:
-            publisher.mark(self._active)
+            publisher.changed(self._active)
             publisher.health([*health, *self._log_health()])
         self._active = {instrument for instrument in self._active if not self.engine.is_empty(instrument, now, at)}
 
@@ -637,10 +639,10 @@ class Tracker:
         clock.advance(wall_ms)
         clock.start()
         while self.intake.is_behind:
-            self._judge_anew(wall_ms)
+            self._reassess(wall_ms)
         self.release_sized(wall_ms, is_last=True)
 
-    def _judge_anew(self, wall_ms: int) -> None:
+    def _reassess(self, wall_ms: int) -> None:
         """A clock has become known, or stepped: move what was placed by it, and take in what waited for it."""
         if self.intake.clock.has_begun:
             self.outages.begun()
@@ -650,11 +652,11 @@ class Tracker:
                 self.outages.moved(step.by_venue)
             if not step.venue:
                 self._comovement = Comovement(self._comovement.limit)  # its seconds cannot be moved
-        judged = self.intake.judge_anew(wall_ms)
-        for events, is_news in ((judged.repeated, False), (judged.news, True)):
+        reassessed = self.intake.reassess(wall_ms)
+        for events, is_news in ((reassessed.repeated, False), (reassessed.news, True)):
             if events:
-                self._spread(events, is_news=is_news)
-        self._know_again(judged.recalled)
+                self._fan_out(events, is_news=is_news)
+        self._know_again(reassessed.recalled)
 
     def _know_again(self, recalled: Sequence[Liquidation]) -> None:
         """Let the levels know what an earlier run saw, which is no news."""
@@ -672,16 +674,16 @@ class Tracker:
             self._resize(venue, symbol)
         for events, is_news in ((repeated, False), (news, True)):
             if events:
-                self._spread(events, is_news=is_news)
+                self._fan_out(events, is_news=is_news)
 
-    def _note_reached(self, observer: Observer) -> None:
+    def _note_known_until(self, log_feed: LogFeed) -> None:
         """Where the gap of each venue would begin after a kill: what waits here is in no log either."""
         waiting = self.intake.waiting_from_ms()
         for feed in self.feeds:
-            venue, reached_ms = feed.venue.name, feed.reached_ms
-            if reached_ms is not None:
-                at_ms = self.outages.beginning(venue, reached_ms)
-                observer.reached(venue, min(at_ms, waiting.get(venue, at_ms + 1) - 1))
+            venue, known_until_ms = feed.venue.name, feed.known_until_ms
+            if known_until_ms is not None:
+                at_ms = self.outages.beginning(venue, known_until_ms)
+                log_feed.known_until(venue, min(at_ms, waiting.get(venue, at_ms + 1) - 1))
 
     def _log_health(self) -> list[VenueHealth]:
         """The log, and the server that follows it, as lines of what is published about the venues."""
@@ -705,28 +707,28 @@ class Tracker:
             for gap in recalled.gaps:
                 self.outages.begin(gap)
             # In a thread, for it may take a second or two; nobody else has the engine before the feeds are started.
-            is_taught = await asyncio.to_thread(self._learn, self.log.directory)
-            self.recall(recalled.events, () if is_taught else recalled.feeds, _our_ms())
+            is_seeded = await asyncio.to_thread(self._learn, self.log.directory)
+            self.recall(recalled.events, () if is_seeded else recalled.feeds, _our_ms())
             if self.engine.levels is not None:
                 self.seed_levels(await asyncio.to_thread(self._learn_levels, self.log.directory))
-                if self._observer is not None:  # so that nothing is taught twice, however this run ends
+                if self._log_feed is not None:  # so that nothing is taught twice, however this run ends
                     now = _our_ms()
-                    self._observer.levels(self.engine.levels.states(now), now)
+                    self._log_feed.levels(self.engine.levels.states(now), now)
 
     def _learn(self, directory: Path) -> bool:
-        """Teach the baselines from the history; whether it said when feeds were live."""
+        """Seed the baselines from the history; returns whether it says when feeds were live."""
         try:
-            lessons = read_lessons(directory, _our_ms())
+            seed = read_baseline_seed(directory, _our_ms())
             if self.feeds:  # else the events are those of wrapped streams, of any venue
-                lessons = lessons.only(self._wanted)
+                seed = seed.only(self._wanted)
         except (LiqtapeError, OSError, sqlite3.Error) as error:
             self.learned = "levels start from the prior, the history cannot be read"
             _log.warning("%s: %s", self.learned, error)
             return False
-        self.teach(lessons.feeds, lessons.filled, lessons.counts)
-        hours = lessons.hours
+        self.seed_baselines(seed.feeds, seed.backfilled, seed.counts)
+        hours = seed.hours
         self.learned = f"levels learned from {hours:.1f} h of history" if hours else "levels start from the prior"
-        _log.info("%s, %d slots with events", self.learned, len(lessons.counts))
+        _log.info("%s, %d slots with events", self.learned, len(seed.counts))
         return True
 
     def _learn_levels(self, directory: Path) -> Mapping[StreamKey, StreamState]:
@@ -737,39 +739,39 @@ class Tracker:
             if kept:
                 return choose(kept, wanted)
             engine = VelocityEngine(rule=rule_of(self.settings.alerts, self._wanted))
-            lessons = learn_levels(directory, _our_ms(), engine, wanted)
+            seed = learn_levels(directory, _our_ms(), engine, wanted)
         except (LiqtapeError, OSError, sqlite3.Error) as error:
             _log.warning("levels learn from nothing, the history cannot be read: %s", error)
             return {}
-        if lessons.events:
-            _log.info("levels learned from %d events of the history, %.1f days", lessons.events, lessons.days)
-        return lessons.states
+        if seed.events:
+            _log.info("levels learned from %d events of the history, %.1f days", seed.events, seed.days)
+        return seed.states
 
     def seed_levels(self, states: Mapping[StreamKey, StreamState]) -> None:
         """What the streams of the levels begin with; after `recall`, whose feeds are of the run before."""
         if self.engine.levels is None:
             return
         if self.recorder is not None and states:
-            for mark in level_seeds([(*key, state) for key, state in states.items()]):
-                self.recorder.mark(mark)
+            for record in level_seed_parts([(*key, state) for key, state in states.items()]):
+                self.recorder.record(record)
         self.engine.levels.restore(states)
 
-    def teach(
+    def seed_baselines(
         self,
         feeds: Sequence[tuple[str, int, int]],
-        filled: Sequence[tuple[str, int, int]],
+        backfilled: Sequence[tuple[str, int, int]],
         counts: Sequence[tuple[int, str, str, int]],
     ) -> None:
-        """What baselines begin with, as `Lessons` has it; before `recall`."""
+        """What baselines begin with, as `BaselineSeed` has it; before `recall`."""
         if self.recorder is not None:
-            for mark in taught_in_parts(feeds, filled, counts):
-                self.recorder.mark(mark)
+            for record in seed_parts(feeds, backfilled, counts):
+                self.recorder.record(record)
         for venue, up_ms, down_ms in feeds:
             self.engine.feed_up(venue, up_ms)
             self.engine.feed_down(venue, down_ms)
-        for venue, from_ms, until_ms in filled:
-            self.engine.feed_mended(venue, from_ms, until_ms)
-        self.engine.teach(counts)
+        for venue, from_ms, until_ms in backfilled:
+            self.engine.feed_backfilled(venue, from_ms, until_ms)
+        self.engine.seed_baselines(counts)
 
     def begin_with(self, states: Mapping[StreamKey, StreamState], learned: str) -> None:
         """Let the levels of streams that have learned nothing go on from these states; right after `start`.
@@ -788,12 +790,12 @@ class Tracker:
         """What an earlier run saw: (venue, up, down) of its feeds, and its events, by event time."""
         feeds = list(feeds)
         if self.recorder is not None:
-            for mark in recalled_in_parts(events, feeds, wall_ms):
-                self.recorder.mark(mark)
+            for record in recalled_parts(events, feeds, wall_ms):
+                self.recorder.record(record)
         for venue, up_ms, down_ms in feeds:
             self.engine.feed_up(venue, up_ms)
             self.engine.feed_down(venue, down_ms)
-        since_ms = wall_ms - WINDOW_MS - SLOT_MS  # so that no slot is missing between what was taught and these
+        since_ms = wall_ms - WINDOW_MS - SLOT_MS  # so that no slot is missing between the seed and these
         clock = self.intake.clock
         clock.advance(wall_ms)
         placed = self.intake.recall(events, since_ms, wall_ms)

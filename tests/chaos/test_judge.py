@@ -7,16 +7,16 @@ from chaos.plan import VENUES, Plan, Strike, plan
 from msgspec.structs import replace
 
 from liqtape.events import Liquidation
-from liqtape.simulator.wire import Row
+from liqtape.simulator.wire import SentRow
 
 T = 1_795_000_000_000
 
 
-def row(serial: int, event_ms: int = T, side: Literal["long", "short"] = "long") -> Row:
-    return Row(serial, "bybit", "BTCUSDT", side, "100.0", f"0.{serial}", event_ms)
+def row(serial: int, event_ms: int = T, side: Literal["long", "short"] = "long") -> SentRow:
+    return SentRow(serial, "bybit", "BTCUSDT", side, "100.0", f"0.{serial}", event_ms)
 
 
-def logged(of: Row) -> Liquidation:
+def logged(of: SentRow) -> Liquidation:
     usd = float(of.price) * float(of.size)
     return Liquidation(
         of.venue,
@@ -121,7 +121,7 @@ def test_what_a_short_silence_of_the_venue_hides_cannot_be_known() -> None:
 
 
 def test_equal_rows_of_bybit_are_two_only_in_one_message() -> None:
-    twins = [Row(serial, "bybit", "BTCUSDT", "long", "100.0", "0.1", T) for serial in (1, 2)]
+    twins = [SentRow(serial, "bybit", "BTCUSDT", "long", "100.0", "0.1", T) for serial in (1, 2)]
     apart = [Arrival(twin, T + 100.0, (1, twin.serial)) for twin in twins]
     together = [Arrival(twin, T + 100.0, (1, 1)) for twin in twins]
     once = [logged(twins[0])]

@@ -20,7 +20,7 @@ _DAMAGE = {
         "s.OKXLiquidationStream.settings = lambda self: replace(self._configured, enabled=False)"
     ),
     "Callback Interface": (
-        "import copy; from liqtape.compat.outlet import Outlet; offer = Outlet.offer\n"
+        "import copy; from liqtape.compat.callbackslot import Outlet; offer = Outlet.offer\n"
         "Outlet.offer = lambda self, item, tracker: offer(self, copy.copy(item), tracker)"
     ),
     "Statistics": (

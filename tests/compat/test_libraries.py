@@ -139,9 +139,9 @@ async def _told(python: str, adapter: str, connect: str, tmp_path: Path, port: i
             assert begun == b"enough\n", (await said).decode()
             await simulator.stop_generating()
             process.stdin.write(b"%d\n" % sum(record.symbol in _SYMBOLS for record in simulator.ledger.records))
-            told = await process.stdout.readline()
-            assert told, (await said).decode()
-            return json.loads(told)
+            rarity = await process.stdout.readline()
+            assert rarity, (await said).decode()
+            return json.loads(rarity)
     except TimeoutError:
         process.kill()
         pytest.fail((await said).decode())
@@ -166,19 +166,19 @@ async def test_a_library_brings_what_the_simulator_sent(
     python = _python_with(library)
     context = _tls(tmp_path) if library == "cryptofeed" else None
     async with Simulator("cascade", seed=3, speed=4.0, ssl_context=context) as simulator:
-        told = await _told(python, adapter, connect, tmp_path, free_port, simulator)
+        rarity = await _told(python, adapter, connect, tmp_path, free_port, simulator)
         sent = simulator.ledger.distinct("bybit")
 
     book = Counter(
         (record.symbol[:3], record.side, float(record.price), float(record.size), record.event_ms) for record in sent
     )
-    read = Counter((symbol[:3], *rest, at_ms) for symbol, *rest, _, at_ms, _ in told["rows"])
+    read = Counter((symbol[:3], *rest, at_ms) for symbol, *rest, _, at_ms, _ in rarity["rows"])
     assert read == book
-    assert len(told["rows"]) >= 10
-    for _, _, price, size, usd, _, venue in told["rows"]:
+    assert len(rarity["rows"]) >= 10
+    for _, _, price, size, usd, _, venue in rarity["rows"]:
         assert usd == pytest.approx(price * size, rel=1e-12)
         assert venue == "bybit"
-    assert told["health"]["bybit"] == "live"
-    source = told["sources"]["bybit"]
-    assert (source["events"], source["no_side"], source["no_usd"], source["no_time"]) == (len(told["rows"]), 0, 0, 0)
-    assert (source["restarts"], told["errors"]) == (0, {})
+    assert rarity["health"]["bybit"] == "live"
+    source = rarity["sources"]["bybit"]
+    assert (source["events"], source["no_side"], source["no_usd"], source["no_time"]) == (len(rarity["rows"]), 0, 0, 0)
+    assert (source["restarts"], rarity["errors"]) == (0, {})

@@ -32,8 +32,8 @@ def _run(wheel: Path, package: Path, *command: str, seconds: float = 18) -> subp
 
 def _told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    rarity: dict[str, Any] = json.loads(done.stdout)
+    return rarity
 
 
 @pytest.mark.parametrize(
@@ -41,26 +41,26 @@ def _told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     ["behaves", "raises", "raises_async", "pauses", "pauses_30_s", "pauses_30_s_sync", "hangs"],
 )
 def test_the_users_classes_events_and_metrics(callback: str, wheel: Path, user_package: Path, redis_port: int) -> None:
-    told = _told(_run(wheel, user_package, str(_PROGRAM), callback, str(redis_port)))
+    rarity = _told(_run(wheel, user_package, str(_PROGRAM), callback, str(redis_port)))
 
     is_blocked = callback in {"hangs", "pauses_30_s", "pauses_30_s_sync"}
-    assert told["classes"] == ["cex.cex_exchanges", "dex.hyperliquid_liquidation_provider"]
-    assert told["package"] == str(wheel / "liqtape" / "__init__.py")
-    assert told["module"] == str(wheel / "enhanced_websocket_manager.py")
-    assert (told["processed"], told["stream errors"]) == (_TOTAL, {})
-    assert (told["strangers"], told["twice"], told["in order"]) == (0, 0, True)
-    assert told["seen"] == (1 if is_blocked else _TOTAL)
-    before, after = told["callback"], told["after"]
+    assert rarity["classes"] == ["cex.cex_exchanges", "dex.hyperliquid_liquidation_provider"]
+    assert rarity["package"] == str(wheel / "liqtape" / "__init__.py")
+    assert rarity["module"] == str(wheel / "enhanced_websocket_manager.py")
+    assert (rarity["processed"], rarity["stream errors"]) == (_TOTAL, {})
+    assert (rarity["strangers"], rarity["twice"], rarity["in order"]) == (0, 0, True)
+    assert rarity["seen"] == (1 if is_blocked else _TOTAL)
+    before, after = rarity["callback"], rarity["after"]
     assert (before["called"] + before["waiting"], before["dropped"]) == (_TOTAL, 0)
     assert (after["called"] + after["dropped"], after["waiting"]) == (_TOTAL, 0)
-    for ours, recounted in (*told["metrics"], *told["rows"]):
+    for ours, recounted in (*rarity["metrics"], *rarity["rows"]):
         assert ours == recounted
-    assert (told["ledger"]["events_accepted"], told["ledger"]["events_duplicate"]) == (_TOTAL, 0)
-    assert told["stopped"] == [True] * 4
-    assert told["stop seconds"] < 5
+    assert (rarity["ledger"]["events_accepted"], rarity["ledger"]["events_duplicate"]) == (_TOTAL, 0)
+    assert rarity["stopped"] == [True] * 4
+    assert rarity["stop seconds"] < 5
     if callback.startswith("raises"):
         assert sum(before["errors"].values()) == _TOTAL
-        assert len([text for text in told["warnings"] if "RuntimeError" in text]) == 1
+        assert len([text for text in rarity["warnings"] if "RuntimeError" in text]) == 1
 
 
 def test_without_a_package_of_the_users_ours_serve(wheel: Path, tmp_path: Path) -> None:

@@ -121,11 +121,11 @@ async def test_symbols_of_any_spelling_have_their_rows(free_port: int, eventuall
         manager.cex_streams["kraken"].callback(event)
 
     client = redis.asyncio.Redis(host="127.0.0.1", port=free_port, db=1, decode_responses=True)
-    wanted = {f"velocity:{symbol}:current" for symbol in [*SYMBOLS, *odd.values()]}
+    target = {f"velocity:{symbol}:current" for symbol in [*SYMBOLS, *odd.values()]}
     async with asyncio.timeout(12):
-        while set(await client.keys("velocity:*")) != wanted:  # noqa: ASYNC110 - a server tells nobody
+        while set(await client.keys("velocity:*")) != target:  # noqa: ASYNC110 - a server tells nobody
             await asyncio.sleep(0.02)
-    assert [await client.hget(key, "event_count_300s") for key in sorted(wanted)] == ["1"] * len(wanted)
+    assert [await client.hget(key, "event_count_300s") for key in sorted(target)] == ["1"] * len(target)
     texts = await client.lrange("cascade:events:buffer", 0, -1)
     assert {json.loads(text)["instrument"] for text in texts} == {*SYMBOLS, *odd.values()}
     assert manager.tracker is not None

@@ -114,9 +114,9 @@ async def test_what_events_do_not_say_is_told_once_a_source_and_counted(
         "one": {"state": "live", "events": 4, **facts},
         "two": {"state": "live", "events": 3, **facts},
     }
-    told = [record.getMessage() for record in caplog.records if "told once" in record.getMessage()]
-    assert len(told) == 6
-    assert [sum(f"events of {name} do not say" in text for text in told) for name in ("one", "two")] == [3, 3]
+    rarity = [record.getMessage() for record in caplog.records if "told once" in record.getMessage()]
+    assert len(rarity) == 6
+    assert [sum(f"events of {name} do not say" in text for text in rarity) for name in ("one", "two")] == [3, 3]
 
 
 @pytest.mark.parametrize("fields", [{}, {"exchange": "Kraken"}, {"exchange": 3}], ids=str)

@@ -232,7 +232,7 @@ def test_a_burst_gives_its_memory_back() -> None:
     buffer._first()
     buffer.append((2_000.0, 1.0))
 
-    assert len(buffer.lane.times) == 2
+    assert len(buffer.column.times) == 2
 
 
 def test_a_thousand_buffered_events_take_at_most_18_kb() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liqtape.engine.acceleration import difference, exponential, jerk, least_squares, slope, slope_error
+from liqtape.engine.windows.acceleration import difference, exponential, jerk, least_squares, slope, slope_error
 
 _T = 1_790_000_000_000
 _TIMES = st.lists(st.integers(-100_000, 3_000).map(lambda ms: _T + ms), max_size=60).map(sorted)

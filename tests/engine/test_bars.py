@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from liqtape.engine.bars import Bar, garman_klass, parkinson, rogers_satchell, yang_zhang
-from liqtape.engine.volatility import sigma_annual
+from liqtape.engine.price.bars import Bar, garman_klass, parkinson, rogers_satchell, yang_zhang
+from liqtape.engine.price.volatility import sigma_annual
 
 _FILE = Path(__file__).resolve().parents[1] / "fixtures" / "metric_vectors_volatility.json"
 _VECTORS = [v for v in json.loads(_FILE.read_bytes())["vectors"] if v["metric"] == "range_volatility"]

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.comovement import Comovement
-from liqtape.engine.correlation import CountCorrelation, ewma_correlation, square_root
+from liqtape.engine.correlation.comovement import Comovement
+from liqtape.engine.correlation.estimators import CountCorrelation, ewma_correlation, square_root
 from liqtape.events import Liquidation
 
 _T = 1_790_000_000_000
@@ -22,11 +22,11 @@ def _run(counts: dict[tuple[str, str], list[int]], late_ms: int = 0, limit: int 
     seconds = max(map(len, counts.values()))
     comovement.tick(engine, _T + 4_999)
     for second in range(seconds + 12):
-        told = second - late_ms // 1000
-        for (instrument, venue), series in counts.items():
-            if 0 <= told < len(series):
-                for i in range(series[told]):
-                    engine.add(liquidation(_T + 1000 * told + i, instrument, venue))
+        rarity = second - late_ms // 1000
+        for (instrument, venue), instrument_windows in counts.items():
+            if 0 <= rarity < len(instrument_windows):
+                for i in range(instrument_windows[rarity]):
+                    engine.add(liquidation(_T + 1000 * rarity + i, instrument, venue))
         comovement.tick(engine, _T + 1000 * second + 999)
     return comovement
 
@@ -45,7 +45,10 @@ def test_equals_the_plain_formula_on_the_seconds(late_ms: int) -> None:
     (pair,) = comovement.pairs()
 
     closed = comovement.instruments._next - _T // 1000
-    x, y = ([square_root(c) for c in ([0] + series + [0] * 30)[: closed + 1]] for series in (btc, eth))
+    x, y = (
+        [square_root(c) for c in ([0] + instrument_windows + [0] * 30)[: closed + 1]]
+        for instrument_windows in (btc, eth)
+    )
     assert (pair.x, pair.y, pair.best_lag) == ("BTCUSDT", "ETHUSDT", 2)
     assert pair.best_rho is not None
     assert pair.best_rho > 0.8

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liqtape.engine.coverage import Feed, Feeds
-from liqtape.engine.lane import RETAIN_MS
-from liqtape.engine.watch import EVER_MS
+from liqtape.engine.baseline.liveintervals import EVER_MS
+from liqtape.engine.windows.coverage import Feed, Feeds
+from liqtape.engine.windows.eventcolumn import RETAIN_MS
 
 _CHANGES = st.lists(st.tuples(st.booleans(), st.integers(0, 400_000)), max_size=30)
 
@@ -43,9 +43,9 @@ def test_what_was_missed_or_mended_afterwards_is_exactly_that(
     for is_mended, since, length in repairs:
         span = set(range(since, since + length))
         live = live | span if is_mended else live - span
-        (feed.mended if is_mended else feed.missed)(since, since + length)
+        (feed.backfilled if is_mended else feed.missed)(since, since + length)
 
-    assert {at for at in range(600) if feed.exposure_ms(at, at + 1)} == live
+    assert {at for at in range(600) if feed.live_ms(at, at + 1)} == live
     assert all(up <= down for up, down in feed.ended)  # equal: it came and went
     assert all(a[1] <= b[0] for a, b in pairwise(feed.ended))
 
@@ -55,7 +55,7 @@ def test_what_was_missed_or_mended_afterwards_is_exactly_that(
 def test_exposure_is_the_live_part_of_the_window(changes: list[tuple[bool, int]], now: int, width: int) -> None:
     in_order = sorted(changes, key=lambda change: change[1])
 
-    assert _feed(in_order).exposure_ms(now - width, now) == _live_ms(in_order, now - width, now)
+    assert _feed(in_order).live_ms(now - width, now) == _live_ms(in_order, now - width, now)
 
 
 @given(_CHANGES, st.integers(0, 450_000), st.integers(1, 300_000))
@@ -65,7 +65,7 @@ def test_a_clock_that_jumps_never_gives_more_than_the_window(
 ) -> None:
     feed = _feed(changes)
 
-    assert 0 <= feed.exposure_ms(now - width, now) <= width
+    assert 0 <= feed.live_ms(now - width, now) <= width
     ended = [moment for interval in feed.ended for moment in interval]
     assert ended == sorted(ended)
 
@@ -73,14 +73,14 @@ def test_a_clock_that_jumps_never_gives_more_than_the_window(
 def test_repeated_news_changes_nothing() -> None:
     feed = _feed([(True, 1_000), (True, 5_000), (False, 8_000), (False, 9_000)])
 
-    assert feed.exposure_ms(0, 10_000) == 7_000
+    assert feed.live_ms(0, 10_000) == 7_000
 
 
 def test_down_before_any_up_is_not_known() -> None:
     feed = _feed([(False, 1_000)])
 
     assert not feed.is_known
-    assert feed.exposure_ms(0, 10_000) == 0
+    assert feed.live_ms(0, 10_000) == 0
 
 
 @pytest.mark.parametrize("changes", [[(True, 1)], [(True, 1), (False, 2)]], ids=["live", "was live"])
@@ -97,7 +97,7 @@ def test_a_feed_that_flaps_for_a_day_stays_small_and_right() -> None:
     assert len(feed.ended) <= 2 * RETAIN_MS // 2_000 + 2
     for back in (0, 2_000, RETAIN_MS):
         now = 86_400_000 - back
-        assert feed.exposure_ms(now - 300_000, now) == 150_000
+        assert feed.live_ms(now - 300_000, now) == 150_000
 
 
 def test_forget_keeps_the_newest() -> None:
@@ -112,10 +112,12 @@ def test_what_was_mended_too_late_is_covered_but_taught_nobody() -> None:
     feeds = Feeds()
     feeds.up("bybit", 0, 0)
     feeds.missed("bybit", 100_000, 200_000)
-    feeds.mended("bybit", 100_000, 200_000, 150_000)
+    feeds.backfilled("bybit", 100_000, 200_000, 150_000)
 
-    assert feeds.exposures_ms(["bybit"], 300, 300_000) == [300_000]
-    assert [feeds.watch(["bybit"]).covers(at, at + 10_000) for at in (90_000, 100_000, 140_000, 150_000, 190_000)] == [
+    assert feeds.live_ms_of(["bybit"], 300, 300_000) == [300_000]
+    assert [
+        feeds.live_intervals(["bybit"]).covers(at, at + 10_000) for at in (90_000, 100_000, 140_000, 150_000, 190_000)
+    ] == [
         True,
         False,
         False,
@@ -130,43 +132,43 @@ def test_the_longest_memory_of_a_feed_is_bounded() -> None:
         feeds.up("bybit", 2_000 * i, 0)
         feeds.down("bybit", 2_000 * i + 1_000)
 
-    assert len(feeds.watch(["bybit"]).intervals) == 1_000
+    assert len(feeds.live_intervals(["bybit"]).intervals) == 1_000
 
 
 def test_events_before_anything_was_said_of_the_feed_were_watched() -> None:
     feeds = Feeds()
     assert feeds.spoke("bybit", 50_000)
     assert not feeds.spoke("okx", 60_000)
-    assert feeds.watch(["bybit"]).intervals == [(50_000, EVER_MS)]
-    assert not feeds.watch(["bybit"]).is_known
+    assert feeds.live_intervals(["bybit"]).intervals == [(50_000, EVER_MS)]
+    assert not feeds.live_intervals(["bybit"]).is_known
     for venue in ("bybit", "hyperliquid"):
         feeds.up(venue, 900_000, 300_000)
 
-    assert feeds.watch(["bybit"]).intervals == [(50_000, 300_000), (900_000, EVER_MS)]
-    assert feeds.watch(["hyperliquid"]).intervals == [(900_000, EVER_MS)]
-    assert feeds.watch(["okx"]).intervals == [(50_000, EVER_MS)]
+    assert feeds.live_intervals(["bybit"]).intervals == [(50_000, 300_000), (900_000, EVER_MS)]
+    assert feeds.live_intervals(["hyperliquid"]).intervals == [(900_000, EVER_MS)]
+    assert feeds.live_intervals(["okx"]).intervals == [(50_000, EVER_MS)]
 
 
 def test_instrument_is_covered_since_its_own_topic_was_confirmed() -> None:
     feeds = Feeds()
     feeds.up("bybit", 0, 0)
-    feeds.unseen("bybit", ["NEWUSDT"], 100_000, is_listed=True)
+    feeds.unsubscribed("bybit", ["NEWUSDT"], 100_000, is_listed=True)
     assert feeds.coverage(["bybit"], 400_000, "NEWUSDT") == [0.0] * 4
     assert feeds.coverage(["bybit"], 400_000, "BTCUSDT") == (1.0,) * 4
 
-    feeds.unseen("bybit", [], 380_000, is_listed=True)
+    feeds.unsubscribed("bybit", [], 380_000, is_listed=True)
     assert feeds.coverage(["bybit"], 400_000, "NEWUSDT") == [1.0, 20 / 30, 20 / 60, 20 / 300]
-    assert feeds.exposures_ms(["bybit"], 60, 400_000, "NEWUSDT") == [20_000]
-    assert feeds.watch(["bybit"], "NEWUSDT").intervals == [(380_000, EVER_MS)]
-    assert feeds.watch(["bybit"], "BTCUSDT").intervals == [(0, EVER_MS)]
+    assert feeds.live_ms_of(["bybit"], 60, 400_000, "NEWUSDT") == [20_000]
+    assert feeds.live_intervals(["bybit"], "NEWUSDT").intervals == [(380_000, EVER_MS)]
+    assert feeds.live_intervals(["bybit"], "BTCUSDT").intervals == [(0, EVER_MS)]
 
 
 def test_venue_without_its_list_is_incomplete_until_the_window_has_left_it() -> None:
     feeds = Feeds()
     assert not feeds.is_incomplete(["bybit", "okx"], 0)
-    feeds.unseen("bybit", [], 100_000, is_listed=False)
+    feeds.unsubscribed("bybit", [], 100_000, is_listed=False)
     assert feeds.is_incomplete(["bybit", "okx"], 900_000)
     assert not feeds.is_incomplete(["okx"], 900_000)
-    feeds.unseen("bybit", [], 1_000_000, is_listed=True)
+    feeds.unsubscribed("bybit", [], 1_000_000, is_listed=True)
     assert feeds.is_incomplete(["bybit"], 999_999)
     assert not feeds.is_incomplete(["bybit"], 1_000_000)

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.acceleration import difference, exponential, least_squares
-from liqtape.engine.forms import Accelerated, Form, highest
 from liqtape.engine.levels.threshold import Threshold
+from liqtape.engine.windows.acceleration import difference, exponential, least_squares
+from liqtape.engine.windows.forms import Accelerated, Form, highest
 from liqtape.events import Liquidation
 
 _T = 1_790_000_000_000
@@ -84,7 +84,7 @@ def test_a_row_has_a_z_once_its_baseline_expects_ten_events() -> None:
         if second in {400, 7_199}:
             row = engine.metrics("BTCUSDT", _T + 1_000 * second + 999)
             assert row is not None
-            # Two a second; after 100 settled seconds the 30 bins of the prior, one event an hour, outweigh them.
+            # Two a second; after 100 final seconds the 30 bins of the prior, one event an hour, outweigh them.
             assert (row.acceleration_z is None) is (second == 400)
 
 

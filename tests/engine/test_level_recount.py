@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.returnperiods import Raise, StreamKey
 from liqtape.engine.levels.streamlevel import INSTRUMENT, LevelSteps, StreamLevel
-from liqtape.feeds.coveragefile import load_coverage
-from liqtape.feeds.eventfiles import load
-from liqtape.feeds.replay import steps
+from liqtape.eventfiles.coveragefile import load_coverage
+from liqtape.eventfiles.readers import load
+from liqtape.eventfiles.replay import steps
 
 _DAY = 86_400_000
 _PERIODS = (0.25, 1.0, 7.0, 30.0)
@@ -46,7 +46,7 @@ class _Looked(NamedTuple):
 
 
 class _Past(NamedTuple):
-    """Ended episodes as (bin, faded time at the end), and the faded time now; in days."""
+    """Ended episodes as (bin, decayed time at the end), and the decayed time now; in days."""
 
     episodes: Sequence[tuple[int, float]]
     now: float
@@ -93,16 +93,16 @@ def _count(points: Sequence[tuple[float, float]], usd: float) -> float:
     return tail
 
 
-def _smallest(points: Sequence[tuple[float, float]], wanted: float) -> float:
+def _smallest(points: Sequence[tuple[float, float]], target: float) -> float:
     """The smallest u with C(u) <= wanted."""
-    if wanted <= 0:
+    if target <= 0:
         return inf
-    if _count(points, 1e-9) <= wanted:
+    if _count(points, 1e-9) <= target:
         return 0.0
     low, high = -60.0, 400.0  # of log2 USD
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _count(points, exp2(middle)) > wanted else (low, middle)
+        low, high = (middle, high) if _count(points, exp2(middle)) > target else (low, middle)
     return exp2(high)
 
 
@@ -131,7 +131,7 @@ def _watched(acts: Sequence[_Act], at_ms: int) -> int:
 def _recount(acts: Sequence[_Act]) -> list[_Looked]:  # noqa: C901 - in one piece, by the words
     """What each look says, from all that happened before it."""
     ended: list[tuple[int, float]] = []
-    now = 0.0  # watched days to which all was faded
+    now = 0.0  # watched days to which all was decayed
     thresholds: tuple[float, ...] = (inf,) * 4
     computed_ms, is_stale = 0, True
     peak, due_ms, top, is_up = 0.0, inf, 0, False
@@ -169,8 +169,8 @@ def _recount(acts: Sequence[_Act]) -> list[_Looked]:  # noqa: C901 - in one piec
                 reached += 1
             if reached > top:
                 top = step = reached
-        past = _Past(ended, now)
-        looks.append(_Looked(step, usd, count, thresholds, past.days, past.weights()))
+        statistics = _Past(ended, now)
+        looks.append(_Looked(step, usd, count, thresholds, statistics.days, statistics.weights()))
     return looks
 
 
@@ -185,8 +185,8 @@ def _streamed(acts: Sequence[_Act], rule: LevelSteps = INSTRUMENT) -> tuple[Stre
         else:
             usd, count = _window(acts[: place + 1])
             step = stream.look(act.at_ms, usd, count)
-            past = stream.histogram
-            looks.append(_Looked(step, usd, count, stream.thresholds, past.days, dict(past.weights)))
+            statistics = stream.histogram
+            looks.append(_Looked(step, usd, count, stream.thresholds, statistics.days, dict(statistics.weights)))
     return stream, looks
 
 
@@ -333,12 +333,12 @@ def test_levels_of_a_month_of_bitmex_find_its_cascades(month: Path) -> None:
         ]
     first = tape.event(0)
     engine = VelocityEngine()
-    engine.carry(first.venue, first.instrument)  # known to be listed, so watched since the recorder began
+    engine.lists_instrument(first.venue, first.instrument)  # known to be listed, so watched since the recorder began
     assert engine.levels is not None
     for _ in steps(tape, 60, spans, engine):
         pass
-    told: list[Raise] = engine.levels.take_raises()
-    raises = [(one.at_ms, one.above, one.step) for one in told if one.key == StreamKey(None, first.instrument)]
+    rarity: list[Raise] = engine.levels.take_raises()
+    raises = [(one.at_ms, one.above, one.step) for one in rarity if one.key == StreamKey(None, first.instrument)]
 
     acts = [_Act(at_ms, what) for span in spans for at_ms, what in zip(span, ("up", "down"), strict=True)]
     acts += [

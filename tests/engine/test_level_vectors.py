@@ -82,8 +82,8 @@ def test_looks_raise_the_steps_of_the_vector_and_learn_its_histogram(vector: dic
     assert expected["days"] == _close(state.days)
     assert expected["bins"] == _close(_bins(state))
     assert expected["thresholds_usd"] == _close(list(stream._worked_out()))
-    told = [stream.histogram.return_days(usd) or 0.0 for usd in given["ask_usd"]]
-    assert expected["return_days"] == _close(told)
+    rarity = [stream.histogram.return_days(usd) or 0.0 for usd in given["ask_usd"]]
+    assert expected["return_days"] == _close(rarity)
 
 
 @pytest.mark.parametrize("vector", _of("levels_down"))
@@ -146,9 +146,9 @@ def test_breadth(vector: dict[str, Any]) -> None:
 
 def _assert_looks(stream: StreamLevel, vector: dict[str, Any], looks: list[list[float]], name: str) -> None:
     stream.up(1_790_000_000_000)
-    told = [[at_ms, step] for at_ms, value in looks if (step := stream.look(int(at_ms), value, 1))]
+    rarity = [[at_ms, step] for at_ms, value in looks if (step := stream.look(int(at_ms), value, 1))]
     expected = vector["expected"][name]
-    assert expected == (told if isinstance(expected[0], list) else [at_ms for at_ms, _ in told])
+    assert expected == (rarity if isinstance(expected[0], list) else [at_ms for at_ms, _ in rarity])
 
 
 def test_before_anything_was_watched_only_the_cap_of_learning_gives_a_level() -> None:

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liqtape.engine.levels.surpriselevels import LevelAlert, LevelRule, MarketRule, Reading, StickyLevel, SurpriseLevels
+from liqtape.engine.levels.surpriselevels import (
+    HysteresisLevel,
+    LevelAlert,
+    LevelRule,
+    MarketRule,
+    Reading,
+    SurpriseLevels,
+)
 from liqtape.events import Level
 
 _LEVELS: list[Level] = ["NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME"]
@@ -219,14 +226,14 @@ def test_an_instrument_that_calmed_down_is_not_lifted_by_the_market_again() -> N
 def test_never_below_what_is_wanted_nor_down_faster_than_a_level_a_minute(
     steps: list[tuple[int, Level, bool]],
 ) -> None:
-    sticky, now = StickyLevel(60_000), 0
+    held, now = HysteresisLevel(60_000), 0
     rank, since = 0, 0
-    for ahead, wanted, is_kept in steps:
+    for ahead, target, is_kept in steps:
         now += ahead
-        found = _LEVELS.index(sticky.step(now, wanted, is_kept=is_kept))
-        assert found >= max(_LEVELS.index(wanted), rank - 1)
+        found = _LEVELS.index(held.step(now, target, is_kept=is_kept))
+        assert found >= max(_LEVELS.index(target), rank - 1)
         if found > rank:
-            assert found == _LEVELS.index(wanted)
+            assert found == _LEVELS.index(target)
         if found != rank:
             assert found > rank or now - since >= 60_000
             since = now

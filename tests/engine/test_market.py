@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.cascade import Levels
 from liqtape.engine.levels.surpriselevels import LevelRule
 from liqtape.engine.levels.threshold import Threshold
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Liquidation, Side, VelocityMetrics
+from liqtape.pipeline.levelalerts import Levels
 
 _T = 1_790_000_000_000
 _ALONE = {"symbol", "venue"}
@@ -41,12 +41,12 @@ def _bare(row: VelocityMetrics | None) -> dict[str, object]:
 def test_a_row_is_that_of_an_engine_with_those_events_alone(
     events: list[tuple[str, str, Side | None, int, float]], back: int
 ) -> None:
-    told = sorted([*events, ("bybit", "BTCUSDT", "long", 0, 1.0)], key=lambda event: -event[3])
-    venues = sorted({event[0] for event in told})
+    rarity = sorted([*events, ("bybit", "BTCUSDT", "long", 0, 1.0)], key=lambda event: -event[3])
+    venues = sorted({event[0] for event in rarity})
     whole, renamed = VelocityEngine(rule=LevelRule()), VelocityEngine(rule=LevelRule())
     alone = {venue: VelocityEngine(rule=LevelRule()) for venue in venues}
     together = {venue: VelocityEngine(rule=LevelRule()) for venue in venues}
-    for venue, instrument, side, age, usd in told:
+    for venue, instrument, side, age, usd in rarity:
         whole.add(liquidation(_T - age, venue, instrument, usd, side))
         renamed.add(liquidation(_T - age, f"{venue}-{instrument}", "ANY", usd, side))
         alone[venue].add(liquidation(_T - age, venue, instrument, usd, side))
@@ -107,15 +107,15 @@ def test_instruments_that_are_idle_are_not_walked_over_and_wake_with_an_event() 
     engine = VelocityEngine()
     for i in range(100):
         engine.add(liquidation(_T, instrument=f"COIN{i}USDT"))
-    assert len(engine._learning.active) == 100
+    assert len(engine._updater.active) == 100
 
     engine.add(liquidation(_T + 400_000, instrument="BTCUSDT"))
     engine.metrics("BTCUSDT", _T + 420_000)
-    assert list(engine._learning.active) == ["BTCUSDT"]
+    assert list(engine._updater.active) == ["BTCUSDT"]
     assert engine.market(_T + 420_000).event_count_300s == 1
 
     engine.add(liquidation(_T + 420_000, instrument="COIN7USDT"))
-    assert list(engine._learning.active) == ["BTCUSDT", "COIN7USDT"]
+    assert list(engine._updater.active) == ["BTCUSDT", "COIN7USDT"]
     row = engine.metrics("COIN7USDT", _T + 420_000)
     assert row is not None
     assert (row.event_count_300s, engine.market(_T + 420_000).event_count_300s) == (1, 2)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from benchmarks.stationary import hawkes
 
-from liqtape.engine.correlation import PATIENCE_MS, CountCorrelation, LeadLag
-from liqtape.engine.nullband import CHANCE, clustering, effective_bins, null_band
+from liqtape.engine.correlation.estimators import PATIENCE_MS, CountCorrelation, LeadLag
+from liqtape.engine.correlation.nullband import CHANCE, clustering, effective_bins, null_band
 
 _T = 1_790_000_000_000
 _Counts = Sequence[Sequence[int]]
@@ -43,9 +43,9 @@ def _clustered(seed: int, per_second: float, streams: int, seconds: int) -> _Cou
 def _share(found: Sequence[LeadLag], *, leads: bool = False) -> float:
     known = [pair for pair in found if pair.null_band is not None]
     assert len(known) >= 60
-    told = [pair.significant_lag for pair in known]
+    rarity = [pair.significant_lag for pair in known]
     if leads:
-        return sum(bool(lag) for lag in told) / len(known)
+        return sum(bool(lag) for lag in rarity) / len(known)
     above = sum(max(rho for rho in pair.rho.values() if rho is not None) > (pair.null_band or 0.0) for pair in known)
     return above / len(known)
 

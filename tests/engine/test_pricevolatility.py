@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liqtape.engine.pricevolatility import HALF_LIVES_S, LONG_S, SHORT_S, PriceVolatility
-from liqtape.engine.volatility import (
+from liqtape.engine.price.pricevolatility import HALF_LIVES_S, LONG_S, SHORT_S, PriceVolatility
+from liqtape.engine.price.volatility import (
     Realised,
     ewma_variances,
     grid_returns,
@@ -66,10 +66,10 @@ class Recount:
 
 def _compare(price: PriceVolatility, recount: Recount, now: int) -> None:
     recount.advance(now)
-    told, expected = price.realised(now), recount.realised()
-    assert told.n_returns == expected.n_returns
+    rarity, expected = price.realised(now), recount.realised()
+    assert rarity.n_returns == expected.n_returns
     for name in ("rv", "bipower", "tripower", "jump_share", "jump_z"):
-        assert is_close(getattr(told, name), getattr(expected, name)), name
+        assert is_close(getattr(rarity, name), getattr(expected, name)), name
     assert price.late_total == recount.late
 
 

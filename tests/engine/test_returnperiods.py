@@ -46,7 +46,7 @@ def _taught(instruments: Sequence[str] = ("AUSDT", "BUSDT", "CUSDT", "DUSDT")) -
     _levels(engine).restore(states)
     engine.feed_up("bybit", _T)
     for name in instruments:
-        engine.carry("bybit", name)
+        engine.lists_instrument("bybit", name)
     return engine
 
 
@@ -58,8 +58,8 @@ def test_a_stream_is_watched_while_one_of_its_venues_is() -> None:
     engine = VelocityEngine()
     levels = _levels(engine)
     for venue in ("bybit", "okx"):
-        engine.carry(venue, "BTCUSDT")
-    engine.carry("okx", "ETHUSDT")
+        engine.lists_instrument(venue, "BTCUSDT")
+    engine.lists_instrument("okx", "ETHUSDT")
     engine.feed_up("bybit", _T)
     engine.feed_up("okx", _T + _HOUR_MS)
     engine.feed_down("bybit", _T + 2 * _HOUR_MS)
@@ -85,7 +85,7 @@ def test_what_a_venue_lists_later_is_watched_from_then_on_and_the_unlisted_from_
     engine = VelocityEngine()
     engine.feed_up("bybit", _T)
     _add(engine, _event(_T + _HOUR_MS, 1.0))
-    engine.carry("bybit", "ETHUSDT")
+    engine.lists_instrument("bybit", "ETHUSDT")
     levels = _levels(engine)
     at_ms = _T + 3 * _HOUR_MS
     assert levels.streams[_BTC].watched_ms(at_ms) == 2 * _HOUR_MS
@@ -185,13 +185,13 @@ def test_what_is_said_beside_a_level() -> None:
     levels = _levels(engine)
     _add(engine, *_burst(_T + 60_000, "AUSDT", 10_000.0))
     key = StreamKey(None, "AUSDT")
-    told = levels.told(key, _T + 60_003, 10_000.0)
-    assert told.watched_days == levels.streams[key].histogram.days
-    assert told.return_days == levels.streams[key].histogram.return_days(10_000.0)
-    assert (told.is_learning, told.is_extrapolated) == (False, False)
-    assert levels.told(key, _T + 60_003, 1e9).is_extrapolated
-    assert levels.told(key, _T + 60_003, 0.0).return_days is None
-    assert levels.told(StreamKey(None, "nobody"), _T, 1.0) == levels.told(StreamKey(None, "else"), _T, 1.0)
+    rarity = levels.rarity(key, _T + 60_003, 10_000.0)
+    assert rarity.watched_days == levels.streams[key].histogram.days
+    assert rarity.return_days == levels.streams[key].histogram.return_days(10_000.0)
+    assert (rarity.is_learning, rarity.is_extrapolated) == (False, False)
+    assert levels.rarity(key, _T + 60_003, 1e9).is_extrapolated
+    assert levels.rarity(key, _T + 60_003, 0.0).return_days is None
+    assert levels.rarity(StreamKey(None, "nobody"), _T, 1.0) == levels.rarity(StreamKey(None, "else"), _T, 1.0)
     assert levels.threshold(key, "WATCH") == levels.streams[key].thresholds[0]
     assert (levels.threshold(key, "NONE"), levels.floor(key, "CRITICAL")) == (None, 100_000.0)
 
@@ -236,9 +236,9 @@ def test_states_are_told_of_episodes_that_ended_and_of_all_at_a_stop() -> None:
     engine.tick(_T + 360_002)
     assert levels.take_states(_T + 360_002) == {}
     engine.tick(_T + 360_003)
-    told = levels.take_states(_T + 360_003)
-    assert StreamKey(None, "AUSDT") in told
-    assert MARKET_KEY in told
+    rarity = levels.take_states(_T + 360_003)
+    assert StreamKey(None, "AUSDT") in rarity
+    assert MARKET_KEY in rarity
     assert levels.take_states(_T + 361_000) == {}
     ended = levels.end(_T + 400_000)
     assert {StreamKey(None, "DUSDT"), MARKET_KEY, BREADTH_KEY} <= ended.keys()
@@ -248,7 +248,7 @@ def test_states_are_told_of_episodes_that_ended_and_of_all_at_a_stop() -> None:
 @given(st.lists(st.tuples(st.integers(0, 400_000), st.none() | st.floats(1.0, 1e6)), max_size=60), st.integers(0, 60))
 def test_a_shift_of_the_clock_changes_nothing_but_the_clock(events: list[tuple[int, float | None]], place: int) -> None:
     """Windows and looks move together, so that a step of the clock neither raises a level nor ends an episode."""
-    told = []
+    rarity = []
     for by_ms in (0, 3_600_000, -3_600_000):
         engine, at_ms, offset = VelocityEngine(), _T, 0
         levels = _levels(engine)
@@ -262,5 +262,5 @@ def test_a_shift_of_the_clock_changes_nothing_but_the_clock(events: list[tuple[i
             at_ms += passed
             levels.look([(stream, (usd or 0.0) + 0.01, 3)], (0.0, 0), at_ms + offset)
             steps.append((stream.level, stream.peak, stream.watched_ms(at_ms + offset)))
-        told.append(steps)
-    assert told[0] == told[1] == told[2]
+        rarity.append(steps)
+    assert rarity[0] == rarity[1] == rarity[2]

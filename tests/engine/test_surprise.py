@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from liqtape.engine.surprise import (
+from liqtape.engine.baseline.surprise import (
     Baseline,
     Expected,
     Score,
@@ -237,8 +237,8 @@ def test_unseen_bins_are_left_out(
     newest = max((at_ms for at_ms, _ in events), default=_T)
     unseen = (_T + 1000 * start_s, _T + 1000 * (start_s + length_s))
     if told_twice:
-        baseline.unseen(unseen[0], (unseen[0] + unseen[1]) // 2)
-    baseline.unseen(*unseen)
+        baseline.unwatched(unseen[0], (unseen[0] + unseen[1]) // 2)
+    baseline.unwatched(*unseen)
     assume(length_s)
     for at_ms, count in events:
         baseline.add(at_ms, count)
@@ -252,10 +252,10 @@ def test_an_outage_that_grows_while_time_passes_teaches_nothing() -> None:
         for minute in range(60):
             baseline.add(_T + 60_000 * minute, 5)
     for minute in range(60, 600):
-        grown.unseen(_T + 3_600_000, _T + 60_000 * minute)
+        grown.unwatched(_T + 3_600_000, _T + 60_000 * minute)
         grown.expect(_T + 60_000 * minute)
         assert len(grown._gaps) <= 1
-    told_at_once.unseen(_T + 3_600_000, _T + 60_000 * 599)
+    told_at_once.unwatched(_T + 3_600_000, _T + 60_000 * 599)
 
     now = _T + 60_000 * 599
     expected = told_at_once.expect(now)
@@ -267,7 +267,7 @@ def test_an_outage_told_once_is_left_out_to_its_end_whenever_one_asks() -> None:
     asked, not_asked = Baseline(_T), Baseline(_T)
     for baseline in (asked, not_asked):
         baseline.add(_T, 100)
-        baseline.unseen(_T + 60_000, _T + 36_000_000)
+        baseline.unwatched(_T + 60_000, _T + 36_000_000)
     for minute in range(0, 600, 7):
         asked.expect(_T + 60_000 * minute)
 
@@ -350,7 +350,7 @@ def test_score_is_the_fano_form_of_what_was_expected() -> None:
 
     assert unusual.score(7, now) == Score(surprise_fano(7, found.mean, found.fano), found.mean, found.fano)
     assert (half.mean, half.fano) == (found.mean / 2, found.fano)
-    assert unusual.score(7, now, exposure_s=30.0) == Score(surprise_fano(7, half.mean, half.fano), half.mean, half.fano)
+    assert unusual.score(7, now, live_s=30.0) == Score(surprise_fano(7, half.mean, half.fano), half.mean, half.fano)
 
 
 def test_without_exposure_there_is_no_surprise() -> None:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liqtape.engine import VelocityEngine
+from liqtape.engine.baseline.surprise import Baseline, surprise_fano
 from liqtape.engine.levels.surpriselevels import LevelRule, Reading, SurpriseLevels
-from liqtape.engine.surprise import Baseline, surprise_fano
 from liqtape.events import Liquidation
 
 _T = 1_790_000_000_000 // 300_000 * 300_000 - 17_345
@@ -93,7 +93,7 @@ class _Recount:
         for begin, until in self.watched(venues):
             first, after = -(-begin // width), min(until // width, end)
             if after > first:
-                # 1 + s + s^2 + ... of the run, faded to the end; bins with events one by one.
+                # 1 + s + s^2 + ... of the run, decayed to the end; bins with events one by one.
                 fade, step = exp2((after - end) * window_s / _HALF_S), -window_s / _HALF_S * log(2)
                 bins += fade * (1 - exp2((first - after) * window_s / _HALF_S)) / -expm1(step)
             for number, count in counts.items():
@@ -223,7 +223,7 @@ def test_surprise_and_level_equal_the_recount(steps: list[tuple[str, Any]], mode
     engine, recount, clock = VelocityEngine(rule=LevelRule()), _Recount(), _T
     for venue in _VENUES:
         for instrument in _INSTRUMENTS:
-            engine.carry(venue, instrument)
+            engine.lists_instrument(venue, instrument)
     for what, value in [*_as_told(steps, mode), ("ask", 0), ("pass", 700_000), ("ask", 0)]:
         if what == "add":
             venue, instrument, late, count, usd = value
@@ -236,8 +236,8 @@ def test_surprise_and_level_equal_the_recount(steps: list[tuple[str, Any]], mode
         elif what == "ask":
             _compare(engine, recount, max(clock, recount.newest) + value)
         else:
-            for told in (engine.feed_up, recount.up) if what == "up" else (engine.feed_down, recount.down):
-                told(value, clock)
+            for rarity in (engine.feed_up, recount.up) if what == "up" else (engine.feed_down, recount.down):
+                rarity(value, clock)
 
 
 def test_a_million_events_in_one_millisecond() -> None:
@@ -272,29 +272,29 @@ def test_a_burst_does_not_teach_its_own_baseline_until_it_is_old() -> None:
 
 
 def test_what_a_history_teaches_is_what_the_events_would_have_taught() -> None:
-    told, taught = VelocityEngine(rule=LevelRule()), VelocityEngine(rule=LevelRule())
+    rarity, baseline_feed = VelocityEngine(rule=LevelRule()), VelocityEngine(rule=LevelRule())
     begin = _T // 10_000 * 10_000
     counts = [(begin + 10_000 * i, _VENUES[i % 2], _INSTRUMENTS[i % 3 == 0], 1 + i % 7) for i in range(2_000)]
-    for engine in (told, taught):
+    for engine in (rarity, baseline_feed):
         for venue in _VENUES:
             engine.feed_up(venue, begin - 5_000)
         engine.feed_down("bybit", begin + 4_000_000)
         engine.feed_down("binance", begin + 5_000_000)
         engine.feed_up("bybit", begin + 6_000_000)
     now = begin + 10_000 * len(counts)
-    taught.teach(counts[:-31])
+    baseline_feed.seed_baselines(counts[:-31])
     for at_ms, venue, instrument, count in counts:
         for i in range(count):
             event = Liquidation(venue, instrument, instrument, "long", 1.0, "fill", None, 1.0, at_ms + i)
-            told.add(event)
-            if at_ms >= counts[-33][0]:  # two slots more than were left out: what is taught is not counted again
-                taught.add(event)
+            rarity.add(event)
+            if at_ms >= counts[-33][0]:  # two slots more than were left out: what is seeded is not counted again
+                baseline_feed.add(event)
 
     for after in (0, 50_000, 400_000):
         for instrument in _INSTRUMENTS:
             for of in (None, *_VENUES):
-                assert taught.metrics(instrument, now + after, of) == told.metrics(instrument, now + after, of)
-        assert taught.market(now + after) == told.market(now + after)
+                assert baseline_feed.metrics(instrument, now + after, of) == rarity.metrics(instrument, now + after, of)
+        assert baseline_feed.market(now + after) == rarity.market(now + after)
 
 
 def test_what_a_list_names_late_was_not_missing_in_an_earlier_run() -> None:
@@ -304,13 +304,13 @@ def test_what_a_list_names_late_was_not_missing_in_an_earlier_run() -> None:
     for engine in (named, late):
         engine.feed_up("bybit", begin)
         engine.feed_down("bybit", now - 300_000)
-        engine.teach((at_ms, "bybit", "NEWUSDT", 1) for at_ms in range(begin, now - 300_000, 10_000))
+        engine.seed_baselines((at_ms, "bybit", "NEWUSDT", 1) for at_ms in range(begin, now - 300_000, 10_000))
         engine.feed_up("bybit", now - 60_000)
-    late.feed_unseen("bybit", ["NEWUSDT"], now - 60_000, is_listed=True)
-    late.feed_unseen("bybit", [], now - 30_000, is_listed=True)
+    late.feed_unsubscribed("bybit", ["NEWUSDT"], now - 60_000, is_listed=True)
+    late.feed_unsubscribed("bybit", [], now - 30_000, is_listed=True)
     for engine in (named, late):
         engine.metrics("NEWUSDT", now + 60_000)
-    rates = [engine._series["NEWUSDT"].scope.rate for engine in (named, late)]
+    rates = [engine._windows["NEWUSDT"].baseline.rate for engine in (named, late)]
 
     assert rates[0] > 0.05
     assert rates[0] == rates[1]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.acceleration import difference, exponential, jerk, least_squares
-from liqtape.engine.throttle import corrected_rate
+from liqtape.engine.windows.acceleration import difference, exponential, jerk, least_squares
+from liqtape.engine.windows.slotrate import corrected_rate
 from liqtape.events import Liquidation
 from liqtape.money import MICRO
 
@@ -83,7 +83,7 @@ def test_velocity(vector: dict[str, Any]) -> None:
             )
             sums = [Fraction(expected[name]) * MICRO for name in ("usd", "long_usd", "short_usd")]
             assert [window.micro, window.long_micro, window.short_micro] == sums
-            assert window.exposure_ms == 1000 * Fraction(expected["exposure_s"]["exact"])
+            assert window.live_ms == 1000 * Fraction(expected["exposure_s"]["exact"])
             for name in (*_RATIOS, *_ROOTS):
                 assert agrees(getattr(window, name), expected[name]), (seconds, name)
             for name in ("velocity", "usd_velocity", "coverage"):

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.acceleration import least_squares
-from liqtape.engine.lane import Lane
 from liqtape.engine.levels.surpriselevels import LevelRule
 from liqtape.engine.levels.threshold import Threshold
-from liqtape.engine.throttle import corrected_rate
+from liqtape.engine.windows.acceleration import least_squares
+from liqtape.engine.windows.eventcolumn import EventColumn
+from liqtape.engine.windows.slotrate import corrected_rate
 from liqtape.events import WINDOWS, Liquidation, Side, VelocityMetrics
 
 _T = 1_790_000_000_000
@@ -59,8 +59,13 @@ def metrics_of(engine: VelocityEngine, now: int, instrument: str = "BTCUSDT") ->
     return metrics
 
 
-def lanes_of(engine: VelocityEngine) -> list[Lane]:
-    return [lane for series in engine._series.values() for ring in series.rings.values() for lane in ring.lanes]
+def lanes_of(engine: VelocityEngine) -> list[EventColumn]:
+    return [
+        column
+        for instrument_windows in engine._windows.values()
+        for venue_windows in instrument_windows.venue_windows.values()
+        for column in venue_windows.columns
+    ]
 
 
 def test_fields_are_the_founding_fourteen_in_order_and_then_the_rest() -> None:
@@ -151,7 +156,7 @@ def test_an_instrument_that_is_only_carried_was_never_seen() -> None:
     engine = VelocityEngine()
     engine.feed_up("bybit", _T - 400_000)
     for instrument in ("BTCUSDT", "ETHUSDT"):
-        engine.carry("bybit", instrument)
+        engine.lists_instrument("bybit", instrument)
     engine.add(liquidation(_T))
 
     assert engine.metrics("ETHUSDT", _T) is None
@@ -164,8 +169,8 @@ def test_zeros_once_the_events_left_and_after_ten_years_of_silence() -> None:
 
     for now in (_T + 300_000, _T + _TEN_YEARS_MS):
         row = structs.asdict(metrics_of(engine, now))
-        told = {"timestamp", "surprise_mean", "surprise_fano"}  # a baseline is never empty
-        assert {name for name, value in row.items() if isinstance(value, float) and value} == told
+        rarity = {"timestamp", "surprise_mean", "surprise_fano"}  # a baseline is never empty
+        assert {name for name, value in row.items() if isinstance(value, float) and value} == rarity
         assert not any(row[f"event_count_{seconds}s"] for seconds in WINDOWS)
         assert engine.is_empty("BTCUSDT", now)
     assert metrics_of(engine, _T).event_count_10s == 3  # and back: nothing was forgotten that may be asked
@@ -390,7 +395,7 @@ def test_a_steady_stream_keeps_18_bytes_an_event_at_most() -> None:
     for i in range(2 * live):
         engine.add(liquidation(_T + i * step))
         if i >= live and i % 100 == 0:
-            held = sum(sys.getsizeof(lane.times) + sys.getsizeof(lane.micro_sums) for lane in lanes_of(engine))
+            held = sum(sys.getsizeof(column.times) + sys.getsizeof(column.micro_sums) for column in lanes_of(engine))
             worst = max(worst, held)
 
     assert worst <= 18 * live + 16 * 1_000
@@ -475,7 +480,7 @@ def test_coverage_is_not_known_without_a_feed() -> None:
 
 def test_coverage_is_the_least_of_the_carrying_venues() -> None:
     engine = engine_of([liquidation(_T), liquidation(_T, instrument="ETHUSDT")])
-    engine.carry("okx", "BTCUSDT")
+    engine.lists_instrument("okx", "BTCUSDT")
     engine.feed_up("bybit", _T - 400_000)
     engine.feed_up("okx", _T - 30_000)
 
@@ -492,7 +497,7 @@ def test_coverage_is_the_least_of_the_carrying_venues() -> None:
 
 def test_a_carrying_venue_that_was_never_up_leaves_the_windows_partial() -> None:
     engine = engine_of([liquidation(_T)])
-    engine.carry("binance", "BTCUSDT")
+    engine.lists_instrument("binance", "BTCUSDT")
     engine.feed_up("bybit", _T - 400_000)
 
     metrics = metrics_of(engine, _T)

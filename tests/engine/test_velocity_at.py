@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liqtape.engine import VelocityEngine
-from liqtape.engine.forms import Form
+from liqtape.engine.windows.forms import Form
 from liqtape.events import WINDOWS, Liquidation, VelocityMetrics
 from liqtape.money import micro_usd
 
@@ -152,7 +152,7 @@ def test_coverage_is_judged_where_the_windows_of_the_venue_end() -> None:
     engine.feed_up("bybit", T - 400_000)
     engine.feed_up("okx", T - 400_000)
     engine.feed_down("okx", T - 1_000)
-    engine.carry("okx", "BTCUSDT")
+    engine.lists_instrument("okx", "BTCUSDT")
     engine.add(_liquidation(1, ("bybit", "BTCUSDT", "long", -5_000, 1.0, False))[0])
     at = {"bybit": T + 1_000, "okx": T - 1_000}
     whole, cut = engine.metrics("BTCUSDT", T, at=at), engine.metrics("BTCUSDT", T)

@@ -72,7 +72,7 @@ class Recount:
 
     def coverage(self, instrument: str, seconds: int, now: int) -> float | None:
         """The least of the venues that say something of themselves; one that was never up covers 0."""
-        exposures: list[int] = []
+        live_times: list[int] = []
         for venue in self.carriers.get(instrument, ()):
             changes = self.changes.get(venue, [])
             start, live = now - 1000 * seconds, 0
@@ -81,10 +81,10 @@ class Recount:
                 before = [up for up, at in changes if at <= a]
                 live += (b - a) * (bool(before) and before[-1])
             if venue in self.changes:
-                exposures.append(live)
+                live_times.append(live)
         if not any(up for venue in self.carriers.get(instrument, ()) for up, _ in self.changes.get(venue, ())):
             return None
-        return min(exposures) / (1000 * seconds)
+        return min(live_times) / (1000 * seconds)
 
     def estimate(self, instrument: str, seconds: int, now: int) -> tuple[float, bool]:
         inside = self.inside(instrument, seconds, now)
@@ -247,7 +247,7 @@ def test_equals_a_recount_whatever_the_order(steps: list[tuple[str, Any]]) -> No
         elif what == "evaluate":
             _compare(engine, recount, max(clock, recount.newest) + value)
         elif what == "carry":
-            engine.carry(value, _INSTRUMENTS[0])
+            engine.lists_instrument(value, _INSTRUMENTS[0])
             recount.carriers.setdefault(_INSTRUMENTS[0], set()).add(value)
             recount.changes.setdefault(value, [])
         else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from liqtape.engine.volatility import (
+from liqtape.engine.price.volatility import (
     ewma_variances,
     grid_returns,
     log_return,

@@ -58,12 +58,12 @@ def test_standard_errors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("exposure_ms", "coverage", "rate"),
+    ("live_ms", "coverage", "rate"),
     [(None, None, None), (0, 0.0, None), (7_000, 0.7, 3 / 7), (10_000, 1.0, 0.3)],
     ids=["no feed known", "never live", "partly", "wholly"],
 )
-def test_coverage_and_rate_per_exposure(exposure_ms: int | None, coverage: float | None, rate: float | None) -> None:
-    window = Window(10, 2, 1, 0, 0, 0, exposure_ms)
+def test_coverage_and_rate_per_exposure(live_ms: int | None, coverage: float | None, rate: float | None) -> None:
+    window = Window(10, 2, 1, 0, 0, 0, live_ms)
 
     assert (window.coverage, window.rate_per_exposure) == (coverage, rate)
     assert window.velocity == 0.3  # over the whole window, whatever was covered

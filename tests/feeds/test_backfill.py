@@ -17,7 +17,7 @@ from liqtape.feeds.backfill import Backfill
 from liqtape.ledger import Ledger
 from liqtape.venues import okx
 from liqtape.venues.base import BackfillPage, BackfillRequest
-from liqtape.venues.limits import Pace
+from liqtape.venues.limits import RateLimit
 
 T = 1_790_000_000_000
 EVENT = RawLiquidation("toy", "X", "long", 1.0, "fill", 1.0, "base", T, replayed=True)
@@ -26,8 +26,8 @@ EVENT = RawLiquidation("toy", "X", "long", 1.0, "fill", 1.0, "base", T, replayed
 class Archive:
     """A venue and its REST interface: each subject has as many pages as are scripted."""
 
-    backfill_pace = Pace(1_000, 1.0)
-    backfill_depth = 86_400.0
+    backfill_rate_limit = RateLimit(1_000, 1.0)
+    backfill_horizon_s = 86_400.0
 
     def __init__(self, **pages: Sequence[BackfillPage | Exception]) -> None:
         self.pages = {subject: list(given) for subject, given in pages.items()}
@@ -68,7 +68,7 @@ class Rig:
             None,
             subjects=lambda: (list(archive.pages), are_all),
             on_events=self.take,
-            on_filled=self.filled.append,
+            on_backfilled=self.filled.append,
         )
 
     def take(self, events: list[Event], ledger: Ledger) -> None:
@@ -120,7 +120,7 @@ async def test_every_page_of_every_subject_is_taken_and_the_gap_filled(quick: Us
     assert rig.filled == [GAP]
     ledger = rig.backfill.ledger
     assert (ledger.frames_received, ledger.frames_liquidation, ledger.frames_other_topic) == (3, 2, 1)
-    assert rig.backfill.filled_total == 1
+    assert rig.backfill.backfilled_total == 1
 
 
 async def test_gaps_that_wait_together_are_asked_for_at_once(quick: Use) -> None:
@@ -253,7 +253,7 @@ async def test_a_gap_whose_beginning_left_the_archive_while_it_waited_is_not_fil
 
 async def test_the_venues_pace_is_kept(quick: Use) -> None:
     archive = Archive(**{f"s{i}": [BackfillPage([Invalid("toy", "x")])] for i in range(6)})
-    archive.backfill_pace = Pace(2, 0.05)
+    archive.backfill_rate_limit = RateLimit(2, 0.05)
     quick(archive)
     rig = Rig(archive)
     loop = asyncio.get_running_loop()
@@ -282,7 +282,7 @@ class OkxRig:
             rest_url,
             subjects=lambda: (symbols, True),
             on_events=lambda events, _: self.events.extend(events),
-            on_filled=self.filled.append,
+            on_backfilled=self.filled.append,
         )
 
 

@@ -14,12 +14,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from liqtape.events import Event, PriceTick
+from liqtape.feeds.backoff import Backoff
 from liqtape.feeds.connection import Connection, Status
-from liqtape.feeds.lost import Lost
-from liqtape.feeds.pacing import Backoff
+from liqtape.feeds.disconnects import Disconnected
 from liqtape.venues import binance, bybit
 from liqtape.venues.base import Endpoint
-from liqtape.venues.limits import Pace, Turnstile
+from liqtape.venues.limits import RateLimit, RateLimiter
 from liqtape.venues.session import ACK_LIMIT
 
 START_MS = 1_790_000_000_000
@@ -68,7 +68,7 @@ class ScriptedSocket:
     """A connection whose other side is the test."""
 
     def __init__(self, receive: Callable[[bytes], None], on_lost: Callable[[], None]) -> None:
-        self.lost: Lost | None = None
+        self.lost: Disconnected | None = None
         self.receive = receive
         self.sent: list[bytes] = []
         self.closed = False
@@ -82,7 +82,7 @@ class ScriptedSocket:
         self.closed = True
 
     def lose(self, cause: str = "closed_1006") -> None:
-        self.lost = Lost(cause, f"scripted: {cause}")
+        self.lost = Disconnected(cause, f"scripted: {cause}")
         self._on_lost()
 
 
@@ -112,7 +112,7 @@ class Stage:
             rng=options.pop("rng", random.Random(1)),
             on_leaving=options.pop("on_leaving", None),
             addresses=options.pop("addresses", ()),
-            turnstile=options.pop("turnstile", None),
+            rate_limiter=options.pop("turnstile", None),
             clock=self.clock,
             connect=self._connect,
         )
@@ -138,7 +138,7 @@ class Stage:
             await asyncio.Event().wait()
         attempt = self._attempts.pop(0)
         if isinstance(attempt, str):
-            raise Lost(attempt, f"scripted: {attempt}")
+            raise Disconnected(attempt, f"scripted: {attempt}")
         socket = ScriptedSocket(receive, on_lost)
         self.sockets.append(socket)
         for line in attempt:
@@ -281,8 +281,8 @@ async def test_a_feed_whose_trades_were_refused_goes_by_its_liquidations() -> No
 
     await stage.play()
 
-    assert stage.statuses[2].up_ms == START_MS + binance.holds_ms
-    assert stage.statuses[3].down_ms == START_MS + binance.holds_ms + 2_500
+    assert stage.statuses[2].up_ms == START_MS + binance.max_publish_delay_ms
+    assert stage.statuses[3].down_ms == START_MS + binance.max_publish_delay_ms + 2_500
 
 
 async def test_a_feed_that_is_acknowledged_and_silent_was_never_up() -> None:
@@ -401,7 +401,7 @@ async def test_liquidations_alone_make_a_feed_live_once_trades_are_overdue() -> 
 
     assert stage.states()[:4] == ["connecting", "subscribing", "live", "waiting"]
     assert stage.statuses[2].since_ms == START_MS + 11_000  # the first one 10 s after the answer
-    assert stage.statuses[2].up_ms == START_MS + binance.holds_ms
+    assert stage.statuses[2].up_ms == START_MS + binance.max_publish_delay_ms
 
 
 async def test_a_notice_after_a_good_while_reconnects_at_once() -> None:
@@ -481,7 +481,7 @@ async def test_addresses_take_turns_while_none_stays_live() -> None:
 
 
 async def test_attempts_keep_the_venues_pace_while_everything_fails() -> None:
-    stage = Stage(*["refused"] * 40, turnstile=Turnstile([Pace(3, 60.0)]))
+    stage = Stage(*["refused"] * 40, turnstile=RateLimiter([RateLimit(3, 60.0)]))
 
     connection = await stage.play()
 
@@ -491,8 +491,8 @@ async def test_attempts_keep_the_venues_pace_while_everything_fails() -> None:
 
 
 async def test_connections_of_a_venue_share_its_pace() -> None:
-    turnstile = Turnstile([Pace(3, 60.0)])
-    stages = [Stage(*["refused"] * 10, turnstile=turnstile) for _ in range(4)]
+    rate_limiter = RateLimiter([RateLimit(3, 60.0)])
+    stages = [Stage(*["refused"] * 10, turnstile=rate_limiter) for _ in range(4)]
     clock = stages[0].clock
     for stage in stages[1:]:
         stage.clock = stage.connection._clock = clock

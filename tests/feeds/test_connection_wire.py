@@ -15,8 +15,8 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from liqtape.events import Event, PriceTick, RawLiquidation
+from liqtape.feeds.backoff import Backoff, SystemClock
 from liqtape.feeds.connection import Connection, Status
-from liqtape.feeds.pacing import Backoff, SystemClock
 from liqtape.simulator import Simulator
 from liqtape.venues import binance, bybit
 from liqtape.venues.base import Endpoint, Venue
@@ -279,10 +279,10 @@ async def test_stop_at_the_very_moment_a_handshake_is_given_up(raw_server: Serve
         await reader.read()
 
     async with running(await raw_server(mute), connect_timeout=0.05) as life:
-        await life.until(lambda: life.connection._patience is not None)
-        patience = life.connection._patience
-        assert patience is not None
-        while not patience.expired():  # noqa: ASYNC110 - what is waited for has no event
+        await life.until(lambda: life.connection._timeouts is not None)
+        timeouts = life.connection._timeouts
+        assert timeouts is not None
+        while not timeouts.expired():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0)
 
 

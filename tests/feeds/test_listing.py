@@ -14,7 +14,7 @@ from liqtape.errors import ListingError
 from liqtape.feeds import listing
 from liqtape.feeds import rest as rest_module
 from liqtape.feeds.listing import PartialListing, fetch_contracts
-from liqtape.simulator import Limits, Simulator
+from liqtape.simulator import ServerLimits, Simulator
 from liqtape.venues import binance, bybit
 from liqtape.venues.base import InstrumentSource, Venue
 
@@ -87,7 +87,7 @@ async def test_a_list_of_what_need_not_exist_may_be_empty(rest: Serve, client: a
 async def test_the_simulated_venues_list_the_same_by_pages_of_two(venue: Venue, client: aiohttp.ClientSession) -> None:
     listed = []
     for size in (1_000, 2):
-        async with Simulator("calm", 1, limits=Limits(bybit_page=size)) as simulator:
+        async with Simulator("calm", 1, limits=ServerLimits(bybit_page=size)) as simulator:
             contracts = await fetch_contracts(venue, simulator.rest_url(venue.name), client)
             listed.append(sorted(contract.symbol for contract in contracts))
 

@@ -15,7 +15,7 @@ import trustme
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from liqtape.feeds.lost import Lost
+from liqtape.feeds.disconnects import Disconnected
 from liqtape.feeds.transport import MAX_MESSAGE, WebSocket, open_socket
 
 Server = Callable[..., Awaitable[str]]
@@ -297,7 +297,7 @@ async def _no_talk(peer: ServerConnection) -> None:
 async def test_a_refused_handshake_names_the_status(venue_server: Server, heard: Heard, status: int) -> None:
     url = await venue_server(_no_talk, process_request=_refuse(status))
 
-    with pytest.raises(Lost, match=f"HTTP {status} at the handshake") as lost:
+    with pytest.raises(Disconnected, match=f"HTTP {status} at the handshake") as lost:
         await heard.connect(url)
 
     assert lost.value.cause == f"http_{status}"
@@ -322,7 +322,7 @@ async def test_what_is_not_a_websocket_is_named(raw_server: Server, heard: Heard
         await writer.drain()
         writer.close()
 
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(Disconnected) as lost:
         await heard.connect(await raw_server(talk))
 
     assert lost.value.cause == cause
@@ -338,7 +338,7 @@ async def test_what_is_not_a_websocket_is_named(raw_server: Server, heard: Heard
     ],
 )
 async def test_an_address_that_leads_nowhere_is_named(heard: Heard, url: str, cause: str) -> None:
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(Disconnected) as lost:
         await heard.connect(url)
 
     assert lost.value.cause == cause
@@ -353,7 +353,7 @@ def free_port() -> Iterator[int]:
 
 
 async def test_a_refused_port_is_named(heard: Heard, free_port: int) -> None:
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(Disconnected) as lost:
         await heard.connect(f"ws://127.0.0.1:{free_port}/")
 
     assert lost.value.cause == "refused"
@@ -376,7 +376,7 @@ async def test_tls_with_a_trusted_certificate_carries_frames(
 async def test_certificates_are_verified_by_default(
     venue_server: Server, heard: Heard, server_tls: ssl.SSLContext
 ) -> None:
-    with pytest.raises(Lost, match="certificate") as lost:
+    with pytest.raises(Disconnected, match="certificate") as lost:
         await heard.connect(await venue_server(_no_talk, ssl=server_tls))
 
     assert lost.value.cause == "tls"
@@ -388,7 +388,7 @@ async def test_a_certificate_of_another_host_is_refused(
     stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("stream.example").configure_cert(stranger)
 
-    with pytest.raises(Lost, match="mismatch") as lost:
+    with pytest.raises(Disconnected, match="mismatch") as lost:
         await heard.connect(await venue_server(_no_talk, ssl=stranger), client_tls)
 
     assert lost.value.cause == "tls"
@@ -402,7 +402,7 @@ async def test_tls_to_a_plain_server_is_named(raw_server: Server, heard: Heard) 
 
     url = await raw_server(talk)
 
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(Disconnected) as lost:
         await heard.connect(url.replace("ws:", "wss:"))
 
     assert lost.value.cause == "tls"

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ListingError
 from liqtape.events import Event, VenueHealth
-from liqtape.feeds import connections, venuefeed
+from liqtape.feeds import pool, venuefeed
 from liqtape.feeds.connection import State, Status
 from liqtape.feeds.listing import PartialListing
 from liqtape.feeds.venuefeed import VenueFeed
@@ -38,7 +38,7 @@ class FakeConnection:
         self.ledger: Ledger = known["ledger"]
         self.reconnects = 0
         self.last_data_age: float | None = -1.0
-        self.reached_ms: int | None = None
+        self.known_until_ms: int | None = None
         self.session = SimpleNamespace(refused={}, endpoint=endpoint)
         self.status = Status("connecting", T)
         self.trades_silent = 0.0
@@ -61,7 +61,7 @@ class FakeConnection:
 
     def tell(self, state: State, at_ms: int = T, **known: Any) -> None:
         self.status = Status(state, at_ms, **known)
-        self.reached_ms = known.get("up_ms")
+        self.known_until_ms = known.get("up_ms")
         self._on_state(self, self.status)
 
     def receive(self, events: list[Event]) -> None:
@@ -137,9 +137,9 @@ class Rig:
             on_up=self.told.up,
             on_down=self.told.down,
             on_missed=self.told.missed,
-            on_unseen=lambda _, at_ms, names, is_listed: self.unseen.append((at_ms, list(names), is_listed)),
+            on_unsubscribed=lambda _, at_ms, names, is_listed: self.unseen.append((at_ms, list(names), is_listed)),
             on_refused=lambda _, at_ms, reason: self.refused.append((at_ms, reason)),
-            on_filled=lambda _: None,
+            on_backfilled=lambda _: None,
             on_listed=lambda contracts: self.listed.extend(c.symbol for c in contracts),
         )
 
@@ -161,7 +161,7 @@ async def running(rig: Rig) -> AsyncIterator[asyncio.Task[None]]:
     try:
         yield task
     finally:
-        for connection in rig.feed.crew._leaving:
+        for connection in rig.feed.pool._leaving:
             connection.may_end.set()  # type: ignore[attr-defined]
         await rig.feed.stop()
         task.cancel()
@@ -176,9 +176,9 @@ async def until(true: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def listings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Listings]:
-    monkeypatch.setattr(connections, "Connection", FakeConnection)
-    monkeypatch.setattr(connections, "_OVERLAP_SECONDS", 0.0)
-    monkeypatch.setattr(connections, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(pool, "Connection", FakeConnection)
+    monkeypatch.setattr(pool, "_OVERLAP_SECONDS", 0.0)
+    monkeypatch.setattr(pool, "_LOOK_SECONDS", 0.001)
 
     def use(*answers: Sequence[str] | Exception, retry: float = 60.0, reload: float = 60.0) -> Listings:
         made = Listings(*answers)
@@ -194,7 +194,7 @@ Use = Callable[..., Listings]
 
 
 def topics(rig: Rig) -> list[str]:
-    return sorted(topic for connection in rig.feed.crew.all for topic in connection.endpoint.topics)
+    return sorted(topic for connection in rig.feed.pool.all for topic in connection.endpoint.topics)
 
 
 async def test_connects_what_the_venue_lists_and_says_what_it_lists(listings: Use) -> None:
@@ -253,7 +253,7 @@ async def test_without_a_list_the_bundled_symbols_are_used_said_and_extended_lat
         assert rig.listed == ["A-X"]
         first = rig.connection("A-X")
 
-        await until(lambda: len(rig.feed.crew.all) == 2)
+        await until(lambda: len(rig.feed.pool.all) == 2)
         assert topics(rig) == ["A-X", "B-X"]
         assert rig.connection("A-X") is first
         assert rig.health.detail == ""
@@ -275,10 +275,10 @@ async def test_instrument_listed_late_is_unseen_until_its_own_topic_is_live(list
         assert rig.unseen == [(T, [], False)]
         assert rig.health.state == "unlisted"
 
-        await until(lambda: made.calls == 2 and len(rig.feed.crew.all) == 2)
+        await until(lambda: made.calls == 2 and len(rig.feed.pool.all) == 2)
         assert [names for _, names, _ in rig.unseen[1:]] == [["BX"]]
         assert rig.health.detail == "1 listed instruments are not subscribed"
-        (incoming,) = [c for c in rig.feed.crew.all if c not in rig.feed.connections]
+        (incoming,) = [c for c in rig.feed.pool.all if c not in rig.feed.connections]
         incoming.tell("live", T + 500, up_ms=T + 500)  # type: ignore[attr-defined]
         await until(lambda: len(rig.feed.connections) == 2)
 
@@ -522,9 +522,9 @@ async def test_new_endpoint_joins_when_it_is_live_without_a_gap(listings: Use) -
     async with running(rig):
         await until(lambda: len(rig.feed.connections) == 1)
         rig.connection("A-X").tell("live", T, up_ms=T)
-        await until(lambda: len(rig.feed.crew.all) == 2)
+        await until(lambda: len(rig.feed.pool.all) == 2)
         assert rig.health.state == "live"
-        rig.feed.crew.all[1].tell("live", T + 70, up_ms=T + 60)  # type: ignore[attr-defined]
+        rig.feed.pool.all[1].tell("live", T + 70, up_ms=T + 60)  # type: ignore[attr-defined]
         await until(lambda: len(rig.feed.connections) == 2)
 
         assert rig.told == [("up", T)]
@@ -533,7 +533,7 @@ async def test_new_endpoint_joins_when_it_is_live_without_a_gap(listings: Use) -
 async def test_new_endpoint_that_never_becomes_live_is_a_gap_in_the_end(
     listings: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(pool, "_HAND_OVER_SECONDS", 0.05)
     listings(["A-X"], ["A-X", "B-X"], reload=0.02)
     rig = Rig()
     async with running(rig):
@@ -558,8 +558,8 @@ async def test_changed_topics_replace_the_old_ones_only_when_they_are_live_and_t
         old.tell("live", T, up_ms=T)
         old.last_data_age = 1e9
         listed = ["B-X"]
-        await until(lambda: len(rig.feed.crew.all) == 2)
-        new: Any = rig.feed.crew.all[1]
+        await until(lambda: len(rig.feed.pool.all) == 2)
+        new: Any = rig.feed.pool.all[1]
         assert rig.feed.connections == [old]
         new.tell("live", T + 10, up_ms=T + 10)
         for _ in range(20):
@@ -639,7 +639,7 @@ async def test_ledger_of_a_retired_connection_is_counted_once_at_every_moment(
         assert any(name.startswith("toy /A-X") for name, _ in rig.feed.ledgers())
 
         retired.may_end.set()
-        await until(lambda: not rig.feed.crew._leaving)
+        await until(lambda: not rig.feed.pool._leaving)
         assert (rig.total.frames_received, rig.total.events_decoded) == (5, 3)
         assert not any(name.startswith("toy /A-X") for name, _ in rig.feed.ledgers())
         assert rig.health.reconnects == 7
@@ -653,9 +653,9 @@ async def test_ledger_of_a_retired_connection_is_counted_once_at_every_moment(
         late = rig.connection("B-X")
         late.ledger.frames_received = late.ledger.frames_control = 2
         listed = []
-        await until(lambda: not rig.feed.connections and not rig.feed.crew._leaving)
+        await until(lambda: not rig.feed.connections and not rig.feed.pool._leaving)
         assert (rig.total.frames_received, rig.total.events_accepted) == (7, 3)
-        assert rig.feed.crew._unsettled == []
+        assert rig.feed.pool._unsettled == []
 
 
 async def test_stop_closes_everything_and_nothing_begins_afterwards(listings: Use) -> None:

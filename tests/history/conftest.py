@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from liqtape.events import Liquidation
-from liqtape.history.eventlog import EventLog
+from liqtape.history.log.eventlog import EventLog
 
 _BEGIN_MS = 1_790_000_000_000
 

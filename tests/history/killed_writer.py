@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from liqtape.events import Liquidation
-from liqtape.history.eventlog import EventLog
-from liqtape.history.layout import DATABASE
+from liqtape.history.log.eventlog import EventLog
+from liqtape.history.log.layout import DATABASE
 
 
 def event(number: int, serial: int) -> Liquidation:

@@ -10,12 +10,12 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from liqtape.cli import main
+from liqtape.cli.app import main
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
-from liqtape.history.records import Alive, FeedUp, GapSeen, PriceBar
-from liqtape.history.store import Store
-from liqtape.history.times import grid, moment_ms
+from liqtape.history.log.journal import AliveEntry, FeedUpEntry, GapEntry, PriceBarEntry
+from liqtape.history.log.store import Store
+from liqtape.history.query.times import grid, moment_ms
 
 _PAGE = (Path(__file__).resolve().parents[2] / "docs" / "howto" / "ask-the-history.md").read_text()
 _MINUTE_MS = 60_000
@@ -61,12 +61,14 @@ def _recorded(tmp_path_factory: pytest.TempPathFactory, now_ms: int) -> Path:
         for i, event_ms in enumerate(times)
     ]
     bars = [
-        PriceBar(begin_ms // 1000 * 1000 + 1000 * i, 60_000.0, 60_010.0, 59_990.0, 60_000.0 + i % 7, 1.0, 3, "binance")
+        PriceBarEntry(
+            begin_ms // 1000 * 1000 + 1000 * i, 60_000.0, 60_010.0, 59_990.0, 60_000.0 + i % 7, 1.0, 3, "binance"
+        )
         for i in range(180 * 60)
     ]
-    gap = GapSeen("okx", now_ms - 50 * _MINUTE_MS, now_ms - 48 * _MINUTE_MS, "reset")
+    gap = GapEntry("okx", now_ms - 50 * _MINUTE_MS, now_ms - 48 * _MINUTE_MS, "reset")
     store = Store(directory)
-    store.write(events, [FeedUp("bybit", begin_ms), FeedUp("okx", begin_ms), gap, *bars, Alive(now_ms)])
+    store.write(events, [FeedUpEntry("bybit", begin_ms), FeedUpEntry("okx", begin_ms), gap, *bars, AliveEntry(now_ms)])
     store.close()
     return directory
 

@@ -9,10 +9,10 @@ import pytest
 
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
-from liqtape.history import eventlog
-from liqtape.history.eventlog import EventLog
-from liqtape.history.layout import LOCK
-from liqtape.history.store import Store
+from liqtape.history.log import eventlog
+from liqtape.history.log.eventlog import EventLog
+from liqtape.history.log.layout import LOCK
+from liqtape.history.log.store import Store
 
 MakeLog = Callable[..., EventLog]
 MakeMany = Callable[..., list[Liquidation]]

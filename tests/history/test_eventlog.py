@@ -12,12 +12,20 @@ import pytest
 
 from liqtape.errors import ConfigurationError
 from liqtape.events import NO_LIST, Gap, Liquidation
-from liqtape.history import buffer, eventlog
-from liqtape.history.database import open_for_reading
-from liqtape.history.eventlog import EventLog
-from liqtape.history.layout import DATABASE, LOCK
-from liqtape.history.records import Alive, FeedDown, FeedUp, PriceBar, Reached, Record, StateSeen
-from liqtape.history.store import Store, Written
+from liqtape.history.log import buffer, eventlog
+from liqtape.history.log.database import open_for_reading
+from liqtape.history.log.eventlog import EventLog
+from liqtape.history.log.journal import (
+    AliveEntry,
+    FeedDownEntry,
+    FeedUpEntry,
+    JournalEntry,
+    KnownUntilEntry,
+    PriceBarEntry,
+    StateEntry,
+)
+from liqtape.history.log.layout import DATABASE, LOCK
+from liqtape.history.log.store import Store, WriteResult
 from liqtape.ledger import Ledger
 
 MakeLog = Callable[..., EventLog]
@@ -44,7 +52,7 @@ class Disk:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     disk, write = Disk(), Store.write
 
-    def slow(self: Store, events: Sequence[Liquidation], records: Sequence[Record] = ()) -> Written:
+    def slow(self: Store, events: Sequence[Liquidation], records: Sequence[JournalEntry] = ()) -> WriteResult:
         disk.reached.set()
         disk.flows.wait(30)
         if disk.error is not None:
@@ -129,7 +137,7 @@ def test_a_failing_disk_loses_nothing_the_buffer_holds(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("liqtape.history.losses._QUIET_MS", 0)  # so that what was lost is tried to be written, too
+    monkeypatch.setattr("liqtape.history.log.losses._QUIET_MS", 0)  # so that what was lost is tried to be written, too
     log = event_log(limit=100)
     disk.error = sqlite3.OperationalError("disk I/O error")
     log.offer(liquidations(100))
@@ -216,15 +224,15 @@ def test_records_are_written_behind_the_events_before_them(
     assert disk.reached.wait(10)
     log.offer(liquidations(5, 1))
     log.offer(liquidations(5, 6))
-    log.note(Alive(1_000))
+    log.note(AliveEntry(1_000))
     log.gap(Gap("okx", 5, None, "reset"))
-    log.note(FeedUp("okx", 9))
-    log.note(PriceBar(0, 1.0, 1.0, 1.0, 1.0, None, 1, "okx"))
+    log.note(FeedUpEntry("okx", 9))
+    log.note(PriceBarEntry(0, 1.0, 1.0, 1.0, 1.0, None, 1, "okx"))
     assert log.buffer.records_dropped_total == 1
     written: list[tuple[int, dict[str, object]]] = []
     write = Store.write
 
-    def look(self: Store, events: Sequence[Liquidation], records: Sequence[Record] = ()) -> Written:
+    def look(self: Store, events: Sequence[Liquidation], records: Sequence[JournalEntry] = ()) -> WriteResult:
         done = write(self, events, records)
         written.append((len(rows(log, "events")), {str(key): value for key, value in rows(log, "meta")}))
         return done
@@ -274,16 +282,16 @@ def test_a_log_begun_anew_says_at_once_what_is_covered_from_then_on(
     before_ms = time.time_ns() // 1_000_000
     ahead_ms = before_ms + 3_600_000  # its clock is ahead
     for venue in ("binance", "bybit", "okx", "lost"):
-        log.note(FeedUp(venue, before_ms - 60_000))
+        log.note(FeedUpEntry(venue, before_ms - 60_000))
     log.gap(Gap("okx", before_ms - 9_000, None, "reset"))
-    log.note(FeedUp("okx", before_ms - 8_000))  # ends it
-    log.note(FeedDown("lost", before_ms - 500))
+    log.note(FeedUpEntry("okx", before_ms - 8_000))  # ends it
+    log.note(FeedDownEntry("lost", before_ms - 500))
     log.gap(Gap("lost", before_ms - 500, None, "closed"))
     log.gap(Gap("bybit", before_ms - 700, None, NO_LIST))
     log.gap(Gap("binance", before_ms - 90_000, before_ms - 60_000, "not running"))
     for state in ("stalled", "live"):
-        log.note(StateSeen(before_ms, "okx", state, ""))
-    log.note(Reached("bybit", ahead_ms))
+        log.note(StateEntry(before_ms, "okx", state, ""))
+    log.note(KnownUntilEntry("bybit", ahead_ms))
     log.offer(liquidations(1))
     until(lambda: not log.events_pending)
     for file in log.directory.iterdir():
@@ -291,7 +299,7 @@ def test_a_log_begun_anew_says_at_once_what_is_covered_from_then_on(
     log.directory.rmdir()
     log.offer(liquidations(2, 1))
     until(lambda: not log.events_pending)
-    log.note(FeedDown("binance", ahead_ms))  # what comes later finds its spell
+    log.note(FeedDownEntry("binance", ahead_ms))  # what comes later finds its spell
     log.stop()
 
     after_ms = time.time_ns() // 1_000_000

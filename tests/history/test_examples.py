@@ -8,7 +8,7 @@ import pytest
 
 import liqtape.history
 
-_WITH_EXAMPLES = {"liqtape.history.bars", "liqtape.history.losses", "liqtape.history.sealing"}
+_WITH_EXAMPLES = {"liqtape.history.log.pricebars", "liqtape.history.log.losses", "liqtape.history.archive.archiver"}
 _MODULES = [module.name for module in pkgutil.iter_modules(liqtape.history.__path__, "liqtape.history.")]
 
 

@@ -12,9 +12,9 @@ import pytest
 from msgspec.structs import replace
 
 from liqtape.events import Gap, Liquidation
-from liqtape.history.eventlog import EventLog
-from liqtape.history.sealing import Sealing
-from liqtape.history.store import Store
+from liqtape.history.archive.archiver import Archiver
+from liqtape.history.log.eventlog import EventLog
+from liqtape.history.log.store import Store
 
 _PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "read-the-history.md"
 _HOUR_MS = 3_600_000
@@ -43,9 +43,9 @@ def log(event_log: MakeLog, liquidations: MakeMany, tmp_path: Path, until: Until
     log.offer(events[250:])
     log.gap(Gap("okx", 1_000, 3_500, "reset"))
     until(lambda: not log.events_pending)
-    sealing = Sealing(directory)
-    assert sealing.seal(events[0].event_ms + 2 * _HOUR_MS) == 200
-    sealing.close()
+    archiver = Archiver(directory)
+    assert archiver.seal(events[0].event_ms + 2 * _HOUR_MS) == 200
+    archiver.close()
     return log
 
 

@@ -15,14 +15,14 @@ from liqtape.engine.levels.returnperiods import BREADTH_KEY, MARKET_KEY, ReturnP
 from liqtape.engine.levels.streamlevel import INSTRUMENT, StreamLevel
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
-from liqtape.history.database import open_for_reading, open_for_writing
-from liqtape.history.layout import DATABASE, VERSION, schema_sql
-from liqtape.history.levellessons import learn_levels
-from liqtape.history.levelstates import KeptLevel, LevelStateWriter, choose, read_level_states
-from liqtape.history.records import Alive, FeedDown, FeedUp, Reached
-from liqtape.history.retention import retain
-from liqtape.history.sealing import CLOSED_AFTER_MS, Sealing
-from liqtape.history.store import Store
+from liqtape.history.archive.archiver import CLOSED_AFTER_MS, Archiver
+from liqtape.history.archive.retention import retain
+from liqtape.history.log.database import open_for_reading, open_for_writing
+from liqtape.history.log.journal import AliveEntry, FeedDownEntry, FeedUpEntry, KnownUntilEntry
+from liqtape.history.log.layout import DATABASE, VERSION, schema_sql
+from liqtape.history.log.levelseed import learn_levels
+from liqtape.history.log.levelstates import KeptLevel, LevelStateWriter, choose, read_level_states
+from liqtape.history.log.store import Store
 
 _HOUR_MS = 3_600_000
 _BEGIN_MS = 1_790_000_000_000 // _HOUR_MS * _HOUR_MS
@@ -134,9 +134,12 @@ def test_a_kill_loses_no_watched_time(tmp_path: Path) -> None:
     _write(tmp_path, dict.fromkeys([BTC, BYBIT_BTC, BYBIT, MARKET_KEY], kept), row_ms, wanted)
     away_ms, back_ms, killed_ms = row_ms + 600_000, row_ms + 900_000, row_ms + 2_000_000
     store = Store(tmp_path)
-    store.write([], [FeedUp("bybit", _BEGIN_MS), FeedDown("bybit", away_ms), FeedUp("bybit", back_ms)])
-    store.write([], [FeedUp("okx", row_ms + 700_000), Reached("bybit", killed_ms), Reached("okx", killed_ms)])
-    store.write([], [Alive(killed_ms)])
+    store.write([], [FeedUpEntry("bybit", _BEGIN_MS), FeedDownEntry("bybit", away_ms), FeedUpEntry("bybit", back_ms)])
+    store.write(
+        [],
+        [FeedUpEntry("okx", row_ms + 700_000), KnownUntilEntry("bybit", killed_ms), KnownUntilEntry("okx", killed_ms)],
+    )
+    store.write([], [AliveEntry(killed_ms)])
     store.close()
     store = Store(tmp_path)
     store.begin_run(killed_ms + DAY_MS)
@@ -273,11 +276,11 @@ def _logged(directory: Path, events: Sequence[Liquidation], spells: Sequence[tup
         store.mark_hour(from_ms)
     store.write([event for event in events if event in late])
     for venue, up_ms, down_ms in spells:
-        store.write([], [FeedUp(venue, up_ms), FeedDown(venue, down_ms)])
+        store.write([], [FeedUpEntry(venue, up_ms), FeedDownEntry(venue, down_ms)])
     store.close()
-    sealing = Sealing(directory)
-    sealing.seal(_BEGIN_MS + 30 * _HOUR_MS + CLOSED_AFTER_MS)
-    sealing.close()
+    archiver = Archiver(directory)
+    archiver.seal(_BEGIN_MS + 30 * _HOUR_MS + CLOSED_AFTER_MS)
+    archiver.close()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -289,18 +292,18 @@ def test_a_history_teaches_what_the_run_had_learned(seed: int, tmp_path: Path) -
     assert live.levels is not None
     expected = live.levels.end(end_ms)
 
-    lessons = learn_levels(tmp_path, end_ms + _HOUR_MS, VelocityEngine())
+    level_seed = learn_levels(tmp_path, end_ms + _HOUR_MS, VelocityEngine())
 
-    assert lessons.events == len(events)
-    assert set(lessons.states) == set(expected)
+    assert level_seed.events == len(events)
+    assert set(level_seed.states) == set(expected)
     for key, state in expected.items():
-        found = lessons.states[key]
+        found = level_seed.states[key]
         assert found.days == pytest.approx(state.days, rel=1e-9), key
         assert found.bins == pytest.approx(state.bins, rel=1e-9), key
         assert found.largest_usd == state.largest_usd
-    assert lessons.days == lessons.states[MARKET_KEY].days == pytest.approx(1.6, rel=0.05)
+    assert level_seed.days == level_seed.states[MARKET_KEY].days == pytest.approx(1.6, rel=0.05)
     brought = sum(event.notional_usd or 0.0 for event in events if event.venue == "okx")
-    assert 0.8 * brought < lessons.states[StreamKey("okx", None)].usd < brought
+    assert 0.8 * brought < level_seed.states[StreamKey("okx", None)].usd < brought
 
 
 def test_a_run_that_watches_less_is_taught_that_only(tmp_path: Path) -> None:
@@ -311,12 +314,12 @@ def test_a_run_that_watches_less_is_taught_that_only(tmp_path: Path) -> None:
     live = _looked(wanted, [spell for spell in spells if spell[0] == "okx"])
     assert live.levels is not None
 
-    lessons = learn_levels(tmp_path, end_ms, VelocityEngine(), {"okx": ["ETHUSDT"]})
+    seed = learn_levels(tmp_path, end_ms, VelocityEngine(), {"okx": ["ETHUSDT"]})
 
     expected = live.levels.end(end_ms)
-    assert lessons.events == len(wanted)
-    assert set(lessons.states) == set(expected)
-    assert lessons.states[MARKET_KEY].bins == pytest.approx(expected[MARKET_KEY].bins, rel=1e-9)
+    assert seed.events == len(wanted)
+    assert set(seed.states) == set(expected)
+    assert seed.states[MARKET_KEY].bins == pytest.approx(expected[MARKET_KEY].bins, rel=1e-9)
 
 
 @pytest.mark.parametrize("most", [10, 100, 400])
@@ -325,36 +328,36 @@ def test_of_too_many_events_the_newest_teach_and_their_time_only(most: int, tmp_
     end_ms = _BEGIN_MS + 40 * _HOUR_MS
     _logged(tmp_path, events, spells)
 
-    lessons = learn_levels(tmp_path, end_ms, VelocityEngine(), most_events=most)
+    seed = learn_levels(tmp_path, end_ms, VelocityEngine(), most_events=most)
 
-    taught = [event for event in events if event.event_ms > lessons.from_ms]
-    assert lessons.events == len(taught) <= most
-    live = _looked(taught, [(v, max(up, lessons.from_ms), down) for v, up, down in spells if down > lessons.from_ms])
+    taught = [event for event in events if event.event_ms > seed.from_ms]
+    assert seed.events == len(taught) <= most
+    live = _looked(taught, [(v, max(up, seed.from_ms), down) for v, up, down in spells if down > seed.from_ms])
     assert live.levels is not None
     expected = live.levels.end(end_ms)
-    assert lessons.states[MARKET_KEY].days == pytest.approx(expected[MARKET_KEY].days, rel=1e-9)
-    assert lessons.states[MARKET_KEY].bins == pytest.approx(expected[MARKET_KEY].bins, rel=1e-9)
+    assert seed.states[MARKET_KEY].days == pytest.approx(expected[MARKET_KEY].days, rel=1e-9)
+    assert seed.states[MARKET_KEY].bins == pytest.approx(expected[MARKET_KEY].bins, rel=1e-9)
 
 
 def test_a_history_that_takes_too_long_teaches_its_first_part(tmp_path: Path) -> None:
     events, spells = _some_days(5)
     _logged(tmp_path, events, spells)
 
-    lessons = learn_levels(tmp_path, _BEGIN_MS + 40 * _HOUR_MS, VelocityEngine(), seconds=0.0)
+    seed = learn_levels(tmp_path, _BEGIN_MS + 40 * _HOUR_MS, VelocityEngine(), seconds=0.0)
 
-    assert lessons.events == len([event for event in events if event.event_ms <= lessons.until_ms])
-    assert 0 < lessons.events < len(events)
-    assert lessons.days == pytest.approx((lessons.until_ms - _BEGIN_MS) / DAY_MS, rel=0.05)
+    assert seed.events == len([event for event in events if event.event_ms <= seed.until_ms])
+    assert 0 < seed.events < len(events)
+    assert seed.days == pytest.approx((seed.until_ms - _BEGIN_MS) / DAY_MS, rel=0.05)
 
 
 def test_imported_events_without_coverage_teach_from_their_first_to_their_last(tmp_path: Path) -> None:
     events, _ = _some_days(6)
     _logged(tmp_path, events, [])
 
-    lessons = learn_levels(tmp_path, _BEGIN_MS + 30 * 24 * _HOUR_MS, VelocityEngine())
+    seed = learn_levels(tmp_path, _BEGIN_MS + 30 * 24 * _HOUR_MS, VelocityEngine())
 
     span_ms = events[-1].event_ms - events[0].event_ms
-    assert lessons.days == pytest.approx(decayed(StreamState(0.0, {}), span_ms / DAY_MS).days, rel=0.01)
+    assert seed.days == pytest.approx(decayed(StreamState(0.0, {}), span_ms / DAY_MS).days, rel=0.01)
 
 
 def test_states_older_than_what_is_retained_go(tmp_path: Path) -> None:

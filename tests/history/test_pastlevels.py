@@ -8,16 +8,16 @@ import pytest
 
 import liqtape.history
 from liqtape.engine import VelocityEngine
-from liqtape.engine.cascade import Levels
 from liqtape.engine.levels.returnperiods import MARKET_KEY, Raise, ReturnPeriods, StreamKey
 from liqtape.engine.levels.surpriselevels import LevelRule
 from liqtape.engine.levels.threshold import Threshold
+from liqtape.eventfiles.eventtable import EventRow, EventTable
+from liqtape.eventfiles.replay import steps
 from liqtape.events import Level, Liquidation
-from liqtape.feeds.replay import steps
-from liqtape.feeds.tape import Row, Tape
-from liqtape.history.records import Alive, FeedDown, FeedUp
-from liqtape.history.sealing import CLOSED_AFTER_MS, Sealing
-from liqtape.history.store import Store
+from liqtape.history.archive.archiver import CLOSED_AFTER_MS, Archiver
+from liqtape.history.log.journal import AliveEntry, FeedDownEntry, FeedUpEntry
+from liqtape.history.log.store import Store
+from liqtape.pipeline.levelalerts import Levels
 
 _HOUR_MS = 3_600_000
 _BEGIN_MS = 1_790_000_000_000 // _HOUR_MS * _HOUR_MS
@@ -81,7 +81,7 @@ def _add(engine: VelocityEngine, event: Liquidation) -> None:
 def _say(engine: VelocityEngine, key: StreamKey, second: int) -> _Said:
     levels = engine.levels
     assert levels is not None
-    told = levels.told(key, second, engine.minute(key, second)[0])
+    told = levels.rarity(key, second, engine.minute(key, second)[0])
     return levels.level_of(key), told.return_days, told.times_usual, told.watched_days, told.is_learning
 
 
@@ -94,19 +94,19 @@ def _logged(directory: Path, events: Sequence[Liquidation]) -> None:
         store.mark_hour(from_ms)
     for venue in _VENUES:
         for up_ms, down_ms in _UP:
-            store.write([], [FeedUp(venue, up_ms), FeedDown(venue, down_ms)])
-    store.write([], [Alive(_SPAN[1])])
+            store.write([], [FeedUpEntry(venue, up_ms), FeedDownEntry(venue, down_ms)])
+    store.write([], [AliveEntry(_SPAN[1])])
     store.close()
-    sealing = Sealing(directory)
-    sealing.seal(_BEGIN_MS + 5 * _HOUR_MS + CLOSED_AFTER_MS)
-    sealing.close()
+    archiver = Archiver(directory)
+    archiver.seal(_BEGIN_MS + 5 * _HOUR_MS + CLOSED_AFTER_MS)
+    archiver.close()
 
 
-def _taped(events: Sequence[Liquidation]) -> Tape:
-    tape = Tape()
+def _taped(events: Sequence[Liquidation]) -> EventTable:
+    tape = EventTable()
     for event in events:
         names = event.venue, event.instrument, event.symbol, event.side
-        tape.take(Row(event.event_ms, *names, 1.0, 1.0, event.notional_usd, None, event.id))
+        tape.take(EventRow(event.event_ms, *names, 1.0, 1.0, event.notional_usd, None, event.id))
     return tape
 
 

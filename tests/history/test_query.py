@@ -12,15 +12,15 @@ from msgspec.structs import replace
 
 import liqtape.history
 from liqtape import Liquidation, VelocityEngine
-from liqtape.engine.pricevolatility import PriceVolatility
+from liqtape.engine.price.pricevolatility import PriceVolatility
 from liqtape.errors import ConfigurationError
 from liqtape.events import WINDOWS, Side
-from liqtape.history.base import Source
-from liqtape.history.layout import EVENT_COLUMNS, arrow_schema
-from liqtape.history.query import History
-from liqtape.history.records import Alive, FeedDown, FeedUp, GapSeen, PriceBar, Record
-from liqtape.history.sealing import CLOSED_AFTER_MS, Sealing
-from liqtape.history.store import Store
+from liqtape.history.archive.archiver import CLOSED_AFTER_MS, Archiver
+from liqtape.history.log.journal import AliveEntry, FeedDownEntry, FeedUpEntry, GapEntry, JournalEntry, PriceBarEntry
+from liqtape.history.log.layout import EVENT_COLUMNS, arrow_schema
+from liqtape.history.log.store import Store
+from liqtape.history.query.query import History
+from liqtape.history.query.source import Source
 
 HOUR_MS = 3_600_000
 BEGIN_MS = 1_790_000_000_000 // HOUR_MS * HOUR_MS
@@ -46,7 +46,7 @@ def _history(tmp_path: Path) -> Iterator[Write]:
     """`history(events, records, sealed=True)`: open, with what happened in the first hour in files, or with none."""
     opened: list[History] = []
 
-    def write(events: Sequence[Liquidation], records: Sequence[Record] = (), *, sealed: bool = True) -> History:
+    def write(events: Sequence[Liquidation], records: Sequence[JournalEntry] = (), *, sealed: bool = True) -> History:
         store = Store(tmp_path)
         first = [event for event in events if event.event_ms <= BEGIN_MS + HOUR_MS]
         store.write(first, records)
@@ -54,9 +54,9 @@ def _history(tmp_path: Path) -> Iterator[Write]:
         store.write([event for event in events if event.event_ms > BEGIN_MS + HOUR_MS])
         store.close()
         if sealed:
-            sealing = Sealing(tmp_path)
-            sealing.seal(BEGIN_MS + HOUR_MS + CLOSED_AFTER_MS)
-            sealing.close()
+            archiver = Archiver(tmp_path)
+            archiver.seal(BEGIN_MS + HOUR_MS + CLOSED_AFTER_MS)
+            archiver.close()
         opened.append(liqtape.history.open(tmp_path))
         return opened[-1]
 
@@ -126,12 +126,12 @@ def test_events_of_an_instrument_and_a_venue(history: Write, instrument: str | N
 
 
 def test_sealed_or_not_the_answers_are_the_same(history: Write, tmp_path: Path) -> None:
-    unsealed = history(market(), [FeedUp("bybit", BEGIN_MS)], sealed=False)
+    unsealed = history(market(), [FeedUpEntry("bybit", BEGIN_MS)], sealed=False)
     before = (unsealed.events(*SPAN), unsealed.velocity(*SPAN, every=10), unsealed.summary(*SPAN))
 
-    sealing = Sealing(tmp_path)
-    assert sealing.seal(BEGIN_MS + HOUR_MS + CLOSED_AFTER_MS) > 100
-    sealing.close()
+    archiver = Archiver(tmp_path)
+    assert archiver.seal(BEGIN_MS + HOUR_MS + CLOSED_AFTER_MS) > 100
+    archiver.close()
 
     assert (unsealed.events(*SPAN), unsealed.velocity(*SPAN, every=10), unsealed.summary(*SPAN)) == before
 
@@ -164,25 +164,25 @@ def engine_row(engine: VelocityEngine, instrument: str, now_ms: int, venue: str 
     return row
 
 
-FEEDS: list[Record] = [
-    FeedUp("bybit", BEGIN_MS),
-    FeedUp("okx", BEGIN_MS),
-    FeedDown("okx", BEGIN_MS + 3_400_000),
-    FeedUp("okx", BEGIN_MS + 3_430_000),
-    Alive(BEGIN_MS + 2 * HOUR_MS),
+FEEDS: list[JournalEntry] = [
+    FeedUpEntry("bybit", BEGIN_MS),
+    FeedUpEntry("okx", BEGIN_MS),
+    FeedDownEntry("okx", BEGIN_MS + 3_400_000),
+    FeedUpEntry("okx", BEGIN_MS + 3_430_000),
+    AliveEntry(BEGIN_MS + 2 * HOUR_MS),
 ]
 
 
 def fed(events: Sequence[Liquidation]) -> VelocityEngine:
     engine = VelocityEngine()
     for record in FEEDS:
-        if isinstance(record, FeedUp):
+        if isinstance(record, FeedUpEntry):
             engine.feed_up(record.venue, record.at_ms)
-        elif isinstance(record, FeedDown):
+        elif isinstance(record, FeedDownEntry):
             engine.feed_down(record.venue, record.at_ms)
     for venue in ("bybit", "okx"):
         for instrument in {event.instrument for event in events if event.venue == venue}:
-            engine.carry(venue, instrument)
+            engine.lists_instrument(venue, instrument)
     return engine
 
 
@@ -225,8 +225,8 @@ def test_the_market_is_all_events_as_of_one_instrument(history: Write) -> None:
     events = sorted(market(), key=lambda event: event.event_ms)
     past = history(events, FEEDS)
     engine, waiting = fed(events), list(reversed(events))
-    engine.carry("okx", "ALL")
-    engine.carry("bybit", "ALL")
+    engine.lists_instrument("okx", "ALL")
+    engine.lists_instrument("bybit", "ALL")
 
     rows = rows_of(past.velocity(*SPAN, every=60))
 
@@ -293,8 +293,13 @@ def test_a_row_is_there_at_each_step_also_where_nothing_happened(history: Write)
 
 def test_times_in_gaps_are_partial_and_filled_gaps_are_not(history: Write) -> None:
     gap = (BEGIN_MS + 600_000, BEGIN_MS + 615_000)
-    records = [FeedUp("bybit", BEGIN_MS), FeedDown("bybit", gap[0]), FeedUp("bybit", gap[1]), Alive(BEGIN_MS + HOUR_MS)]
-    seen = GapSeen("bybit", *gap, "reset")
+    records = [
+        FeedUpEntry("bybit", BEGIN_MS),
+        FeedDownEntry("bybit", gap[0]),
+        FeedUpEntry("bybit", gap[1]),
+        AliveEntry(BEGIN_MS + HOUR_MS),
+    ]
+    seen = GapEntry("bybit", *gap, "reset")
     past = history([closed(BEGIN_MS + 500_000)], [*records, seen], sealed=False)
 
     def at(moment_ms: int, past: History) -> tuple[object, object]:
@@ -305,12 +310,12 @@ def test_times_in_gaps_are_partial_and_filled_gaps_are_not(history: Write) -> No
     assert at(gap[1] + 60_000, past) == (1.0, False)
     assert past.gaps(*gap).num_rows == past.gaps(gap[0] + 1, gap[0] + 2).num_rows == 1
     assert past.gaps(gap[1], gap[1] + 9).num_rows == past.gaps(gap[0] - 9, gap[0]).num_rows == 0
-    filled = history([], [replace(seen, filled=True)], sealed=False)
+    filled = history([], [replace(seen, backfilled=True)], sealed=False)
     assert at(gap[1], filled) == (1.0, False)
 
 
 def test_coverage_after_the_last_sign_of_life_is_not_claimed(history: Write) -> None:
-    past = history([closed(BEGIN_MS + 1)], [FeedUp("bybit", BEGIN_MS - 60_000), Alive(BEGIN_MS + 28_000)])
+    past = history([closed(BEGIN_MS + 1)], [FeedUpEntry("bybit", BEGIN_MS - 60_000), AliveEntry(BEGIN_MS + 28_000)])
 
     (row,) = rows_of(past.velocity(BEGIN_MS, BEGIN_MS + 60_000, venue="bybit", every=60, seconds=[60]))
 
@@ -328,7 +333,7 @@ def test_coverage_is_unknown_where_nobody_recorded_it(history: Write) -> None:
 def test_a_venue_that_never_shows_all_is_partial(history: Write) -> None:
     past = history(
         [closed(BEGIN_MS + 1, venue="hyperliquid")],
-        [FeedUp("hyperliquid", BEGIN_MS - 99_000), Alive(BEGIN_MS + HOUR_MS)],
+        [FeedUpEntry("hyperliquid", BEGIN_MS - 99_000), AliveEntry(BEGIN_MS + HOUR_MS)],
     )
 
     (row,) = rows_of(past.summary(BEGIN_MS, BEGIN_MS + 60_000))
@@ -377,7 +382,9 @@ def test_a_summary_of_nothing_has_no_rows(history: Write) -> None:
 
 def test_volatility_is_that_of_the_live_code(history: Write) -> None:
     prices = [60_000.0 + (i * i * 31) % 97 for i in range(5_000)]
-    bars: list[Record] = [PriceBar(BEGIN_MS + 1_000 * i, p, p, p, p, None, 1, "binance") for i, p in enumerate(prices)]
+    bars: list[JournalEntry] = [
+        PriceBarEntry(BEGIN_MS + 1_000 * i, p, p, p, p, None, 1, "binance") for i, p in enumerate(prices)
+    ]
     past = history([], bars)
     live, place = PriceVolatility(), 0
 
@@ -400,8 +407,8 @@ def test_volatility_is_that_of_the_live_code(history: Write) -> None:
 
 
 def test_no_return_is_taken_across_sources_or_silence(history: Write) -> None:
-    def bar(second: int, price: float, source: str) -> PriceBar:
-        return PriceBar(BEGIN_MS + 1_000 * second, price, price, price, price, None, 1, source)
+    def bar(second: int, price: float, source: str) -> PriceBarEntry:
+        return PriceBarEntry(BEGIN_MS + 1_000 * second, price, price, price, price, None, 1, source)
 
     past = history([], [bar(0, 1.0, "a"), bar(1, 1.0, "a"), bar(2, 9.0, "b"), bar(3, 9.0, "b"), bar(60, 50.0, "b")])
 
@@ -413,8 +420,8 @@ def test_no_return_is_taken_across_sources_or_silence(history: Write) -> None:
 
 
 def test_no_return_is_taken_across_silence_within_a_step(history: Write) -> None:
-    bars: list[Record] = [
-        PriceBar(BEGIN_MS + 1_000 * i, p, p, p, p, None, 1, "a") for i, p in ((3_538, 9.0), (3_598, 50.0))
+    bars: list[JournalEntry] = [
+        PriceBarEntry(BEGIN_MS + 1_000 * i, p, p, p, p, None, 1, "a") for i, p in ((3_538, 9.0), (3_598, 50.0))
     ]
 
     (row,) = rows_of(history([], bars).volatility(BEGIN_MS, BEGIN_MS + HOUR_MS, every=3_600))
@@ -423,7 +430,7 @@ def test_no_return_is_taken_across_silence_within_a_step(history: Write) -> None
 
 
 def test_an_instrument_depends_on_its_own_venues_only(history: Write) -> None:
-    feeds = [FeedUp("bybit", BEGIN_MS - 99_000), FeedUp("okx", BEGIN_MS), Alive(BEGIN_MS + HOUR_MS)]
+    feeds = [FeedUpEntry("bybit", BEGIN_MS - 99_000), FeedUpEntry("okx", BEGIN_MS), AliveEntry(BEGIN_MS + HOUR_MS)]
     past = history([closed(BEGIN_MS + 1), closed(BEGIN_MS + 2, venue="okx", instrument="ETHUSDT")], feeds)
 
     def partial(instrument: str | None) -> object:
@@ -436,9 +443,9 @@ def test_an_instrument_depends_on_its_own_venues_only(history: Write) -> None:
 def test_a_baseline_does_not_learn_from_what_nobody_saw(history: Write) -> None:
     events = [closed(BEGIN_MS + 60_000 * i) for i in range(60)]
     dark = [
-        FeedUp("bybit", BEGIN_MS - 50 * HOUR_MS),
-        FeedDown("bybit", BEGIN_MS - 49 * HOUR_MS),
-        FeedUp("bybit", BEGIN_MS),
+        FeedUpEntry("bybit", BEGIN_MS - 50 * HOUR_MS),
+        FeedDownEntry("bybit", BEGIN_MS - 49 * HOUR_MS),
+        FeedUpEntry("bybit", BEGIN_MS),
     ]
     span = (BEGIN_MS + HOUR_MS, BEGIN_MS + HOUR_MS + 60_000)
 
@@ -447,7 +454,7 @@ def test_a_baseline_does_not_learn_from_what_nobody_saw(history: Write) -> None:
         assert isinstance(row["expected_count_60s"], float)
         return row["expected_count_60s"]
 
-    seen_dark = expected(history(events, [*dark, Alive(BEGIN_MS + 2 * HOUR_MS)], sealed=False))
+    seen_dark = expected(history(events, [*dark, AliveEntry(BEGIN_MS + 2 * HOUR_MS)], sealed=False))
 
     assert seen_dark == pytest.approx((55 + 30 / 60) / (55 + 30), rel=0.1)  # an hour, and the prior's 30 minutes
 
@@ -484,7 +491,7 @@ def test_the_highest_level_within_a_step_is_told(history: Write) -> None:
 def test_an_unusual_minute(history: Write) -> None:
     usual = [closed(BEGIN_MS + 60_000 * i + 1, 10.0 + i % 5, identity=f"u{i}") for i in range(110) if i % 10]
     burst = [closed(BEGIN_MS + 6_600_000 + 1 + i, 100.0, identity=f"b{i}") for i in range(5)]
-    past = history([*usual, *burst], [FeedUp("bybit", BEGIN_MS), Alive(BEGIN_MS + 2 * HOUR_MS)])
+    past = history([*usual, *burst], [FeedUpEntry("bybit", BEGIN_MS), AliveEntry(BEGIN_MS + 2 * HOUR_MS)])
 
     told = past.unusual(BEGIN_MS + 6_660_000, days=2, instrument="BTCUSDT")
 

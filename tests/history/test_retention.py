@@ -7,11 +7,11 @@ import pytest
 from msgspec.structs import replace
 
 from liqtape.events import Liquidation
-from liqtape.history.follow import Follower
-from liqtape.history.records import FeedDown, FeedUp, GapSeen, LogGap, PriceBar, StateSeen
-from liqtape.history.retention import _size, retain
-from liqtape.history.sealing import CLOSED_AFTER_MS, Sealing
-from liqtape.history.store import Store
+from liqtape.history.archive.archiver import CLOSED_AFTER_MS, Archiver
+from liqtape.history.archive.retention import _size, retain
+from liqtape.history.log.follow import Follower
+from liqtape.history.log.journal import FeedDownEntry, FeedUpEntry, GapEntry, LogGapEntry, PriceBarEntry, StateEntry
+from liqtape.history.log.store import Store
 
 MakeMany = Callable[..., list[Liquidation]]
 
@@ -26,13 +26,13 @@ def hours(tmp_path: Path, liquidations: MakeMany) -> Path:
     store = Store(tmp_path)
     for hour in range(5):
         at_ms = BEGIN_MS + hour * HOUR_MS
-        bar = PriceBar(at_ms, 1.0, 1.0, 1.0, 1.0, None, 1, "bybit")
+        bar = PriceBarEntry(at_ms, 1.0, 1.0, 1.0, 1.0, None, 1, "bybit")
         store.write([replace(event, event_ms=at_ms + 1) for event in liquidations(10, 10 * hour)], [bar])
         if hour < 4:
             store.mark_hour(at_ms)
-    gaps = [GapSeen("okx", BEGIN_MS, BEGIN_MS + 9, "x"), GapSeen("okx", BEGIN_MS + 10, None, "x")]
-    feeds = [FeedUp("okx", BEGIN_MS), FeedDown("okx", BEGIN_MS + 5)]
-    store.write([], [*feeds, *gaps, LogGap(1, 2, "full", 1), StateSeen(1, "okx", "live", "")])
+    gaps = [GapEntry("okx", BEGIN_MS, BEGIN_MS + 9, "x"), GapEntry("okx", BEGIN_MS + 10, None, "x")]
+    feeds = [FeedUpEntry("okx", BEGIN_MS), FeedDownEntry("okx", BEGIN_MS + 5)]
+    store.write([], [*feeds, *gaps, LogGapEntry(1, 2, "full", 1), StateEntry(1, "okx", "live", "")])
     store.close()
     return tmp_path
 
@@ -47,11 +47,11 @@ def left(directory: Path) -> list[int]:
 
 
 def round_of(directory: Path, before_ms: int, most_bytes: int = PLENTY, *, seal: bool = True) -> int:
-    sealing = Sealing(directory)
+    archiver = Archiver(directory)
     if seal:
-        sealing.seal(BEGIN_MS + 9 * HOUR_MS + CLOSED_AFTER_MS)
-    removed = retain(directory, sealing.connection, before_ms, most_bytes)
-    sealing.close()
+        archiver.seal(BEGIN_MS + 9 * HOUR_MS + CLOSED_AFTER_MS)
+    removed = retain(directory, archiver.connection, before_ms, most_bytes)
+    archiver.close()
     return removed
 
 
@@ -65,21 +65,21 @@ def test_hours_that_ended_before_are_removed(hours: Path, seal: bool) -> None:
 
 
 def test_what_ended_before_leaves_the_small_tables(hours: Path) -> None:
-    sealing = Sealing(hours)
-    retain(hours, sealing.connection, BEGIN_MS + 2 * HOUR_MS, PLENTY)
+    archiver = Archiver(hours)
+    retain(hours, archiver.connection, BEGIN_MS + 2 * HOUR_MS, PLENTY)
     found = {
-        table: sealing.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        table: archiver.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
         for table in ("gaps", "coverage", "log_gaps", "health", "prices", "hours")
     }
-    sealing.close()
+    archiver.close()
     assert found == {"gaps": 1, "coverage": 0, "log_gaps": 0, "health": 0, "prices": 3, "hours": 3}
 
 
 def test_the_oldest_goes_until_the_rest_is_small_enough(hours: Path) -> None:
     round_of(hours, 0)
-    sealing = Sealing(hours)
-    size = _size(sealing.connection)
-    sealing.close()
+    archiver = Archiver(hours)
+    size = _size(archiver.connection)
+    archiver.close()
     smallest = min(path.stat().st_size for path in hours.rglob("*-*.parquet"))
     assert round_of(hours, 0, size) == 0
     assert round_of(hours, 0, size - 1) == 1
@@ -125,7 +125,7 @@ def test_a_file_somebody_removed_is_an_error_and_no_hole(hours: Path) -> None:
 def test_the_database_gives_its_space_back(
     tmp_path: Path, liquidations: MakeMany, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("liqtape.history.retention._VACUUMED_AT_ONCE", 50)
+    monkeypatch.setattr("liqtape.history.archive.retention._VACUUMED_AT_ONCE", 50)
     store = Store(tmp_path)
     store.write(liquidations(20_000))
     store.mark_hour(BEGIN_MS)

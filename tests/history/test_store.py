@@ -14,22 +14,22 @@ from msgspec.structs import replace
 
 from liqtape.errors import ConfigurationError
 from liqtape.events import NO_LIST, Gap, Liquidation
-from liqtape.history.database import open_for_reading
-from liqtape.history.layout import DATABASE, EVENT_COLUMNS, VERSION
-from liqtape.history.recall import SELECTED, liquidation_of_row
-from liqtape.history.records import (
-    Alive,
-    FeedDown,
-    FeedMissed,
-    FeedUp,
-    GapSeen,
-    LogGap,
-    PriceBar,
-    Reached,
-    Record,
-    StateSeen,
+from liqtape.history.log.database import open_for_reading
+from liqtape.history.log.journal import (
+    AliveEntry,
+    FeedDownEntry,
+    FeedMissedEntry,
+    FeedUpEntry,
+    GapEntry,
+    JournalEntry,
+    KnownUntilEntry,
+    LogGapEntry,
+    PriceBarEntry,
+    StateEntry,
 )
-from liqtape.history.store import Store, Written
+from liqtape.history.log.layout import DATABASE, EVENT_COLUMNS, VERSION
+from liqtape.history.log.recall import SELECTED, liquidation_of_row
+from liqtape.history.log.store import Store, WriteResult
 
 Make = Callable[..., Liquidation]
 MakeMany = Callable[..., list[Liquidation]]
@@ -58,7 +58,7 @@ def test_events_come_back_in_order_whatever_the_size_of_the_batch(
     count: int, tmp_path: Path, liquidations: MakeMany
 ) -> None:
     store = Store(tmp_path)
-    assert store.write(liquidations(count)) == Written(count, 0, 0)
+    assert store.write(liquidations(count)) == WriteResult(count, 0, 0)
     store.close()
     assert stored(tmp_path) == liquidations(count)
     assert [row[0] for row in table(tmp_path, "events")] == list(range(1, count + 1))
@@ -68,8 +68,8 @@ def test_an_event_is_logged_once(tmp_path: Path, liquidation: Make) -> None:
     store = Store(tmp_path)
     event = liquidation(1)
     other_time, other_venue = replace(event, event_ms=event.event_ms + 1), replace(event, venue="okx")
-    assert store.write([event, event, other_time]) == Written(2, 1, 0)
-    assert store.write([event, other_venue]) == Written(1, 1, 0)
+    assert store.write([event, event, other_time]) == WriteResult(2, 1, 0)
+    assert store.write([event, other_venue]) == WriteResult(1, 1, 0)
     store.close()
     assert stored(tmp_path) == [event, other_time, other_venue]
 
@@ -77,16 +77,16 @@ def test_an_event_is_logged_once(tmp_path: Path, liquidation: Make) -> None:
 def test_events_without_identity_are_logged_each(tmp_path: Path, liquidation: Make) -> None:
     store = Store(tmp_path)
     event = liquidation(1, identity="")
-    assert store.write([event, event]) == Written(2, 0, 0)
-    assert store.write([event]) == Written(1, 0, 0)
+    assert store.write([event, event]) == WriteResult(2, 0, 0)
+    assert store.write([event]) == WriteResult(1, 0, 0)
     store.close()
 
 
 def test_what_is_no_row_costs_nothing_but_itself(tmp_path: Path, liquidation: Make) -> None:
     store = Store(tmp_path)
     good, beyond, lone = liquidation(1), liquidation(2, event_ms=1 << 63), replace(liquidation(3), symbol="\ud800")
-    state = StateSeen(1, "bybit", "live", "\ud800")
-    assert store.write([good, beyond, lone, good], [state, Alive(7)]) == Written(1, 1, 2)
+    state = StateEntry(1, "bybit", "live", "\ud800")
+    assert store.write([good, beyond, lone, good], [state, AliveEntry(7)]) == WriteResult(1, 1, 2)
     store.close()
     assert stored(tmp_path) == [good]
     assert ("alive_ms", 7) in table(tmp_path, "meta")
@@ -130,7 +130,7 @@ def test_any_event_comes_back_to_the_last_digit(
             expected.append(event)
         seen.add(key)
     assert stored(directory) == expected
-    assert written == Written(len(expected), len(events) - len(expected), 0)
+    assert written == WriteResult(len(expected), len(events) - len(expected), 0)
 
 
 def test_a_price_that_is_no_number_stays_none(tmp_path: Path, liquidation: Make) -> None:
@@ -142,11 +142,11 @@ def test_a_price_that_is_no_number_stays_none(tmp_path: Path, liquidation: Make)
 
 def test_records_are_kept_and_a_gap_is_as_last_known(tmp_path: Path) -> None:
     gap = Gap("okx", 100, None, "reset")
-    first = PriceBar(1_000, 5.0, 7.0, 4.0, 6.0, 2.0, 3, "bybit")
-    late = PriceBar(1_000, 8.0, 9.0, 6.5, 8.5, 1.0, 2, "bybit")
+    first = PriceBarEntry(1_000, 5.0, 7.0, 4.0, 6.0, 2.0, 3, "bybit")
+    late = PriceBarEntry(1_000, 8.0, 9.0, 6.5, 8.5, 1.0, 2, "bybit")
     store = Store(tmp_path)
-    store.write([], [GapSeen(gap.venue, gap.from_ms, None, gap.reason), first, StateSeen(5, "okx", "stalled", "why")])
-    store.write([], [GapSeen("okx", 100, 900, "reset", filled=True), late, LogGap(1, 2, "full", 3)])
+    store.write([], [GapEntry(gap.venue, gap.from_ms, None, gap.reason), first, StateEntry(5, "okx", "stalled", "why")])
+    store.write([], [GapEntry("okx", 100, 900, "reset", backfilled=True), late, LogGapEntry(1, 2, "full", 3)])
     store.close()
     assert table(tmp_path, "gaps") == [("okx", 100, 900, "reset", 1)]
     assert table(tmp_path, "prices") == [(1_000, 5.0, 9.0, 4.0, 8.5, 3.0, 5, "bybit")]
@@ -157,8 +157,8 @@ def test_records_are_kept_and_a_gap_is_as_last_known(tmp_path: Path) -> None:
 def test_a_missing_list_of_instruments_ends_with_its_run_and_is_not_taken_for_the_outage(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.begin_run(0)
-    store.write([], [FeedUp("bybit", 100), GapSeen("bybit", 101, None, NO_LIST, False)])
-    store.write([], [FeedDown("bybit", 500), FeedUp("bybit", 600), Alive(1_000)])
+    store.write([], [FeedUpEntry("bybit", 100), GapEntry("bybit", 101, None, NO_LIST, False)])
+    store.write([], [FeedDownEntry("bybit", 500), FeedUpEntry("bybit", 600), AliveEntry(1_000)])
     store.close()
 
     store = Store(tmp_path)
@@ -173,7 +173,9 @@ def test_a_missing_list_of_instruments_ends_with_its_run_and_is_not_taken_for_th
 def test_a_run_that_ended_leaves_its_coverage_and_a_gap_until_the_next_feed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.begin_run(0)
-    store.write([], [FeedUp("okx", 100), FeedUp("bybit", 200), FeedDown("bybit", 300), Alive(1_000)])
+    store.write(
+        [], [FeedUpEntry("okx", 100), FeedUpEntry("bybit", 200), FeedDownEntry("bybit", 300), AliveEntry(1_000)]
+    )
     store.close()  # as a crash leaves it
 
     store = Store(tmp_path)
@@ -181,7 +183,7 @@ def test_a_run_that_ended_leaves_its_coverage_and_a_gap_until_the_next_feed(tmp_
     assert recalled.feeds == [("okx", 100, 1_000), ("bybit", 200, 300)]
     assert recalled.alive_ms == 1_000
     assert table(tmp_path, "gaps") == [("bybit", 300, None, "not running", 0), ("okx", 1_000, None, "not running", 0)]
-    store.write([], [FeedUp("okx", 6_000)])
+    store.write([], [FeedUpEntry("okx", 6_000)])
     store.close()
     assert table(tmp_path, "gaps") == [("bybit", 300, None, "not running", 0), ("okx", 1_000, 6_000, "not running", 0)]
     assert table(tmp_path, "coverage") == [("bybit", 200, 300), ("okx", 100, 1_000), ("okx", 6_000, None)]
@@ -191,7 +193,14 @@ def test_after_a_kill_a_gap_begins_where_what_the_venue_sent_was_known_up_to(tmp
     store = Store(tmp_path)
     store.begin_run(0)
     store.write(
-        [], [FeedUp("okx", 100), FeedUp("bybit", 950), Reached("okx", 700), Reached("bybit", 800), Alive(1_000)]
+        [],
+        [
+            FeedUpEntry("okx", 100),
+            FeedUpEntry("bybit", 950),
+            KnownUntilEntry("okx", 700),
+            KnownUntilEntry("bybit", 800),
+            AliveEntry(1_000),
+        ],
     )
     store.close()
 
@@ -204,8 +213,12 @@ def test_after_a_kill_a_gap_begins_where_what_the_venue_sent_was_known_up_to(tmp
 def test_what_turns_out_to_be_missed_leaves_later_holes_as_they_are(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.begin_run(0)
-    store.write([], [FeedUp("okx", 0), FeedDown("okx", 700), FeedUp("okx", 800), FeedUp("bybit", 5)])
-    store.write([], [FeedMissed("okx", 500, 600), FeedMissed("okx", 650, 750), FeedMissed("okx", 900, 950)])
+    store.write(
+        [], [FeedUpEntry("okx", 0), FeedDownEntry("okx", 700), FeedUpEntry("okx", 800), FeedUpEntry("bybit", 5)]
+    )
+    store.write(
+        [], [FeedMissedEntry("okx", 500, 600), FeedMissedEntry("okx", 650, 750), FeedMissedEntry("okx", 900, 950)]
+    )
     store.close()
     assert table(tmp_path, "coverage") == [
         ("bybit", 5, None),
@@ -229,19 +242,19 @@ def test_coverage_is_what_was_told_less_what_turned_out_to_be_missed(steps: list
     with TemporaryDirectory() as folder:
         store = Store(Path(folder))
         at, is_up, live = 0, False, set[int]()
-        records: list[Record] = []
+        records: list[JournalEntry] = []
         for kind, *args in steps:
             if kind == "missed":
                 from_ms, until_ms = max(0, at - args[0]), min(at, max(0, at - args[0]) + args[1])
                 live -= set(range(from_ms, until_ms))
-                records.append(FeedMissed("okx", from_ms, until_ms))
+                records.append(FeedMissedEntry("okx", from_ms, until_ms))
                 continue
             if is_up:
                 live |= set(range(at, at + args[0]))
             at += args[0]
             if (kind == "up") is not is_up:
                 is_up = not is_up
-                records.append(FeedUp("okx", at) if is_up else FeedDown("okx", at))
+                records.append(FeedUpEntry("okx", at) if is_up else FeedDownEntry("okx", at))
         store.write([], records)
         store.close()
         rows = table(Path(folder), "coverage")
@@ -253,10 +266,20 @@ def test_coverage_is_what_was_told_less_what_turned_out_to_be_missed(steps: list
 def test_a_filled_gap_is_as_good_as_live_after_a_restart_too(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.begin_run(0)
-    store.write([], [FeedUp("okx", 100), FeedDown("okx", 500), GapSeen("okx", 500, None, "reset"), FeedUp("okx", 900)])
-    store.write([], [GapSeen("okx", 500, 900, "reset"), FeedDown("okx", 900), FeedUp("okx", 990)])
-    store.write([], [GapSeen("okx", 500, 900, "reset", filled=True), GapSeen("okx", 900, 990, "cut", filled=True)])
-    store.write([], [Reached("okx", 2_000), Alive(2_000)])
+    store.write(
+        [],
+        [
+            FeedUpEntry("okx", 100),
+            FeedDownEntry("okx", 500),
+            GapEntry("okx", 500, None, "reset"),
+            FeedUpEntry("okx", 900),
+        ],
+    )
+    store.write([], [GapEntry("okx", 500, 900, "reset"), FeedDownEntry("okx", 900), FeedUpEntry("okx", 990)])
+    store.write(
+        [], [GapEntry("okx", 500, 900, "reset", backfilled=True), GapEntry("okx", 900, 990, "cut", backfilled=True)]
+    )
+    store.write([], [KnownUntilEntry("okx", 2_000), AliveEntry(2_000)])
     store.close()
     assert table(tmp_path, "coverage") == [("okx", 100, 500), ("okx", 500, 900), ("okx", 900, 990), ("okx", 990, None)]
 

@@ -7,7 +7,7 @@ import pytest
 from liqtape.simulator import binance
 from liqtape.simulator.generator import Side, TrueLiquidation
 from liqtape.simulator.listings import listing
-from liqtape.simulator.wire import Arrival, Conversation, Frame, Limits
+from liqtape.simulator.wire import Arrival, ClientSession, Frame, ServerLimits
 
 T0 = 1_795_000_000_000
 
@@ -23,20 +23,20 @@ def printed(frame: Frame) -> Any:
     return json.loads(frame.body)
 
 
-def talk(path: str, query: dict[str, str] | None = None) -> Conversation:
-    conversation = binance.converse(path, query or {}, 1, Limits())
-    assert conversation is not None
-    return conversation
+def talk(path: str, query: dict[str, str] | None = None) -> ClientSession:
+    session = binance.converse(path, query or {}, 1, ServerLimits())
+    assert session is not None
+    return session
 
 
-def answers(conversation: Conversation, text: str, now_ms: int = T0) -> list[Any]:
-    return [json.loads(frame) for frame in conversation.received(text, now_ms).frames]
+def answers(session: ClientSession, text: str, now_ms: int = T0) -> list[Any]:
+    return [json.loads(frame) for frame in session.received(text, now_ms).frames]
 
 
 def test_force_order_has_the_keys_and_types_of_real_frames(
     real_frames: Callable[[str], list[Any]], shape: Callable[[Any], Any]
 ) -> None:
-    publisher = binance.publisher(1, Limits())
+    publisher = binance.publisher(1, ServerLimits())
     publisher.add(arrival(0))
 
     (frame,) = publisher.flush()
@@ -48,24 +48,24 @@ def test_force_order_has_the_keys_and_types_of_real_frames(
 def test_agg_trade_has_the_keys_and_types_of_real_frames(
     real_frames: Callable[[str], list[Any]], shape: Callable[[Any], Any]
 ) -> None:
-    (frame,) = binance.publisher(1, Limits()).trades(T0, lambda item: item.price)
+    (frame,) = binance.publisher(1, ServerLimits()).trades(T0, lambda item: item.price)
 
     assert shape(printed(frame)) == shape(real_frames("binance")[5]["data"])
 
 
 def test_controls_are_answered_as_in_real_frames(real_frames: Callable[[str], list[Any]]) -> None:
-    conversation = talk("market/ws")
+    session = talk("market/ws")
     replies = [
-        *answers(conversation, '{"method":"SUBSCRIBE","params":["!forceOrder@arr"],"id":1}'),
-        *answers(conversation, '{"method":"LIST_SUBSCRIPTIONS","id":1}'),
-        *answers(conversation, '{"method":"LIST_SUBSCRIPTIONS","id":1}'),
+        *answers(session, '{"method":"SUBSCRIBE","params":["!forceOrder@arr"],"id":1}'),
+        *answers(session, '{"method":"LIST_SUBSCRIPTIONS","id":1}'),
+        *answers(session, '{"method":"LIST_SUBSCRIPTIONS","id":1}'),
     ]
 
     assert [list(reply.items()) for reply in replies] == [list(real.items()) for real in real_frames("binance")[7:10]]
 
 
 def test_only_the_newest_of_a_second_is_sent_a_second_after_it() -> None:
-    publisher = binance.publisher(1, Limits())
+    publisher = binance.publisher(1, ServerLimits())
     for serial, at_ms in enumerate((0, 400, 999), start=1):
         publisher.add(arrival(at_ms, serial=serial))
 
@@ -77,7 +77,7 @@ def test_only_the_newest_of_a_second_is_sent_a_second_after_it() -> None:
 
 
 def test_a_single_liquidation_is_pushed_a_second_after_it_happened() -> None:
-    publisher = binance.publisher(1, Limits())
+    publisher = binance.publisher(1, ServerLimits())
     publisher.add(arrival(250))
 
     (frame,) = publisher.due(T0 + 2_000)
@@ -86,7 +86,7 @@ def test_a_single_liquidation_is_pushed_a_second_after_it_happened() -> None:
 
 
 def test_a_liquidation_within_a_second_of_the_one_sent_is_lost() -> None:
-    publisher = binance.publisher(1, Limits())
+    publisher = binance.publisher(1, ServerLimits())
     for serial, at_ms in enumerate((500, 1_499, 2_500), start=1):
         publisher.add(arrival(at_ms, serial=serial))
 
@@ -94,7 +94,7 @@ def test_a_liquidation_within_a_second_of_the_one_sent_is_lost() -> None:
 
 
 def test_symbols_are_throttled_each_by_itself() -> None:
-    publisher = binance.publisher(1, Limits())
+    publisher = binance.publisher(1, ServerLimits())
     publisher.add(arrival(0, "BTCUSDT"))
     publisher.add(arrival(1, "ETHUSDT"))
 
@@ -103,7 +103,7 @@ def test_symbols_are_throttled_each_by_itself() -> None:
 
 @pytest.mark.parametrize(("side", "order"), [("long", "SELL"), ("short", "BUY")])
 def test_side_is_that_of_the_order(side: Side, order: str) -> None:
-    publisher = binance.publisher(1, Limits())
+    publisher = binance.publisher(1, ServerLimits())
     publisher.add(arrival(0, side=side))
 
     (frame,) = publisher.flush()
@@ -112,7 +112,7 @@ def test_side_is_that_of_the_order(side: Side, order: str) -> None:
 
 
 def test_coin_margined_row_counts_contracts_and_says_so() -> None:
-    publisher = binance.publisher(1, Limits())
+    publisher = binance.publisher(1, ServerLimits())
     publisher.add(arrival(0, "BTCUSD_PERP", size="10"))
 
     (frame,) = publisher.flush()
@@ -123,7 +123,7 @@ def test_coin_margined_row_counts_contracts_and_says_so() -> None:
 
 
 def test_dated_contract_names_its_pair() -> None:
-    publisher = binance.publisher(1, Limits())
+    publisher = binance.publisher(1, ServerLimits())
     publisher.add(arrival(0, "BTCUSDT_261225"))
 
     (frame,) = publisher.flush()
@@ -131,7 +131,7 @@ def test_dated_contract_names_its_pair() -> None:
 
 
 def liquidation_frame(symbol: str = "BTCUSDT") -> Frame:
-    publisher = binance.publisher(1, Limits())
+    publisher = binance.publisher(1, ServerLimits())
     publisher.add(arrival(0, symbol))
     return publisher.flush()[0]
 
@@ -163,7 +163,7 @@ def test_path_decides_what_is_sent_and_how_it_is_wrapped(
 
 @pytest.mark.parametrize("path", ["", "market", "market/wss", "private/ws", "market/stream/x"])
 def test_other_paths_lead_nowhere(path: str) -> None:
-    assert binance.converse(path, {}, 1, Limits()) is None
+    assert binance.converse(path, {}, 1, ServerLimits()) is None
 
 
 def test_symbol_outside_ascii_has_its_own_stream() -> None:
@@ -171,33 +171,29 @@ def test_symbol_outside_ascii_has_its_own_stream() -> None:
 
 
 def test_a_stream_that_does_not_exist_is_acknowledged_and_silent() -> None:
-    conversation = talk("market/ws")
+    session = talk("market/ws")
 
-    assert answers(conversation, '{"method":"SUBSCRIBE","params":["nosuch@forceOrder"],"id":5}') == [
+    assert answers(session, '{"method":"SUBSCRIBE","params":["nosuch@forceOrder"],"id":5}') == [
         {"result": None, "id": 5}
     ]
-    assert not conversation.follows_liquidations
-    assert answers(conversation, '{"method":"LIST_SUBSCRIPTIONS","id":6}') == [
-        {"result": ["nosuch@forceOrder"], "id": 6}
-    ]
+    assert not session.follows_liquidations
+    assert answers(session, '{"method":"LIST_SUBSCRIPTIONS","id":6}') == [{"result": ["nosuch@forceOrder"], "id": 6}]
 
 
 def test_retired_path_acknowledges_and_lists_what_it_never_sends() -> None:
-    conversation = talk("ws")
+    session = talk("ws")
 
-    assert answers(conversation, '{"method":"SUBSCRIBE","params":["!forceOrder@arr"],"id":1}') == [
-        {"result": None, "id": 1}
-    ]
-    assert answers(conversation, '{"method":"LIST_SUBSCRIPTIONS","id":2}') == [{"result": ["!forceOrder@arr"], "id": 2}]
-    assert conversation.payloads(liquidation_frame()) == []
-    assert not conversation.follows_liquidations
+    assert answers(session, '{"method":"SUBSCRIBE","params":["!forceOrder@arr"],"id":1}') == [{"result": None, "id": 1}]
+    assert answers(session, '{"method":"LIST_SUBSCRIPTIONS","id":2}') == [{"result": ["!forceOrder@arr"], "id": 2}]
+    assert session.payloads(liquidation_frame()) == []
+    assert not session.follows_liquidations
 
 
 def test_unsubscribed_stream_stops() -> None:
-    conversation = talk("market/ws/!forceOrder@arr")
+    session = talk("market/ws/!forceOrder@arr")
 
-    answers(conversation, '{"method":"UNSUBSCRIBE","params":["!forceOrder@arr"],"id":1}')
-    assert conversation.payloads(liquidation_frame()) == []
+    answers(session, '{"method":"UNSUBSCRIBE","params":["!forceOrder@arr"],"id":1}')
+    assert session.payloads(liquidation_frame()) == []
 
 
 @pytest.mark.parametrize(
@@ -221,10 +217,10 @@ def test_bad_requests_get_the_error_shapes(text: str, code: int, wrapped: bool) 
 
 
 def test_more_messages_than_the_limit_in_a_second_are_hung_up_on() -> None:
-    conversation = talk("market/ws")
+    session = talk("market/ws")
     request = '{"method":"LIST_SUBSCRIPTIONS","id":1}'
 
-    assert [conversation.received(request, T0 + 10 * n).close_code for n in range(11)] == [0] * 10 + [1008]
+    assert [session.received(request, T0 + 10 * n).close_code for n in range(11)] == [0] * 10 + [1008]
     assert talk("market/ws").received(request, T0).close_code == 0
 
 

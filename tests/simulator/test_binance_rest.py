@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from liqtape.simulator.binance_rest import rest
-from liqtape.simulator.wire import Limits
+from liqtape.simulator.wire import ServerLimits
 
 # Key order of live rows, see SOURCE.md.
 HEAD = (
@@ -16,7 +16,7 @@ TAIL = "filters orderTypes timeInForce permissionSets"
 
 
 def rows(path: str) -> dict[str, Any]:
-    answer: Any = json.loads(json.dumps(rest(path, {}, 1_795_000_000_000, Limits())))
+    answer: Any = json.loads(json.dumps(rest(path, {}, 1_795_000_000_000, ServerLimits())))
     assert answer["serverTime"] == 1_795_000_000_000
     return {row["symbol"]: row for row in answer["symbols"]}
 
@@ -56,4 +56,4 @@ def test_names_of_usd_margined_contracts(symbol: str, pair: str, kind: str, deli
 
 
 def test_other_paths_have_no_answer() -> None:
-    assert rest("fapi/v1/allForceOrders", {}, 0, Limits()) is None
+    assert rest("fapi/v1/allForceOrders", {}, 0, ServerLimits()) is None

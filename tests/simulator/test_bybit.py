@@ -8,7 +8,7 @@ import pytest
 from liqtape.simulator import bybit
 from liqtape.simulator.generator import Side, TrueLiquidation
 from liqtape.simulator.listings import LISTINGS, listing
-from liqtape.simulator.wire import Arrival, Conversation, Frame, Limits
+from liqtape.simulator.wire import Arrival, ClientSession, Frame, ServerLimits
 
 T0 = 1_795_000_000_000
 
@@ -24,15 +24,15 @@ def printed(frame: Frame) -> Any:
     return json.loads(frame.body)
 
 
-def talk(category: str = "linear", limits: Limits | None = None) -> Conversation:
-    conversation = bybit.converse(f"v5/public/{category}", {}, 1, limits or Limits())
-    assert conversation is not None
-    return conversation
+def talk(category: str = "linear", limits: ServerLimits | None = None) -> ClientSession:
+    session = bybit.converse(f"v5/public/{category}", {}, 1, limits or ServerLimits())
+    assert session is not None
+    return session
 
 
-def answer(conversation: Conversation, request: object) -> Any:
+def answer(session: ClientSession, request: object) -> Any:
     text = request if isinstance(request, str) else json.dumps(request)
-    (frame,) = conversation.received(text, T0).frames
+    (frame,) = session.received(text, T0).frames
     return json.loads(frame)
 
 
@@ -43,7 +43,7 @@ def subscribe(*topics: str, req_id: str = "1") -> dict[str, object]:
 def test_liquidations_have_the_keys_and_types_of_real_frames(
     real_frames: Callable[[str], list[Any]], shape: Callable[[Any], Any]
 ) -> None:
-    publisher = bybit.publisher(1, Limits())
+    publisher = bybit.publisher(1, ServerLimits())
     publisher.add(arrival(0))
 
     (frame,) = publisher.flush()
@@ -56,7 +56,7 @@ def test_liquidations_have_the_keys_and_types_of_real_frames(
 def test_trades_have_the_keys_and_types_of_real_frames(
     place: int, real_frames: Callable[[str], list[Any]], shape: Callable[[Any], Any]
 ) -> None:
-    frame = bybit.publisher(1, Limits()).trades(T0, lambda item: item.price)[place]
+    frame = bybit.publisher(1, ServerLimits()).trades(T0, lambda item: item.price)[place]
     real = real_frames("bybit")[6 + place]
 
     assert printed(frame)["topic"] == real["topic"]
@@ -65,16 +65,16 @@ def test_trades_have_the_keys_and_types_of_real_frames(
 
 def test_controls_have_the_keys_of_real_frames(real_frames: Callable[[str], list[Any]]) -> None:
     acknowledged, refused, pong = real_frames("bybit")[8:11]
-    conversation = talk()
+    session = talk()
 
-    assert list(answer(conversation, subscribe("allLiquidation.BTCUSDT"))) == list(acknowledged)
-    assert list(answer(conversation, {"op": "subscribe", "args": ["no.such"]})) == list(refused)
-    assert list(answer(conversation, {"op": "ping"})) == list(pong)
+    assert list(answer(session, subscribe("allLiquidation.BTCUSDT"))) == list(acknowledged)
+    assert list(answer(session, {"op": "subscribe", "args": ["no.such"]})) == list(refused)
+    assert list(answer(session, {"op": "ping"})) == list(pong)
 
 
 @pytest.mark.parametrize(("side", "position"), [("long", "Buy"), ("short", "Sell")])
 def test_side_is_that_of_the_position(side: Side, position: str) -> None:
-    publisher = bybit.publisher(1, Limits())
+    publisher = bybit.publisher(1, ServerLimits())
     publisher.add(arrival(0, side=side))
 
     (frame,) = publisher.flush()
@@ -83,7 +83,7 @@ def test_side_is_that_of_the_position(side: Side, position: str) -> None:
 
 
 def test_all_liquidations_of_a_batch_are_sent_together_within_500_ms() -> None:
-    publisher = bybit.publisher(1, Limits())
+    publisher = bybit.publisher(1, ServerLimits())
     for serial in range(1, 6):
         publisher.add(arrival(0, limit=f"8300{serial}.00", serial=serial))
 
@@ -95,7 +95,7 @@ def test_all_liquidations_of_a_batch_are_sent_together_within_500_ms() -> None:
 
 
 def test_no_liquidation_is_lost_or_sent_before_it_happened() -> None:
-    publisher = bybit.publisher(1, Limits())
+    publisher = bybit.publisher(1, ServerLimits())
     frames = []
     for serial, at_ms in enumerate(range(0, 5_000, 37), start=1):
         publisher.add(arrival(at_ms, serial=serial))
@@ -109,7 +109,7 @@ def test_no_liquidation_is_lost_or_sent_before_it_happened() -> None:
 
 
 def test_a_block_is_spread_over_frames_of_a_hundred_rows() -> None:
-    publisher = bybit.publisher(1, Limits())
+    publisher = bybit.publisher(1, ServerLimits())
     for serial in range(1, 1_001):
         publisher.add(arrival(0, limit=f"{80_000 + serial}.00", serial=serial))
 
@@ -120,7 +120,7 @@ def test_a_block_is_spread_over_frames_of_a_hundred_rows() -> None:
 
 def test_equal_rows_stay_in_one_frame() -> None:
     # Only there does the receiver know them for two liquidations and not for a repetition.
-    publisher = bybit.publisher(1, Limits(bybit_rows=3))
+    publisher = bybit.publisher(1, ServerLimits(bybit_rows=3))
     for serial, limit in enumerate(("1.00", "2.00", "3.00", "4.00", "1.00", "2.00"), start=1):
         publisher.add(arrival(0, limit=limit, serial=serial))
 
@@ -134,26 +134,26 @@ def test_equal_rows_stay_in_one_frame() -> None:
 
 
 def test_followed_topics_are_sent_and_others_not() -> None:
-    conversation = talk()
-    answer(conversation, subscribe("allLiquidation.BTCUSDT"))
-    publisher = bybit.publisher(1, Limits())
+    session = talk()
+    answer(session, subscribe("allLiquidation.BTCUSDT"))
+    publisher = bybit.publisher(1, ServerLimits())
     publisher.add(arrival(0, "BTCUSDT"))
     publisher.add(arrival(0, "ETHUSDT"))
 
-    sent = [payload for frame in publisher.flush() for payload in conversation.payloads(frame)]
+    sent = [payload for frame in publisher.flush() for payload in session.payloads(frame)]
 
     assert [json.loads(payload)["topic"] for payload in sent] == ["allLiquidation.BTCUSDT"]
-    assert conversation.follows_liquidations
+    assert session.follows_liquidations
 
 
 def test_one_unknown_symbol_refuses_the_whole_request() -> None:
-    conversation = talk()
+    session = talk()
 
-    refusal = answer(conversation, subscribe("allLiquidation.BTCUSDT", "allLiquidation.NOSUCHUSDT", req_id="7"))
+    refusal = answer(session, subscribe("allLiquidation.BTCUSDT", "allLiquidation.NOSUCHUSDT", req_id="7"))
 
     assert (refusal["success"], refusal["req_id"]) == (False, "7")
     assert refusal["ret_msg"] == "Invalid topic: allLiquidation.NOSUCHUSDT"
-    assert not conversation.follows_liquidations
+    assert not session.follows_liquidations
 
 
 @pytest.mark.parametrize(
@@ -178,21 +178,21 @@ def test_every_listed_symbol_can_be_followed(category: str) -> None:
 
 
 def test_args_beyond_the_limit_of_the_connection_are_refused() -> None:
-    conversation = talk(limits=Limits(bybit_args_characters=50))
+    session = talk(limits=ServerLimits(bybit_args_characters=50))
 
-    assert answer(conversation, subscribe("allLiquidation.BTCUSDT", "allLiquidation.ETHUSDT"))["success"]
-    assert not answer(conversation, subscribe("allLiquidation.SOLUSDT"))["success"]
-    assert answer(conversation, subscribe("allLiquidation.ETHUSDT"))["success"]
+    assert answer(session, subscribe("allLiquidation.BTCUSDT", "allLiquidation.ETHUSDT"))["success"]
+    assert not answer(session, subscribe("allLiquidation.SOLUSDT"))["success"]
+    assert answer(session, subscribe("allLiquidation.ETHUSDT"))["success"]
 
 
 def test_unsubscribed_topic_stops() -> None:
-    conversation = talk()
-    answer(conversation, subscribe("allLiquidation.BTCUSDT"))
+    session = talk()
+    answer(session, subscribe("allLiquidation.BTCUSDT"))
 
-    reply = answer(conversation, {"op": "unsubscribe", "req_id": "2", "args": ["allLiquidation.BTCUSDT"]})
+    reply = answer(session, {"op": "unsubscribe", "req_id": "2", "args": ["allLiquidation.BTCUSDT"]})
 
     assert (reply["op"], reply["success"]) == ("unsubscribe", True)
-    assert not conversation.follows_liquidations
+    assert not session.follows_liquidations
 
 
 @pytest.mark.parametrize(("req_id", "echoed"), [(None, ""), ("beat", "beat"), (7, "7"), (0, "0")])
@@ -210,4 +210,4 @@ def test_bad_requests_are_answered_without_success(text: str) -> None:
 
 @pytest.mark.parametrize("path", ["", "v5/public/spot", "v5/private", "realtime", "v5/public/linear/x"])
 def test_other_paths_lead_nowhere(path: str) -> None:
-    assert bybit.converse(path, {}, 1, Limits()) is None
+    assert bybit.converse(path, {}, 1, ServerLimits()) is None

@@ -5,7 +5,7 @@ import pytest
 
 from liqtape.simulator.bybit_rest import rest
 from liqtape.simulator.listings import LISTINGS
-from liqtape.simulator.wire import Limits
+from liqtape.simulator.wire import ServerLimits
 
 # Key order of the venue's response example, see SOURCE.md; settleCoin comes after the funding interval.
 KEYS = (
@@ -16,7 +16,7 @@ KEYS = (
 
 
 def answer(page: int = 1_000, **query: str) -> Any:
-    return rest("v5/market/instruments-info", query, 1_795_000_000_000, Limits(bybit_page=page))
+    return rest("v5/market/instruments-info", query, 1_795_000_000_000, ServerLimits(bybit_page=page))
 
 
 def test_answer_has_the_keys_of_the_real_one() -> None:
@@ -81,4 +81,4 @@ def test_bad_queries_get_a_return_code(query: dict[str, str]) -> None:
 
 
 def test_other_paths_have_no_answer() -> None:
-    assert rest("v5/market/time", {}, 0, Limits()) is None
+    assert rest("v5/market/time", {}, 0, ServerLimits()) is None

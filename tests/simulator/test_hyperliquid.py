@@ -10,47 +10,47 @@ from liqtape.simulator.generator import Generator
 from liqtape.simulator.hyperliquid_fills import LIQUIDATORS, MAKERS, STRATEGIES
 from liqtape.simulator.listings import MARKETS
 from liqtape.simulator.scenario import scenario
-from liqtape.simulator.wire import Arrival, Conversation, Frame, Limits, Publisher, Row
+from liqtape.simulator.wire import Arrival, ClientSession, Frame, SentRow, ServerLimits, VenuePublisher
 
 T0 = 1_795_000_000_000
 STRANGER = "0x" + "5" * 40
 
 
-def talk(publisher: Publisher) -> Conversation:
-    conversation = publisher.converse("ws", {}, 1)
-    assert conversation is not None
-    return conversation
+def talk(publisher: VenuePublisher) -> ClientSession:
+    session = publisher.converse("ws", {}, 1)
+    assert session is not None
+    return session
 
 
-def new(**limits: Any) -> tuple[Publisher, Conversation]:
-    publisher = hyperliquid.publisher(1, Limits(**limits))
+def new(**limits: Any) -> tuple[VenuePublisher, ClientSession]:
+    publisher = hyperliquid.publisher(1, ServerLimits(**limits))
     return publisher, talk(publisher)
 
 
-def say(conversation: Conversation, method: str, **subscription: object) -> list[Any]:
+def say(session: ClientSession, method: str, **subscription: object) -> list[Any]:
     request = json.dumps({"method": method, "subscription": subscription})
-    return [json.loads(frame) for frame in conversation.received(request, T0).frames]
+    return [json.loads(frame) for frame in session.received(request, T0).frames]
 
 
-def watch(conversation: Conversation, *users: str) -> list[Frame]:
+def watch(session: ClientSession, *users: str) -> list[Frame]:
     more: list[Frame] = []
     for user in users:
         request = json.dumps({"method": "subscribe", "subscription": {"type": "userFills", "user": user}})
-        more += conversation.received(request, T0).more
+        more += session.received(request, T0).more
     return more
 
 
-def live(*users: str, seconds: int = 25) -> list[tuple[str, Any, Row | None]]:
+def live(*users: str, seconds: int = 25) -> list[tuple[str, Any, SentRow | None]]:
     """What the watchers of these users get of a cascade: user, fill, and the row the ledger would have."""
-    publisher, conversation = new()
-    watch(conversation, *users)
+    publisher, session = new()
+    watch(session, *users)
     frames: list[Frame] = []
     for true in Generator(scenario("cascade"), 1, MARKETS["hyperliquid"], "hyperliquid").until(1_000 * seconds):
         publisher.add(Arrival(true, T0 + true.at_ms, T0 + true.at_ms))
         frames += publisher.due(T0 + true.at_ms)
-    seen: list[tuple[str, Any, Row | None]] = []
+    seen: list[tuple[str, Any, SentRow | None]] = []
     for frame in frames:
-        (payload,) = conversation.payloads(frame)
+        (payload,) = session.payloads(frame)
         content = json.loads(payload)["data"]
         assert list(content) == ["user", "fills"]
         tids = {(row.event_ms, row.price, row.size): row for row in frame.rows}
@@ -73,8 +73,8 @@ def test_fills_have_the_keys_and_types_of_real_ones(
 
     with_mark = {json.dumps(shape(fill)) for _, fill, _ in seen if "liquidation" in fill}
     assert with_mark == {json.dumps(shape(own))} == {json.dumps(shape(counterparty))}
-    publisher, conversation = new()
-    watch(conversation, STRATEGIES[0])
+    publisher, session = new()
+    watch(session, STRATEGIES[0])
     ordinary = [frame for now in range(T0, T0 + 20_000, 100) for frame in publisher.trades(now, lambda i: i.price)]
     for frame in ordinary:
         for fill in json.loads(frame.body)["data"]["fills"]:
@@ -86,8 +86,8 @@ def test_fills_have_the_keys_and_types_of_real_ones(
 def test_snapshot_comes_first_and_tells_of_old_liquidations(
     real_frames: Callable[[str], list[Any]],
 ) -> None:
-    _, conversation = new()
-    (frame,) = watch(conversation, STRATEGIES[0])
+    _, session = new()
+    (frame,) = watch(session, STRATEGIES[0])
 
     snapshot = json.loads(frame.body)
     real = real_frames("hyperliquid")[2]
@@ -105,38 +105,38 @@ def test_snapshot_comes_first_and_tells_of_old_liquidations(
 def test_trades_begin_with_thirty_past_ones_and_have_the_shape_of_real_ones(
     real_frames: Callable[[str], list[Any]], shape: Callable[[Any], Any]
 ) -> None:
-    publisher, conversation = new()
+    publisher, session = new()
     request = {"method": "subscribe", "subscription": {"type": "trades", "coin": "BTC"}}
-    (past,) = conversation.received(json.dumps(request), T0).more
+    (past,) = session.received(json.dumps(request), T0).more
     now = [frame for at in range(T0, T0 + 5_000, 100) for frame in publisher.trades(at, lambda item: item.price)]
 
     assert len(json.loads(past.body)["data"]) == 30
     assert now
     for frame in (past, *now):
         assert shape(json.loads(frame.body)) == shape(real_frames("hyperliquid")[3])
-        assert conversation.payloads(frame) == [frame.body]
+        assert session.payloads(frame) == [frame.body]
 
 
 def test_controls_are_answered_as_in_real_frames(real_frames: Callable[[str], list[Any]]) -> None:
     frames = real_frames("hyperliquid")[4:10]
     fills, trades, _, pong, _, parse = frames
-    _, conversation = new()
+    _, session = new()
 
-    assert say(conversation, "subscribe", **fills["data"]["subscription"]) == [fills]
-    assert say(conversation, "subscribe", **trades["data"]["subscription"]) == [trades]
-    assert say(conversation, "unsubscribe", **trades["data"]["subscription"]) == [
+    assert say(session, "subscribe", **fills["data"]["subscription"]) == [fills]
+    assert say(session, "subscribe", **trades["data"]["subscription"]) == [trades]
+    assert say(session, "unsubscribe", **trades["data"]["subscription"]) == [
         {"channel": "subscriptionResponse", "data": trades["data"] | {"method": "unsubscribe"}}
     ]
-    assert [json.loads(frame) for frame in conversation.received('{"method":"ping"}', T0).frames] == [pong]
-    assert say(conversation, "subscribe", type="liquidations") == [parse]
+    assert [json.loads(frame) for frame in session.received('{"method":"ping"}', T0).frames] == [pong]
+    assert say(session, "subscribe", type="liquidations") == [parse]
 
 
 def test_unsubscribing_twice_and_subscribing_twice_are_errors(real_frames: Callable[[str], list[Any]]) -> None:
-    _, conversation = new()
+    _, session = new()
 
-    assert say(conversation, "unsubscribe", type="trades", coin="ETH") == [real_frames("hyperliquid")[8]]
-    say(conversation, "subscribe", type="trades", coin="BTC")
-    assert say(conversation, "subscribe", type="trades", coin="BTC") == [
+    assert say(session, "unsubscribe", type="trades", coin="ETH") == [real_frames("hyperliquid")[8]]
+    say(session, "subscribe", type="trades", coin="BTC")
+    assert say(session, "subscribe", type="trades", coin="BTC") == [
         {"channel": "error", "data": 'Already subscribed: {"type":"trades","coin":"BTC"}'}
     ]
 
@@ -155,8 +155,8 @@ def test_unsubscribing_twice_and_subscribing_twice_are_errors(real_frames: Calla
     ],
 )
 def test_bad_requests_are_errors_that_repeat_them(text: str) -> None:
-    _, conversation = new()
-    (frame,) = conversation.received(text, T0).frames
+    _, session = new()
+    (frame,) = session.received(text, T0).frames
 
     assert json.loads(frame) == {
         "channel": "error",
@@ -165,10 +165,10 @@ def test_bad_requests_are_errors_that_repeat_them(text: str) -> None:
 
 
 def test_unlisted_coin_ends_the_connection() -> None:
-    _, conversation = new()
+    _, session = new()
     request = {"method": "subscribe", "subscription": {"type": "trades", "coin": "NOSUCH"}}
 
-    assert conversation.received(json.dumps(request), T0).close_code == 1008
+    assert session.received(json.dumps(request), T0).close_code == 1008
 
 
 def test_ten_users_are_watched_from_one_address_whatever_the_connection() -> None:
@@ -188,10 +188,10 @@ def test_ten_users_are_watched_from_one_address_whatever_the_connection() -> Non
 
 
 def test_subscriptions_are_limited() -> None:
-    _, conversation = new(hyperliquid_subscriptions=1)
-    say(conversation, "subscribe", type="trades", coin="BTC")
+    _, session = new(hyperliquid_subscriptions=1)
+    say(session, "subscribe", type="trades", coin="BTC")
 
-    assert say(conversation, "subscribe", type="trades", coin="ETH") == [
+    assert say(session, "subscribe", type="trades", coin="ETH") == [
         {"channel": "error", "data": "Cannot subscribe to more than 1 channels."}
     ]
 
@@ -202,9 +202,9 @@ def test_unwatched_liquidations_are_sent_to_nobody() -> None:
 
 
 def test_address_is_the_same_in_capitals() -> None:
-    _, conversation = new()
+    _, session = new()
 
-    (frame,) = watch(conversation, STRATEGIES[0].replace("0x", "").upper().join(("0x", "")))
+    (frame,) = watch(session, STRATEGIES[0].replace("0x", "").upper().join(("0x", "")))
 
     assert json.loads(frame.body)["data"]["user"] == STRATEGIES[0]
 
@@ -220,7 +220,7 @@ def test_side_of_the_closed_position_follows_from_the_watched_users_side() -> No
 
 
 def test_both_legs_of_a_trade_are_one_liquidation() -> None:
-    by_tid: dict[int, list[tuple[Any, Row]]] = {}
+    by_tid: dict[int, list[tuple[Any, SentRow]]] = {}
     for _, fill, row in live(*ALL_WATCHED):
         if row is not None:
             by_tid.setdefault(fill["tid"], []).append((fill, row))
@@ -276,8 +276,8 @@ def test_maker_may_open_or_close_or_turn_its_position() -> None:
 
 
 def test_spot_builder_and_thousands_coins_occur() -> None:
-    publisher, conversation = new()
-    watch(conversation, *ALL_WATCHED)
+    publisher, session = new()
+    watch(session, *ALL_WATCHED)
     frames = [frame for at in range(T0, T0 + 60_000, 50) for frame in publisher.trades(at, lambda item: item.price)]
     coins = {fill["coin"] for frame in frames for fill in json.loads(frame.body)["data"]["fills"]}
     liquidated = {fill["coin"] for _, fill, row in live(*ALL_WATCHED) if row is not None}
@@ -293,4 +293,4 @@ def test_two_runs_of_a_seed_are_the_same() -> None:
 
 @pytest.mark.parametrize("path", ["", "info", "ws/x", "v1/ws"])
 def test_other_paths_lead_nowhere(path: str) -> None:
-    assert hyperliquid.publisher(1, Limits()).converse(path, {}, 1) is None
+    assert hyperliquid.publisher(1, ServerLimits()).converse(path, {}, 1) is None

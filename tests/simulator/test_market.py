@@ -4,13 +4,13 @@ from itertools import pairwise
 
 import pytest
 
+from liqtape.simulator.deliverylog import Tally
 from liqtape.simulator.faults import FAULTS, Faults
 from liqtape.simulator.generator import Generator
-from liqtape.simulator.ledger import Tally
 from liqtape.simulator.listings import MARKETS
 from liqtape.simulator.market import Market
 from liqtape.simulator.scenario import scenario
-from liqtape.simulator.wire import Frame, Limits
+from liqtape.simulator.wire import Frame, ServerLimits
 
 T0 = 1_795_000_000_000
 TICK_MS = 20
@@ -36,7 +36,7 @@ class Receiver:
 
 
 def run(receiver: Receiver, *faults: str, speed: float = 1.0, seconds: int = 15) -> Receiver:
-    market = Market(scenario("cascade"), 3, speed, Faults(faults, 3), Limits())
+    market = Market(scenario("cascade"), 3, speed, Faults(faults, 3), ServerLimits())
     market.start(T0)
     for receiver.now_ms in range(T0, T0 + seconds * 1_000 + 1, TICK_MS):
         market.advance(receiver.now_ms, [receiver])
@@ -98,7 +98,7 @@ def test_duplicates_repeat_frames_that_were_sent() -> None:
 
 def test_one_connection_of_each_venue_is_cut_in_the_middle() -> None:
     first, second, other = Receiver("bybit"), Receiver("bybit"), Receiver("binance")
-    market = Market(scenario("faults"), 1, 1.0, Faults(("cut",), 1), Limits())
+    market = Market(scenario("faults"), 1, 1.0, Faults(("cut",), 1), ServerLimits())
     market.start(T0)
     for now_ms in range(T0, T0 + 20_000, TICK_MS):
         market.advance(now_ms, [first, second, other])
@@ -108,7 +108,7 @@ def test_one_connection_of_each_venue_is_cut_in_the_middle() -> None:
 
 def test_before_the_start_there_are_only_trades() -> None:
     receiver = Receiver("binance")
-    market = Market(scenario("block"), 1, 1.0, Faults(FAULTS, 1), Limits())
+    market = Market(scenario("block"), 1, 1.0, Faults(FAULTS, 1), ServerLimits())
     for now_ms in range(T0, T0 + 20_000, TICK_MS):
         market.advance(now_ms, [receiver])
 
@@ -117,7 +117,7 @@ def test_before_the_start_there_are_only_trades() -> None:
 
 def test_after_the_end_there_are_only_trades() -> None:
     receiver = Receiver("bybit")
-    market = Market(scenario("cascade"), 1, 1.0, Faults((), 1), Limits())
+    market = Market(scenario("cascade"), 1, 1.0, Faults((), 1), ServerLimits())
     market.start(T0)
     market.advance(T0 + 10_000, [receiver])
     market.finish([receiver])
@@ -154,7 +154,7 @@ def test_okx_prints_at_most_one_of_a_contract_and_second_and_bundles() -> None:
 
 def test_very_late_events_of_okx_come_minutes_after_they_happened() -> None:
     receiver = Receiver("okx")
-    market = Market(scenario("cascade"), 3, 1.0, Faults(("very_late",), 3), Limits())
+    market = Market(scenario("cascade"), 3, 1.0, Faults(("very_late",), 3), ServerLimits())
     market.start(T0)
     for receiver.now_ms in range(T0, T0 + 600_000, 500):
         market.advance(receiver.now_ms, [receiver])

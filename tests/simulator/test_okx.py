@@ -8,7 +8,7 @@ from liqtape.simulator import okx
 from liqtape.simulator.faults import Faults
 from liqtape.simulator.generator import Side, TrueLiquidation
 from liqtape.simulator.listings import LISTINGS, listing
-from liqtape.simulator.wire import Arrival, Conversation, Frame, Limits
+from liqtape.simulator.wire import Arrival, ClientSession, Frame, ServerLimits
 
 T0 = 1_795_000_000_000
 PATH = "ws/v5/public"
@@ -29,14 +29,14 @@ def details(*frames: Frame) -> list[Any]:
     return [detail for frame in frames for entry in printed(frame)["data"] for detail in entry["details"]]
 
 
-def talk() -> Conversation:
-    conversation = okx.publisher(1, Limits()).converse(PATH, {}, 1)
-    assert conversation is not None
-    return conversation
+def talk() -> ClientSession:
+    session = okx.publisher(1, ServerLimits()).converse(PATH, {}, 1)
+    assert session is not None
+    return session
 
 
-def answers(conversation: Conversation, request: object) -> list[Any]:
-    return [json.loads(frame) for frame in conversation.received(json.dumps(request), T0).frames]
+def answers(session: ClientSession, request: object) -> list[Any]:
+    return [json.loads(frame) for frame in session.received(json.dumps(request), T0).frames]
 
 
 def subscribe(*args: dict[str, str], op: str = "subscribe") -> dict[str, object]:
@@ -50,7 +50,7 @@ TRADES = {"channel": "trades", "instId": "BTC-USDT-SWAP"}
 def test_liquidations_have_the_keys_and_types_of_real_frames(
     real_frames: Callable[[str], list[Any]], shape: Callable[[Any], Any]
 ) -> None:
-    publisher = okx.publisher(1, Limits())
+    publisher = okx.publisher(1, ServerLimits())
     publisher.add(arrival(0))
 
     (frame,) = publisher.flush()
@@ -62,7 +62,7 @@ def test_liquidations_have_the_keys_and_types_of_real_frames(
 def test_trades_have_the_keys_and_types_of_the_real_frame(
     real_frames: Callable[[str], list[Any]], shape: Callable[[Any], Any]
 ) -> None:
-    (frame,) = okx.publisher(1, Limits()).trades(T0, lambda item: item.price)
+    (frame,) = okx.publisher(1, ServerLimits()).trades(T0, lambda item: item.price)
     real = real_frames("okx")[4]
 
     assert printed(frame)["arg"] == real["arg"]
@@ -70,11 +70,11 @@ def test_trades_have_the_keys_and_types_of_the_real_frame(
 
 
 def test_controls_are_answered_as_in_real_frames(real_frames: Callable[[str], list[Any]]) -> None:
-    conversation = talk()
+    session = talk()
     by_contract = {"channel": "liquidation-orders", "instType": "SWAP", "instId": "BTC-USDT-SWAP"}
-    notice = conversation.notice()
+    notice = session.notice()
     assert notice is not None
-    ours = [*answers(conversation, subscribe(LIQUIDATIONS, by_contract)), json.loads(notice)]
+    ours = [*answers(session, subscribe(LIQUIDATIONS, by_contract)), json.loads(notice)]
 
     for mine, real in zip(ours, real_frames("okx")[5:8], strict=True):
         assert list(mine) == list(real)
@@ -83,7 +83,7 @@ def test_controls_are_answered_as_in_real_frames(real_frames: Callable[[str], li
 
 @pytest.mark.parametrize(("side", "order"), [("long", "sell"), ("short", "buy")])
 def test_side_is_that_of_the_order_and_the_position_is_named_or_net(side: Side, order: str) -> None:
-    publisher = okx.publisher(1, Limits())
+    publisher = okx.publisher(1, ServerLimits())
     for serial in range(200):
         publisher.add(arrival(2_000 * serial, side=side, serial=serial))
 
@@ -95,7 +95,7 @@ def test_side_is_that_of_the_order_and_the_position_is_named_or_net(side: Side, 
 
 
 def test_row_of_the_ledger_has_the_strings_of_the_wire() -> None:
-    publisher = okx.publisher(1, Limits())
+    publisher = okx.publisher(1, ServerLimits())
     publisher.add(arrival(5, size="12.30"))
 
     (frame,) = publisher.flush()
@@ -106,7 +106,7 @@ def test_row_of_the_ledger_has_the_strings_of_the_wire() -> None:
 
 
 def test_a_push_bundles_contracts_and_seconds_by_kind() -> None:
-    publisher = okx.publisher(1, Limits())
+    publisher = okx.publisher(1, ServerLimits())
     for serial, (at_ms, symbol) in enumerate(
         [(0, "BTC-USDT-SWAP"), (1_000, "BTC-USDT-SWAP"), (0, "ETH-USDT-SWAP"), (0, "BTC-USD-261225")], start=1
     ):
@@ -124,7 +124,7 @@ def test_a_push_bundles_contracts_and_seconds_by_kind() -> None:
 
 
 def test_at_most_one_of_a_contract_and_second_is_printed() -> None:
-    publisher = okx.publisher(1, Limits())
+    publisher = okx.publisher(1, ServerLimits())
     for serial, at_ms in enumerate((0, 900, 1_000, 1_899, 1_900), start=1):
         publisher.add(arrival(at_ms, serial=serial))
 
@@ -132,7 +132,7 @@ def test_at_most_one_of_a_contract_and_second_is_printed() -> None:
 
 
 def test_pushes_are_sometimes_kept_back_for_seconds_and_nothing_is_lost() -> None:
-    publisher = okx.publisher(1, Limits())
+    publisher = okx.publisher(1, ServerLimits())
     frames: list[Frame] = []
     for step in range(1_000):
         publisher.add(arrival(100 * step, "BTC-USDT-SWAP" if step % 2 else "ETH-USDT-SWAP", serial=step))
@@ -149,10 +149,10 @@ def test_ping_is_answered_with_text() -> None:
 
 
 def test_family_is_dropped_in_silence() -> None:
-    conversation = talk()
+    session = talk()
 
-    assert answers(conversation, subscribe(LIQUIDATIONS | {"instFamily": "BTC-USDT"}))[0]["arg"] == LIQUIDATIONS
-    assert conversation.follows_liquidations
+    assert answers(session, subscribe(LIQUIDATIONS | {"instFamily": "BTC-USDT"}))[0]["arg"] == LIQUIDATIONS
+    assert session.follows_liquidations
 
 
 @pytest.mark.parametrize(
@@ -167,37 +167,37 @@ def test_family_is_dropped_in_silence() -> None:
     ],
 )
 def test_what_does_not_exist_is_refused_and_the_rest_of_the_request_served(arg: dict[str, str]) -> None:
-    conversation = talk()
+    session = talk()
 
-    refused, served = answers(conversation, subscribe(arg, TRADES))
+    refused, served = answers(session, subscribe(arg, TRADES))
 
     assert (refused["event"], refused["code"]) == ("error", "60018")
     assert (served["event"], served["arg"]) == ("subscribe", TRADES)
-    assert not conversation.follows_liquidations
+    assert not session.follows_liquidations
 
 
 @pytest.mark.parametrize("kind", ["SWAP", "FUTURES", "MARGIN", "OPTION"])
 def test_kinds_are_followed_each_by_itself(kind: str) -> None:
-    conversation = talk()
-    answers(conversation, subscribe({"channel": "liquidation-orders", "instType": kind}))
-    publisher = okx.publisher(1, Limits())
+    session = talk()
+    answers(session, subscribe({"channel": "liquidation-orders", "instType": kind}))
+    publisher = okx.publisher(1, ServerLimits())
     for symbol in ("BTC-USDT-SWAP", "BTC-USD-261225"):
         publisher.add(arrival(0, symbol))
 
-    sent = [json.loads(payload) for frame in publisher.flush() for payload in conversation.payloads(frame)]
+    sent = [json.loads(payload) for frame in publisher.flush() for payload in session.payloads(frame)]
 
     assert [message["arg"]["instType"] for message in sent] == ([kind] if kind in ("SWAP", "FUTURES") else [])
 
 
 def test_unsubscribed_channel_stops_and_an_id_is_echoed() -> None:
-    conversation = talk()
-    answers(conversation, subscribe(LIQUIDATIONS))
+    session = talk()
+    answers(session, subscribe(LIQUIDATIONS))
 
-    (answer,) = answers(conversation, subscribe(LIQUIDATIONS, op="unsubscribe") | {"id": "7"})
+    (answer,) = answers(session, subscribe(LIQUIDATIONS, op="unsubscribe") | {"id": "7"})
 
     assert list(answer) == ["id", "event", "arg", "connId"]
     assert (answer["id"], answer["event"]) == ("7", "unsubscribe")
-    assert not conversation.follows_liquidations
+    assert not session.follows_liquidations
 
 
 @pytest.mark.parametrize("text", ["", "pong", "[]", '{"op":"subscribe"}', '{"op":"subscribe","args":[]}',
@@ -210,20 +210,20 @@ def test_bad_requests_are_errors(text: str) -> None:
 
 @pytest.mark.parametrize("named", [True, False])
 def test_last_message_comes_again_where_the_fault_is_named(named: bool) -> None:
-    publisher = okx.publisher(1, Limits(), Faults(("first_again",) if named else (), 1, "okx"))
+    publisher = okx.publisher(1, ServerLimits(), Faults(("first_again",) if named else (), 1, "okx"))
     publisher.add(arrival(0))
     (frame,) = publisher.flush()
-    conversation = publisher.converse(PATH, {}, 1)
-    assert conversation is not None
+    session = publisher.converse(PATH, {}, 1)
+    assert session is not None
 
-    reply = conversation.received(json.dumps(subscribe(LIQUIDATIONS, TRADES)), T0)
+    reply = session.received(json.dumps(subscribe(LIQUIDATIONS, TRADES)), T0)
 
     assert list(reply.more) == ([frame] if named else [])
 
 
 @pytest.mark.parametrize("path", ["", "ws/v5/private", "ws/v5/public/x", "v5/public"])
 def test_other_paths_lead_nowhere(path: str) -> None:
-    assert okx.publisher(1, Limits()).converse(path, {}, 1) is None
+    assert okx.publisher(1, ServerLimits()).converse(path, {}, 1) is None
 
 
 def test_sizes_are_contracts() -> None:

@@ -7,13 +7,13 @@ import pytest
 from liqtape.simulator import okx
 from liqtape.simulator.generator import TrueLiquidation
 from liqtape.simulator.listings import LISTINGS, listing
-from liqtape.simulator.wire import Answer, Arrival, Asked, Limits, Publisher
+from liqtape.simulator.wire import Answer, Arrival, RestRequest, ServerLimits, VenuePublisher
 
 T0 = 1_795_000_000_000
 
 
-def ask(publisher: Publisher, path: str, **query: str) -> Answer:
-    answer = publisher.rest(Asked(f"api/v5/public/{path}", query), T0)
+def ask(publisher: VenuePublisher, path: str, **query: str) -> Answer:
+    answer = publisher.rest(RestRequest(f"api/v5/public/{path}", query), T0)
     assert answer is not None
     return answer
 
@@ -23,15 +23,15 @@ def body(answer: Answer) -> Any:
 
 
 def instruments(**query: str) -> dict[str, Any]:
-    answer = body(ask(okx.publisher(1, Limits()), "instruments", **query))
+    answer = body(ask(okx.publisher(1, ServerLimits()), "instruments", **query))
     assert answer["code"] == "0"
     return {row["instId"]: row for row in answer["data"]}
 
 
 @pytest.fixture
-def printing() -> tuple[Publisher, list[Any]]:
+def printing() -> tuple[VenuePublisher, list[Any]]:
     """A publisher that printed 250 swaps of Bitcoin, some of Ether, and two dated contracts; and what it sent."""
-    publisher = okx.publisher(1, Limits())
+    publisher = okx.publisher(1, ServerLimits())
     symbols = ["BTC-USDT-SWAP"] * 250 + ["ETH-USDT-SWAP"] * 3 + ["BTC-USDT-261225"] * 2
     for serial, symbol in enumerate(symbols):
         true = TrueLiquidation(serial, 2_000 * serial, listing("okx", symbol), "long", "84000.1", "83000.0", "2.50")
@@ -52,7 +52,7 @@ def test_instruments_have_the_shape_of_the_real_answer(
     real = real_frames("okx")[8]
     ours = instruments(instType="SWAP")
 
-    assert list(body(ask(okx.publisher(1, Limits()), "instruments", instType="SWAP"))) == list(real)
+    assert list(body(ask(okx.publisher(1, ServerLimits()), "instruments", instType="SWAP"))) == list(real)
     for row in real["data"]:
         mine = ours[row["instId"]]
         assert shape(mine) == shape(row)
@@ -84,7 +84,9 @@ def test_kinds_together_are_all_listings_and_can_be_narrowed() -> None:
     assert list(instruments(instType="SWAP", instId="ETH-USDT-SWAP")) == ["ETH-USDT-SWAP"]
 
 
-def test_past_liquidations_are_what_was_sent_newest_first_page_by_page(printing: tuple[Publisher, list[Any]]) -> None:
+def test_past_liquidations_are_what_was_sent_newest_first_page_by_page(
+    printing: tuple[VenuePublisher, list[Any]],
+) -> None:
     publisher, sent = printing
     pages: list[list[Any]] = []
     after = ""
@@ -114,7 +116,7 @@ def test_past_liquidations_are_what_was_sent_newest_first_page_by_page(printing:
     ],
 )
 def test_past_liquidations_are_bounded(
-    printing: tuple[Publisher, list[Any]], query: dict[str, str], count: int
+    printing: tuple[VenuePublisher, list[Any]], query: dict[str, str], count: int
 ) -> None:
     publisher, _ = printing
 
@@ -134,13 +136,13 @@ def test_past_liquidations_are_bounded(
     ],
 )
 def test_bad_queries_get_a_code(path: str, query: dict[str, str], code: str) -> None:
-    answer = ask(okx.publisher(1, Limits()), path, **query)
+    answer = ask(okx.publisher(1, ServerLimits()), path, **query)
 
     assert (body(answer)["code"], body(answer)["data"]) == (code, [])
 
 
 def test_other_requests_have_no_answer() -> None:
-    publisher = okx.publisher(1, Limits())
+    publisher = okx.publisher(1, ServerLimits())
 
-    assert publisher.rest(Asked("api/v5/public/time", {}), T0) is None
-    assert publisher.rest(Asked("api/v5/public/instruments", {"instType": "SWAP"}, "POST"), T0) is None
+    assert publisher.rest(RestRequest("api/v5/public/time", {}), T0) is None
+    assert publisher.rest(RestRequest("api/v5/public/instruments", {"instType": "SWAP"}, "POST"), T0) is None

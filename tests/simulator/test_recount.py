@@ -4,13 +4,15 @@ import pytest
 
 from liqtape.simulator.listings import LISTINGS
 from liqtape.simulator.recount import Count, instrument_of, micro_usd_of, recount
-from liqtape.simulator.wire import Row
+from liqtape.simulator.wire import SentRow
 
 NOW = 1_795_000_300_000
 
 
-def row(ago_ms: int, side: str = "long", symbol: str = "BTCUSDT", venue: str = "bybit", price: str = "80000.00") -> Row:
-    return Row(1, venue, symbol, "long" if side == "long" else "short", price, "0.010", NOW - ago_ms)
+def row(
+    ago_ms: int, side: str = "long", symbol: str = "BTCUSDT", venue: str = "bybit", price: str = "80000.00"
+) -> SentRow:
+    return SentRow(1, venue, symbol, "long" if side == "long" else "short", price, "0.010", NOW - ago_ms)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import trustme
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
-from liqtape.simulator import Limits, Simulator, run_until_stopped
+from liqtape.simulator import ServerLimits, Simulator, run_until_stopped
 from liqtape.simulator.hyperliquid_fills import MAKERS, STRATEGIES
 from liqtape.simulator.listings import LISTINGS
 
@@ -304,7 +304,7 @@ async def test_aborted_connection_ends_without_a_close_frame_and_is_marked() -> 
 
 async def test_bybit_hangs_up_on_a_client_that_says_nothing() -> None:
     async with (
-        Simulator(limits=Limits(bybit_idle_seconds=0.3)) as simulator,
+        Simulator(limits=ServerLimits(bybit_idle_seconds=0.3)) as simulator,
         client(simulator.ws_url("bybit") + "/v5/public/linear", ping_interval=None) as one,
     ):
         async with asyncio.timeout(10):
@@ -314,7 +314,7 @@ async def test_bybit_hangs_up_on_a_client_that_says_nothing() -> None:
 
 
 async def test_binance_pings_and_keeps_a_client_that_answers() -> None:
-    limits = Limits(binance_ping_seconds=0.05, binance_pong_seconds=0.3)
+    limits = ServerLimits(binance_ping_seconds=0.05, binance_pong_seconds=0.3)
     async with (
         Simulator("cascade", limits=limits) as simulator,
         client(simulator.ws_url("binance") + "/market/ws/btcusdt@aggTrade") as one,
@@ -323,7 +323,7 @@ async def test_binance_pings_and_keeps_a_client_that_answers() -> None:
 
 
 async def test_binance_hangs_up_on_a_client_that_never_answers_pings() -> None:
-    limits = Limits(binance_ping_seconds=0.05, binance_pong_seconds=0.2)
+    limits = ServerLimits(binance_ping_seconds=0.05, binance_pong_seconds=0.2)
     async with Simulator(limits=limits) as simulator, aiohttp.ClientSession() as session:
         url = simulator.ws_url("binance") + "/market/ws"
         async with session.ws_connect(url, autoping=False) as socket, asyncio.timeout(10):
@@ -371,7 +371,7 @@ def clean_details(one: Client) -> list[Any]:
 
 async def test_okx_answers_text_ping_and_hangs_up_on_a_client_that_only_sends_ping_frames() -> None:
     async with (
-        Simulator(limits=Limits(okx_idle_seconds=0.6)) as simulator,
+        Simulator(limits=ServerLimits(okx_idle_seconds=0.6)) as simulator,
         client(simulator.ws_url("okx") + OKX, ping_interval=0.05) as one,
     ):
         await one.socket.send("ping")
@@ -383,7 +383,7 @@ async def test_okx_answers_text_ping_and_hangs_up_on_a_client_that_only_sends_pi
 
 
 async def test_okx_keeps_a_client_that_says_ping() -> None:
-    limits = Limits(okx_idle_seconds=0.7)
+    limits = ServerLimits(okx_idle_seconds=0.7)
     async with Simulator("calm", limits=limits) as simulator, client(simulator.ws_url("okx") + OKX) as one:
         for _ in range(8):
             await one.socket.send("ping")
@@ -466,7 +466,7 @@ async def test_hyperliquid_ledger_is_what_the_watcher_received() -> None:
 
 async def test_hyperliquid_hangs_up_on_a_client_it_had_nothing_to_say_to() -> None:
     async with (
-        Simulator(limits=Limits(hyperliquid_idle_seconds=0.7)) as simulator,
+        Simulator(limits=ServerLimits(hyperliquid_idle_seconds=0.7)) as simulator,
         client(simulator.ws_url("hyperliquid") + "/ws", ping_interval=0.05) as quiet,
         client(simulator.ws_url("hyperliquid") + "/ws") as pinging,
     ):
@@ -480,7 +480,7 @@ async def test_hyperliquid_hangs_up_on_a_client_it_had_nothing_to_say_to() -> No
 
 
 async def test_hyperliquid_forgets_the_users_of_a_closed_connection() -> None:
-    limits = Limits(hyperliquid_users=1)
+    limits = ServerLimits(hyperliquid_users=1)
     async with Simulator(limits=limits) as simulator:
         async with client(simulator.ws_url("hyperliquid") + "/ws") as one:
             await one.ask(fills_of(STRATEGIES[0]))

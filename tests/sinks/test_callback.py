@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from liqtape.sinks import callback as callback_module
-from liqtape.sinks.callback import QUEUE_LIMIT, Tap
+from liqtape.sinks.callback import QUEUE_LIMIT, CallbackQueue
 
 BOUND_SECONDS = 10.0
 
@@ -25,13 +25,13 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def started(callback: Callable[[int], object], **options: Any) -> AsyncIterator[Tap[int]]:
-    tap: Tap[int] = Tap(callback, **options)
-    tap.start()
+async def started(callback: Callable[[int], object], **options: Any) -> AsyncIterator[CallbackQueue[int]]:
+    queue: CallbackQueue[int] = CallbackQueue(callback, **options)
+    queue.start()
     try:
-        yield tap
+        yield queue
     finally:
-        await tap.stop()
+        await queue.stop()
 
 
 class Recorder:
@@ -101,14 +101,14 @@ KINDS: dict[str, Callable[[Recorder], Callable[[int], object]]] = {
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_kind_of_callable_gets_every_item_in_order(kind: str) -> None:
     recorder = Recorder()
-    async with started(KINDS[kind](recorder)) as tap:
+    async with started(KINDS[kind](recorder)) as queue:
         for item in range(500):
-            tap.offer(item)
+            queue.offer(item)
         await until(lambda: len(recorder.got) == 500)
 
     assert recorder.got == list(range(500))
-    assert tap.called_total == 500
-    assert (tap.dropped_total, sum(tap.errors.values())) == (0, 0)
+    assert queue.called_total == 500
+    assert (queue.dropped_total, sum(queue.errors.values())) == (0, 0)
     gc.collect()  # a coroutine never awaited would warn here
 
 
@@ -124,8 +124,8 @@ async def test_async_callback_runs_on_the_loop_and_a_sync_one_in_one_thread_of_i
     assert in_thread.threads == {"callback mine"}
 
 
-async def idle(tap: Tap[Any]) -> None:
-    await until(lambda: tap._is_idle)
+async def idle(queue: CallbackQueue[Any]) -> None:
+    await until(lambda: queue._is_idle)
 
 
 def from_the_loop(work: Callable[[], object]) -> None:
@@ -136,19 +136,19 @@ def from_the_loop(work: Callable[[], object]) -> None:
 async def test_idle_async_callback_is_called_within_the_offer() -> None:
     recorder = Recorder()
     seen: list[list[int]] = []
-    async with started(partial(recorder.with_prefix, "p")) as tap:
-        await idle(tap)
+    async with started(partial(recorder.with_prefix, "p")) as queue:
+        await idle(queue)
 
         def offer() -> None:
             for item in range(3):
-                tap.offer(item)
+                queue.offer(item)
                 seen.append([*recorder.got])
 
         from_the_loop(offer)
         await until(lambda: len(seen) == 3)
 
     assert seen == [[0], [0, 1], [0, 1, 2]]
-    assert (tap.called_total, len(tap)) == (3, 0)
+    assert (queue.called_total, len(queue)) == (3, 0)
 
 
 async def test_items_keep_their_order_however_they_come() -> None:
@@ -158,17 +158,17 @@ async def test_items_keep_their_order_however_they_come() -> None:
         if item % 7 == 3:
             await asyncio.sleep(0)
         if item % 50 == 49 and item < 1_000:
-            tap.offer(item + 1_000)  # from within
+            queue.offer(item + 1_000)  # from within
         got.append(item)
 
     def offer(items: Iterable[int]) -> None:
         for item in items:
-            tap.offer(item)
+            queue.offer(item)
 
-    async with started(sometimes_waits) as tap:
+    async with started(sometimes_waits) as queue:
         for start in range(0, 1_000, 10):
             if start % 70 == 0:
-                await idle(tap)
+                await idle(queue)
             if start % 20:
                 from_the_loop(partial(offer, range(start, start + 10)))
                 await asyncio.sleep(0)
@@ -182,10 +182,10 @@ async def test_items_keep_their_order_however_they_come() -> None:
 
 async def test_nothing_overtakes_what_waits_for_the_task() -> None:
     recorder = Recorder()
-    async with started(partial(recorder.with_prefix, "p")) as tap:
-        await idle(tap)
-        from_the_loop(partial(tap.offer, 2))
-        tap.offer(1)  # in a task: queued
+    async with started(partial(recorder.with_prefix, "p")) as queue:
+        await idle(queue)
+        from_the_loop(partial(queue.offer, 2))
+        queue.offer(1)  # in a task: queued
         await until(lambda: len(recorder.got) == 2)
 
     assert recorder.got == [1, 2]
@@ -203,31 +203,31 @@ async def test_first_step_and_the_rest_are_one_task_in_one_context() -> None:
         assert number.get() == item
         number.reset(token)  # raises in another context than that of the set
 
-    async with started(callback) as tap:
+    async with started(callback) as queue:
         for item in range(1, 4):
-            await idle(tap)
-            from_the_loop(partial(tap.offer, item))
+            await idle(queue)
+            from_the_loop(partial(queue.offer, item))
             await until(lambda: len(tasks) == 2 * item)  # noqa: B023 - waited for at once
 
-    assert set(tasks) == {tap._task}
+    assert set(tasks) == {queue._task}
     assert number.get() == 0
-    assert sum(tap.errors.values()) == 0
+    assert sum(queue.errors.values()) == 0
 
 
 async def test_error_of_the_first_step_is_counted_and_stays_away_from_who_offers() -> None:
     def offer() -> None:
-        tap.offer(1)
-        tap.offer(2)
+        queue.offer(1)
+        queue.offer(2)
         returned.append(True)
 
     async def fail(item: int) -> None:
         raise KeyError(item)
 
     returned: list[bool] = []
-    async with started(fail) as tap:
-        await idle(tap)
+    async with started(fail) as queue:
+        await idle(queue)
         from_the_loop(offer)
-        await until(lambda: sum(tap.errors.values()) == 2)
+        await until(lambda: sum(queue.errors.values()) == 2)
 
     assert returned == [True]
 
@@ -242,13 +242,13 @@ async def test_first_step_may_set_a_timeout_that_is_over_at_once() -> None:
         except TimeoutError:
             seen.append("timeout")
 
-    async with started(callback) as tap:
+    async with started(callback) as queue:
         for count in (1, 2):
-            await idle(tap)
-            from_the_loop(partial(tap.offer, count))
+            await idle(queue)
+            from_the_loop(partial(queue.offer, count))
             await until(lambda: len(seen) == count)  # noqa: B023 - waited for at once
 
-    assert sum(tap.errors.values()) == 0
+    assert sum(queue.errors.values()) == 0
 
 
 async def test_first_step_may_start_tasks_that_fail_at_once() -> None:
@@ -265,14 +265,14 @@ async def test_first_step_may_start_tasks_that_fail_at_once() -> None:
         except* KeyError as errors:
             seen.append(errors.exceptions[0].args)
 
-    async with started(callback) as tap:
+    async with started(callback) as queue:
         for count in (1, 2):
-            await idle(tap)
-            from_the_loop(partial(tap.offer, count))
+            await idle(queue)
+            from_the_loop(partial(queue.offer, count))
             await until(lambda: len(seen) == count)  # noqa: B023 - waited for at once
 
     assert seen == [("child",)] * 2
-    assert sum(tap.errors.values()) == 0
+    assert sum(queue.errors.values()) == 0
 
 
 async def test_call_that_waits_since_its_first_step_is_cancelled_with_the_task() -> None:
@@ -284,27 +284,27 @@ async def test_call_that_waits_since_its_first_step_is_cancelled_with_the_task()
         finally:
             ended.append(item)
 
-    tap: Tap[int] = Tap(wait)
-    tap.start()
-    await idle(tap)
+    queue: CallbackQueue[int] = CallbackQueue(wait)
+    queue.start()
+    await idle(queue)
 
     def offer_and_cancel() -> None:
-        tap.offer(1)
-        assert tap._task is not None
-        tap._task.cancel()
+        queue.offer(1)
+        assert queue._task is not None
+        queue._task.cancel()
 
     from_the_loop(offer_and_cancel)
     await until(lambda: ended == [1])
-    await tap.stop()
+    await queue.stop()
 
 
 async def test_items_offered_before_the_start_are_delivered() -> None:
     recorder = Recorder()
-    tap: Tap[int] = Tap(recorder.sync_method)
-    tap.offer(1)
-    tap.start()
+    queue: CallbackQueue[int] = CallbackQueue(recorder.sync_method)
+    queue.offer(1)
+    queue.start()
     await until(lambda: recorder.got == [1])
-    await tap.stop()
+    await queue.stop()
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
@@ -323,14 +323,14 @@ async def test_exception_is_logged_once_a_cause_counted_and_the_next_item_called
     async def fail_later(item: int) -> None:
         fail(item)
 
-    async with started(fail_later if is_async else fail, name="mine") as tap:
+    async with started(fail_later if is_async else fail, name="mine") as queue:
         for item in range(300):
-            tap.offer(item)
+            queue.offer(item)
         await until(lambda: len(got) == 300)
-        await until(lambda: sum(tap.errors.values()) == 200)
+        await until(lambda: sum(queue.errors.values()) == 200)
 
-    assert sorted(cause.partition(" at test_callback.py:")[0] for cause in tap.errors) == ["KeyError", "ValueError"]
-    assert sorted(tap.errors.values()) == [100, 100]
+    assert sorted(cause.partition(" at test_callback.py:")[0] for cause in queue.errors) == ["KeyError", "ValueError"]
+    assert sorted(queue.errors.values()) == [100, 100]
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert all("callback mine" in record.getMessage() and record.exc_info for record in caplog.records)
 
@@ -345,12 +345,12 @@ async def test_causes_without_end_are_remembered_within_a_bound(is_async: bool) 
     async def fail_later(item: int) -> None:
         fail(item)
 
-    async with started(fail_later if is_async else fail) as tap:
+    async with started(fail_later if is_async else fail) as queue:
         for item in range(150):
-            tap.offer(item)
-        await until(lambda: sum(tap.errors.values()) == 150)
+            queue.offer(item)
+        await until(lambda: sum(queue.errors.values()) == 150)
 
-    assert sum(" at " in cause for cause in tap.errors) == 100
+    assert sum(" at " in cause for cause in queue.errors) == 100
 
 
 async def test_cancelled_error_of_the_callbacks_own_making_does_not_end_it() -> None:
@@ -362,24 +362,24 @@ async def test_cancelled_error_of_the_callbacks_own_making_does_not_end_it() -> 
         inner.cancel()
         await inner
 
-    async with started(waits_for_something_cancelled) as tap:
+    async with started(waits_for_something_cancelled) as queue:
         for item in range(3):
-            tap.offer(item)
+            queue.offer(item)
         await until(lambda: len(got) == 3)
 
-    assert sum(tap.errors.values()) == 3
+    assert sum(queue.errors.values()) == 3
 
 
 async def test_sys_exit_in_a_sync_callback_does_not_end_its_thread() -> None:
     def leave(_item: int) -> None:
         raise SystemExit(3)
 
-    async with started(leave) as tap:
-        tap.offer(1)
-        tap.offer(2)
-        await until(lambda: tap.called_total == 2)
+    async with started(leave) as queue:
+        queue.offer(1)
+        queue.offer(2)
+        await until(lambda: queue.called_total == 2)
 
-    assert sum(tap.errors.values()) == 2
+    assert sum(queue.errors.values()) == 2
 
 
 async def test_hanging_sync_callback_delays_nobody_and_drops_are_counted(caplog: pytest.LogCaptureFixture) -> None:
@@ -389,7 +389,7 @@ async def test_hanging_sync_callback_delays_nobody_and_drops_are_counted(caplog:
         release.wait(BOUND_SECONDS)
 
     recorder = Recorder()
-    hanging: Tap[int] = Tap(hang, name="hanging")
+    hanging: CallbackQueue[int] = CallbackQueue(hang, name="hanging")
     hanging.start()
     async with started(recorder.sync_method) as quick:
         hanging.offer(-1)
@@ -416,16 +416,16 @@ async def test_hanging_sync_callback_delays_nobody_and_drops_are_counted(caplog:
 
 async def test_stop_lets_the_queue_drain() -> None:
     first, second = Recorder(), Recorder()
-    taps: list[Tap[int]] = [Tap(first.async_method), Tap(second.sync_method)]
-    for tap in taps:
-        tap.start()
+    taps: list[CallbackQueue[int]] = [CallbackQueue(first.async_method), CallbackQueue(second.sync_method)]
+    for queue in taps:
+        queue.start()
         for item in range(200):
-            tap.offer(item)
-    for tap in taps:
-        await tap.stop()
+            queue.offer(item)
+    for queue in taps:
+        await queue.stop()
 
     assert first.got == second.got == list(range(200))
-    assert [tap.dropped_total for tap in taps] == [0, 0]
+    assert [queue.dropped_total for queue in taps] == [0, 0]
 
 
 async def test_stop_cancels_a_waiting_async_callback() -> None:
@@ -437,15 +437,15 @@ async def test_stop_cancels_a_waiting_async_callback() -> None:
         finally:
             cancelled.append(item)
 
-    tap: Tap[int] = Tap(wait)
-    tap.start()
-    tap.offer(1)
-    tap.offer(2)
-    await until(lambda: tap.called_total == 1)
-    await tap.stop(patience=0.01)
+    queue: CallbackQueue[int] = CallbackQueue(wait)
+    queue.start()
+    queue.offer(1)
+    queue.offer(2)
+    await until(lambda: queue.called_total == 1)
+    await queue.stop(patience=0.01)
 
     assert cancelled == [1]
-    assert tap.dropped_total == 1
+    assert queue.dropped_total == 1
 
 
 async def test_stop_leaves_a_callback_that_swallows_its_cancellation(
@@ -461,16 +461,16 @@ async def test_stop_leaves_a_callback_that_swallows_its_cancellation(
             except asyncio.CancelledError:
                 continue
 
-    tap: Tap[int] = Tap(stubborn, name="stubborn")
-    tap.start()
-    tap.offer(1)
-    await until(lambda: tap.called_total == 1)
-    await tap.stop(patience=0.01)
+    queue: CallbackQueue[int] = CallbackQueue(stubborn, name="stubborn")
+    queue.start()
+    queue.offer(1)
+    await until(lambda: queue.called_total == 1)
+    await queue.stop(patience=0.01)
 
     assert "callback stubborn does not end when cancelled" in caplog.text
     release.set()
-    assert tap._task is not None
-    await asyncio.wait([tap._task], timeout=BOUND_SECONDS)
+    assert queue._task is not None
+    await asyncio.wait([queue._task], timeout=BOUND_SECONDS)
 
 
 async def test_stop_ends_what_a_sync_callback_gave_to_be_awaited() -> None:
@@ -482,16 +482,16 @@ async def test_stop_ends_what_a_sync_callback_gave_to_be_awaited() -> None:
         finally:
             ended.append(item)
 
-    tap: Tap[int] = Tap(lambda item: wait("p", item))
-    tap.start()
-    tap.offer(1)
-    await until(lambda: tap._handed is not None)
-    await tap.stop(patience=0.01)
+    queue: CallbackQueue[int] = CallbackQueue(lambda item: wait("p", item))
+    queue.start()
+    queue.offer(1)
+    await until(lambda: queue._handed is not None)
+    await queue.stop(patience=0.01)
 
     assert ended == [1]
-    assert tap._thread is not None
-    await asyncio.to_thread(tap._thread.join, BOUND_SECONDS)
-    assert not tap._thread.is_alive()
+    assert queue._thread is not None
+    await asyncio.to_thread(queue._thread.join, BOUND_SECONDS)
+    assert not queue._thread.is_alive()
 
 
 async def test_what_is_returned_after_the_stop_is_not_run_and_not_forgotten() -> None:
@@ -505,18 +505,18 @@ async def test_what_is_returned_after_the_stop_is_not_run_and_not_forgotten() ->
         release.wait(BOUND_SECONDS)
         return late(item)
 
-    tap: Tap[int] = Tap(slow)
-    tap.start()
-    tap.offer(1)
-    await until(lambda: tap.called_total == 1)
-    await tap.stop(patience=0.01)
+    queue: CallbackQueue[int] = CallbackQueue(slow)
+    queue.start()
+    queue.offer(1)
+    await until(lambda: queue.called_total == 1)
+    await queue.stop(patience=0.01)
     release.set()
-    assert tap._thread is not None
-    await asyncio.to_thread(tap._thread.join, BOUND_SECONDS)
+    assert queue._thread is not None
+    await asyncio.to_thread(queue._thread.join, BOUND_SECONDS)
     gc.collect()  # a coroutine never awaited would warn here
 
     assert ran == []
-    assert sum(tap.errors.values()) == 1
+    assert sum(queue.errors.values()) == 1
 
 
 async def test_async_callback_that_blocks_the_loop_is_named(caplog: pytest.LogCaptureFixture) -> None:
@@ -525,12 +525,12 @@ async def test_async_callback_that_blocks_the_loop_is_named(caplog: pytest.LogCa
         time.sleep(0.12)
         await asyncio.sleep(0)
 
-    async with started(block, name="mine") as tap:
-        tap.offer(1)
-        tap.offer(2)
-        await until(lambda: tap.blocked_total == 2)
+    async with started(block, name="mine") as queue:
+        queue.offer(1)
+        queue.offer(2)
+        await until(lambda: queue.blocked_total == 2)
 
-    assert tap.longest_block_seconds >= 0.12
+    assert queue.longest_block_seconds >= 0.12
     assert len(caplog.records) == 1
     assert caplog.records[0].getMessage().startswith("async callback mine blocked the event loop for ")
 
@@ -539,11 +539,11 @@ async def test_async_callback_that_waits_long_blocks_nothing() -> None:
     async def wait(_item: int) -> None:
         await asyncio.sleep(0.11)
 
-    async with started(wait) as tap:
-        tap.offer(1)
-        await until(lambda: tap.called_total == 1)
+    async with started(wait) as queue:
+        queue.offer(1)
+        await until(lambda: queue.called_total == 1)
 
-    assert tap.blocked_total == 0
+    assert queue.blocked_total == 0
 
 
 async def test_exceptions_thrown_into_the_awaited_reach_it() -> None:
@@ -556,11 +556,11 @@ async def test_exceptions_thrown_into_the_awaited_reach_it() -> None:
         except TimeoutError:
             seen.append("timeout")
 
-    async with started(callback) as tap:
-        tap.offer(1)
+    async with started(callback) as queue:
+        queue.offer(1)
         await until(lambda: seen == ["timeout"])
 
-    assert sum(tap.errors.values()) == 0
+    assert sum(queue.errors.values()) == 0
 
 
 async def test_plain_iterator_is_left_when_cancelled() -> None:
@@ -571,14 +571,14 @@ async def test_plain_iterator_is_left_when_cancelled() -> None:
     async def callback(_item: int) -> None:
         await Forever()
 
-    tap: Tap[int] = Tap(callback)
-    tap.start()
-    tap.offer(1)
-    await until(lambda: tap.called_total == 1)
-    await tap.stop(patience=0.01)
+    queue: CallbackQueue[int] = CallbackQueue(callback)
+    queue.start()
+    queue.offer(1)
+    await until(lambda: queue.called_total == 1)
+    await queue.stop(patience=0.01)
 
-    assert tap._task is not None
-    assert tap._task.cancelled()
+    assert queue._task is not None
+    assert queue._task.cancelled()
 
 
 @pytest.mark.parametrize(
@@ -591,14 +591,14 @@ async def test_plain_iterator_is_left_when_cancelled() -> None:
     ids=["method", "partial", "object"],
 )
 async def test_callback_is_named_after_its_code(callback: Callable[[int], object], name: str) -> None:
-    assert Tap(callback).name == name
+    assert CallbackQueue(callback).name == name
 
 
 async def test_nothing_is_logged_when_all_is_well(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "liqtape")
     recorder = Recorder()
-    async with started(recorder.sync_method) as tap:
-        tap.offer(1)
+    async with started(recorder.sync_method) as queue:
+        queue.offer(1)
         await until(lambda: recorder.got == [1])
 
     assert caplog.records == []

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liqtape.events import VelocityMetrics
-from liqtape.sinks.hashes import Hashes
+from liqtape.sinks.redis.hashes import Hashes
 
 NAMES = VelocityMetrics.__struct_fields__
 

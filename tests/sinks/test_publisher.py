@@ -10,8 +10,8 @@ import pytest
 from liqtape.errors import SinkError, SinkUnavailable
 from liqtape.events import Alert, Level, Liquidation, PriceTick, VelocityMetrics, VenueHealth
 from liqtape.sinks import publisher as publisher_module
-from liqtape.sinks.base import Batch, Refusal
 from liqtape.sinks.publisher import RECENT_EVENTS, Publisher
+from liqtape.sinks.sink import Batch, Refusal
 
 BOUND_SECONDS = 10.0
 T = 1_790_000_000_000
@@ -119,7 +119,7 @@ def publisher(sink: MemorySink) -> Publisher:
 
 
 async def test_writes_what_was_marked_and_everything_else_new(sink: MemorySink, publisher: Publisher) -> None:
-    publisher.mark(["ETHUSDT", "BTCUSDT"])
+    publisher.changed(["ETHUSDT", "BTCUSDT"])
     publisher.events([liquidation(1)])
     publisher.alert(alert(1))
     publisher.price(TICK)
@@ -139,7 +139,7 @@ async def test_writes_what_was_marked_and_everything_else_new(sink: MemorySink, 
 
 async def test_flood_while_the_sink_hangs_is_a_backlog_of_instruments(sink: MemorySink, publisher: Publisher) -> None:
     sink.gate.clear()
-    publisher.mark(["S0"])
+    publisher.changed(["S0"])
     async with running(publisher):
         await until(lambda: sink.busy)
         for number in range(100_000):
@@ -164,10 +164,10 @@ async def test_flush_is_bounded_and_takes_who_waited_longest(
     names = [f"S{number:03}" for number in range(500)]
     async with running(publisher):
         sink.gate.clear()
-        publisher.mark(["S000"])
+        publisher.changed(["S000"])
         await until(lambda: sink.busy)
-        publisher.mark(reversed(names))
-        publisher.mark(names)
+        publisher.changed(reversed(names))
+        publisher.changed(names)
         sink.gate.set()
         await until(lambda: len(sink.batches) == 4)
 
@@ -184,7 +184,7 @@ async def test_flood_lets_the_next_flush_rest_but_no_alert(
     publisher.events([liquidation(number) for number in range(100)])
     async with running(publisher) as task:
         await until(lambda: len(sink.batches) == 1)
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         await asyncio.sleep(0.02)
         assert len(sink.batches) == 1
 
@@ -223,7 +223,7 @@ async def test_events_come_once_and_in_order(sink: MemorySink, publisher: Publis
 
 async def test_first_batch_replaces_what_an_earlier_run_left(sink: MemorySink, publisher: Publisher) -> None:
     async with running(publisher):
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 1)
         publisher.events([liquidation(1)])
         await until(lambda: len(sink.batches) == 2)
@@ -272,7 +272,7 @@ async def test_sink_that_was_away_gets_every_live_instrument(sink: MemorySink) -
     async with running(publisher):
         await until(lambda: len(sink.batches) == 1)
         sink.trouble = [SinkUnavailable("gone")]
-        publisher.mark(["CCC"])
+        publisher.changed(["CCC"])
         await until(lambda: len(sink.batches) == 2)
 
     assert sink.calls[:5] == ["open", "publish", "publish", "open", "publish"]
@@ -283,7 +283,7 @@ async def test_refused_command_does_not_reopen_and_repeats_no_alert(sink: Memory
     sink.trouble = [SinkError("WRONGTYPE"), SinkError("WRONGTYPE")]
     async with running(publisher):
         publisher.alert(alert(1))
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 1)
 
     assert sink.calls.count("open") == 1
@@ -306,7 +306,7 @@ async def test_refusal_is_a_state_until_it_ends_and_the_rest_goes_on(
 
         sink.refusal = Refusal("refuses PUBLISH: NOPERM", "NOPERM")
         for number in range(3):
-            publisher.mark([f"S{number}"])
+            publisher.changed([f"S{number}"])
             await until(lambda: len(sink.batches) == number + 2)  # noqa: B023 - waited for at once
             assert publisher.state == "failing"
         assert [batch.resync for batch in sink.batches] == [True, False, False, False]
@@ -342,7 +342,7 @@ async def test_refused_in_part_counts_the_alerts_that_were_not_announced(
     async with running(publisher):
         publisher.alert(alert(1))
         publisher.alert(alert(2))
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 1)
 
     assert sink.alerts == []
@@ -370,14 +370,14 @@ async def test_levels_above_none_are_written_again_and_again(
         publisher.alert(alert(1, "MARKET", "CRITICAL"))
         publisher.alert(alert(2, "ETHUSDT", "WATCH"))
         await until(lambda: len(sink.batches) == 1)
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 2)
         monkeypatch.setattr(publisher_module, "_LEVELS_SECONDS", 0.0)
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 3)
         publisher.alert(alert(3, "ETHUSDT", "NONE"))
         await until(lambda: len(sink.batches) == 4)
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 5)
 
     raised = {"MARKET": "CRITICAL", "ETHUSDT": "WATCH"}
@@ -388,7 +388,7 @@ async def test_level_of_a_row_that_nobody_announced_is_kept_as_well(sink: Memory
     """After a restart an instrument may begin above NONE."""
     publisher = Publisher(sink, lambda names: [msgspec.structs.replace(row(n), level="WATCH") for n in names], list)
     async with running(publisher):
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 1)
         sink.trouble = [SinkUnavailable("gone")]
         publisher.price(TICK)
@@ -442,9 +442,9 @@ async def test_outage_is_one_warning_and_one_line_at_its_end(
     caplog.set_level(logging.INFO, "liqtape")
     sink.trouble = [SinkUnavailable("gone")] * 5
     async with running(publisher):
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 1)
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 2)
 
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
@@ -466,7 +466,7 @@ async def test_back_off_grows_to_its_cap_and_starts_afresh(
     sink.trouble = [*[SinkUnavailable("gone")] * 4, None, SinkUnavailable("gone")]
     async with running(publisher):
         for count in (1, 2):
-            publisher.mark(["BTCUSDT"])
+            publisher.changed(["BTCUSDT"])
             await until(lambda: len(sink.batches) >= count)  # noqa: B023 - waited for at once
 
     assert waits == [0.001, 0.002, 0.004, 0.004, 0.001]
@@ -477,7 +477,7 @@ async def test_unforeseen_error_is_logged_once_counted_and_the_sink_made_anew(
 ) -> None:
     sink.trouble = [ZeroDivisionError("oops")] * 3
     async with running(publisher) as task:
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         publisher.alert(alert(7))
         await until(lambda: len(sink.batches) == 1)
         assert not task.done()
@@ -519,7 +519,7 @@ async def test_sink_that_never_opens_is_tried_again_and_again(publisher: Publish
 
     sink.open = open_  # type: ignore[method-assign]
     async with running(publisher):
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 1)
 
     assert len(attempts) == 4
@@ -528,7 +528,7 @@ async def test_sink_that_never_opens_is_tried_again_and_again(publisher: Publish
 async def test_stop_flushes_what_is_pending(sink: MemorySink, publisher: Publisher) -> None:
     async with running(publisher) as task:
         await until(lambda: "open" in sink.calls)
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         publisher.events([liquidation(1)])
         publisher.stop()
         await asyncio.wait_for(task, BOUND_SECONDS)
@@ -543,7 +543,7 @@ async def test_stop_of_a_dead_sink_ends_without_waiting_for_the_back_off(
     monkeypatch.setattr(publisher_module, "_LAST_RETRY", 3_600.0)
     sink.trouble = [SinkUnavailable("gone")] * 100
     async with running(publisher) as task:
-        publisher.mark(["BTCUSDT"])
+        publisher.changed(["BTCUSDT"])
         await until(lambda: publisher.failures_total == 1)
         publisher.stop()
         await asyncio.wait_for(task, BOUND_SECONDS)
@@ -570,7 +570,7 @@ async def test_sink_that_hangs_or_fails_when_closed_does_not_keep_the_publisher(
 
 async def test_cancelled_run_closes_the_sink(sink: MemorySink, publisher: Publisher) -> None:
     sink.gate.clear()
-    publisher.mark(["BTCUSDT"])
+    publisher.changed(["BTCUSDT"])
     async with running(publisher) as task:
         await until(lambda: sink.busy)
         task.cancel()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from liqtape.sinks.resp import RowPacker, command
+from liqtape.sinks.redis.resp import RowPacker, command
 
 
 class Row(Struct):

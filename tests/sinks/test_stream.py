@@ -8,9 +8,9 @@ Taps = list[Callable[[int], None]]
 
 
 def give(taps: Taps, *items: int) -> None:
-    for tap in tuple(taps):
+    for queue in tuple(taps):
         for item in items:
-            tap(item)
+            queue(item)
 
 
 async def test_items_come_in_order_until_the_end() -> None:

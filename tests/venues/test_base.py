@@ -13,7 +13,7 @@ from msgspec import Struct
 from liqtape.errors import DecodeError
 from liqtape.events import Invalid
 from liqtape.venues import bybit, hyperliquid
-from liqtape.venues.base import batched, beyond, fault, invalid_row, is_partial, rows_of, yymmdd
+from liqtape.venues.base import batched, beyond, invalid_reason, invalid_row, is_partial, rows_of, yymmdd
 
 _MS = 1_790_000_000_000
 
@@ -58,14 +58,14 @@ _raws = msgspec.json.Decoder(list[msgspec.Raw])
     ],
 )
 def test_why_a_row_cannot_be_an_event(price: float, size: float, event_ms: int, reason: str) -> None:
-    assert fault(price, size, event_ms) == reason
+    assert invalid_reason(price, size, event_ms) == reason
 
 
 def test_the_bounds_of_event_time_are_the_years_2010_to_2100() -> None:
     first, last = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC).timestamp() * 1000 for year in (2010, 2100))
 
-    assert fault(1.0, 1.0, int(first)) == fault(1.0, 1.0, int(last) - 1) == ""
-    assert fault(1.0, 1.0, int(first) - 1) == fault(1.0, 1.0, int(last)) == "event time"
+    assert invalid_reason(1.0, 1.0, int(first)) == invalid_reason(1.0, 1.0, int(last) - 1) == ""
+    assert invalid_reason(1.0, 1.0, int(first) - 1) == invalid_reason(1.0, 1.0, int(last)) == "event time"
 
 
 def test_an_invalid_row_shows_the_row_cut_short() -> None:

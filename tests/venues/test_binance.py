@@ -54,7 +54,7 @@ def _normalized(
     frames: list[bytes], contracts: list[Contract] | None = None
 ) -> tuple[list[dict[str, Any]], Session, int]:
     session = Session(_VENUE, binance.endpoints(())[0])
-    table = Instruments(lambda _, symbol: binance.spell(symbol))
+    table = Instruments(lambda _, symbol: binance.parse_symbol(symbol))
     table.load(contracts or [])
     seen = Identities()
     events: list[dict[str, Any]] = []
@@ -249,7 +249,7 @@ def test_coin_margined_by_its_type_or_by_its_name(
 def test_contracts_of_unknown_size_stay_unsized(symbol: str) -> None:
     raw = _one(_frame({"s": symbol, "st": 2}))
 
-    sized = Instruments(lambda _, name: binance.spell(name)).sized(raw, "")
+    sized = Instruments(lambda _, name: binance.parse_symbol(name)).sized(raw, "")
 
     assert (sized.quantity, sized.notional_usd) == (None, None)
 
@@ -328,7 +328,7 @@ def test_what_is_not_documented_is_a_decode_error(frame: bytes) -> None:
     ],
 )
 def test_spelling(symbol: str, instrument: str, inverse: bool, unit_value: str | None, factor: int) -> None:
-    c = binance.spell(symbol)
+    c = binance.parse_symbol(symbol)
 
     assert (c.venue, c.symbol, c.instrument) == ("binance", symbol, instrument)
     assert (c.inverse, c.unit_value, c.factor) == (inverse, unit_value, factor)

@@ -38,7 +38,7 @@ def _normalized(
     frames: list[bytes], contracts: list[Contract] | None = None
 ) -> tuple[list[dict[str, Any]], Session, int]:
     session = Session(_VENUE, bybit.endpoints(["BTCUSDT"])[0])
-    table = Instruments(lambda _, symbol: bybit.spell(symbol))
+    table = Instruments(lambda _, symbol: bybit.parse_symbol(symbol))
     table.load(contracts or [])
     seen = Identities()
     events: list[dict[str, Any]] = []
@@ -301,7 +301,7 @@ def test_each_field_makes_another_liquidation(field: str) -> None:
     ],
 )
 def test_spelling(symbol: str, instrument: str, inverse: bool, factor: int) -> None:
-    contract = bybit.spell(symbol)
+    contract = bybit.parse_symbol(symbol)
 
     assert (contract.venue, contract.symbol) == ("bybit", symbol)
     assert (contract.instrument, contract.inverse, contract.factor) == (instrument, inverse, factor)

@@ -64,7 +64,7 @@ def _session() -> Session:
 
 def _normalized(frames: list[bytes]) -> tuple[list[dict[str, Any]], Session, int]:
     session = _session()
-    table = Instruments(lambda _, symbol: hyperliquid.spell(symbol))
+    table = Instruments(lambda _, symbol: hyperliquid.parse_symbol(symbol))
     seen = Identities()
     events: list[dict[str, Any]] = []
     repeats = 0
@@ -373,7 +373,7 @@ def test_any_values_are_events_or_a_decode_error(changes: dict[str, Any], missin
     ],
 )
 def test_spelling(symbol: str, instrument: str, factor: int) -> None:
-    c = hyperliquid.spell(symbol)
+    c = hyperliquid.parse_symbol(symbol)
 
     assert (c.venue, c.symbol, c.instrument) == ("hyperliquid", symbol, instrument)
     assert (c.inverse, c.unit_value, c.factor) == (False, "1", factor)

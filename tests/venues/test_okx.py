@@ -46,7 +46,7 @@ def _session() -> Session:
 
 def _normalized(frames: list[bytes], contracts: list[Contract]) -> tuple[list[dict[str, Any]], Session, int]:
     session = _session()
-    table = Instruments(lambda _, symbol: okx.spell(symbol))
+    table = Instruments(lambda _, symbol: okx.parse_symbol(symbol))
     table.load(contracts)
     seen = Identities()
     events: list[dict[str, Any]] = []
@@ -302,7 +302,7 @@ def test_any_values_are_events_or_a_decode_error(changes: dict[str, Any], missin
     ],
 )
 def test_spelling(symbol: str, instrument: str, inverse: bool, unit_value: str | None) -> None:
-    c = okx.spell(symbol)
+    c = okx.parse_symbol(symbol)
 
     assert (c.venue, c.symbol, c.instrument) == ("okx", symbol, instrument)
     assert (c.inverse, c.unit_value, c.factor) == (inverse, unit_value, 1)
@@ -459,7 +459,7 @@ def test_ping_every_25_seconds_however_busy() -> None:
 
 def test_contracts_in_usd_um_are_sized_as_linear_ones() -> None:
     """Case c04: BTC-USD_UM is linear and BTC-USD inverse, of one underlying."""
-    table = Instruments(lambda _, symbol: okx.spell(symbol))
+    table = Instruments(lambda _, symbol: okx.parse_symbol(symbol))
     table.load(okx.decode_instruments((_FIXTURES / "um_instruments.json").read_bytes()).contracts)
     sized = []
     for line in (_FIXTURES / "um_frames.jsonl").read_bytes().splitlines():

@@ -106,7 +106,7 @@ def test_hyperliquid_an_answer_of_another_time_is_not_whole() -> None:
 
 def test_okx_tells_of_about_a_day() -> None:
     """c05: a gap of 30 h is longer than it tells of, and so is one of a day: an observer found 23.6 h."""
-    assert 20 * 3_600 <= okx.backfill_depth <= 23.6 * 3_600
+    assert 20 * 3_600 <= okx.backfill_horizon_s <= 23.6 * 3_600
 
 
 def test_okx_a_refusal_is_an_error() -> None:

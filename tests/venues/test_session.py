@@ -16,7 +16,7 @@ from liqtape.instruments import Contract
 from liqtape.ledger import Ledger
 from liqtape.venues import binance, bybit
 from liqtape.venues.base import Endpoint, Heartbeat, InstrumentPage, InstrumentSource, Venue
-from liqtape.venues.limits import Limits, Pace
+from liqtape.venues.limits import Limits, RateLimit
 from liqtape.venues.session import ACK_LIMIT, Session
 
 _FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -40,11 +40,11 @@ class _Toy:
     name = "toy"
     ws_url = "ws://toy"
     slot_seconds: int | None = None
-    holds_ms = 0
+    max_publish_delay_ms = 0
     listing_needed = False
     bundled_symbols: Sequence[str] = ()
     instrument_sources: Sequence[InstrumentSource] = ()
-    limits = Limits((), (Pace(1_000, 1.0),))
+    limits = Limits((), (RateLimit(1_000, 1.0),))
 
     def __init__(self, topics_per_request: int = 2, heartbeat: Heartbeat | None = None) -> None:
         self.topics_per_request = topics_per_request
@@ -71,11 +71,11 @@ class _Toy:
                 return [Rejected(reason="unknown topic", topic=topic)]
         raise DecodeError("toy: " + "x" * 1_000)
 
-    def spell(self, symbol: str) -> Contract:
+    def parse_symbol(self, symbol: str) -> Contract:
         return Contract(self.name, symbol, symbol)
 
     def decode_instruments(self, payload: bytes) -> InstrumentPage:
-        return InstrumentPage([self.spell(payload.decode())])
+        return InstrumentPage([self.parse_symbol(payload.decode())])
 
 
 def _session(*topics: str, venue: Venue | None = None, canary: str = "", limit: float = 5.0) -> Session:
@@ -482,7 +482,7 @@ def test_nothing_is_due_before_the_deadline(
 
 def test_requests_keep_the_venues_pace_and_all_go_out() -> None:
     venue = _Toy(topics_per_request=1)
-    venue.limits = Limits((), (Pace(2, 1.0),))
+    venue.limits = Limits((), (RateLimit(2, 1.0),))
     session = Session(venue, Endpoint("ws://toy", tuple("abcde"), 5.0))
     now = 0.0
     sent = [(now, frame) for frame in session.opened(now)]
@@ -503,7 +503,7 @@ def test_requests_keep_the_venues_pace_and_all_go_out() -> None:
 
 def test_a_heartbeat_takes_a_place_and_is_never_held_back() -> None:
     venue = _Toy(topics_per_request=1, heartbeat=Heartbeat(b"ping", 0.5))
-    venue.limits = Limits((), (Pace(1, 1.0),))
+    venue.limits = Limits((), (RateLimit(1, 1.0),))
     session = Session(venue, Endpoint("ws://toy", ("a", "b"), 5.0))
     assert len(session.opened(0.0)) == 1
     session.received(b"ack 1", None, 0.1)

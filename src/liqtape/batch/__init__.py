@@ -9,9 +9,15 @@ from __future__ import annotations  # the types of an optional library
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from liqtape.engine.bars import Bar, garman_klass, parkinson, rogers_satchell, yang_zhang
-from liqtape.engine.correlation import event_synchronisation, ewma_correlation, hayashi_yoshida, lagged_pearson, pearson
-from liqtape.engine.volatility import ewma_variances, grid_returns, realised, two_scale, volatility_factor
+from liqtape.engine.correlation.estimators import (
+    event_synchronisation,
+    ewma_correlation,
+    hayashi_yoshida,
+    lagged_pearson,
+    pearson,
+)
+from liqtape.engine.price.bars import Bar, garman_klass, parkinson, rogers_satchell, yang_zhang
+from liqtape.engine.price.volatility import ewma_variances, grid_returns, realised, two_scale, volatility_factor
 from liqtape.errors import MissingExtra
 from liqtape.events import WINDOWS, Side
 

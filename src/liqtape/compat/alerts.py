@@ -5,7 +5,7 @@ import sys
 
 from liqtape.compat.velocity import VelocityMetrics
 from liqtape.events import WINDOWS
-from liqtape.plain import plain
+from liqtape.sanitize import sanitize
 
 __all__ = ["ACCELERATION_ALERT_THRESHOLD", "ROOT", "VELOCITY_ALERT_THRESHOLD", "Crossings"]
 
@@ -42,5 +42,5 @@ class Crossings:
         # Looked at with each event only: after ten seconds without one it had fallen to zero in between.
         if was_above is not None and metrics.timestamp - was_above < WINDOWS[0]:
             return False
-        _log.warning("⚡ VELOCITY ALERT: %s %.2f events/s (accel: %.1f)", plain(symbol), velocity, acceleration)
+        _log.warning("⚡ VELOCITY ALERT: %s %.2f events/s (accel: %.1f)", sanitize(symbol), velocity, acceleration)
         return True

@@ -21,8 +21,8 @@ from msgspec.structs import replace
 
 from liqtape.compat import attach
 from liqtape.compat.alerts import ACCELERATION_ALERT_THRESHOLD, ROOT, VELOCITY_ALERT_THRESHOLD, Crossings
+from liqtape.compat.callbackslot import CallbackSlot
 from liqtape.compat.events import LiquidationEvent, native_event
-from liqtape.compat.outlet import Outlet
 from liqtape.compat.own import OWN, own_class, told
 from liqtape.compat.price import BTCPriceFeed
 from liqtape.compat.sources import DECLARATIONS, Source
@@ -83,9 +83,9 @@ class EnhancedWebSocketManager:
         self._running: list[tuple[Any, asyncio.Task[None]]] = []
         self._crossings = Crossings()
         self._wrapped_ledger = Ledger()
-        self._user = Outlet("user_callback")
-        self._alerted = Outlet("on_velocity_alert")
-        self._overridden = Outlet("_handle_liquidation_event", _OVERRIDE_QUEUE)
+        self._user = CallbackSlot("user_callback")
+        self._alerted = CallbackSlot("on_velocity_alert")
+        self._overridden = CallbackSlot("_handle_liquidation_event", _OVERRIDE_QUEUE)
         self._loop: tuple[asyncio.AbstractEventLoop | None, int] = (None, 0)  # and its thread
         self._is_running = False
         self._stopped = asyncio.Event()
@@ -241,7 +241,7 @@ class EnhancedWebSocketManager:
                 outlet.retire()
             self._stopped.set()
 
-    def _outlets(self) -> tuple[Outlet, ...]:
+    def _outlets(self) -> tuple[CallbackSlot, ...]:
         return self._user, self._alerted, self._overridden
 
     def _run(self, stream: Any) -> None:

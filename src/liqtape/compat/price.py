@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 
 from liqtape.compat.streams import configured
 from liqtape.events import PriceTick
-from liqtape.feeds.price import PRICE_SOURCES, PriceFeed, PriceSource
-from liqtape.sinks.callback import Tap
+from liqtape.feeds.pricefeed import PRICE_SOURCES, PriceFeed, PriceSource
+from liqtape.sinks.callback import CallbackQueue
 
 __all__ = ["BTCPriceFeed", "BTCPriceUpdate"]
 
@@ -60,7 +60,7 @@ class BTCPriceFeed:
         self.updates_received = 0
         self.last_price: float | None = None
         self.last_update: BTCPriceUpdate | None = None
-        self._tap: Tap[BTCPriceUpdate] | None = None
+        self._queue: CallbackQueue[BTCPriceUpdate] | None = None
         self.store_errors = 0
         self.stored: BTCPriceUpdate | None = None
         self._stopped = asyncio.Event()
@@ -70,16 +70,16 @@ class BTCPriceFeed:
         update = BTCPriceUpdate(tick.event_ms / 1000, tick.price, tick.quantity or 0.0, tick.venue)
         self.updates_received += 1
         self.last_price, self.last_update = tick.price, update
-        if self._tap is not None:
-            self._tap.offer(update)
+        if self._queue is not None:
+            self._queue.offer(update)
 
     async def start(self) -> None:
         """Connect, and stay until `stop`."""
         stopped = self._stopped = asyncio.Event()
         self.running = True
         if self.callback is not None:
-            self._tap = Tap(self.callback, "BTC price")
-            self._tap.start()
+            self._queue = CallbackQueue(self.callback, "BTC price")
+            self._queue.start()
         feed = PriceFeed(self.take, _sources())
         try:
             while not stopped.is_set():
@@ -90,9 +90,9 @@ class BTCPriceFeed:
         finally:
             self.running = False
             await feed.stop()
-            tap, self._tap = self._tap, None
-            if tap is not None:
-                await tap.stop()
+            queue, self._queue = self._queue, None
+            if queue is not None:
+                await queue.stop()
 
     async def _store(self) -> None:
         update = self.last_update

@@ -11,7 +11,7 @@ from typing import Any
 from liqtape.compat import attach
 from liqtape.compat.alerts import ROOT
 from liqtape.compat.wrapped import MISSING, Declared, Reading, read_event
-from liqtape.plain import plain
+from liqtape.sanitize import sanitize
 
 __all__ = ["DECLARATIONS", "Source"]
 
@@ -68,7 +68,7 @@ class Source:
         reading = read_event(event, self.name, self.side)
         for fact in reading.missing:
             if not self.missing[fact]:
-                _log.warning("%s; told once, and counted", _MISSING_TEXTS[fact].format(name=plain(self.name)))
+                _log.warning("%s; told once, and counted", _MISSING_TEXTS[fact].format(name=sanitize(self.name)))
             self.missing[fact] += 1
         return reading
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from liqtape.compat.events import LiquidationEvent, native_event
 from liqtape.settings import RedisSettings, Settings, VenueSettings, load_settings
-from liqtape.sinks.callback import Tap
+from liqtape.sinks.callback import CallbackQueue
 from liqtape.tracker import Tracker
 from liqtape.venues import VENUES
 
@@ -91,9 +91,9 @@ class Stream:
 
     def _add_callbacks(self, tracker: Tracker) -> None:
         if self.callback is not None:
-            tap: Tap[LiquidationEvent] = Tap(self.callback, f"{self.venue} stream")
-            tracker.add_callback(tap)
-            tracker.taps.append(lambda liquidation: tap.offer(native_event(liquidation)))
+            queue: CallbackQueue[LiquidationEvent] = CallbackQueue(self.callback, f"{self.venue} stream")
+            tracker.add_callback(queue)
+            tracker.taps.append(lambda liquidation: queue.offer(native_event(liquidation)))
 
 
 class BinanceLiquidationStream(Stream):

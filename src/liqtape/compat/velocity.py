@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, overload
 
-from liqtape.engine.acceleration import least_squares, slope
-from liqtape.engine.lane import MOMENT, RETAIN_MS, Lane
+from liqtape.engine.windows.acceleration import least_squares, slope
+from liqtape.engine.windows.eventcolumn import MOMENT, RETAIN_MS, EventColumn
 from liqtape.events import WINDOWS
 from liqtape.money import MICRO, micro_usd
 
@@ -54,7 +54,7 @@ class EventBuffer(Sequence[tuple[float, float]]):
     """
 
     def __init__(self) -> None:
-        self.lane = Lane()
+        self.column = EventColumn()
         self.newest_ms = 0
 
     def append(self, pair: tuple[float, float]) -> None:
@@ -64,23 +64,23 @@ class EventBuffer(Sequence[tuple[float, float]]):
         self.newest_ms = max(self.newest_ms, event_ms)
         if event_ms <= self.newest_ms - RETAIN_MS:
             return
-        self.lane.add(event_ms, micro_usd(value) if math.isfinite(value) else 0)
-        if len(self.lane) >= self.lane.trim_at or self.lane.is_mostly_dead():
-            self.lane.trim(self.newest_ms - RETAIN_MS)
+        self.column.add(event_ms, micro_usd(value) if math.isfinite(value) else 0)
+        if len(self.column) >= self.column.trim_at or self.column.is_mostly_dead():
+            self.column.trim(self.newest_ms - RETAIN_MS)
 
     def _first(self) -> int:
-        self.lane.advance(self.newest_ms)
-        return len(self.lane) - self.lane.count(len(WINDOWS))
+        self.column.advance(self.newest_ms)
+        return len(self.column) - self.column.count(len(WINDOWS))
 
     def __len__(self) -> int:
-        return len(self.lane) - self._first()
+        return len(self.column) - self._first()
 
     def __iter__(self) -> Iterator[tuple[float, float]]:
-        return map(self._pair, range(self._first(), len(self.lane)))
+        return map(self._pair, range(self._first(), len(self.column)))
 
     def _pair(self, place: int) -> tuple[float, float]:
-        sums = self.lane.micro_sums
-        return self.lane.times[place] / 1000, (sums[place + 1] - sums[place]) / MICRO
+        sums = self.column.micro_sums
+        return self.column.times[place] / 1000, (sums[place + 1] - sums[place]) / MICRO
 
     @overload
     def __getitem__(self, index: int) -> tuple[float, float]: ...
@@ -89,7 +89,7 @@ class EventBuffer(Sequence[tuple[float, float]]):
     def __getitem__(self, index: int | slice) -> tuple[float, float] | list[tuple[float, float]]:
         if isinstance(index, slice):
             return list(self)[index]
-        first, end = self._first(), len(self.lane)
+        first, end = self._first(), len(self.column)
         place = index + (first if index >= 0 else end)
         if not first <= place < end:
             raise IndexError("buffer index out of range")
@@ -140,7 +140,7 @@ class VelocityTracker:
                 return None
             buffer = self._get_buffer(symbol)
             wall_ms = int(time.time() * 1000)
-            measure = _ring if isinstance(buffer, EventBuffer) else _sequence
+            measure = _column_of if isinstance(buffer, EventBuffer) else _sequence
             now_ms, counts, micro, acceleration = measure(buffer, wall_ms)
             velocities = [count / seconds for count, seconds in zip(counts, WINDOWS, strict=True)]
             self.velocity_history.setdefault(symbol, deque(maxlen=_HISTORY)).append(velocities[0])
@@ -179,12 +179,12 @@ _Measured = tuple[int, list[int], int, float]
 """Evaluation time in ms, counts per window, micro-USD of the largest, acceleration."""
 
 
-def _ring(buffer: EventBuffer, wall_ms: int) -> _Measured:
-    lane = buffer.lane
+def _column_of(buffer: EventBuffer, wall_ms: int) -> _Measured:
+    column = buffer.column
     now_ms = max(wall_ms, buffer.newest_ms)
-    lane.advance(now_ms)
-    counts = [lane.count(k) for k in range(1, len(WINDOWS) + 1)]
-    return now_ms, counts, lane.micro(len(WINDOWS)), slope(lane.count(MOMENT), lane.moment, now_ms, _HORIZON_S)
+    column.advance(now_ms)
+    counts = [column.count(k) for k in range(1, len(WINDOWS) + 1)]
+    return now_ms, counts, column.micro(len(WINDOWS)), slope(column.count(MOMENT), column.moment, now_ms, _HORIZON_S)
 
 
 def _sequence(pairs: Sequence[tuple[float, float]], wall_ms: int) -> _Measured:

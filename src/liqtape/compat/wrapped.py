@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from liqtape.assets import DOLLARS, split_quote
 from liqtape.compat.events import LiquidationEvent
 from liqtape.events import Liquidation, Side
-from liqtape.plain import percent_encoded
+from liqtape.sanitize import percent_encoded
 
 __all__ = ["MISSING", "Declared", "Reading", "liquidation_of", "read_event"]
 

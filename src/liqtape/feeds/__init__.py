@@ -1,1 +1,1 @@
-"""The input edge: everything that awaits bytes from outside."""
+"""The input edge: everything that awaits bytes of a venue."""

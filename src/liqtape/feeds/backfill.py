@@ -9,14 +9,14 @@ import aiohttp
 
 from liqtape.errors import DecodeError, RestError
 from liqtape.events import Event, Gap
-from liqtape.feeds.marks import Answered
-from liqtape.feeds.ourtime import our_ms
-from liqtape.feeds.recorder import Recorder
 from liqtape.feeds.rest import fetch
 from liqtape.ledger import Ledger
-from liqtape.plain import plain, without_credentials
+from liqtape.ourtime import our_ms
+from liqtape.recording.recorder import Recorder
+from liqtape.recording.records import BackfillAnswer
+from liqtape.sanitize import sanitize, without_credentials
 from liqtape.venues.base import BackfillPage, BackfillRequest, Backfills
-from liqtape.venues.limits import Turnstile
+from liqtape.venues.limits import RateLimiter
 
 __all__ = ["Backfill"]
 
@@ -51,22 +51,22 @@ class Backfill:
         *,
         subjects: Callable[[], tuple[Sequence[str], bool]],
         on_events: Callable[[list[Event], Ledger], None],
-        on_filled: Callable[[Gap], None],
+        on_backfilled: Callable[[Gap], None],
         recorder: Recorder | None = None,
     ) -> None:
         self.ledger = Ledger()
-        self.filled_total = self.dropped_total = 0
+        self.backfilled_total = self.dropped_total = 0
         self.detail = ""
         self._name = name
         self._venue = venue
         self._rest_url = rest_url
         self._subjects = subjects
         self._on_events = on_events
-        self._on_filled = on_filled
+        self._on_backfilled = on_backfilled
         self._recorder = recorder
         self._rounds: dict[Gap, int] = {}  # of each gap that stands open
         self._asked: dict[Gap, int] = {}  # when, by our time: it had just ended then
-        self._turnstile = Turnstile([venue.backfill_pace])
+        self._rate_limiter = RateLimiter([venue.backfill_rate_limit])
         self._wake = asyncio.Event()
 
     def ask(self, gap: Gap) -> None:
@@ -101,8 +101,8 @@ class Backfill:
             rounds = self._rounds.pop(gap, 0) + 1
             asked = self._asked.pop(gap, 0)
             if is_told and not reason:
-                self.filled_total += 1
-                self._on_filled(gap)
+                self.backfilled_total += 1
+                self._on_backfilled(gap)
             elif is_told and rounds < _MOST_ROUNDS:
                 self._rounds[gap], self._asked[gap] = rounds, asked
         reason = "; ".join(filter(None, [_TOO_LONG if too_long else "", reason]))
@@ -116,7 +116,7 @@ class Backfill:
         """Whether the venue still tells of the gap's beginning: when it was asked for, its end had just come."""
         elapsed_ms = our_ms() - self._asked.get(gap, 0)
         length_ms = (gap.until_ms or gap.from_ms) - gap.from_ms
-        return gap in self._asked and length_ms + elapsed_ms <= 1_000 * self._venue.backfill_depth
+        return gap in self._asked and length_ms + elapsed_ms <= 1_000 * self._venue.backfill_horizon_s
 
     async def _fill(self, gaps: Sequence[Gap], session: aiohttp.ClientSession) -> str:
         """Get everything between the first gap's beginning and the last one's end; why not all of it came.
@@ -146,7 +146,7 @@ class Backfill:
             try:
                 page = await self._page(request, session)
             except (RestError, DecodeError) as error:
-                return plain(without_credentials(str(error)), 200), vain + 1
+                return sanitize(without_credentials(str(error)), 200), vain + 1
             vain = 0
             reason = reason if page.whole else "the venue keeps back a part"
             request = page.following
@@ -163,7 +163,7 @@ class Backfill:
 
     async def _attempt(self, url: str, request: BackfillRequest, session: aiohttp.ClientSession) -> BackfillPage:
         now = asyncio.get_running_loop().time()
-        await asyncio.sleep(self._turnstile.reserve(now) - now)
+        await asyncio.sleep(self._rate_limiter.reserve(now) - now)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 payload = await fetch(url, request.body, session)
@@ -174,7 +174,7 @@ class Backfill:
     def answered(self, request: BackfillRequest, payload: bytes, receive_ms: int) -> BackfillPage:
         """Take in an answer, which came at `receive_ms`. Raises DecodeError where it is none."""
         if self._recorder is not None:
-            self._recorder.mark(Answered(self._name, request, payload, receive_ms))
+            self._recorder.record(BackfillAnswer(self._name, request, payload, receive_ms))
         self.ledger.frames_received += 1
         try:
             page = self._venue.decode_backfill(request, payload, receive_ms)

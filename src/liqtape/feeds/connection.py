@@ -14,14 +14,14 @@ from msgspec import Struct
 
 from liqtape.errors import FeedStalled, SubscriptionRefused
 from liqtape.events import Event, RawLiquidation
-from liqtape.feeds.lost import Lost
-from liqtape.feeds.pacing import Backoff, Clock, SystemClock
-from liqtape.feeds.recorder import Track
+from liqtape.feeds.backoff import Backoff, Clock, SystemClock
+from liqtape.feeds.disconnects import Disconnected
 from liqtape.feeds.transport import Connect, Socket, open_socket
 from liqtape.ledger import Ledger
-from liqtape.plain import plain, without_credentials
+from liqtape.recording.recorder import ConnectionTrack
+from liqtape.sanitize import sanitize, without_credentials
 from liqtape.venues.base import Endpoint, Venue
-from liqtape.venues.limits import Turnstile
+from liqtape.venues.limits import RateLimiter
 from liqtape.venues.session import SAMPLES, Session, Undecodable
 
 __all__ = ["Connection", "State", "Status", "refused_words"]
@@ -34,7 +34,7 @@ refused so far, the others come.
 """
 
 _SHORTEST_WAIT = 0.01
-_VAIN_ATTEMPTS = 2  # before another address is tried
+_MOST_FAILED_ATTEMPTS = 2  # before another address is tried
 _LEAVE = (0.85, 0.95)  # of a connection's lifetime: early enough to try again, and not all at once
 _LEAVE_AGAIN_SECONDS = 60.0
 _CAUSES_REMEMBERED = 100
@@ -49,7 +49,7 @@ def refused_words(refused: Mapping[str, str]) -> str:
     """
     named = sorted(refused)
     more = f" and {len(named) - 3} more" if len(named) > 3 else ""
-    return plain(f"refused: {', '.join(named[:3])}{more} ({refused[named[0]]})", 400)
+    return sanitize(f"refused: {', '.join(named[:3])}{more} ({refused[named[0]]})", 400)
 
 
 class Status(Struct, frozen=True):
@@ -81,7 +81,7 @@ class Connection:
     undecodable frames.
 
     `addresses` bring the same as the endpoint and take turns while none stays live; without them the endpoint is the
-    only one. `turnstile` lets through the attempts of all connections to the venue. `on_leaving` is told that the
+    only one. `rate_limiter` lets through the attempts of all connections to the venue. `on_leaving` is told that the
     connection will end soon, by the venue's notice or its lifetime: where it answers that another one takes over, this
     one stays until it is stopped or lost, and does not reconnect.
     `track` records frames as they go into the session, with the moment of receipt it is told.
@@ -96,9 +96,9 @@ class Connection:
         on_state: Callable[["Connection", Status], None] | None = None,
         on_leaving: Callable[["Connection"], bool] | None = None,
         addresses: Sequence[Endpoint] = (),
-        turnstile: Turnstile | None = None,
+        rate_limiter: RateLimiter | None = None,
         ledger: Ledger | None = None,
-        track: Track | None = None,
+        track: ConnectionTrack | None = None,
         samples: deque[Undecodable] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         backoff: Backoff | None = None,
@@ -116,8 +116,8 @@ class Connection:
         self._on_events = on_events
         self._on_leaving = on_leaving
         self._addresses = tuple(addresses) or (endpoint,)
-        self._vain = 0
-        self._turnstile = turnstile
+        self._failed_attempts = 0
+        self._rate_limiter = rate_limiter
         self._leave_at: float | None = None
         self._leaving = False
         self._error: Exception | None = None
@@ -138,9 +138,9 @@ class Connection:
         self._wake = asyncio.Event()
         self._ended = asyncio.Event()
         self._running = self._stopping = False
-        self._patience: asyncio.Timeout | None = None
+        self._timeouts: asyncio.Timeout | None = None
         self._in_a_row = 0
-        self._loss: Lost | None = None
+        self._loss: Disconnected | None = None
         self._seen: set[str] = set()
         self._refused: frozenset[str] = frozenset()
         self._last_data: float | None = None
@@ -185,8 +185,8 @@ class Connection:
         """End `run` with a close frame; at most about a second, whatever the peer does."""
         self._stopping = True
         self._wake.set()
-        if self._patience is not None and not self._patience.expired():
-            self._patience.reschedule(asyncio.get_running_loop().time())
+        if self._timeouts is not None and not self._timeouts.expired():
+            self._timeouts.reschedule(asyncio.get_running_loop().time())
         if self._running:
             await self._ended.wait()
 
@@ -226,12 +226,12 @@ class Connection:
     async def _open(self) -> Socket:
         url, limit = self.session.endpoint.url, self._connect_timeout
         try:
-            async with asyncio.timeout(limit) as self._patience:
+            async with asyncio.timeout(limit) as self._timeouts:
                 return await self._connect(url, self._received, self._wake.set, self._ssl_context)
         except TimeoutError:
-            raise Lost("timeout", f"no connection within {limit:g} s") from None
+            raise Disconnected("timeout", f"no connection within {limit:g} s") from None
         finally:
-            self._patience = None
+            self._timeouts = None
 
     async def _watch(self, session: Session, socket: Socket) -> None:
         """Wakes at the session's deadlines and when there is news; data by itself wakes nobody."""
@@ -256,7 +256,7 @@ class Connection:
             return leave_at
         self._leaving = self._on_leaving is not None and self._on_leaving(self)
         if session.notice is not None:
-            lost = Lost("notice", f"the venue will close this connection: {session.notice}")
+            lost = Disconnected("notice", f"the venue will close this connection: {session.notice}")
             if not self._leaving:
                 raise lost
             self.failures[lost.cause] += 1
@@ -330,7 +330,7 @@ class Connection:
         if self._is_confirmed and session.refused and not self.venue.listing_needed and (lacking := session.lacking):
             # Each topic is of everything of its kind: without it there is no telling which instruments are whole.
             if self.status.state != "refused":
-                self._tell("refused", Lost("refused", refused_words({t: session.refused[t] for t in lacking})))
+                self._tell("refused", Disconnected("refused", refused_words({t: session.refused[t] for t in lacking})))
             return
         if (up_ms := self._beginning(session, events)) is None:
             return
@@ -351,17 +351,17 @@ class Connection:
             return None
         if session.has_canary and not session.trades_silent(self._turn_now):
             return None
-        return first.event_ms + self.venue.holds_ms
+        return first.event_ms + self.venue.max_publish_delay_ms
 
-    async def _pause(self, lost: Lost) -> None:
+    async def _pause(self, lost: Disconnected) -> None:
         """Count the loss and wait for the next attempt; a connection that held is followed at once by the next."""
         self.failures[lost.cause] += 1
         last = self.session.last_data
         held = self._live_since is not None and last is not None and last - self._live_since >= self._backoff.cap
         self._in_a_row = 1 if held else self._in_a_row + 1
-        self._vain = 0 if held else self._vain + 1
-        if self._vain >= _VAIN_ATTEMPTS:
-            self._vain = 0
+        self._failed_attempts = 0 if held else self._failed_attempts + 1
+        if self._failed_attempts >= _MOST_FAILED_ATTEMPTS:
+            self._failed_attempts = 0
             self._addresses = (*self._addresses[1:], self._addresses[0])
         at_once = held and lost.cause == "notice"
         seconds = 0.0 if at_once else self._backoff.delay(self._in_a_row, self._rng)
@@ -371,12 +371,12 @@ class Connection:
 
     async def _admitted(self) -> None:
         """Wait until the venue allows one more attempt."""
-        if self._turnstile is None:
+        if self._rate_limiter is None:
             return
         now = self._now()
-        at = self._turnstile.reserve(now)
+        at = self._rate_limiter.reserve(now)
         if at > now:
-            self._tell("waiting", self._loss or Lost("pace", "as many attempts as the venue allows"), at - now)
+            self._tell("waiting", self._loss or Disconnected("pace", "as many attempts as the venue allows"), at - now)
             await self._rest(at)
 
     async def _rest(self, until: float) -> None:
@@ -384,16 +384,18 @@ class Connection:
             self._wake.clear()
             await self._clock.wait(self._wake, left)
 
-    def _lost(self, error: Exception) -> Lost:
+    def _lost(self, error: Exception) -> Disconnected:
         """The error as a named reason; our own are logged with their traceback, once for each place."""
         if isinstance(error, FeedStalled):
-            return Lost("stalled" if self.session.confirmed else "subscription", str(error))
+            return Disconnected("stalled" if self.session.confirmed else "subscription", str(error))
         if isinstance(error, SubscriptionRefused):
-            return Lost("subscription", str(error))
-        if isinstance(error, Lost) and error.cause != "internal":
+            return Disconnected("subscription", str(error))
+        if isinstance(error, Disconnected) and error.cause != "internal":
             return error
         self._log_once(error.__cause__ or error)
-        return error if isinstance(error, Lost) else Lost("internal", f"{type(error).__name__}: {error}")
+        return (
+            error if isinstance(error, Disconnected) else Disconnected("internal", f"{type(error).__name__}: {error}")
+        )
 
     def _log_once(self, error: BaseException) -> None:
         places = traceback.extract_tb(error.__traceback__)
@@ -403,7 +405,7 @@ class Connection:
             log.error("%s: error in our own code, reconnecting", self._label, exc_info=error)
 
     def _tell(
-        self, state: State, lost: Lost | None = None, seconds: float | None = None, up_ms: int | None = None
+        self, state: State, lost: Disconnected | None = None, seconds: float | None = None, up_ms: int | None = None
     ) -> None:
         repeated = self._loss is not None and (lost is None or lost.cause == self._loss.cause)
         if state != "stalled":  # the back-off that follows has the same reason, and is what a log must show
@@ -433,7 +435,7 @@ class Connection:
         log.log(level, "%s: %s; next attempt in %.1f s", self._label, status.reason, seconds)
 
     @property
-    def reached_ms(self) -> int | None:
+    def known_until_ms(self) -> int | None:
         """Up to where what the venue sent is known, in its time; None while the connection is not live."""
         last, stamp_ms = self.session.last_data, self.session.stamp_ms
         if self._up_ms is None or self._live_since is None or last is None:
@@ -449,7 +451,7 @@ class Connection:
 
     def _take_down_ms(self) -> int | None:
         """When the feed was last seen live, told once."""
-        down_ms, self._up_ms = self.reached_ms, None
+        down_ms, self._up_ms = self.known_until_ms, None
         return down_ms
 
     def _warn_of_refused(self, session: Session) -> None:

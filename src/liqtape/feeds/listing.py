@@ -8,7 +8,7 @@ import aiohttp
 from liqtape.errors import DecodeError, ListingError, RestError
 from liqtape.feeds.rest import fetch
 from liqtape.instruments import Contract
-from liqtape.plain import plain, without_credentials
+from liqtape.sanitize import sanitize, without_credentials
 from liqtape.venues.base import InstrumentPage, InstrumentSource, Venue
 
 __all__ = ["PartialListing", "fetch_contracts"]
@@ -38,7 +38,7 @@ async def fetch_contracts(venue: Venue, rest_url: str | None, session: aiohttp.C
     failures: list[str] = []
     for answer in answers:
         if isinstance(answer, ListingError):
-            failures.append(plain(without_credentials(str(answer)), 400))
+            failures.append(sanitize(without_credentials(str(answer)), 400))
         elif isinstance(answer, BaseException):
             raise answer
         else:

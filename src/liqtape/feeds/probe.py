@@ -15,7 +15,7 @@ from msgspec import Struct
 from liqtape.events import Event, PriceTick
 from liqtape.feeds.connection import Connection, Status
 from liqtape.feeds.dial import dial, release
-from liqtape.feeds.lost import Lost, named
+from liqtape.feeds.disconnects import Disconnected, named
 from liqtape.feeds.transport import verifying_context
 from liqtape.venues.base import Endpoint, Venue
 
@@ -57,7 +57,7 @@ async def _within(seconds: float, stage: str = "") -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise Lost("timeout", f"{MISSED.get(stage, 'no answer')} within {seconds:g} s") from None
+        raise Disconnected("timeout", f"{MISSED.get(stage, 'no answer')} within {seconds:g} s") from None
 
 
 class Probe:
@@ -74,7 +74,7 @@ class Probe:
         self._ssl_context = ssl_context
         self._limits = limits
         self._news = asyncio.Event()
-        self._lost: Lost | None = None
+        self._lost: Disconnected | None = None
         self._connection = Connection(
             venue,
             endpoint,
@@ -91,14 +91,14 @@ class Probe:
                 await self._reach()
                 await self._talk()
         except TimeoutError:
-            raise Lost("timeout", f"no time left; {self._limits.whole:g} s for all steps") from None
+            raise Disconnected("timeout", f"no time left; {self._limits.whole:g} s for all steps") from None
 
     async def _reach(self) -> None:
         """Name, TCP and TLS by themselves; each has a deadline of its own."""
         try:
             host, port = urlsplit(self.endpoint.url).hostname or "", _port(self.endpoint.url)
         except ValueError as error:
-            raise Lost("address", str(error)) from error
+            raise Disconnected("address", str(error)) from error
         loop = asyncio.get_running_loop()
         limits = self._limits
         try:
@@ -142,7 +142,7 @@ class Probe:
     async def _first_data(self) -> None:
         try:
             await self._until("first data", self._limits.first_data, lambda: self._connection.status.state == "live")
-        except Lost:
+        except Disconnected:
             if self._lost is None and self.endpoint.silence_limit >= _MAY_BE_QUIET:
                 return
             raise
@@ -168,4 +168,4 @@ class Probe:
     def _changed(self, _: Connection, status: Status) -> None:
         self._news.set()
         if status.state in {"stalled", "waiting"} and self._lost is None:
-            self._lost = Lost(status.cause, status.reason)
+            self._lost = Disconnected(status.cause, status.reason)

@@ -3,7 +3,7 @@
 import aiohttp
 
 from liqtape.errors import RestError
-from liqtape.feeds.lost import printable
+from liqtape.feeds.disconnects import printable
 
 __all__ = ["fetch"]
 

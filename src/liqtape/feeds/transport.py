@@ -21,7 +21,7 @@ from picows import (
 )
 
 from liqtape.feeds.dial import dial, release
-from liqtape.feeds.lost import Lost, closed_by_us, named, printable
+from liqtape.feeds.disconnects import Disconnected, closed_by_us, named, printable
 
 __all__ = ["MAX_MESSAGE", "Connect", "Socket", "WebSocket", "open_socket", "verifying_context"]
 
@@ -37,7 +37,7 @@ _MUTE = logging.Logger("liqtape.feeds.transport", logging.CRITICAL + 1)  # noqa:
 class Socket(Protocol):
     """An open connection."""
 
-    lost: Lost | None
+    lost: Disconnected | None
     """Why it is gone; None while it is open."""
 
     def send(self, frame: bytes) -> None:
@@ -63,12 +63,12 @@ class WebSocket(WSListener):
     """The picows side. An error out of `receive` ends the connection as `internal`, the error as its `__cause__`."""
 
     def __init__(self, receive: Callable[[bytes], None], on_lost: Callable[[], None]) -> None:
-        self.lost: Lost | None = None
+        self.lost: Disconnected | None = None
         self.transport: WSTransport | None = None
         self._receive = receive
         self._on_lost = on_lost
         self._partial: bytearray | None = None
-        self._ending: Lost | None = None
+        self._ending: Disconnected | None = None
         self._closing = False
         self._gone = asyncio.Event()
 
@@ -115,7 +115,7 @@ class WebSocket(WSListener):
         try:
             self._receive(payload)
         except Exception as error:  # noqa: BLE001 - the callback guard: counted and logged by the runner
-            lost = Lost("internal", f"our own error: {type(error).__name__}: {error}")
+            lost = Disconnected("internal", f"our own error: {type(error).__name__}: {error}")
             lost.__cause__ = error
             self._end(transport, lost, WSCloseCode.INTERNAL_ERROR)
 
@@ -137,7 +137,7 @@ class WebSocket(WSListener):
                 whole, self._partial = bytes(self._partial), None
                 return whole
         elif kind is WSMsgType.CONTINUATION or (kind in {_TEXT, WSMsgType.BINARY} and self._partial is not None):
-            self._end(transport, Lost("protocol", "fragments out of order"), WSCloseCode.PROTOCOL_ERROR)
+            self._end(transport, Disconnected("protocol", "fragments out of order"), WSCloseCode.PROTOCOL_ERROR)
         elif kind is _TEXT or kind is WSMsgType.BINARY:
             if frame.fin:
                 return frame.get_payload_as_bytes()
@@ -147,10 +147,10 @@ class WebSocket(WSListener):
     def _answer_close(self, transport: WSTransport, payload: bytes) -> None:
         code = int.from_bytes(payload[:2]) if len(payload) >= 2 else 1005
         said = printable(payload[2:])
-        lost = Lost(f"closed_{code}", f"closed by the venue with code {code}" + (f": {said}" if said else ""))
+        lost = Disconnected(f"closed_{code}", f"closed by the venue with code {code}" + (f": {said}" if said else ""))
         self._end(transport, lost, WSCloseCode.OK)
 
-    def _end(self, transport: WSTransport, lost: Lost, code: WSCloseCode) -> None:
+    def _end(self, transport: WSTransport, lost: Disconnected, code: WSCloseCode) -> None:
         """The first reason counts; what still stands in the buffer is not delivered."""
         if self._ending is None:
             # A close frame that is not ours went out because picows found fault first.
@@ -214,5 +214,5 @@ def _ignore(payload: bytes) -> None:
     """After the end nothing is delivered."""
 
 
-def _too_big(size: int) -> Lost:
-    return Lost("too_big", f"a message of {size} bytes or more, {MAX_MESSAGE} are allowed")
+def _too_big(size: int) -> Disconnected:
+    return Disconnected("too_big", f"a message of {size} bytes or more, {MAX_MESSAGE} are allowed")

@@ -14,17 +14,17 @@ from liqtape.engine import VelocityEngine
 from liqtape.errors import ListingError
 from liqtape.events import Event, Gap, VenueHealth
 from liqtape.feeds.backfill import Backfill
+from liqtape.feeds.backoff import Timeouts
 from liqtape.feeds.connection import Connection, refused_words
-from liqtape.feeds.connections import Connections
 from liqtape.feeds.listing import PartialListing, fetch_contracts
-from liqtape.feeds.marks import Listed
-from liqtape.feeds.ourtime import our_ms
-from liqtape.feeds.outages import STARTING
-from liqtape.feeds.pacing import Patience
-from liqtape.feeds.presence import Presence
-from liqtape.feeds.recorder import Recorder
+from liqtape.feeds.liveness import Liveness
+from liqtape.feeds.pool import ConnectionPool
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
+from liqtape.ourtime import our_ms
+from liqtape.pipeline.gaps import STARTING
+from liqtape.recording.recorder import Recorder
+from liqtape.recording.records import ListingLoaded
 from liqtape.settings import VenueSettings
 from liqtape.venues.base import Backfills, Endpoint, Venue, WatchesAccounts, is_partial
 
@@ -44,10 +44,10 @@ class VenueFeed:
     """All connections of one venue. Moments told are those of the venue's clock, in ms.
 
     `on_up` and `on_down` tell when the venue as a whole is live, `on_missed` what turned out later not to have been;
-    the gaps they give back are filled where the venue tells of the past, and then told to `on_filled`. `on_unseen`
-    tells which instruments that the venue lists no connection brings, and whether its list is had; `on_refused` since
-    when and why living connections are refused what they are to bring, and with an empty reason that they no more are;
-    an outage ends that as well. `suspicion` is
+    the gaps they give back are filled where the venue tells of the past, and then told to `on_backfilled`.
+    `on_unsubscribed` tells which instruments that the venue lists no connection brings, and whether its list is had;
+    `on_refused` since when and why living connections are refused what they are to bring, and with an empty reason that
+    they no more are; an outage ends that as well. `suspicion` is
     what speaks against a feed that lives, `unbalanced` names ledgers that do not add up, `skew_ms` is how far our clock
     is ahead of the venue's: these are set from outside.
     """
@@ -63,13 +63,13 @@ class VenueFeed:
         on_up: Callable[[str, int], Gap | None],
         on_down: Callable[[str, int, str], None],
         on_missed: Callable[[str, int, int, str], Iterable[Gap] | None],
-        on_unseen: Callable[..., None],
-        on_filled: Callable[[Gap], None],
+        on_unsubscribed: Callable[..., None],
+        on_backfilled: Callable[[Gap], None],
         on_listed: Callable[[Iterable[Contract]], None],
         on_refused: Callable[[str, int, str], None] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         recorder: Recorder | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         self.venue = venue
         self.suspicion = ""
@@ -83,25 +83,25 @@ class VenueFeed:
         self._on_up = on_up
         self._on_down = on_down
         self._on_missed = on_missed
-        self._on_unseen = on_unseen
+        self._on_unsubscribed = on_unsubscribed
         self._on_refused = on_refused
         self._on_listed = on_listed
         self._ssl_context = ssl_context
         self._recorder = recorder
-        self._patience = patience
-        self._presence = Presence(self._up, self._down, self._missed, self._whole)
-        self.crew = Connections(
+        self._timeouts = timeouts
+        self._liveness = Liveness(self._up, self._down, self._missed, self._whole)
+        self.pool = ConnectionPool(
             venue,
-            self._presence,
+            self._liveness,
             on_events,
             redundancy=settings.redundancy,
             ssl_context=ssl_context,
-            patience=patience,
+            timeouts=timeouts,
             recorder=recorder,
             on_refused=self._refused_whole,
         )
         if settings.ws_url is None:
-            self.crew.may_move()
+            self.pool.may_move()
         self.backfill: Backfill | None = None
         if isinstance(venue, Backfills):
             self.backfill = Backfill(
@@ -110,7 +110,7 @@ class VenueFeed:
                 settings.rest_url,
                 subjects=self._subjects,
                 on_events=on_events,
-                on_filled=on_filled,
+                on_backfilled=on_backfilled,
                 recorder=recorder,
             )
         self._since_ms = our_ms()
@@ -122,7 +122,7 @@ class VenueFeed:
         self._seen: set[str] = set()  # topics, as of when all connections were live last
         self._not_given: dict[str, str] = {}  # topics that none of them is given, and why
         self._used: frozenset[Endpoint] = frozenset()
-        self._unseen: tuple[Sequence[str], bool] = (), True
+        self._unsubscribed: tuple[Sequence[str], bool] = (), True
         self._refused = ""
 
     async def run(self) -> None:
@@ -152,11 +152,11 @@ class VenueFeed:
     @property
     def connections(self) -> list[Connection]:
         """Those that stand for the venue now."""
-        return self.crew.running
+        return self.pool.running
 
     async def stop(self) -> None:
         """Close every connection, and begin no other; about a second at most."""
-        await self.crew.stop()
+        await self.pool.stop()
 
     def suspect(self, suspicion: str) -> None:
         """Say what speaks against the feed, or nothing; new connections try whether it is theirs."""
@@ -164,14 +164,14 @@ class VenueFeed:
             now = asyncio.get_running_loop().time()
             if self._refreshed is None or now - self._refreshed >= _REFRESH_SECONDS:
                 self._refreshed = now
-                self.crew.refresh()
+                self.pool.refresh()
         self.suspicion = suspicion
 
     def health(
         self, engine: VelocityEngine, now_ms: int, at: Mapping[str, int] | None = None, shift_ms: int = 0
     ) -> VenueHealth:
         """What an operator needs to see first; `shift_ms` is by how much the venue's clock is known to be ahead."""
-        state: str = self.crew.state or ("idle" if self._tried else "starting")
+        state: str = self.pool.state or ("idle" if self._tried else "starting")
         if self._unlisted and state == "live":
             state = "unlisted"
         if shift_ms and state in {"live", "unlisted"}:
@@ -184,13 +184,13 @@ class VenueFeed:
             state = "refused"
         if self.unbalanced:
             state = "unbalanced"
-        ages = [connection.last_data_age for connection in self.crew.all]
+        ages = [connection.last_data_age for connection in self.pool.all]
         return VenueHealth(
             self.venue.name,
             state,
             self._since_ms,
             min((round(age, 3) for age in ages if age is not None), default=None),
-            self.crew.reconnects,
+            self.pool.reconnects,
             engine.coverage(self.venue.name, now_ms, at),
             self._detail(shift_ms),
             self.skew_ms,
@@ -198,13 +198,13 @@ class VenueFeed:
         )
 
     @property
-    def reached_ms(self) -> int | None:
+    def known_until_ms(self) -> int | None:
         """Up to where what the venue sent is known; None while it is not live."""
-        return self.crew.reached_ms if self._presence.is_up else None
+        return self.pool.known_until_ms if self._liveness.is_up else None
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
-        """(name, ledger) of each connection, of the past ones together, and of the back-fill."""
-        own = self.crew.ledgers()
+        """(name, ledger) of each connection, of the past ones together, and of the backfill."""
+        own = self.pool.ledgers()
         return own if self.backfill is None else [*own, (f"{self.venue.name} back-fill", self.backfill.ledger)]
 
     async def _until_reload(self) -> None:
@@ -233,8 +233,8 @@ class VenueFeed:
             used = "an earlier one" if self._listed else "the bundled one"
             rest = ", what else is listed is not subscribed" if self.venue.listing_needed else ""
             words.append(f"list of instruments not loaded ({self.listing_failures} failed): {used} is used{rest}")
-        if self._unseen[0]:
-            words.append(f"{len(self._unseen[0])} listed instruments are not subscribed")
+        if self._unsubscribed[0]:
+            words.append(f"{len(self._unsubscribed[0])} listed instruments are not subscribed")
         if self._tried and not self.connections:
             words.append("no symbol of the settings is listed here")
         if self.suspicion:
@@ -265,13 +265,13 @@ class VenueFeed:
         self._listed |= error is None
         self._unlisted |= error is not None and self.venue.listing_needed
         self.take_list(contracts, is_whole=error is None)
-        if (reached_ms := self.reached_ms) is not None:  # else when all is live again
-            self._look(reached_ms)
+        if (known_until_ms := self.known_until_ms) is not None:  # else when all is live again
+            self._look(known_until_ms)
 
     def take_list(self, contracts: Sequence[Contract], *, is_whole: bool = False) -> None:
         """The venue's list, or as much of it as is known; what a whole one does not name any more leaves."""
         if self._recorder is not None:
-            self._recorder.mark(Listed(self.venue.name, contracts, is_whole))
+            self._recorder.record(ListingLoaded(self.venue.name, contracts, is_whole))
         self._instruments.load(contracts)
         if is_whole and (gone := self._instruments.delist(self.venue.name, {c.symbol for c in contracts})):
             _log.info("%s: %d instruments are listed no more: %s", self.venue.name, len(gone), ", ".join(gone[:10]))
@@ -292,10 +292,10 @@ class VenueFeed:
         if not self._listed:  # half a list must not hide what is known of the other half
             symbols = sorted({*symbols, *self.venue.bundled_symbols})
         endpoints = endpoints_of(self.venue, self._settings, [s for s in symbols if self._wants(s)])
-        if self._patience is not None and (limit := self._patience.silence_limit) is not None:
+        if self._timeouts is not None and (limit := self._timeouts.silence_limit) is not None:
             endpoints = [replace(endpoint, silence_limit=limit) for endpoint in endpoints]
         self._used = frozenset(endpoints)
-        self.crew.use(endpoints)
+        self.pool.use(endpoints)
 
     def _subjects(self) -> tuple[Sequence[str], bool]:
         """Whose past liquidations are asked for, and whether these are all."""
@@ -307,7 +307,7 @@ class VenueFeed:
         """All connections that stand for the venue are live: is everything subscribed that is to be?"""
         self._begun = True
         live = [
-            connection for connection in self.connections if self._presence.is_live(connection, connection.endpoint)
+            connection for connection in self.connections if self._liveness.is_live(connection, connection.endpoint)
         ]
         self._seen = {t for c in live for t in c.endpoint.topics if t not in c.session.refused}
         self._not_given = {t: why for c in live for t, why in c.session.refused.items() if t not in self._seen}
@@ -328,9 +328,9 @@ class VenueFeed:
             self._instruments.contract(name, s).instrument for s in symbols if not self._topics_of(s) <= self._seen
         }
         unseen = tuple(sorted(missing)), not self._unlisted
-        if unseen != self._unseen:
-            self._unseen = unseen
-            self._on_unseen(name, at_ms, unseen[0], is_listed=unseen[1])
+        if unseen != self._unsubscribed:
+            self._unsubscribed = unseen
+            self._on_unsubscribed(name, at_ms, unseen[0], is_listed=unseen[1])
         opened = [s for s in symbols if not self._instruments.contract(name, s).is_pre_market]
         refused = {t: self._not_given[t] for s in opened for t in self._topics_of(s) if t in self._not_given}
         words = refused_words(refused) if refused else ""
@@ -359,7 +359,7 @@ class VenueFeed:
 
     def _refused_whole(self, connection: Connection, reason: str) -> None:
         """A connection lives without what would make it whole: that is why the venue is not live."""
-        if not self._presence.is_up and self._on_refused is not None:
+        if not self._liveness.is_up and self._on_refused is not None:
             stamp_ms = connection.session.stamp_ms
             self._on_refused(self.venue.name, our_ms() if stamp_ms is None else stamp_ms, reason)
 

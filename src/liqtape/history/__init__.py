@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from liqtape.engine import VelocityEngine
-    from liqtape.history.query import History
+    from liqtape.history.query.query import History
 
 __all__ = ["open", "to_pandas", "to_polars"]
 
@@ -28,13 +28,13 @@ def open(  # noqa: A001 - as in liqtape.history.open(path)
     _require("pyarrow", "asking the history", "analysis")
     _require("numpy", "asking the history", "analysis")
     from liqtape.engine import VelocityEngine
-    from liqtape.history.query import History
+    from liqtape.history.query.query import History
 
     if str(path_or_url).startswith(_SERVERS):
-        from liqtape.history.postgres import PostgresSource
+        from liqtape.history.query.postgressource import PostgresSource
 
         return History(PostgresSource(str(path_or_url)), new_engine or VelocityEngine)
-    from liqtape.history.local import LocalSource
+    from liqtape.history.query.localsource import LocalSource
 
     return History(LocalSource(Path(path_or_url)), new_engine or VelocityEngine)
 

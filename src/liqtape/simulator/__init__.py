@@ -1,20 +1,20 @@
-"""The venues' wire protocols on loopback: a market that can be repeated, and the book of what was sent."""
+"""The venues' wire protocols on loopback: a market that can be repeated, and the delivery log."""
 
+from liqtape.simulator.deliverylog import Delivered, DeliveryLog, Tally
 from liqtape.simulator.faults import FAULTS
-from liqtape.simulator.ledger import Delivered, Ledger, Tally
 from liqtape.simulator.recount import Count, Recount, instrument_of, micro_usd_of, recount
 from liqtape.simulator.scenario import SCENARIOS
 from liqtape.simulator.server import Simulator, run_until_stopped
-from liqtape.simulator.wire import Limits
+from liqtape.simulator.wire import ServerLimits
 
 __all__ = [
     "FAULTS",
     "SCENARIOS",
     "Count",
     "Delivered",
-    "Ledger",
-    "Limits",
+    "DeliveryLog",
     "Recount",
+    "ServerLimits",
     "Simulator",
     "Tally",
     "instrument_of",

@@ -17,7 +17,7 @@ from liqtape.simulator.binance_rest import rest
 from liqtape.simulator.faults import Faults
 from liqtape.simulator.listings import LISTINGS, Listing, listing, on_grid
 from liqtape.simulator.throttle import Throttle
-from liqtape.simulator.wire import Answer, Arrival, Asked, Conversation, Frame, Limits, Reply, Row
+from liqtape.simulator.wire import Answer, Arrival, ClientSession, Frame, Reply, RestRequest, SentRow, ServerLimits
 
 __all__ = ["converse", "name", "publisher", "rest"]
 
@@ -36,10 +36,10 @@ class _Request(Struct):
     id: object = None
 
 
-class _Conversation(Conversation):
+class _ClientSession(ClientSession):
     """The subscriptions of one connection. Any stream is acknowledged; only those that exist are sent."""
 
-    def __init__(self, group: str, streams: list[str], limits: Limits, *, wrapped: bool) -> None:
+    def __init__(self, group: str, streams: list[str], limits: ServerLimits, *, wrapped: bool) -> None:
         self.ping_seconds = limits.binance_ping_seconds
         self.pong_seconds = limits.binance_pong_seconds
         self._limits = limits
@@ -101,15 +101,15 @@ class _Conversation(Conversation):
         return [b'{"stream":"%b","data":%b}' % (topic.encode(), frame.body) for topic in followed]
 
 
-def converse(path: str, query: Mapping[str, str], number: int, limits: Limits) -> _Conversation | None:  # noqa: ARG001
+def converse(path: str, query: Mapping[str, str], number: int, limits: ServerLimits) -> _ClientSession | None:  # noqa: ARG001
     """The conversation a path opens: `[/market|/public]/ws[/stream...]` or `.../stream[?streams=a/b]`."""
     parts = [part for part in path.split("/") if part]
     group = parts.pop(0) if parts and parts[0] in ("market", "public") else "unrouted"
     if parts[:1] == ["ws"]:
-        return _Conversation(group, parts[1:], limits, wrapped=False)
+        return _ClientSession(group, parts[1:], limits, wrapped=False)
     if parts == ["stream"]:
         streams = [stream for stream in query.get("streams", "").split("/") if stream]
-        return _Conversation(group, streams, limits, wrapped=True)
+        return _ClientSession(group, streams, limits, wrapped=True)
     return None
 
 
@@ -126,7 +126,7 @@ def _refusal(code: int, text: str, number: int | None) -> Reply:
 class _Publisher:
     """The throttled liquidations and the trades."""
 
-    def __init__(self, seed: int, limits: Limits) -> None:
+    def __init__(self, seed: int, limits: ServerLimits) -> None:
         self._random = random.Random(f"{seed}:binance")
         self._limits = limits
         self._throttle = Throttle()
@@ -146,10 +146,10 @@ class _Publisher:
     def stepped(self) -> None:
         self._next_trade_ms = 0
 
-    def converse(self, path: str, query: Mapping[str, str], number: int) -> _Conversation | None:
+    def converse(self, path: str, query: Mapping[str, str], number: int) -> _ClientSession | None:
         return converse(path, query, number, self._limits)
 
-    def rest(self, asked: Asked, now_ms: int) -> Answer | None:
+    def rest(self, asked: RestRequest, now_ms: int) -> Answer | None:
         body = rest(asked.path, asked.query, now_ms, self._limits) if asked.method == "GET" else None
         return None if body is None else Answer(body)
 
@@ -172,7 +172,7 @@ class _Publisher:
         return [Frame("other_topic", (_TRADES,), body.encode())]
 
 
-def publisher(seed: int, limits: Limits, faults: Faults | None = None) -> _Publisher:  # noqa: ARG001
+def publisher(seed: int, limits: ServerLimits, faults: Faults | None = None) -> _Publisher:  # noqa: ARG001
     """The venue's publisher for one run of the market."""
     return _Publisher(seed, limits)
 
@@ -180,7 +180,7 @@ def publisher(seed: int, limits: Limits, faults: Faults | None = None) -> _Publi
 def _force_order(arrival: Arrival, push_ms: int) -> Frame:
     liquidation = arrival.liquidation
     item = liquidation.listing
-    row = Row(
+    row = SentRow(
         liquidation.serial, name, item.symbol, liquidation.side, liquidation.fill, liquidation.size, arrival.event_ms
     )
     coin_margined = item.kind == "coinm"

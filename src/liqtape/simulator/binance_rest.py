@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from liqtape.simulator.listings import LISTINGS, Listing, decimals
-from liqtape.simulator.wire import Limits
+from liqtape.simulator.wire import ServerLimits
 
 __all__ = ["rest"]
 
@@ -11,7 +11,7 @@ _NEVER = 4_133_404_800_000  # the delivery date the venue gives perpetuals
 _ORDER_TYPES = ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"]
 
 
-def rest(path: str, query: Mapping[str, str], now_ms: int, limits: Limits) -> object | None:  # noqa: ARG001
+def rest(path: str, query: Mapping[str, str], now_ms: int, limits: ServerLimits) -> object | None:  # noqa: ARG001
     """The answer of `/fapi/v1/exchangeInfo` or `/dapi/v1/exchangeInfo`."""
     if path == "fapi/v1/exchangeInfo":
         return _exchange_info(now_ms, "U_MARGINED", [_usd_margined(item) for item in _listed("linear")])

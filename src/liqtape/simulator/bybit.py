@@ -17,7 +17,7 @@ from msgspec import Struct
 from liqtape.simulator.bybit_rest import rest
 from liqtape.simulator.faults import Faults
 from liqtape.simulator.listings import LISTINGS, PRE_MARKET, Listing, listing, on_grid
-from liqtape.simulator.wire import Answer, Arrival, Asked, Conversation, Frame, Limits, Reply, Row
+from liqtape.simulator.wire import Answer, Arrival, ClientSession, Frame, Reply, RestRequest, SentRow, ServerLimits
 
 __all__ = ["converse", "name", "publisher", "rest"]
 
@@ -35,10 +35,10 @@ class _Request(Struct):
     req_id: str | int | None = None  # the venue takes both, and answers what it got
 
 
-class _Conversation(Conversation):
+class _ClientSession(ClientSession):
     """The topics of one connection of one category."""
 
-    def __init__(self, category: str, number: int, limits: Limits) -> None:
+    def __init__(self, category: str, number: int, limits: ServerLimits) -> None:
         self.idle_seconds = limits.bybit_idle_seconds
         self._limits = limits
         self._known = {
@@ -94,11 +94,11 @@ class _Conversation(Conversation):
         return [frame.body for topic in frame.topics if topic in self._topics]
 
 
-def converse(path: str, query: Mapping[str, str], number: int, limits: Limits) -> _Conversation | None:  # noqa: ARG001
+def converse(path: str, query: Mapping[str, str], number: int, limits: ServerLimits) -> _ClientSession | None:  # noqa: ARG001
     """The conversation of `/v5/public/linear` or `/v5/public/inverse`."""
     head, _, category = path.strip("/").rpartition("/")
     if head == "v5/public" and category in ("linear", "inverse"):
-        return _Conversation(category, number, limits)
+        return _ClientSession(category, number, limits)
     return None
 
 
@@ -110,13 +110,13 @@ class _Batch(Struct):
     """The rows of one symbol that wait for the end of its 500 ms."""
 
     ends_ms: int
-    rows: list[Row]
+    rows: list[SentRow]
 
 
 class _Publisher:
     """Batches a topic every 500 ms; the topics' clocks are not in step."""
 
-    def __init__(self, seed: int, limits: Limits) -> None:
+    def __init__(self, seed: int, limits: ServerLimits) -> None:
         self._random = random.Random(f"{seed}:bybit")
         self._limits = limits
         self._rows_per_frame = limits.bybit_rows
@@ -128,7 +128,7 @@ class _Publisher:
     def add(self, arrival: Arrival) -> None:
         liquidation = arrival.liquidation
         symbol = liquidation.listing.symbol
-        row = Row(
+        row = SentRow(
             liquidation.serial, name, symbol, liquidation.side, liquidation.limit, liquidation.size, arrival.event_ms
         )
         batch = self._batches.get(symbol)
@@ -160,10 +160,10 @@ class _Publisher:
     def stepped(self) -> None:
         self._next_trade_ms = dict.fromkeys(self._next_trade_ms, 0)
 
-    def converse(self, path: str, query: Mapping[str, str], number: int) -> _Conversation | None:
+    def converse(self, path: str, query: Mapping[str, str], number: int) -> _ClientSession | None:
         return converse(path, query, number, self._limits)
 
-    def rest(self, asked: Asked, now_ms: int) -> Answer | None:
+    def rest(self, asked: RestRequest, now_ms: int) -> Answer | None:
         body = rest(asked.path, asked.query, now_ms, self._limits) if asked.method == "GET" else None
         return None if body is None else Answer(body)
 
@@ -192,17 +192,17 @@ class _Publisher:
         return Frame("other_topic", (topic,), body.encode())
 
 
-def publisher(seed: int, limits: Limits, faults: Faults | None = None) -> _Publisher:  # noqa: ARG001
+def publisher(seed: int, limits: ServerLimits, faults: Faults | None = None) -> _Publisher:  # noqa: ARG001
     """The venue's publisher for one run of the market."""
     return _Publisher(seed, limits)
 
 
-def frames_of(rows: list[Row], at_most: int) -> list[list[Row]]:
+def frames_of(rows: list[SentRow], at_most: int) -> list[list[SentRow]]:
     """The rows of a batch by frame. Rows that print alike stay in one frame: only there are they two liquidations."""
-    alike: dict[tuple[int, str, str, str], list[Row]] = {}
+    alike: dict[tuple[int, str, str, str], list[SentRow]] = {}
     for row in rows:
         alike.setdefault((row.event_ms, row.side, row.price, row.size), []).append(row)
-    frames: list[list[Row]] = [[]]
+    frames: list[list[SentRow]] = [[]]
     for group in alike.values():
         if frames[-1] and len(frames[-1]) + len(group) > at_most:
             frames.append([])
@@ -210,7 +210,7 @@ def frames_of(rows: list[Row], at_most: int) -> list[list[Row]]:
     return frames
 
 
-def _all_liquidation(rows: list[Row], push_ms: int) -> Frame:
+def _all_liquidation(rows: list[SentRow], push_ms: int) -> Frame:
     topic = _LIQUIDATION + rows[0].symbol
     printed = ",".join(
         f'{{"T":{row.event_ms},"s":"{row.symbol}","S":"{"Buy" if row.side == "long" else "Sell"}",'

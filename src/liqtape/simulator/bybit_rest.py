@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from urllib.parse import parse_qs, quote, unquote
 
 from liqtape.simulator.listings import LISTINGS, PRE_MARKET, Listing, decimals
-from liqtape.simulator.wire import Limits
+from liqtape.simulator.wire import ServerLimits
 
 __all__ = ["rest"]
 
 
-def rest(path: str, query: Mapping[str, str], now_ms: int, limits: Limits) -> object | None:
+def rest(path: str, query: Mapping[str, str], now_ms: int, limits: ServerLimits) -> object | None:
     """The answer of `/v5/market/instruments-info`."""
     if path != "v5/market/instruments-info":
         return None

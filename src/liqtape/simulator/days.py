@@ -9,7 +9,7 @@ from liqtape.simulator.generator import Generator
 from liqtape.simulator.listings import MARKETS
 from liqtape.simulator.prices import Prices
 from liqtape.simulator.scenario import Scenario
-from liqtape.simulator.wire import Arrival, Limits, Publisher, Row
+from liqtape.simulator.wire import Arrival, SentRow, ServerLimits, VenuePublisher
 
 __all__ = ["printed"]
 
@@ -25,7 +25,7 @@ class _StillPrices(Prices):
         return 1.0
 
 
-def printed(scenario: Scenario, seed: int, until_ms: int, accounts: Sequence[str]) -> Iterator[Row]:
+def printed(scenario: Scenario, seed: int, until_ms: int, accounts: Sequence[str]) -> Iterator[SentRow]:
     """Yield what a scenario prints from 0 to `until_ms` of its timeline, throttled as live, in event-time order.
 
     Of Hyperliquid it is what these accounts take part in, each part once.
@@ -35,9 +35,9 @@ def printed(scenario: Scenario, seed: int, until_ms: int, accounts: Sequence[str
         Generator(scenario, seed, listings, market, _StillPrices(scenario, seed))
         for market, listings in MARKETS.items()
     ]
-    publishers = {name: dialect.publisher(seed, Limits(), no_faults) for name, dialect in DIALECTS.items()}
+    publishers = {name: dialect.publisher(seed, ServerLimits(), no_faults) for name, dialect in DIALECTS.items()}
     _follow(publishers["hyperliquid"], accounts)
-    waiting: list[Row] = []
+    waiting: list[SentRow] = []
     for at_ms in range(_STEP_MS, until_ms + _STEP_MS, _STEP_MS):
         for generator in generators:
             for liquidation in generator.until(min(at_ms, until_ms)):
@@ -51,18 +51,18 @@ def printed(scenario: Scenario, seed: int, until_ms: int, accounts: Sequence[str
     yield from sorted([*waiting, *_rows(publishers, until_ms + _LATEST_MS)], key=lambda row: row.event_ms)
 
 
-def _follow(publisher: Publisher, accounts: Sequence[str]) -> None:
+def _follow(publisher: VenuePublisher, accounts: Sequence[str]) -> None:
     """Let the venue print the fills of these accounts, which it does only for who asked."""
-    conversation = publisher.converse("ws", {}, 1)
+    session = publisher.converse("ws", {}, 1)
     for account in accounts:
         subscription = {"type": "userFills", "user": account}
-        if conversation is not None:
-            conversation.received(json.dumps({"method": "subscribe", "subscription": subscription}), 0)
+        if session is not None:
+            session.received(json.dumps({"method": "subscribe", "subscription": subscription}), 0)
 
 
-def _rows(publishers: dict[str, Publisher], now_ms: int) -> list[Row]:
+def _rows(publishers: dict[str, VenuePublisher], now_ms: int) -> list[SentRow]:
     """Return the new rows; two accounts may have taken part in one of them."""
-    rows: dict[tuple[str, int], Row] = {}
+    rows: dict[tuple[str, int], SentRow] = {}
     for publisher in publishers.values():
         for frame in publisher.due(now_ms):
             for row in frame.rows:

@@ -18,7 +18,7 @@ from liqtape.simulator.generator import Side, TrueLiquidation
 from liqtape.simulator.hyperliquid_fills import SPOT, Fill, Match, Trader
 from liqtape.simulator.hyperliquid_rest import rest
 from liqtape.simulator.listings import MARKETS, Listing, listing
-from liqtape.simulator.wire import Answer, Arrival, Asked, Conversation, Frame, Limits, Reply
+from liqtape.simulator.wire import Answer, Arrival, ClientSession, Frame, Reply, RestRequest, ServerLimits
 
 __all__ = ["name", "publisher"]
 
@@ -39,13 +39,13 @@ class _Request(Struct):
     subscription: dict[str, object] = {}
 
 
-class _Conversation(Conversation):
+class _ClientSession(ClientSession):
     """The subscriptions of one connection."""
 
     idle_by = "sent"
     idle_code = 1000
 
-    def __init__(self, venue: "_Publisher", limits: Limits) -> None:
+    def __init__(self, venue: "_Publisher", limits: ServerLimits) -> None:
         self.idle_seconds = limits.hyperliquid_idle_seconds
         self._limits = limits
         self._venue = venue
@@ -126,7 +126,7 @@ def _acknowledged(request: _Request) -> bytes:
 class _Publisher:
     """The venue's matches, what its users saw of them, and who is watched."""
 
-    def __init__(self, seed: int, limits: Limits, faults: Faults | None) -> None:
+    def __init__(self, seed: int, limits: ServerLimits, faults: Faults | None) -> None:
         self.watched: Counter[str] = Counter()
         self._limits = limits
         self._seed = seed
@@ -162,10 +162,10 @@ class _Publisher:
     def stepped(self) -> None:
         self._next_trade_ms = 0
 
-    def converse(self, path: str, query: Mapping[str, str], number: int) -> _Conversation | None:  # noqa: ARG002
-        return _Conversation(self, self._limits) if path.strip("/") == "ws" else None
+    def converse(self, path: str, query: Mapping[str, str], number: int) -> _ClientSession | None:  # noqa: ARG002
+        return _ClientSession(self, self._limits) if path.strip("/") == "ws" else None
 
-    def rest(self, asked: Asked, now_ms: int) -> Answer | None:
+    def rest(self, asked: RestRequest, now_ms: int) -> Answer | None:
         self._begin(now_ms)
         return rest(asked, self._fills_of, lambda coin: self._trades.get(coin, deque()), self._limits)
 
@@ -223,7 +223,7 @@ class _Publisher:
         ]
 
 
-def publisher(seed: int, limits: Limits, faults: Faults | None = None) -> _Publisher:
+def publisher(seed: int, limits: ServerLimits, faults: Faults | None = None) -> _Publisher:
     """The venue's publisher for one run of the market."""
     return _Publisher(seed, limits, faults)
 

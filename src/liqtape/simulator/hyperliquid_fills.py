@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from liqtape.simulator.generator import TrueLiquidation
 from liqtape.simulator.listings import Listing, trimmed
-from liqtape.simulator.wire import Row
+from liqtape.simulator.wire import SentRow
 
 __all__ = ["LIQUIDATORS", "MAKERS", "SPOT", "STRATEGIES", "Fill", "Match", "Trader"]
 
@@ -75,7 +75,7 @@ class Fill(Struct, frozen=True):
     time: int
     coin: str
     text: str
-    row: Row | None = None
+    row: SentRow | None = None
 
 
 class _Leg(Struct, frozen=True):
@@ -162,7 +162,7 @@ class Trader:
         users = (maker, taker) if sells else (taker, maker)
         return Match(coin, px, sz, "A" if sells else "B", time, of, self._random.getrandbits(50), users)
 
-    def _fill(self, match: Match, leg: _Leg, row: Row | None) -> Fill:
+    def _fill(self, match: Match, leg: _Leg, row: SentRow | None) -> Fill:
         size = Decimal(match.sz)
         usd = size * Decimal(match.px)
         direction = leg.direction or _direction(leg.side, leg.start, size)
@@ -186,9 +186,9 @@ class Trader:
         fill["twapId"] = None
         return Fill(leg.user, match.time, match.coin, json.dumps(fill, separators=(",", ":")), row)
 
-    def _row(self, match: Match, true: TrueLiquidation) -> Row:
+    def _row(self, match: Match, true: TrueLiquidation) -> SentRow:
         self._serial += 1
-        return Row(self._serial, "hyperliquid", match.coin, true.side, match.px, match.sz, match.time)
+        return SentRow(self._serial, "hyperliquid", match.coin, true.side, match.px, match.sz, match.time)
 
     def _parts(self, true: TrueLiquidation, count: int) -> list[Decimal]:
         """The size cut on the listing's grid into at most `count` parts, none of them empty."""

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from liqtape.simulator.hyperliquid_fills import Fill, Match
 from liqtape.simulator.listings import LISTINGS, Listing, decimals
-from liqtape.simulator.wire import Answer, Asked, Limits
+from liqtape.simulator.wire import Answer, RestRequest, ServerLimits
 
 __all__ = ["rest"]
 
@@ -28,7 +28,10 @@ class _Question(Struct):
 
 
 def rest(
-    asked: Asked, fills_of: Callable[[str], Sequence[Fill]], trades_of: Callable[[str], Sequence[Match]], limits: Limits
+    asked: RestRequest,
+    fills_of: Callable[[str], Sequence[Fill]],
+    trades_of: Callable[[str], Sequence[Match]],
+    limits: ServerLimits,
 ) -> Answer | None:
     """The answer of `/info`; `fills_of` a user and `trades_of` a coin are oldest first."""
     if asked.path != "info" or asked.method != "POST":

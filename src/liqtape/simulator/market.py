@@ -6,14 +6,14 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from liqtape.simulator.deliverylog import Tally
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.simulator.faults import Faults
 from liqtape.simulator.garbage import garbage
 from liqtape.simulator.generator import Generator
-from liqtape.simulator.ledger import Tally
 from liqtape.simulator.listings import MARKETS, Listing
 from liqtape.simulator.scenario import Scenario
-from liqtape.simulator.wire import Arrival, Frame, Limits, Publisher
+from liqtape.simulator.wire import Arrival, Frame, ServerLimits, VenuePublisher
 
 __all__ = ["Market"]
 
@@ -47,7 +47,7 @@ class Market:
         seed: int,
         speed: float,
         faults: Faults,
-        limits: Limits,
+        limits: ServerLimits,
         skew_ms: Mapping[str, int] | None = None,
     ) -> None:
         self.on_published: Callable[[Frame], None] | None = None
@@ -55,7 +55,7 @@ class Market:
         for market, listings in MARKETS.items():
             part = _Part(Generator(scenario, seed, listings, market), faults.of(market) if market else faults)
             self._parts |= dict.fromkeys((item.venue for item in listings), part)
-        self.publishers: dict[str, Publisher] = {
+        self.publishers: dict[str, VenuePublisher] = {
             name: dialect.publisher(seed, limits, self._parts[name].faults) for name, dialect in DIALECTS.items()
         }
         self._faults = faults

@@ -19,7 +19,7 @@ from liqtape.simulator.faults import Faults
 from liqtape.simulator.listings import LISTINGS, Listing, listing, on_grid, trimmed
 from liqtape.simulator.okx_rest import Detail, rest
 from liqtape.simulator.throttle import Printed, Throttle
-from liqtape.simulator.wire import Answer, Arrival, Asked, Conversation, Frame, Limits, Reply, Row
+from liqtape.simulator.wire import Answer, Arrival, ClientSession, Frame, Reply, RestRequest, SentRow, ServerLimits
 
 __all__ = ["converse", "name", "publisher"]
 
@@ -43,13 +43,13 @@ class _Request(Struct):
     id: str | None = None
 
 
-class _Conversation(Conversation):
+class _ClientSession(ClientSession):
     """The channels of one connection."""
 
     idle_by = "said"
     idle_code = _NO_MESSAGE
 
-    def __init__(self, number: int, limits: Limits, last: Mapping[str, Frame] | None) -> None:
+    def __init__(self, number: int, limits: ServerLimits, last: Mapping[str, Frame] | None) -> None:
         self.idle_seconds = limits.okx_idle_seconds
         self._last = last
         self._topics: dict[str, None] = {}
@@ -126,15 +126,17 @@ def _no_such(asked: dict[str, str]) -> str:
     )
 
 
-def converse(path: str, number: int, limits: Limits, last: Mapping[str, Frame] | None = None) -> _Conversation | None:
+def converse(
+    path: str, number: int, limits: ServerLimits, last: Mapping[str, Frame] | None = None
+) -> _ClientSession | None:
     """The conversation of `/ws/v5/public`; `last` are the messages that a new subscriber gets once more."""
-    return _Conversation(number, limits, last) if path.strip("/") == "ws/v5/public" else None
+    return _ClientSession(number, limits, last) if path.strip("/") == "ws/v5/public" else None
 
 
 class _Publisher:
-    """Throttles each contract, bundles each channel, and keeps what it printed for the back-fill."""
+    """Throttles each contract, bundles each channel, and keeps what it printed for the backfill."""
 
-    def __init__(self, seed: int, limits: Limits, faults: Faults | None) -> None:
+    def __init__(self, seed: int, limits: ServerLimits, faults: Faults | None) -> None:
         self._random = random.Random(f"{seed}:okx")
         self._limits = limits
         self._repeats_last = faults is not None and faults.repeats_last
@@ -166,10 +168,10 @@ class _Publisher:
         self._next_push_ms.clear()
         self._next_trade_ms = 0
 
-    def converse(self, path: str, query: Mapping[str, str], number: int) -> _Conversation | None:  # noqa: ARG002
+    def converse(self, path: str, query: Mapping[str, str], number: int) -> _ClientSession | None:  # noqa: ARG002
         return converse(path, number, self._limits, self._last if self._repeats_last else None)
 
-    def rest(self, asked: Asked, now_ms: int) -> Answer | None:  # noqa: ARG002
+    def rest(self, asked: RestRequest, now_ms: int) -> Answer | None:  # noqa: ARG002
         return rest(asked, self._history, self._limits)
 
     def trades(self, now_ms: int, price: Callable[[Listing], float]) -> list[Frame]:
@@ -193,7 +195,7 @@ class _Publisher:
         for one in printed:
             liquidation = one.arrival.liquidation
             item = liquidation.listing
-            row = Row(
+            row = SentRow(
                 liquidation.serial, name, item.symbol, liquidation.side,
                 trimmed(liquidation.limit), trimmed(liquidation.size), one.arrival.event_ms,
             )  # fmt: skip
@@ -211,7 +213,7 @@ class _Publisher:
         return frames
 
 
-def publisher(seed: int, limits: Limits, faults: Faults | None = None) -> _Publisher:
+def publisher(seed: int, limits: ServerLimits, faults: Faults | None = None) -> _Publisher:
     """The venue's publisher for one run of the market."""
     return _Publisher(seed, limits, faults)
 

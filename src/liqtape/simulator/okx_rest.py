@@ -5,15 +5,15 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from liqtape.simulator.listings import LISTINGS, Listing, trimmed
-from liqtape.simulator.wire import Answer, Asked, Limits, Row
+from liqtape.simulator.wire import Answer, RestRequest, SentRow, ServerLimits
 
 __all__ = ["Detail", "rest"]
 
 
 class Detail(Struct, frozen=True):
-    """One printed liquidation; the socket and the back-fill say the same of it."""
+    """One printed liquidation; the socket and the backfill say the same of it."""
 
-    row: Row
+    row: SentRow
     item: Listing
     position: str
     """`long`, `short`, or `net` of an account that holds one position a contract."""
@@ -42,7 +42,7 @@ class Detail(Struct, frozen=True):
         }
 
 
-def rest(asked: Asked, history: Iterable[Detail], limits: Limits) -> Answer | None:
+def rest(asked: RestRequest, history: Iterable[Detail], limits: ServerLimits) -> Answer | None:
     """The answer of `/api/v5/public/instruments` or `/api/v5/public/liquidation-orders`."""
     if asked.method != "GET":
         return None
@@ -69,7 +69,7 @@ def _instruments(query: Mapping[str, str]) -> Answer:
     return Answer({"code": "0", "msg": "", "data": rows})
 
 
-def _past_liquidations(query: Mapping[str, str], history: Iterable[Detail], limits: Limits) -> Answer:
+def _past_liquidations(query: Mapping[str, str], history: Iterable[Detail], limits: ServerLimits) -> Answer:
     kind = query.get("instType", "")
     family, underlying = query.get("instFamily") or None, query.get("uly") or None
     bounds = [query.get(name) or None for name in ("after", "before", "limit")]

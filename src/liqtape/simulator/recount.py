@@ -26,7 +26,7 @@ _THOUSANDS = {"kPEPE": "PEPE", "kSHIB": "SHIB"}
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
 
-class Record(Protocol):
+class SentLiquidation(Protocol):
     """What is counted: one liquidation with the strings of the wire."""
 
     @property
@@ -119,7 +119,7 @@ class _Sized(Struct, frozen=True):
     micro_usd: int
 
 
-def recount(records: Iterable[Record], now_ms: int) -> dict[str, Recount]:
+def recount(records: Iterable[SentLiquidation], now_ms: int) -> dict[str, Recount]:
     """Every instrument that has a record, counted over `(now - W, now]`; give each liquidation once."""
     by_instrument: dict[str, list[_Sized]] = {}
     for record in records:

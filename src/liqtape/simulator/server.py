@@ -9,14 +9,14 @@ from typing import Self
 
 from aiohttp import web
 
-from liqtape.simulator.connection import Connection, wall_ms
+from liqtape.simulator.clientconnection import ClientConnection, wall_ms
+from liqtape.simulator.deliverylog import DeliveryLog
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.simulator.faults import Faults
 from liqtape.simulator.incidents import Incidents
-from liqtape.simulator.ledger import Ledger
 from liqtape.simulator.market import Market
 from liqtape.simulator.scenario import scenario as scenario_named
-from liqtape.simulator.wire import Asked, Frame, Limits
+from liqtape.simulator.wire import Frame, RestRequest, ServerLimits
 
 __all__ = ["Simulator", "run_until_stopped"]
 
@@ -43,20 +43,20 @@ class Simulator:
         port: int = 0,
         ssl_context: ssl.SSLContext | None = None,
         faults: Sequence[str] = (),
-        limits: Limits | None = None,
+        limits: ServerLimits | None = None,
         skew_ms: Mapping[str, int] | None = None,
     ) -> None:
         if not speed > 0:
             raise ValueError(f"speed must be above 0, not {speed}")
         chosen = scenario_named(scenario)
-        self.ledger = Ledger()
+        self.ledger = DeliveryLog()
         self._faults = Faults((*chosen.faults, *faults), seed)
         self._incidents = Incidents(self)
-        self._market = Market(chosen, seed, speed, self._faults, limits or Limits(), skew_ms)
+        self._market = Market(chosen, seed, speed, self._faults, limits or ServerLimits(), skew_ms)
         self._host = host
         self._port = port
         self._ssl = ssl_context
-        self._connections: dict[Connection, None] = {}
+        self._connections: dict[ClientConnection, None] = {}
         self._silent: set[str] = set()
         self._withheld: set[str] = set()
         self._refused: dict[str, int] = {}
@@ -186,7 +186,7 @@ class Simulator:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{scheme}://{host}:{self._port}/{venue}"
 
-    def _of(self, venue: str | None) -> list[Connection]:
+    def _of(self, venue: str | None) -> list[ClientConnection]:
         return [connection for connection in self._connections if venue in (None, connection.tally.venue)]
 
     def _hush(self) -> None:
@@ -212,7 +212,7 @@ class Simulator:
             return await self._converse(request, venue)
         if venue in self._rest_refused:
             return web.Response(status=self._rest_refused[venue])
-        asked = Asked(request.match_info["path"], request.query, request.method, await request.read())
+        asked = RestRequest(request.match_info["path"], request.query, request.method, await request.read())
         answer = self._market.publishers[venue].rest(asked, self._market.time_of(venue, wall_ms()))
         if answer is None:
             return web.Response(status=404)
@@ -223,11 +223,11 @@ class Simulator:
         if venue in self._refused:
             return web.Response(status=self._refused[venue])
         number = len(self.ledger.connections) + 1
-        conversation = self._market.publishers[venue].converse(request.match_info["path"], request.query, number)
-        if conversation is None:
+        session = self._market.publishers[venue].converse(request.match_info["path"], request.query, number)
+        if session is None:
             return web.Response(status=404)
-        connection = Connection(self.ledger.opened(venue), self.ledger, conversation)
-        conversation.refusals = self._refusals[venue]
+        connection = ClientConnection(self.ledger.opened(venue), self.ledger, session)
+        session.refusals = self._refusals[venue]
         connection.silenced = venue in self._silent
         connection.withholds_pongs = venue in self._withheld
         self._connections[connection] = None
@@ -237,8 +237,8 @@ class Simulator:
         finally:
             del self._connections[connection]
 
-    def _heard(self, connection: Connection) -> None:
-        if connection.conversation.follows_liquidations:
+    def _heard(self, connection: ClientConnection) -> None:
+        if connection.client_session.follows_liquidations:
             self._market.start(wall_ms())
 
 

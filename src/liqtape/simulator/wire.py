@@ -12,21 +12,21 @@ from liqtape.simulator.listings import Listing
 __all__ = [
     "Answer",
     "Arrival",
-    "Asked",
-    "Conversation",
+    "ClientSession",
     "Dialect",
     "Frame",
     "FrameKind",
-    "Limits",
-    "Publisher",
     "Reply",
-    "Row",
+    "RestRequest",
+    "SentRow",
+    "ServerLimits",
+    "VenuePublisher",
 ]
 
 FrameKind = Literal["liquidation", "other_topic", "control", "garbage"]
 
 
-class Limits(Struct, frozen=True):
+class ServerLimits(Struct, frozen=True):
     """The venues' limits of a connection; tests shorten them."""
 
     binance_ping_seconds: float = 180.0
@@ -46,7 +46,7 @@ class Limits(Struct, frozen=True):
     hyperliquid_page: int = 2_000
 
 
-class Row(Struct, frozen=True):
+class SentRow(Struct, frozen=True):
     """One liquidation as a venue prints it; `price` and `size` are the wire's decimal strings."""
 
     serial: int
@@ -73,7 +73,7 @@ class Frame(Struct, frozen=True):
     kind: FrameKind
     topics: tuple[str, ...]
     body: bytes
-    rows: tuple[Row, ...] = ()
+    rows: tuple[SentRow, ...] = ()
     fault: str = ""
     snapshot: bool = False
     """What had happened before the client subscribed."""
@@ -88,7 +88,7 @@ class Reply(Struct, frozen=True):
     """What a subscription brings at once: a snapshot, past trades, the last message again."""
 
 
-class Asked(Struct, frozen=True):
+class RestRequest(Struct, frozen=True):
     """One REST request."""
 
     path: str
@@ -102,10 +102,10 @@ class Answer(Struct, frozen=True):
 
     body: object
     status: int = 200
-    rows: tuple[Row, ...] = ()
+    rows: tuple[SentRow, ...] = ()
 
 
-class Conversation(Protocol):
+class ClientSession(Protocol):
     """One client's side of a venue: what it subscribed, what it is answered. Venues inherit the rules they lack."""
 
     idle_seconds: float | None = None
@@ -145,7 +145,7 @@ class Conversation(Protocol):
         return False
 
 
-class Publisher(Protocol):
+class VenuePublisher(Protocol):
     """One venue at work: its batches and throttles, the conversations it holds, its REST answers."""
 
     def add(self, arrival: Arrival) -> None: ...
@@ -162,11 +162,11 @@ class Publisher(Protocol):
 
     def trades(self, now_ms: int, price: Callable[[Listing], float]) -> list[Frame]: ...
 
-    def converse(self, path: str, query: Mapping[str, str], number: int) -> Conversation | None:
+    def converse(self, path: str, query: Mapping[str, str], number: int) -> ClientSession | None:
         """The conversation a WebSocket path opens, or None where the venue has nothing."""
         ...
 
-    def rest(self, asked: Asked, now_ms: int) -> Answer | None:
+    def rest(self, asked: RestRequest, now_ms: int) -> Answer | None:
         """The answer to a REST request, or None where the venue has nothing."""
         ...
 
@@ -177,4 +177,4 @@ class Dialect(Protocol):
     @property
     def name(self) -> str: ...
 
-    def publisher(self, seed: int, limits: Limits, faults: Faults) -> Publisher: ...
+    def publisher(self, seed: int, limits: ServerLimits, faults: Faults) -> VenuePublisher: ...

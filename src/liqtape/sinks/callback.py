@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any, Generic, TypeVar
 
-from liqtape.sinks.steps import Stepwise
+from liqtape.sinks.eagerstep import EagerStep
 
-__all__ = ["QUEUE_LIMIT", "Tap"]
+__all__ = ["QUEUE_LIMIT", "CallbackQueue"]
 
 QUEUE_LIMIT = 10_000
 
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Tap(Generic[T]):
+class CallbackQueue(Generic[T]):
     """One callback and its queue. `offer` never blocks: what does not fit is dropped and counted.
 
     Async callbacks run as one task on the loop, sync ones in one worker thread; what a sync one returns to be awaited
@@ -53,7 +53,7 @@ class Tap(Generic[T]):
         self._task: asyncio.Task[None] | None = None
         self._context = copy_context()
         self._is_idle = False  # the task waits for something to do
-        self._unfinished: Stepwise | None = None  # a call whose first step was taken
+        self._unfinished: EagerStep | None = None  # a call whose first step was taken
         self._handed: asyncio.Task[None] | None = None  # awaits what a sync callback returned
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -170,7 +170,7 @@ class Tap(Generic[T]):
 
     def _begin(self, item: T) -> None:
         """The first step of a call; if it does not end there, the rest is `_unfinished`."""
-        steps = Stepwise(self._call_async(item), self._note_block)
+        steps = EagerStep(self._call_async(item), self._note_block)
         if not steps.begin():
             self._unfinished = steps
 
@@ -228,7 +228,7 @@ class Tap(Generic[T]):
 
     async def _await_for_thread(self, awaitable: Awaitable[Any]) -> None:
         self._handed = asyncio.current_task()
-        steps = Stepwise(awaitable, self._note_block)
+        steps = EagerStep(awaitable, self._note_block)
         try:
             if not steps.begin():
                 await steps

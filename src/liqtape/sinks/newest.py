@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 from liqtape.errors import SinkUnavailable
 from liqtape.events import VelocityMetrics
-from liqtape.sinks.base import Batch, Sink
 from liqtape.sinks.publisher import Publisher
+from liqtape.sinks.sink import Batch, Sink
 
 __all__ = ["publishing_newest"]
 
@@ -25,7 +25,7 @@ async def publishing_newest(sink: Sink) -> AsyncIterator[Callable[[Batch], None]
     def publish(batch: Batch) -> None:
         latest.update((row.symbol, row) for row in batch.metrics)
         publisher.events(batch.events)
-        publisher.mark([row.symbol for row in batch.metrics])
+        publisher.changed([row.symbol for row in batch.metrics])
         for alert in batch.alerts:
             publisher.alert(alert)
 

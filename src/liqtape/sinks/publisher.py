@@ -1,8 +1,8 @@
 """The publisher of one sink: conflating and self-clocked.
 
 Naive: write after every event. One awaited write an event caps at a few thousand a second, and a slow server then
-delays the feed. Here events only mark what changed; a flush takes all marks at once, and the next begins when the
-last was acknowledged. At low rates that is at once, in a flood the backlog is bounded by the number of instruments.
+delays the feed. Here events only note what changed; a flush takes all that changed at once, and the next begins when
+the last was acknowledged. At low rates that is at once, in a flood the backlog is bounded by the number of instruments.
 
 A flush takes a number of rows at most, those first that waited longest, so that no number of instruments keeps the loop
 for long. And in a flood of events the next flush rests for a multiple of what the rows of this one took. Without it
@@ -21,7 +21,7 @@ from time import perf_counter
 
 from liqtape.errors import SinkError, SinkUnavailable
 from liqtape.events import Alert, Level, Liquidation, PriceTick, VelocityMetrics, VenueHealth
-from liqtape.sinks.base import Batch, Refusal, Sink
+from liqtape.sinks.sink import Batch, Refusal, Sink
 
 __all__ = ["RECENT_EVENTS", "Publisher"]
 
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Marks in, batches out. Nothing here waits for the sink but `run` itself.
+    """Changes in, batches out. Nothing here waits for the sink but `run` itself.
 
     `snapshot` turns instruments into their newest metrics at flush time; `everything` names all live instruments, for
     the catch-up after the sink was away. `state` is starting, ok, failing or closed, `detail` the last error of that,
@@ -68,7 +68,7 @@ class Publisher:
         self.errors: Counter[str] = Counter()
         self._snapshot = snapshot
         self._everything = everything
-        self._dirty: dict[str, None] = {}  # in the order they were marked in
+        self._dirty: dict[str, None] = {}  # in the order they changed in
         self._recent: deque[Liquidation] = deque(maxlen=RECENT_EVENTS)
         self._new = 0  # events since the last flush; the newest of them are at the end of `_recent`
         self._alerts: deque[Alert] = deque()
@@ -94,7 +94,7 @@ class Publisher:
         """Events that were older than the newest `RECENT_EVENTS` when their turn came."""
         return self._dropped + max(0, self._new - RECENT_EVENTS)
 
-    def mark(self, instruments: Iterable[str]) -> None:
+    def changed(self, instruments: Iterable[str]) -> None:
         """These instruments changed."""
         self._dirty.update(dict.fromkeys(instruments))
         self._wake.set()
@@ -103,7 +103,7 @@ class Publisher:
         """New liquidations, oldest first; only the newest `RECENT_EVENTS` survive until the flush."""
         self._recent.extend(liquidations)
         self._new += len(liquidations)
-        self.mark(map(_instrument, liquidations))
+        self.changed(map(_instrument, liquidations))
 
     def alert(self, alert: Alert) -> None:
         """A level changed."""
@@ -133,7 +133,7 @@ class Publisher:
                     if not is_open:
                         await self.sink.open()
                         is_open = True
-                        self.mark(self._everything())
+                        self.changed(self._everything())
                     elif self._pending():
                         await self._flush()
                         retry = _FIRST_RETRY

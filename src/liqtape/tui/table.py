@@ -8,7 +8,7 @@ from rich.text import Text
 
 from liqtape.events import Alert, Level, VelocityMetrics, VenueHealth
 from liqtape.ledger import Ledger
-from liqtape.plain import plain
+from liqtape.sanitize import sanitize
 
 __all__ = ["alert_line", "live_view", "metric_line", "usd", "venue_line"]
 
@@ -73,7 +73,7 @@ def live_view(
     parts.append(Text(counts, style="dim"))
     if not ledger.balanced():
         parts.append(Text("THE LEDGER DOES NOT BALANCE", style="bold white on red"))
-    parts.extend(Text(plain(note), style="dim") for note in notes)
+    parts.extend(Text(sanitize(note), style="dim") for note in notes)
     return Group(*parts)
 
 
@@ -86,7 +86,7 @@ def _instruments(rows: Sequence[VelocityMetrics], count: int) -> Table:
     table.add_column("")
     for row in rows:
         table.add_row(
-            Text(plain(row.symbol)),
+            Text(sanitize(row.symbol)),
             f"{row.velocity_10s:.2f}",
             f"{row.velocity_60s:.2f}",
             f"{row.velocity_300s:.3f}",
@@ -112,7 +112,7 @@ def _narrow_instruments(rows: Sequence[VelocityMetrics], count: int) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            Text(plain(row.symbol)),
+            Text(sanitize(row.symbol)),
             Text(row.level, style=_LEVEL_STYLE[row.level]),
             f"{row.velocity_10s:.2f}",
             f"{row.velocity_60s:.2f}",
@@ -137,12 +137,12 @@ def _venues(health: Sequence[VenueHealth]) -> Table:
         table.add_column(heading)
     for venue in health:
         table.add_row(
-            Text(plain(venue.venue)),
+            Text(sanitize(venue.venue)),
             Text(venue.state, style=_STATE_STYLE.get(venue.state, "yellow")),
             _age(venue.last_data_age_s),
             "-" if venue.coverage is None else f"{100 * venue.coverage:.0f} %",
             str(venue.reconnects),
-            Text(plain(venue.detail), style="dim"),
+            Text(sanitize(venue.detail), style="dim"),
         )
     return table
 
@@ -164,7 +164,7 @@ def _remarks(row: VelocityMetrics) -> str:
 def metric_line(row: VelocityMetrics) -> str:
     """One instrument as a line of key=value pairs."""
     return (
-        f"{plain(row.symbol)} v10={row.velocity_10s:.2f}/s v60={row.velocity_60s:.2f}/s "
+        f"{sanitize(row.symbol)} v10={row.velocity_10s:.2f}/s v60={row.velocity_60s:.2f}/s "
         f"v300={row.velocity_300s:.3f}/s a={row.acceleration:+.3f}/s2 "
         f"usd60={usd(row.usd_velocity_60s * 60)} usd300={usd(row.total_value_usd)} "
         f"level={row.level}" + (" partial" if row.partial else "")
@@ -173,14 +173,14 @@ def metric_line(row: VelocityMetrics) -> str:
 
 def venue_line(venue: VenueHealth) -> str:
     """One venue as a line."""
-    return f"{plain(venue.venue)} {venue.state}, last data {_age(venue.last_data_age_s)}" + (
-        f", {plain(venue.detail)}" if venue.detail else ""
+    return f"{sanitize(venue.venue)} {venue.state}, last data {_age(venue.last_data_age_s)}" + (
+        f", {sanitize(venue.detail)}" if venue.detail else ""
     )
 
 
 def alert_line(alert: Alert) -> str:
     """A level change as a line."""
     return (
-        f"{plain(alert.instrument)} {alert.previous} -> {alert.level}: {alert.velocity_10s:.2f} liquidations/s, "
+        f"{sanitize(alert.instrument)} {alert.previous} -> {alert.level}: {alert.velocity_10s:.2f} liquidations/s, "
         f"{alert.acceleration:+.2f}/s2, {usd(alert.usd_60s)} USD in 60 s"
     )

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from liqtape.errors import DecodeError
 from liqtape.events import Event, Invalid
 from liqtape.instruments import Contract
-from liqtape.venues.limits import Limits, Pace
+from liqtape.venues.limits import Limits, RateLimit
 
 __all__ = [
     "MALFORMED",
@@ -17,7 +17,7 @@ __all__ = [
     "BackfillPage",
     "BackfillRequest",
     "Backfills",
-    "DecodesTogether",
+    "DecodesBatches",
     "Endpoint",
     "Heartbeat",
     "InstrumentPage",
@@ -29,7 +29,7 @@ __all__ = [
     "WatchesAccounts",
     "batched",
     "beyond",
-    "fault",
+    "invalid_reason",
     "invalid_row",
     "is_partial",
     "joined",
@@ -43,7 +43,8 @@ LATEST_MS = 4_102_444_800_000  # 2100: microseconds are far above
 # No price or size of any market is beyond these; their products and quotients are finite.
 _LEAST, _MOST = 1e-18, 1e18
 
-# What `fault` asks, as types: a decoder checks them for 20 ns a row, the same comparisons in Python cost 150 ns.
+# What `invalid_reason` asks, as types: a decoder checks them for 20 ns a row, the same comparisons in Python cost 150
+# ns.
 Amount = Annotated[float, Meta(gt=_LEAST, lt=_MOST)]
 Stamp = Annotated[int, Meta(ge=EARLIEST_MS, lt=LATEST_MS)]
 Symbol = Annotated[str, Meta(min_length=1)]
@@ -148,7 +149,7 @@ class Venue(Protocol):
         """Length of the slots in which the venue prints at most one liquidation a symbol; None: it prints all."""
 
     @property
-    def holds_ms(self) -> int:
+    def max_publish_delay_ms(self) -> int:
         """How long after its time a liquidation may be sent: what is lost with a connection may be so much older."""
 
     @property
@@ -171,7 +172,7 @@ class Venue(Protocol):
     def decode(self, payload: bytes, receive_ms: int | None) -> list[Event]:
         """Events of one frame, in its order; an empty list for a topic we do not use. Raises DecodeError."""
 
-    def spell(self, symbol: str) -> Contract:
+    def parse_symbol(self, symbol: str) -> Contract:
         """What a symbol means by its spelling and the bundled table."""
 
     def decode_instruments(self, payload: bytes) -> InstrumentPage:
@@ -179,14 +180,14 @@ class Venue(Protocol):
 
 
 @runtime_checkable
-class DecodesTogether(Protocol):
+class DecodesBatches(Protocol):
     """What a venue offers whose frames of one liquidation can be decoded many at a time, at half the cost."""
 
     @property
-    def alike(self) -> bytes | tuple[bytes, ...]:
+    def batch_prefix(self) -> bytes | tuple[bytes, ...]:
         """How the frames begin that can be."""
 
-    def decode_together(self, payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
+    def decode_batch(self, payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
         """The event of each such frame, as by `decode`. Raises DecodeError where they must go one by one."""
 
 
@@ -203,11 +204,11 @@ class Backfills(Protocol):
     """What a venue offers that tells of past liquidations, so that a gap can be closed."""
 
     @property
-    def backfill_pace(self) -> Pace:
+    def backfill_rate_limit(self) -> RateLimit:
         """Requests the venue allows."""
 
     @property
-    def backfill_depth(self) -> float:
+    def backfill_horizon_s(self) -> float:
         """How many seconds back the venue tells of."""
 
     def backfill_requests(self, from_ms: int, until_ms: int, subjects: Sequence[str]) -> list[BackfillRequest]:
@@ -238,10 +239,10 @@ def is_partial(venue: Venue) -> bool:
     return isinstance(venue, WatchesAccounts) and venue.partial_by_design
 
 
-def fault(price: float, size: float, event_ms: int) -> str:
+def invalid_reason(price: float, size: float, event_ms: int) -> str:
     """Why a row cannot be an event; empty when it can.
 
-    >>> fault(1.0, 2.0, 1_790_000_000_000), fault(1.0, 2.0, 1_790_000_000)
+    >>> invalid_reason(1.0, 2.0, 1_790_000_000_000), invalid_reason(1.0, 2.0, 1_790_000_000)
     ('', 'event time')
     """
     if not _LEAST < price < _MOST:

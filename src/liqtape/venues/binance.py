@@ -25,29 +25,29 @@ from liqtape.venues.base import (
     Stamp,
     Symbol,
     beyond,
-    fault,
+    invalid_reason,
     invalid_row,
     joined,
 )
-from liqtape.venues.limits import Limits, Pace
+from liqtape.venues.limits import Limits, RateLimit
 from liqtape.venues.tables import BINANCE_ASSETS, BINANCE_COIN_M, BINANCE_WHOLE
 
 __all__ = [
-    "alike",
     "alternatives",
+    "batch_prefix",
     "bundled_symbols",
     "decode",
+    "decode_batch",
     "decode_instruments",
-    "decode_together",
     "endpoints",
     "heartbeat",
-    "holds_ms",
     "instrument_sources",
     "limits",
     "listing_needed",
+    "max_publish_delay_ms",
     "name",
+    "parse_symbol",
     "slot_seconds",
-    "spell",
     "subscribe",
     "topics_per_request",
     "ws_url",
@@ -57,10 +57,12 @@ name = "binance"
 ws_url = "wss://fstream.binance.com"
 heartbeat = None  # the server sends ping frames every 3 min; the transport answers them
 # Futures: 300 attempts in 5 min, 10 messages a second, cut at 24 h (venues reference, 2.2); half is left to others.
-limits = Limits((Pace(150, 300.0),), (Pace(5, 1.0),), lifetime=86_400.0)
+limits = Limits((RateLimit(150, 300.0),), (RateLimit(5, 1.0),), lifetime=86_400.0)
 topics_per_request = 100
 slot_seconds: int | None = 1
-holds_ms = 1_100  # the newest of a symbol is sent at the end of its second: 1012 ms at most in recorded frames
+max_publish_delay_ms = (
+    1_100  # the newest of a symbol is sent at the end of its second: 1012 ms at most in recorded frames
+)
 listing_needed = False
 bundled_symbols: tuple[str, ...] = ()
 instrument_sources = (
@@ -68,8 +70,8 @@ instrument_sources = (
     InstrumentSource("https://dapi.binance.com", "/dapi/v1/exchangeInfo"),
 )
 
-alike = b'{"e":"forceOrder"'
-_BEYOND_ALIKE = beyond(alike)
+batch_prefix = b'{"e":"forceOrder"'
+_BEYOND_PREFIX = beyond(batch_prefix)
 
 # BTC trades arrive many times a second; ten seconds without one mean that the stream is dead, not the market.
 _SILENCE_LIMIT = 10.0
@@ -82,7 +84,7 @@ _COIN_M = re.compile(r"USD_(PERP|\d{6})$")
 _COIN_M_TYPE = 2
 
 
-class _SoundOrder(Struct, gc=False):
+class _StrictOrder(Struct, gc=False):
     """An order as nearly all are; what is not like this goes the long way.
 
     Each field declared costs 30 ns, and a little more where it is not in the order of the wire.
@@ -96,8 +98,8 @@ class _SoundOrder(Struct, gc=False):
     st: Literal[1] | None = None  # 2, COIN-M, goes the long way: to ask here would cost every other 80 ns
 
 
-class _Sound(Struct, gc=False):
-    o: _SoundOrder
+class _Strict(Struct, gc=False):
+    o: _StrictOrder
     st: Literal[1] | None = None
 
 
@@ -138,8 +140,8 @@ class _Frame(Struct, gc=False):
     msg: str = ""
 
 
-_sound = msgspec.json.Decoder(_Sound, strict=False).decode  # the method, bound once
-_sounds = msgspec.json.Decoder(list[_Sound], strict=False).decode
+_strict = msgspec.json.Decoder(_Strict, strict=False).decode  # the method, bound once
+_strict_batch = msgspec.json.Decoder(list[_Strict], strict=False).decode
 _force_order = msgspec.json.Decoder(_ForceOrder, strict=False)
 _agg_trade = msgspec.json.Decoder(_AggTrade, strict=False)
 _frame = msgspec.json.Decoder(_Frame)
@@ -163,9 +165,9 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     """Events of one frame; price is the average fill, size what was filled in all."""
-    if alike <= payload < _BEYOND_ALIKE:  # as every live frame seen; other orders of the keys go the long way
+    if batch_prefix <= payload < _BEYOND_PREFIX:  # as every live frame seen; other orders of the keys go the long way
         try:
-            order = _sound(payload).o
+            order = _strict(payload).o
         except MALFORMED:
             return _long_way(payload, receive_ms)
         symbol = order.s
@@ -180,10 +182,10 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     return _long_way(payload, receive_ms)
 
 
-def decode_together(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
+def decode_batch(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
     """The event of each of many liquidation frames."""
     try:
-        messages = _sounds(joined(payloads))
+        messages = _strict_batch(joined(payloads))
     except MALFORMED as error:
         raise DecodeError(f"{name}: {error}") from error
     if len(messages) != len(payloads):
@@ -207,7 +209,7 @@ def _long_way(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 def _price(payload: bytes, receive_ms: int | None) -> PriceTick:
     trade = _agg_trade.decode(payload)
-    reason = fault(trade.p, trade.q, trade.T)
+    reason = invalid_reason(trade.p, trade.q, trade.T)
     if reason:
         raise DecodeError(f"{name}: aggTrade without a sound {reason}")
     return PriceTick(name, trade.s, trade.p, trade.q, trade.T, receive_ms)
@@ -246,7 +248,7 @@ def _liquidation(message: _ForceOrder, receive_ms: int | None) -> RawLiquidation
     side = _SIDE.get(order.S)
     if message.e != "forceOrder" or price is None or size is None:
         raise DecodeError(f"{name}: a forced order without price or quantity")
-    reason = fault(price, size, order.T) or ("" if side and order.s else "side" if order.s else "symbol")
+    reason = invalid_reason(price, size, order.T) or ("" if side and order.s else "side" if order.s else "symbol")
     if reason or side is None:
         return invalid_row(name, reason, order)
     # Either sign is enough: contracts taken for coins overstate a liquidation 800-fold.
@@ -264,7 +266,7 @@ def _liquidation(message: _ForceOrder, receive_ms: int | None) -> RawLiquidation
     )
 
 
-def spell(symbol: str) -> Contract:
+def parse_symbol(symbol: str) -> Contract:
     """`1000PEPEUSDT` -> PEPEUSDT x 1000; `BTCUSD_PERP` -> BTCUSD, inverse, 100 USD; dated symbols keep their date."""
     if _COIN_M.search(symbol):
         instrument = symbol.removesuffix("_PERP")
@@ -323,7 +325,7 @@ def decode_instruments(payload: bytes) -> InstrumentPage:
 
 
 def _contract(row: _Listed) -> Contract:
-    spelled, asset = spell(row.symbol), _asset(row)
+    spelled, asset = parse_symbol(row.symbol), _asset(row)
     quote, settle = row.quoteAsset or spelled.quote, row.marginAsset or ""
     if spelled.inverse:
         size = spelled.unit_value if row.contractSize is None else _unit_value(str(row.contractSize))
@@ -342,7 +344,7 @@ def _contract(row: _Listed) -> Contract:
 def _asset(row: _Listed) -> Asset:
     """What the contract is on, by the list; where that says nothing by the table of ours."""
     if row.underlyingType is None and row.contractType is None:
-        return spell(row.symbol).asset
+        return parse_symbol(row.symbol).asset
     asset = _ASSETS.get(row.underlyingType, OTHER) if row.underlyingType else UNKNOWN
     return OTHER if row.contractType == _TRADITIONAL and is_coin(asset) else asset
 

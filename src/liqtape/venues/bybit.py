@@ -27,31 +27,31 @@ from liqtape.venues.base import (
     Stamp,
     Symbol,
     beyond,
-    fault,
+    invalid_reason,
     invalid_row,
     joined,
     rows_of,
     yymmdd,
 )
-from liqtape.venues.limits import Limits, Pace
+from liqtape.venues.limits import Limits, RateLimit
 from liqtape.venues.tables import BYBIT_SYMBOLS
 
 __all__ = [
-    "alike",
     "alternatives",
+    "batch_prefix",
     "bundled_symbols",
     "decode",
+    "decode_batch",
     "decode_instruments",
-    "decode_together",
     "endpoints",
     "heartbeat",
-    "holds_ms",
     "instrument_sources",
     "limits",
     "listing_needed",
+    "max_publish_delay_ms",
     "name",
+    "parse_symbol",
     "slot_seconds",
-    "spell",
     "subscribe",
     "topics_per_request",
     "ws_url",
@@ -61,10 +61,10 @@ name = "bybit"
 ws_url = "wss://stream.bybit.com"
 heartbeat = Heartbeat(b'{"op":"ping"}', every=20.0)
 # 500 connections in 5 min from one address (v5 "Connect"); for messages it states no figure: ours is caution.
-limits = Limits((Pace(250, 300.0),), (Pace(100, 1.0),))
+limits = Limits((RateLimit(250, 300.0),), (RateLimit(100, 1.0),))
 topics_per_request = 200
 slot_seconds: int | None = None
-holds_ms = 600  # batches of 500 ms
+max_publish_delay_ms = 600  # batches of 500 ms
 listing_needed = True
 bundled_symbols = BYBIT_SYMBOLS
 instrument_sources = (
@@ -78,8 +78,8 @@ instrument_sources = (
     ),
 )
 
-alike = b'{"topic":"allLiquidation.'
-_BEYOND_ALIKE = beyond(alike)
+batch_prefix = b'{"topic":"allLiquidation.'
+_BEYOND_PREFIX = beyond(batch_prefix)
 
 _TOPIC = "allLiquidation."
 _OTHER_HOSTS = ("wss://stream.bybit.kz", "wss://stream.bybit-tr.com")  # v5 "Connect": of its regional sites
@@ -103,7 +103,7 @@ class _SoundRow(Struct, gc=False):
     p: Amount
 
 
-class _Sound(Struct, gc=False):
+class _Strict(Struct, gc=False):
     data: list[_SoundRow]
 
 
@@ -134,10 +134,10 @@ class _Frame(Struct, gc=False):
     req_id: str = ""
 
 
-_sound = msgspec.json.Decoder(_Sound, strict=False).decode  # the method, bound once
-_sounds = msgspec.json.Decoder(list[_Sound], strict=False).decode
+_strict = msgspec.json.Decoder(_Strict, strict=False).decode  # the method, bound once
+_strict_batch = msgspec.json.Decoder(list[_Strict], strict=False).decode
 _trades = msgspec.json.Decoder(_Trades, strict=False)
-_loose = msgspec.json.Decoder(_Loose)
+_lenient = msgspec.json.Decoder(_Loose)
 _row = msgspec.json.Decoder(_Row, strict=False)
 _frame = msgspec.json.Decoder(_Frame)
 
@@ -178,10 +178,10 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     """Events of one frame; the retired topic `liquidation.*` means nothing here."""
-    if not alike <= payload < _BEYOND_ALIKE:  # as every live frame seen; other orders go the long way
+    if not batch_prefix <= payload < _BEYOND_PREFIX:  # as every live frame seen; other orders go the long way
         return _long_way(payload, receive_ms)
     try:
-        rows = _sound(payload).data
+        rows = _strict(payload).data
     except MALFORMED:
         return _long_way(payload, receive_ms)
     if len(rows) != 1:
@@ -192,10 +192,10 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     return [RawLiquidation(name, symbol, _SIDE[row.S], row.p, "bankruptcy", row.v, unit, row.T, receive_ms)]
 
 
-def decode_together(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
+def decode_batch(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
     """The event of each of many liquidation frames."""
     try:
-        frames = _sounds(joined(payloads))
+        frames = _strict_batch(joined(payloads))
     except MALFORMED as error:
         raise DecodeError(f"{name}: {error}") from error
     if len(frames) != len(payloads) or not all(len(frame.data) == 1 for frame in frames):
@@ -239,7 +239,7 @@ def _any(payload: bytes, receive_ms: int | None) -> list[Event]:
     frame = _frame.decode(payload)
     if frame.topic is not None:
         if frame.topic.startswith(_TOPIC):
-            rows = rows_of(name, _loose.decode(payload).data, _row)
+            rows = rows_of(name, _lenient.decode(payload).data, _row)
             return _numbered(_liquidation(row, receive_ms) for row in rows)
         if frame.topic.startswith("publicTrade."):
             return _prices(_trades.decode(payload).data, receive_ms)
@@ -252,14 +252,14 @@ def _any(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 
 def _prices(rows: list[_Row], receive_ms: int | None) -> list[Event]:
-    return [PriceTick(name, r.s, r.p, r.v, r.T, receive_ms) for r in rows if not fault(r.p, r.v, r.T)]
+    return [PriceTick(name, r.s, r.p, r.v, r.T, receive_ms) for r in rows if not invalid_reason(r.p, r.v, r.T)]
 
 
 def _liquidation(row: _Row | Invalid, receive_ms: int | None) -> RawLiquidation | Invalid:
     if isinstance(row, Invalid):
         return row
     side = _SIDE.get(row.S)
-    reason = fault(row.p, row.v, row.T) or ("" if side and row.s else "side" if row.s else "symbol")
+    reason = invalid_reason(row.p, row.v, row.T) or ("" if side and row.s else "side" if row.s else "symbol")
     if reason or side is None:
         return invalid_row(name, reason, row)
     return RawLiquidation(name, row.s, side, row.p, "bankruptcy", row.v, _unit(row.s), row.T, receive_ms)
@@ -279,7 +279,7 @@ def _numbered(events: Iterable[Event]) -> list[Event]:
     return numbered
 
 
-def spell(symbol: str) -> Contract:
+def parse_symbol(symbol: str) -> Contract:
     """`BTCPERP` -> BTCUSDC; `BTC-26DEC25` -> BTCUSDC_251226; `BTCUSD`: inverse; `SHIB1000USDT` -> SHIBUSDT x 1000.
 
     A quarterly inverse (`BTCUSDZ26`) keeps its code until the venue's list tells the delivery date.
@@ -356,7 +356,7 @@ def _contract(row: _Listed) -> Contract:
 
 
 def _named(row: _Listed) -> Contract:
-    contract = spell(row.symbol)
+    contract = parse_symbol(row.symbol)
     asset = _ASSETS.get(row.symbolType or "", UNKNOWN)
     quote, settle = row.quoteCoin or contract.quote, row.settleCoin or ""
     if contract.inverse:

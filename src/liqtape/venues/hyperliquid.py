@@ -28,16 +28,16 @@ from liqtape.venues.base import (
     Stamp,
     Symbol,
     beyond,
-    fault,
+    invalid_reason,
     invalid_row,
     rows_of,
 )
-from liqtape.venues.limits import Limits, Pace
+from liqtape.venues.limits import Limits, RateLimit
 from liqtape.venues.tables import HYPERLIQUID_ACCOUNTS
 
 __all__ = [
-    "backfill_depth",
-    "backfill_pace",
+    "backfill_horizon_s",
+    "backfill_rate_limit",
     "backfill_requests",
     "bundled_symbols",
     "decode",
@@ -45,14 +45,14 @@ __all__ = [
     "decode_instruments",
     "endpoints",
     "heartbeat",
-    "holds_ms",
     "instrument_sources",
     "limits",
     "listing_needed",
+    "max_publish_delay_ms",
     "name",
+    "parse_symbol",
     "partial_by_design",
     "slot_seconds",
-    "spell",
     "subscribe",
     "topics_per_request",
     "watch_list",
@@ -64,12 +64,12 @@ name = "hyperliquid"
 ws_url = "wss://api.hyperliquid.xyz"
 heartbeat = Heartbeat(b'{"method":"ping"}', every=50.0, only_when_idle=True)  # closed after 60 s of nothing
 # 30 new connections and 2000 messages a minute from one address (venues reference, 6.6); at most 4 are ours at once.
-limits = Limits((Pace(15, 60.0),), (Pace(500, 60.0),))
-backfill_pace = Pace(8, 60.0)  # of a weight of 1200 a minute a full page of fills takes 120
-backfill_depth = 30 * 86_400.0  # no date is stated, but the newest 10,000 fills
+limits = Limits((RateLimit(15, 60.0),), (RateLimit(500, 60.0),))
+backfill_rate_limit = RateLimit(8, 60.0)  # of a weight of 1200 a minute a full page of fills takes 120
+backfill_horizon_s = 30 * 86_400.0  # no date is stated, but the newest 10,000 fills
 topics_per_request = 1
 slot_seconds: int | None = None
-holds_ms = 1_000  # a block, and 0.4 s after it in the one sample seen
+max_publish_delay_ms = 1_000  # a block, and 0.4 s after it in the one sample seen
 listing_needed = False
 bundled_symbols: tuple[str, ...] = ()
 partial_by_design = True
@@ -116,7 +116,7 @@ class _SoundFills(Struct, gc=False):
     isSnapshot: bool = False
 
 
-class _Sound(Struct, gc=False):
+class _Strict(Struct, gc=False):
     data: _SoundFills
 
 
@@ -175,7 +175,7 @@ class _Frame(Struct, gc=False):
 
 
 _frame = msgspec.json.Decoder(_Frame)
-_sound = msgspec.json.Decoder(_Sound, strict=False).decode  # the method, bound once
+_strict = msgspec.json.Decoder(_Strict, strict=False).decode  # the method, bound once
 _loose_fills = msgspec.json.Decoder(_LooseFills)
 _named = msgspec.json.Decoder(_Named)
 _fill = msgspec.json.Decoder(_Fill, strict=False)
@@ -215,7 +215,7 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     if not _FILLS <= payload < _BEYOND_FILLS:  # as every live frame seen; other orders go the long way
         return _long_way(payload, receive_ms)
     try:
-        message = _sound(payload).data
+        message = _strict(payload).data
     except MALFORMED:
         return _long_way(payload, receive_ms)
     user, replayed = message.user.lower(), message.isSnapshot
@@ -248,7 +248,9 @@ def _long_way(payload: bytes, receive_ms: int | None) -> list[Event]:
         if frame.channel == "trades":
             rows = _trades.decode(frame.data)
             return [
-                PriceTick(name, r.coin, r.px, r.sz, r.time, receive_ms) for r in rows if not fault(r.px, r.sz, r.time)
+                PriceTick(name, r.coin, r.px, r.sz, r.time, receive_ms)
+                for r in rows
+                if not invalid_reason(r.px, r.sz, r.time)
             ]
         if frame.channel is None:
             return _liquidations([_fill.decode(payload)], None, receive_ms, replayed=True)
@@ -306,7 +308,9 @@ def _liquidations(
         if row.liquidation is None or row.dir == _DELEVERAGED or _is_other_market(row.coin):
             continue
         side = _side(row, row.liquidation.liquidatedUser, user)
-        reason = fault(row.px, row.sz, row.time) or ("" if side and row.coin else "side" if row.coin else "symbol")
+        reason = invalid_reason(row.px, row.sz, row.time) or (
+            "" if side and row.coin else "side" if row.coin else "symbol"
+        )
         if reason or side is None:
             events.append(invalid_row(name, reason, row))
             continue
@@ -340,7 +344,7 @@ def _is_own_leg(fill: _Fill | _SoundFill) -> bool | None:
     return True if fill.dir and fill.crossed else None
 
 
-def spell(symbol: str) -> Contract:
+def parse_symbol(symbol: str) -> Contract:
     """`BTC` -> BTCUSDC; `kPEPE` -> PEPEUSDC x 1000; a builder's `xyz:SILVER` keeps its prefix: xyz:SILVERUSDC."""
     is_builders = ":" in symbol  # of what class its asset is, no list says; the prefix keeps it from meeting a coin
     coin, factor = split_multiplier(symbol) if symbol.startswith("k") else (symbol, 1)
@@ -375,7 +379,7 @@ def decode_instruments(payload: bytes) -> InstrumentPage:
     except MALFORMED as error:
         raise DecodeError(f"{name} meta: {error}") from error
     coins = [coin for meta in (metas if isinstance(metas, list) else [metas]) for coin in meta.universe]
-    return InstrumentPage([spell(coin.name) for coin in coins if not coin.isDelisted])
+    return InstrumentPage([parse_symbol(coin.name) for coin in coins if not coin.isDelisted])
 
 
 def backfill_requests(from_ms: int, until_ms: int, subjects: Sequence[str]) -> list[BackfillRequest]:

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-__all__ = ["Limits", "Pace", "Turnstile"]
+__all__ = ["Limits", "RateLimit", "RateLimiter"]
 
 
-class Pace(Struct, frozen=True):
+class RateLimit(Struct, frozen=True):
     """At most `count` in any `seconds`."""
 
     count: int
@@ -22,27 +22,27 @@ class Limits(Struct, frozen=True):
     on one connection. `lifetime` is after how many seconds the venue cuts a connection, None where it does not.
     """
 
-    connections: tuple[Pace, ...]
-    messages: tuple[Pace, ...]
+    connections: tuple[RateLimit, ...]
+    messages: tuple[RateLimit, ...]
     lifetime: float | None = None
 
 
-class Turnstile:
-    """Lets through what the paces allow; time is an argument.
+class RateLimiter:
+    """Lets through what the rate limits allow; time is an argument.
 
-    >>> turnstile = Turnstile([Pace(2, 1.0)])
-    >>> [turnstile.passes(at) for at in (0.0, 0.1, 0.2, 1.0)], turnstile.next_at(1.0)
+    >>> rate_limiter = RateLimiter([RateLimit(2, 1.0)])
+    >>> [rate_limiter.passes(at) for at in (0.0, 0.1, 0.2, 1.0)], rate_limiter.next_at(1.0)
     ([True, True, False, True], 1.1)
     """
 
-    __slots__ = ("_lanes",)
+    __slots__ = ("_passed",)
 
-    def __init__(self, paces: Iterable[Pace]) -> None:
-        self._lanes = [(pace.seconds, deque[float](maxlen=pace.count)) for pace in paces]
+    def __init__(self, rate_limits: Iterable[RateLimit]) -> None:
+        self._passed = [(rate_limit.seconds, deque[float](maxlen=rate_limit.count)) for rate_limit in rate_limits]
 
     def next_at(self, now: float) -> float:
         """When the next one may pass; `now` when it may at once."""
-        return max((now, *(past[0] + seconds for seconds, past in self._lanes if len(past) == past.maxlen)))
+        return max((now, *(past[0] + seconds for seconds, past in self._passed if len(past) == past.maxlen)))
 
     def passes(self, now: float) -> bool:
         """Whether one more may pass now; it then has."""
@@ -58,5 +58,5 @@ class Turnstile:
         return at
 
     def _let(self, at: float) -> None:
-        for _, past in self._lanes:
+        for _, past in self._passed:
             past.append(at)

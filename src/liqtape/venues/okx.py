@@ -30,33 +30,33 @@ from liqtape.venues.base import (
     Stamp,
     Symbol,
     beyond,
-    fault,
+    invalid_reason,
     invalid_row,
     joined,
     rows_of,
 )
-from liqtape.venues.limits import Limits, Pace
+from liqtape.venues.limits import Limits, RateLimit
 from liqtape.venues.tables import OKX_CONTRACTS
 
 __all__ = [
-    "alike",
-    "backfill_depth",
-    "backfill_pace",
+    "backfill_horizon_s",
+    "backfill_rate_limit",
     "backfill_requests",
+    "batch_prefix",
     "bundled_symbols",
     "decode",
     "decode_backfill",
+    "decode_batch",
     "decode_instruments",
-    "decode_together",
     "endpoints",
     "heartbeat",
-    "holds_ms",
     "instrument_sources",
     "limits",
     "listing_needed",
+    "max_publish_delay_ms",
     "name",
+    "parse_symbol",
     "slot_seconds",
-    "spell",
     "subscribe",
     "topics_per_request",
     "ws_url",
@@ -68,13 +68,13 @@ ws_url = "wss://ws.okx.com"
 # whether data of its own keeps a connection: the simulator hangs up on who says nothing.
 heartbeat = Heartbeat(b"ping", every=25.0)
 # 3 connections a second from one address, 480 requests an hour on one (venues reference, 4).
-limits = Limits((Pace(3, 1.0),), (Pace(480, 3_600.0),))
-backfill_pace = Pace(20, 2.0)  # 40 in 2 s by its documentation; half is left to others
+limits = Limits((RateLimit(3, 1.0),), (RateLimit(480, 3_600.0),))
+backfill_rate_limit = RateLimit(20, 2.0)  # 40 in 2 s by its documentation; half is left to others
 # "In the last day", as texts of the venue in three client libraries say; an observer found 23.6 h of it.
-backfill_depth = 23.5 * 3_600.0
+backfill_horizon_s = 23.5 * 3_600.0
 topics_per_request = 1  # each topic is confirmed by itself, and none with the request's id
 slot_seconds: int | None = 1
-holds_ms = 1_100  # as far as is known it sends one a second; single events came minutes late
+max_publish_delay_ms = 1_100  # as far as is known it sends one a second; single events came minutes late
 listing_needed = False
 bundled_symbols: tuple[str, ...] = ()
 instrument_sources = (
@@ -103,13 +103,13 @@ _SIDE: dict[str, Side] = {
 }
 
 # The same without making the text, which would cost every row 100 ns.
-_SOUND_SIDE: dict[str, dict[str, tuple[Side, str]]] = {
+_STRICT_SIDE: dict[str, dict[str, tuple[Side, str]]] = {
     position: {order: (_SIDE[f"{position}:{order}"], f"{position}:{order}") for order in ("buy", "sell")}
     for position in ("long", "short", "net")
 }
 
 # As every live frame seen; other orders of the keys go the long way.
-_SWAP, _FUTURES = alike = (
+_SWAP, _FUTURES = batch_prefix = (
     b'{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":',
     b'{"arg":{"channel":"liquidation-orders","instType":"FUTURES"},"data":',
 )
@@ -122,7 +122,7 @@ class _Arg(Struct, gc=False):
     instId: str = ""
 
 
-class _SoundDetail(Struct, gc=False):
+class _StrictDetail(Struct, gc=False):
     """A row as nearly all are; a frame with one that is not like this goes the long way."""
 
     bkPx: Amount
@@ -132,13 +132,13 @@ class _SoundDetail(Struct, gc=False):
     ts: Stamp
 
 
-class _SoundOrder(Struct, gc=False):
-    details: list[_SoundDetail]
+class _StrictOrder(Struct, gc=False):
+    details: list[_StrictDetail]
     instId: Symbol
 
 
-class _Sound(Struct, gc=False):
-    data: list[_SoundOrder]
+class _Strict(Struct, gc=False):
+    data: list[_StrictOrder]
 
 
 class _Detail(Struct, gc=False):
@@ -159,13 +159,13 @@ class _Named(Struct, gc=False):
     ts: msgspec.Raw
 
 
-class _LooseOrder(Struct, gc=False):
+class _LenientOrder(Struct, gc=False):
     details: list[msgspec.Raw]
     instId: str
 
 
-class _LooseMessage(Struct, gc=False):
-    data: list[_LooseOrder]
+class _LenientMessage(Struct, gc=False):
+    data: list[_LenientOrder]
 
 
 class _Trade(Struct, gc=False):
@@ -188,9 +188,9 @@ class _Frame(Struct, gc=False):
     msg: str = ""
 
 
-_sound = msgspec.json.Decoder(_Sound, strict=False).decode  # the method, bound once
-_sounds = msgspec.json.Decoder(list[_Sound], strict=False).decode
-_loose = msgspec.json.Decoder(_LooseMessage)
+_strict = msgspec.json.Decoder(_Strict, strict=False).decode  # the method, bound once
+_strict_batch = msgspec.json.Decoder(list[_Strict], strict=False).decode
+_lenient = msgspec.json.Decoder(_LenientMessage)
 _named = msgspec.json.Decoder(_Named)
 _detail = msgspec.json.Decoder(_Detail, strict=False)
 _trades = msgspec.json.Decoder(_Trades, strict=False)
@@ -217,14 +217,14 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     if not (_SWAP <= payload < _BEYOND_SWAP or _FUTURES <= payload < _BEYOND_FUTURES):
         return _long_way(payload, receive_ms)
     try:
-        orders = _sound(payload).data
+        orders = _strict(payload).data
     except MALFORMED:
         return _long_way(payload, receive_ms)
     if len(orders) != 1 or len(orders[0].details) != 1:
         return _events(orders, receive_ms)
     order = orders[0]  # as in `_events`, but without its loops and call: 100 ns less
     row = order.details[0]
-    side, words = _SOUND_SIDE[row.posSide][row.side]
+    side, words = _STRICT_SIDE[row.posSide][row.side]
     return [
         RawLiquidation(
             name,
@@ -241,10 +241,10 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
     ]
 
 
-def decode_together(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
+def decode_batch(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
     """The event of each of many liquidation frames."""
     try:
-        messages = _sounds(joined(payloads))
+        messages = _strict_batch(joined(payloads))
     except MALFORMED as error:
         raise DecodeError(f"{name}: {error}") from error
     orders = [order for message in messages for order in message.data]
@@ -255,12 +255,12 @@ def decode_together(payloads: Sequence[bytes], receive_ms: int | None) -> list[E
     return _events(orders, receive_ms)
 
 
-def _events(orders: Sequence[_SoundOrder], receive_ms: int | None) -> list[Event]:
+def _events(orders: Sequence[_StrictOrder], receive_ms: int | None) -> list[Event]:
     events: list[Event] = []
     for order in orders:
         symbol = order.instId
         for row in order.details:
-            side, words = _SOUND_SIDE[row.posSide][row.side]
+            side, words = _STRICT_SIDE[row.posSide][row.side]
             events.append(
                 RawLiquidation(
                     name,
@@ -300,7 +300,7 @@ def _any(payload: bytes, receive_ms: int | None) -> list[Event]:
         return []
     symbols: list[str] = []
     raws: list[msgspec.Raw] = []
-    for order in _loose.decode(payload).data:
+    for order in _lenient.decode(payload).data:
         for raw in order.details:
             _named.decode(raw)
             symbols.append(order.instId)
@@ -325,7 +325,9 @@ def _control(frame: _Frame) -> Event:
 
 
 def _prices(rows: list[_Trade], receive_ms: int | None) -> list[Event]:
-    return [PriceTick(name, r.instId, r.px, r.sz, r.ts, receive_ms) for r in rows if not fault(r.px, r.sz, r.ts)]
+    return [
+        PriceTick(name, r.instId, r.px, r.sz, r.ts, receive_ms) for r in rows if not invalid_reason(r.px, r.sz, r.ts)
+    ]
 
 
 def _liquidation(symbol: str, row: _Detail | Invalid, receive_ms: int | None) -> RawLiquidation | Invalid:
@@ -333,7 +335,7 @@ def _liquidation(symbol: str, row: _Detail | Invalid, receive_ms: int | None) ->
         return row
     words = f"{row.posSide}:{row.side}"
     side = _SIDE.get(words)
-    reason = fault(row.bkPx, row.sz, row.ts) or ("" if side and symbol else "side" if symbol else "symbol")
+    reason = invalid_reason(row.bkPx, row.sz, row.ts) or ("" if side and symbol else "side" if symbol else "symbol")
     if reason or side is None:
         return invalid_row(name, reason, row)
     return RawLiquidation(
@@ -341,7 +343,7 @@ def _liquidation(symbol: str, row: _Detail | Invalid, receive_ms: int | None) ->
     )
 
 
-def spell(symbol: str) -> Contract:
+def parse_symbol(symbol: str) -> Contract:
     """`BTC-USDT-SWAP` -> BTCUSDT; `BTC-USD-251226` -> BTCUSD_251226; without a size where the table has none."""
     return _spelled(symbol, UNKNOWN, "")
 

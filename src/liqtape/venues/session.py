@@ -13,9 +13,9 @@ from msgspec import Struct
 from liqtape.errors import DecodeError, FeedStalled, SubscriptionRefused
 from liqtape.events import Ack, Event, Invalid, Notice, PriceTick, RawLiquidation, Rejected
 from liqtape.ledger import Ledger
-from liqtape.plain import plain
-from liqtape.venues.base import DecodesTogether, Endpoint, Heartbeat, Venue, batched
-from liqtape.venues.limits import Turnstile
+from liqtape.sanitize import sanitize
+from liqtape.venues.base import DecodesBatches, Endpoint, Heartbeat, Venue, batched
+from liqtape.venues.limits import RateLimiter
 
 __all__ = ["ACK_LIMIT", "SAMPLES", "Session", "Undecodable"]
 
@@ -72,8 +72,8 @@ class Session:
         self.ledger = Ledger() if ledger is None else ledger
         # A canary alone is no feed, unless it is all that was asked for.
         self._essential = set(endpoint.topics) - {endpoint.canary} or set(endpoint.topics)
-        self._together = venue if isinstance(venue, DecodesTogether) else None
-        self._alike = venue.alike if isinstance(venue, DecodesTogether) else b""
+        self._together = venue if isinstance(venue, DecodesBatches) else None
+        self._batch_prefix = venue.batch_prefix if isinstance(venue, DecodesBatches) else b""
         self.confirmed = False
         self.notice: str | None = None
         self.refused: dict[str, str] = {}
@@ -86,7 +86,7 @@ class Session:
         self.outgoing: list[bytes] = []
         self._waiting: deque[tuple[str, ...]] = deque(batched(endpoint.topics, venue.topics_per_request))
         self._in_flight: dict[str, _Request] = {}
-        self._turnstile = Turnstile(venue.limits.messages)
+        self._rate_limiter = RateLimiter(venue.limits.messages)
         self._again: dict[str, tuple[float, float]] = {}  # of each refused topic: the pause, and when it ends
         self._regained: set[str] = set()
         self._next_id = 1
@@ -134,14 +134,14 @@ class Session:
         """The same of frames that came together, in as few lists as can be: what is replayed stays by itself, being no
         news. The liquidations among the frames are decoded at once; the order stays that of the frames.
         """
-        known = self._decoded_together(payloads, receive_ms, now)
+        known = self._decoded_batch(payloads, receive_ms, now)
         if known and len(known) == len(payloads):
             return [known]
         batches: list[list[Event]] = []
         last: list[Event] = []
         decoded = iter(known)
         for payload in payloads:
-            if known and payload.startswith(self._alike):
+            if known and payload.startswith(self._batch_prefix):
                 events = [next(decoded)]
             else:
                 events = self.received(payload, receive_ms, now)
@@ -158,22 +158,22 @@ class Session:
                 batches.append(last)
         return batches
 
-    def _decoded_together(self, payloads: Sequence[bytes], receive_ms: int | None, now: float) -> list[Event]:
+    def _decoded_batch(self, payloads: Sequence[bytes], receive_ms: int | None, now: float) -> list[Event]:
         """One event for each frame that begins as nearly all liquidations do; none where they must go one by one."""
         together = self._together
         if together is None:
             return []
-        alike = [payload for payload in payloads if payload.startswith(self._alike)]
-        if len(alike) < _WORTH_IT:
+        matching = [payload for payload in payloads if payload.startswith(self._batch_prefix)]
+        if len(matching) < _WORTH_IT:
             return []
         try:
-            events = together.decode_together(alike, receive_ms)
+            events = together.decode_batch(matching, receive_ms)
         except DecodeError:
             return []
-        if len(events) != len(alike):
+        if len(events) != len(matching):
             return []
-        self.ledger.frames_received += len(alike)
-        self.ledger.frames_liquidation += len(alike)
+        self.ledger.frames_received += len(matching)
+        self.ledger.frames_liquidation += len(matching)
         self.last_received = self.last_data = now
         return events
 
@@ -194,7 +194,7 @@ class Session:
         beat = self.venue.heartbeat
         if beat and now >= self._beat_due(beat):
             self._next_beat = now + beat.every
-            self._turnstile.reserve(now)
+            self._rate_limiter.reserve(now)
             self.outgoing.append(beat.frame)
         return self.take_outgoing()
 
@@ -202,11 +202,11 @@ class Session:
         """When `due` must be asked again at the latest."""
         deadlines = [request.deadline for request in self._in_flight.values()]
         if self._may_request():
-            deadlines.append(self._turnstile.next_at(0.0))
+            deadlines.append(self._rate_limiter.next_at(0.0))
         elif self._again and len(self._in_flight) < _REQUESTS_IN_FLIGHT:
             asked = {topic for request in self._in_flight.values() for topic in request.topics}
             again = [at for topic, (_, at) in self._again.items() if topic not in asked]
-            deadlines.append(max(self._turnstile.next_at(0.0), min(again, default=math.inf)))
+            deadlines.append(max(self._rate_limiter.next_at(0.0), min(again, default=math.inf)))
         if self.confirmed:
             deadlines.append(self._silent_from())
         beat = self.venue.heartbeat
@@ -249,7 +249,7 @@ class Session:
 
     def _control(self, event: Event, now: float) -> None:
         if isinstance(event, Notice):
-            self.notice = plain(event.reason)
+            self.notice = sanitize(event.reason)
             self.has_news = True
         elif isinstance(event, Ack | Rejected):
             self.has_news = True
@@ -274,7 +274,7 @@ class Session:
     def _bisect(self, topics: tuple[str, ...], reason: str, now: float) -> None:
         """One unknown topic refuses a whole request: halve until it stands alone."""
         if len(topics) == 1:
-            self._refuse(topics[0], plain(reason), now)
+            self._refuse(topics[0], sanitize(reason), now)
             return
         middle = len(topics) // 2
         self._waiting.extendleft((topics[middle:], topics[:middle]))
@@ -291,10 +291,10 @@ class Session:
             self._regained.add(topic)
 
     def _request_more(self, now: float) -> None:
-        while self._may_request() and self._turnstile.passes(now):
+        while self._may_request() and self._rate_limiter.passes(now):
             self._request(self._waiting.popleft(), now)
         for topic in self._due_again(now):
-            if len(self._in_flight) < _REQUESTS_IN_FLIGHT and self._turnstile.passes(now):
+            if len(self._in_flight) < _REQUESTS_IN_FLIGHT and self._rate_limiter.passes(now):
                 self._request((topic,), now, is_again=True)
         if not self.confirmed and not self._waiting and all(r.is_again for r in self._in_flight.values()):
             self.confirmed = True

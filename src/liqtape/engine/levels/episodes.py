@@ -157,21 +157,21 @@ class EpisodeHistogram:
           |           \\_    ` . tail: anchor_count (u / anchor)^-exponent
           +----------------------------- ln u
         """
-        wanted = self.days / period_days
-        if wanted <= 0.0:
+        target = self.days / period_days
+        if target <= 0.0:
             return inf
         curve = self._curve()
         us, counts = curve.us, curve.counts
-        if wanted >= counts[0]:
+        if target >= counts[0]:
             return 0.0
-        place = max(place for place, count in enumerate(counts) if count > wanted)
+        place = max(place for place, count in enumerate(counts) if count > target)
         known = us[place]
         if place + 1 < len(us):
-            share = (counts[place] - wanted) / (counts[place] - counts[place + 1])
+            share = (counts[place] - target) / (counts[place] - counts[place + 1])
             known *= (us[place + 1] / us[place]) ** share
         tail_usd, tail_count = curve.anchor()
-        if wanted < tail_count:
-            known = max(known, tail_usd * (tail_count / wanted) ** (1.0 / self._tail_exponent))
+        if target < tail_count:
+            known = max(known, tail_usd * (tail_count / target) ** (1.0 / self._tail_exponent))
         return known
 
 

@@ -26,7 +26,7 @@ from liqtape.engine.levels.streamlevel import (
 )
 from liqtape.events import Level
 
-__all__ = ["BREADTH_KEY", "MARKET_KEY", "Minute", "Raise", "ReturnPeriods", "StreamKey", "Told"]
+__all__ = ["BREADTH_KEY", "MARKET_KEY", "Minute", "Raise", "Rarity", "ReturnPeriods", "StreamKey"]
 
 _LEVELS: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "CRITICAL")
 _CRITICAL = 3
@@ -63,7 +63,7 @@ class Raise(NamedTuple):
     count_60s: int
 
 
-class Told(Struct, frozen=True, gc=False):
+class Rarity(Struct, frozen=True, gc=False):
     """What is said of a stream beside its level.
 
     `return_days`: once in so many watched days it reaches as much (None of nothing, and before anything was watched);
@@ -78,7 +78,7 @@ class Told(Struct, frozen=True, gc=False):
     times_usual: float | None
 
 
-_NOTHING = Told(None, 0.0, is_learning=True, is_extrapolated=False, times_usual=None)
+_NOTHING = Rarity(None, 0.0, is_learning=True, is_extrapolated=False, times_usual=None)
 
 
 class ReturnPeriods:
@@ -306,14 +306,14 @@ class ReturnPeriods:
         stream = self.streams.get(key)
         return _LEVELS[0 if stream is None else stream.level]
 
-    def told(self, key: StreamKey, now_ms: int, usd_60s: float) -> "Told":
+    def rarity(self, key: StreamKey, now_ms: int, usd_60s: float) -> "Rarity":
         """Return what is said of a stream beside its level, `usd_60s` being what it brought within 60 s."""
         stream = self.streams.get(key)
         if stream is None:
             return _NOTHING
         histogram = stream.histogram
         return_days = histogram.return_days(usd_60s)
-        return Told(
+        return Rarity(
             return_days,
             histogram.days,
             stream.is_learning,
@@ -449,5 +449,5 @@ class ReturnPeriods:
         floor = self._critical_usd_of.get(key.instrument, self._critical_usd)
         if floor == INSTRUMENT.floors_usd[_CRITICAL - 1]:
             return INSTRUMENT
-        watch, alert, _, extreme = INSTRUMENT.floors_usd
-        return replace(INSTRUMENT, floors_usd=(watch, alert, floor, extreme))
+        live, alert, _, extreme = INSTRUMENT.floors_usd
+        return replace(INSTRUMENT, floors_usd=(live, alert, floor, extreme))

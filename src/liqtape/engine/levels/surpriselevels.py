@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, field
 
-from liqtape.engine.surprise import Score
+from liqtape.engine.baseline.surprise import Score
 from liqtape.events import Level
 
-__all__ = ["LevelAlert", "LevelRule", "MarketRule", "Reading", "StickyLevel", "SurpriseLevels"]
+__all__ = ["HysteresisLevel", "LevelAlert", "LevelRule", "MarketRule", "Reading", "SurpriseLevels"]
 
 _LEVELS: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 _WATCH, _ALERT, _CRITICAL, _EXTREME = range(1, 5)
@@ -52,10 +52,10 @@ class LevelAlert(Struct, frozen=True, gc=False):
 class LevelRule(Struct, frozen=True):
     """Thresholds of S for W = 60 s; 10 and 300 s count less by `penalty`, because three windows are three chances.
 
-    Down comes one level after `hold_ms` below its threshold less `relief`. EXTREME is for the whole market: CRITICAL on
-    `crowd` instruments or venues within `hold_ms`. Measured raises a week on steady streams of 820, 84, 8 and 0.9
-    events a day: WATCH 31, 20, 8.3 and 1.3, ALERT 7.0, 6.6, 2.1 and 0.3, CRITICAL 0.34, 0.40, 0.11 and 0.02
-    (`python -m benchmarks calibration`).
+    Down comes one level after `hold_ms` below its threshold less `hysteresis`. EXTREME is for the whole market:
+    CRITICAL on `min_critical` instruments or venues within `hold_ms`. Measured raises a week on steady streams of 820,
+    84, 8 and 0.9 events a day: WATCH 31, 20, 8.3 and 1.3, ALERT 7.0, 6.6, 2.1 and 0.3, CRITICAL 0.34, 0.40, 0.11 and
+    0.02 (`python -m benchmarks calibration`).
 
     >>> LevelRule().level(Reading(0, 4, 150_000.0, 6.2), 100_000.0)
     'CRITICAL'
@@ -70,9 +70,9 @@ class LevelRule(Struct, frozen=True):
     floor_usd: float = 100_000.0
     floors_usd: Mapping[str, float] = field(default_factory=dict)
     penalty: float = 0.5
-    relief: float = 1.0
+    hysteresis: float = 1.0
     hold_ms: int = 60_000
-    crowd: int = 3
+    min_critical: int = 3
 
     def floor(self, instrument: str) -> float:
         """The USD that CRITICAL needs within 60 s."""
@@ -112,16 +112,16 @@ class LevelRule(Struct, frozen=True):
     def keeps(self, level: Level) -> float:
         """The surprise below which `level` begins to run out."""
         thresholds = (0.0, self.watch, self.alert, self.critical, self.critical)
-        return thresholds[_LEVELS.index(level)] - self.relief
+        return thresholds[_LEVELS.index(level)] - self.hysteresis
 
 
-class StickyLevel:
+class HysteresisLevel:
     """One level: up at once; down one after `hold_ms` in a row without what keeps it, then again for the next.
 
-    >>> sticky = StickyLevel(60_000)
-    >>> sticky.step(0, "ALERT", is_kept=True), sticky.step(1_000, "NONE", is_kept=False)
+    >>> held = HysteresisLevel(60_000)
+    >>> held.step(0, "ALERT", is_kept=True), held.step(1_000, "NONE", is_kept=False)
     ('ALERT', 'ALERT')
-    >>> sticky.step(61_000, "NONE", is_kept=False)
+    >>> held.step(61_000, "NONE", is_kept=False)
     'WATCH'
     """
 
@@ -137,12 +137,12 @@ class StickyLevel:
         if self._below_since is not None:
             self._below_since += by_ms
 
-    def step(self, now_ms: int, wanted: Level, *, is_kept: bool) -> Level:
-        """The level at `now_ms`: `wanted` when higher, else the present one for as long as it is kept or held."""
+    def step(self, now_ms: int, target: Level, *, is_kept: bool) -> Level:
+        """The level at `now_ms`: `target` when higher, else the present one for as long as it is kept or held."""
         rank = _LEVELS.index(self.level)
-        if _LEVELS.index(wanted) > rank:
-            self.level, self._below_since = wanted, None
-        elif is_kept or wanted == self.level:
+        if _LEVELS.index(target) > rank:
+            self.level, self._below_since = target, None
+        elif is_kept or target == self.level:
             self._below_since = None
         elif self._below_since is None:
             self._below_since = now_ms
@@ -152,7 +152,8 @@ class StickyLevel:
 
 
 class MarketRule:
-    """Whether the whole market is EXTREME: CRITICAL on `crowd` instruments, or `crowd` venues, within `hold_ms`.
+    """Whether the whole market is EXTREME: CRITICAL on `min_critical` instruments, or `min_critical` venues, within
+    `hold_ms`.
 
     >>> market = MarketRule(3, 60_000)
     >>> for at_ms, name in enumerate(["BTCUSDT", "ETHUSDT", "SOLUSDT"]): market.instrument(name, at_ms)
@@ -160,10 +161,10 @@ class MarketRule:
     (True, False)
     """
 
-    __slots__ = ("_crowd", "_hold_ms", "_instruments", "_venues")
+    __slots__ = ("_hold_ms", "_instruments", "_min_critical", "_venues")
 
-    def __init__(self, crowd: int, hold_ms: int) -> None:
-        self._crowd = crowd
+    def __init__(self, min_critical: int, hold_ms: int) -> None:
+        self._min_critical = min_critical
         self._hold_ms = hold_ms
         self._instruments: dict[str, int] = {}  # when each was last CRITICAL, oldest first
         self._venues: dict[str, int] = {}
@@ -189,7 +190,7 @@ class MarketRule:
         for seen in (self._instruments, self._venues):
             while seen and seen[oldest := next(iter(seen))] <= now_ms - self._hold_ms:
                 del seen[oldest]
-        return max(len(self._instruments), len(self._venues)) >= self._crowd
+        return max(len(self._instruments), len(self._venues)) >= self._min_critical
 
 
 class SurpriseLevels:
@@ -206,46 +207,46 @@ class SurpriseLevels:
 
     def __init__(self, rule: LevelRule | None = None, on_change: Callable[[LevelAlert], None] | None = None) -> None:
         self.rule = LevelRule() if rule is None else rule
-        self.market = MarketRule(self.rule.crowd, self.rule.hold_ms)
+        self.market = MarketRule(self.rule.min_critical, self.rule.hold_ms)
         self._on_change = on_change
-        self.sticky: dict[str, StickyLevel] = {}  # of the instruments above NONE
+        self.held: dict[str, HysteresisLevel] = {}  # of the instruments above NONE
 
     def current(self, instrument: str) -> Level:
         """The level at the last check."""
-        sticky = self.sticky.get(instrument)
-        return "NONE" if sticky is None else sticky.level
+        held = self.held.get(instrument)
+        return "NONE" if held is None else held.level
 
     def raised(self) -> list[str]:
         """Instruments above NONE."""
-        return list(self.sticky)
+        return list(self.held)
 
     def move(self, by_ms: int) -> None:
         """Time is later by so much than it was taken for: what is waited for comes so much later, too."""
         self.market.move(by_ms)
-        for sticky in self.sticky.values():
-            sticky.move(by_ms)
+        for held in self.held.values():
+            held.move(by_ms)
 
     def check_venue(self, venue: str, reading: Reading) -> None:
         """A reading of one venue (of its market, or of one instrument there): for EXTREME alone."""
         if self.rule.level(reading, self.rule.floor_usd) == "CRITICAL":
             self.market.venue(venue, reading.at_ms)
 
-    def step(self, instrument: str, now_ms: int, wanted: Level, *, is_kept: bool) -> Level:
-        """The level at `now_ms` of an instrument that meets the rule of `wanted`; `is_kept` is of its present level."""
-        sticky = self.sticky.get(instrument)
-        if sticky is None:
-            if wanted == "NONE":
+    def step(self, instrument: str, now_ms: int, target: Level, *, is_kept: bool) -> Level:
+        """The level at `now_ms` of an instrument that meets the rule of `target`; `is_kept` is of its present level."""
+        held = self.held.get(instrument)
+        if held is None:
+            if target == "NONE":
                 return "NONE"
-            sticky = self.sticky[instrument] = StickyLevel(self.rule.hold_ms)
-        if wanted == "CRITICAL":
+            held = self.held[instrument] = HysteresisLevel(self.rule.hold_ms)
+        if target == "CRITICAL":
             self.market.instrument(instrument, now_ms)
         if not self.market.is_extreme(now_ms):
-            is_kept = is_kept and sticky.level != "EXTREME"
-        elif wanted == "CRITICAL" or (sticky.level == "CRITICAL" and is_kept):
-            wanted = "EXTREME"
-        level = sticky.step(now_ms, wanted, is_kept=is_kept)
+            is_kept = is_kept and held.level != "EXTREME"
+        elif target == "CRITICAL" or (held.level == "CRITICAL" and is_kept):
+            target = "EXTREME"
+        level = held.step(now_ms, target, is_kept=is_kept)
         if level == "NONE":
-            del self.sticky[instrument]
+            del self.held[instrument]
         return level
 
     def check(self, instrument: str, reading: Reading) -> LevelAlert | None:

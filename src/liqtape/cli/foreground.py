@@ -1,0 +1,196 @@
+"""A tracker in the foreground: what `run` and `demo` show, and how they end."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+
+from liqtape.events import Alert, VelocityMetrics
+from liqtape.sanitize import sanitize
+from liqtape.tracker import Tracker
+from liqtape.tui.table import alert_line, live_view, metric_line, venue_line
+
+__all__ = ["StopSignals", "watch"]
+
+_REFRESH_SECONDS = 0.25
+_LINES_EVERY = 5  # seconds
+_LINES = 5
+_SAID = frozenset({"ALERT", "CRITICAL", "EXTREME"})  # to or from; WATCH comes and goes all day
+_HOPELESS = 2  # attempts after the first
+
+
+class StopSignals:
+    """SIGINT and SIGTERM as an event: `received` is the signal's number, 0 while there was none.
+
+    After the first they have their usual effect again, so that a second one ends the process at once. With `end_within`
+    the process ends so many seconds after the first in any case: a thread that hangs in a dead disk would keep it.
+    """
+
+    def __init__(self, end_within: float | None = None) -> None:
+        self.received = 0
+        self._end_within = end_within
+        self._ended = threading.Event()
+        self._event = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None  # of whoever waits
+
+    @contextmanager
+    def installed(self) -> Iterator["StopSignals"]:
+        """Catch the signals inside the block."""
+        # Not the loop's own handlers: those come late, or never, where the loop itself is held up.
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            self._ended.set()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: object) -> None:
+        self.received = number
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
+        if self._end_within is not None:
+            threading.Thread(target=self._end, args=(self._end_within,), name="end", daemon=True).start()
+        if self._loop is None:
+            self._event.set()
+        else:
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    def _end(self, seconds: float) -> None:
+        if not self._ended.wait(seconds):
+            said = f"liqtape: something hangs; ended {seconds:g} s after the signal all the same\n"
+            os.write(2, said.encode())
+            os._exit(128 + self.received)
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        """Wait for a signal, at most `seconds`; whether one came."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            await asyncio.wait_for(self._event.wait(), seconds)
+        except TimeoutError:
+            return False
+        finally:
+            self._loop = None
+        return True
+
+
+async def watch(
+    tracker: Tracker, stop: StopSignals, seconds: float | None, notes: Sequence[str] = (), out: TextIO | None = None
+) -> None:
+    """Show the tracker until a signal or for `seconds`: a live table on a terminal, plain lines in a pipe."""
+    out = sys.stdout if out is None else out
+    notes = [*notes, tracker.learned, _redis_note(tracker), _history_note(tracker)]
+    deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
+    if out.isatty():
+        await _table(tracker, stop, deadline, notes, Console(file=out))
+    else:
+        await _lines(tracker, stop, deadline, notes, out)
+
+
+def _rows(tracker: Tracker) -> list[VelocityMetrics]:
+    return [row for row in tracker.snapshot(tracker.active()) if row.event_count_300s]
+
+
+def _redis_note(tracker: Tracker) -> str:
+    """Where the keys can be read."""
+    if tracker.redis_url is None:
+        return "Redis: off"
+    if tracker.embedded is None:
+        return "Redis: the server named in the settings"
+    port = tracker.redis_url.rpartition(":")[2].partition("/")[0]
+    return f"Redis on port {port}: redis-cli -p {port} -n 1 HGETALL velocity:BTCUSDT:current"
+
+
+def _history_note(tracker: Tracker) -> str:
+    """Where events are kept."""
+    if tracker.log is None:
+        return "History: off"
+    place = f"History: {tracker.log.directory}"
+    return place if tracker.database is None else f"{place}, and from there the PostgreSQL server named in the settings"
+
+
+def _trouble(tracker: Tracker) -> list[str]:
+    """What cannot be written now; nothing while all is well."""
+    log = None if tracker.log is None else tracker.log.health()
+    server = None if tracker.database is None else tracker.database.health()
+    said = [f"HISTORY NOT WRITTEN: {log.detail}"] if log is not None and log.state == "failing" else []
+    if server is not None and server.state == "failing":
+        said.append(f"PostgreSQL not written: {server.detail}; events wait in the local log")
+    said += [
+        f"{publisher.sink.name} not written: {publisher.detail}"
+        for publisher in tracker.publishers
+        if publisher.state == "failing"
+    ]
+    return said
+
+
+def _left(deadline: float | None, step: float) -> float:
+    if deadline is None:
+        return step
+    return min(step, deadline - asyncio.get_running_loop().time())
+
+
+async def _table(
+    tracker: Tracker, stop: StopSignals, deadline: float | None, notes: Sequence[str], console: Console
+) -> None:
+    with Live(console=console, auto_refresh=False, screen=False) as live:
+        while True:
+            rows = _rows(tracker)
+            said = [*notes, *_trouble(tracker), *_hint(tracker)]
+            size = console.size
+            view = live_view(
+                rows, tracker.health(), tracker.ledger(), said, tracker.market(), (size.width, size.height)
+            )
+            live.update(view, refresh=True)
+            if await stop.wait(max(0.0, _left(deadline, _REFRESH_SECONDS))) or _left(deadline, 1.0) <= 0:
+                return
+
+
+async def _lines(
+    tracker: Tracker, stop: StopSignals, deadline: float | None, notes: Sequence[str], out: TextIO
+) -> None:
+    """Venues when their state changes, the busiest instruments every few seconds, alerts at once."""
+
+    def say(lines: Sequence[str]) -> None:
+        if lines:
+            print("\n".join(sanitize(line, 1_000) for line in lines), file=out, flush=True)
+
+    def say_alert(alert: Alert) -> None:
+        if not _SAID.isdisjoint((alert.level, alert.previous)):
+            say([f"alert {alert_line(alert)}"])
+
+    tracker.on_alert(say_alert, "lines")
+    say(notes)
+    states: dict[str, str] = {}
+    hinted: list[str] = []
+    troubled: list[str] = []
+    rounds = 0
+    while True:
+        if await stop.wait(max(0.0, _left(deadline, 1.0))) or _left(deadline, 1.0) <= 0:
+            return
+        health = tracker.health()
+        say([venue_line(venue) for venue in health if states.get(venue.venue) != venue.state])
+        states = {venue.venue: venue.state for venue in health}
+        if troubled != (troubled := _trouble(tracker)):
+            say(troubled or ["all is written again"])
+        if not hinted and (hinted := _hint(tracker)):
+            say(hinted)
+        rows = sorted(_rows(tracker), key=lambda row: -row.usd_velocity_60s)
+        if rows and rounds % _LINES_EVERY == 0:
+            say([metric_line(row) for row in rows[:_LINES]])
+        rounds += bool(rows)
+
+
+def _hint(tracker: Tracker) -> list[str]:
+    """What to try when no venue could be reached at all."""
+    connections = [connection for feed in tracker.feeds for connection in feed.connections]
+    if connections and all(c.reconnects >= _HOPELESS and c.last_data_age is None for c in connections):
+        return ["no venue can be reached from here; `liqtape demo` shows the system without a network"]
+    return []

@@ -1,0 +1,204 @@
+"""The commands that run the service in the foreground: `run` and `demo`."""
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import msgspec
+import typer
+from msgspec.structs import replace
+
+from liqtape.errors import ConfigurationError
+from liqtape.history.log.directories import data_directory
+from liqtape.settings import COMMAND_DEFAULTS, Settings, load_settings, settings_file
+from liqtape.venues import VENUES, watched
+
+if TYPE_CHECKING:  # the service is imported by the commands that run it
+    from liqtape.cli.demo import DemoSummary
+    from liqtape.cli.foreground import StopSignals
+    from liqtape.events import Level
+    from liqtape.recording.recorder import Recording
+
+__all__ = ["demo", "record", "run"]
+
+_Config = Annotated[Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")]
+_Venues = Annotated[list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: all.")]
+_Symbols = Annotated[list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")]
+
+_END_SECONDS = 4.5  # after a signal; a tracker takes four at most
+
+
+def run(
+    config: _Config = None,
+    venue: _Venues = None,
+    symbol: _Symbols = None,
+    redis: Annotated[str | None, typer.Option(metavar="URL|embedded|off", help="Default: embedded.")] = None,
+    record: Annotated[Path | None, typer.Option(metavar="DIR", help="Raw frames go there, for `replay`.")] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|postgresql://..|off", help="Default: the user's data directory."),
+    ] = None,
+    levels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of `simulate --levels`: what levels know where the history has nothing."),
+    ] = None,
+) -> int:
+    """Track liquidations live: feeds, metrics, every sink; until interrupted."""
+    settings = _settings(config, _options(venue, symbol, redis, history))
+    if settings.history.url is None:
+        settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
+    from liqtape.cli.foreground import StopSignals
+
+    os.umask(0o077)  # what it writes is its user's alone
+    # Around the loop: it waits for its threads at the end, and one of them may hang in a dead disk.
+    with StopSignals(_END_SECONDS).installed() as stop:
+        asyncio.run(_run(settings, stop, record, levels))
+    return 128 + stop.received
+
+
+def record(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The recording; one that is there goes on.")],
+    config: _Config = None,
+    venue: _Venues = None,
+    symbol: _Symbols = None,
+    seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 records until interrupted.")] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
+) -> int:
+    """Raw frames of the venues to a recording, for `replay`; ends with what was written."""
+    settings = _settings(config, _options(venue, symbol, "off", "off"))
+    from liqtape.cli.foreground import StopSignals
+
+    os.umask(0o077)  # as in `run`
+    with StopSignals(_END_SECONDS).installed() as stop:
+        recording = asyncio.run(_record(settings, out, seconds, stop, sys.stderr if as_json else sys.stdout))
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(recording) + b"\n")
+    else:
+        share = f", {recording.written / recording.bytes:.0%} of their bytes" if recording.bytes else ""
+        counts = f"{recording.frames:,} frames in {recording.segments} segments{share}"
+        sys.stdout.write(f"recorded in {out}: {counts}, {recording.dropped_frames:,} dropped\n")
+    if stop.received:
+        return 128 + stop.received
+    return 1 if recording.dropped_frames or recording.errors else 0
+
+
+def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
+    settings = load_settings(settings_file(config), None, options, frozenset(VENUES), watched, COMMAND_DEFAULTS)
+    if not any(own.enabled for own in settings.venues.values()):
+        raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
+    return settings
+
+
+def _options(
+    venue: Sequence[str] | None, symbol: Sequence[str] | None, redis: str | None, history: str | None
+) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if venue:
+        for name in venue:
+            if name not in VENUES:
+                raise typer.BadParameter(f"{name!r} is not one of {', '.join(VENUES)}.", param_hint="'--venue'")
+        options["venues"] = {name: {"enabled": name in venue} for name in VENUES}
+    if symbol:
+        options["symbols"] = list(symbol)
+    if redis:
+        options["redis"] = {"url": redis}
+    if history is not None:
+        options["history"] = {"url": history}
+    return options
+
+
+async def _run(settings: Settings, stop: "StopSignals", record: Path | None, levels: Path | None) -> None:
+    from liqtape.cli.foreground import watch
+    from liqtape.cli.systemd import notified
+    from liqtape.recording.recorder import Recorder
+    from liqtape.tracker import Tracker
+
+    learned = None
+    if levels is not None:
+        from liqtape.cli.warmstart import warm_start
+
+        learned = warm_start(levels)
+    recorder = None if record is None else Recorder(record)
+    tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
+    async with tracker, notified(lambda: tracker.pulses):
+        if learned is not None:
+            tracker.begin_with(learned.states, str(learned))
+        await watch(tracker, stop, None, out=sys.stdout)
+
+
+async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSignals", out: TextIO) -> "Recording":
+    """What was written."""
+    from liqtape.cli.foreground import watch
+    from liqtape.recording.recorder import Recorder
+    from liqtape.tracker import Tracker
+
+    recorder = Recorder(to)
+    async with Tracker(settings, recorder=recorder) as tracker:
+        await watch(tracker, stop, seconds or None, [f"recording to {to}"], out)
+    return recorder.summary()
+
+
+def demo(
+    scenario: Annotated[str, typer.Option(help="calm, cascade, block or faults.")] = "cascade",
+    seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 runs until interrupted.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
+    speed: Annotated[float, typer.Option(metavar="X", help="Compresses the scenario's timeline.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
+) -> int:
+    """The same system against the built-in venues: no network, nothing kept; checks itself at the end."""
+    from liqtape.cli.demo import demo as run_demo
+
+    try:
+        summary, signalled = asyncio.run(
+            run_demo(scenario, seconds, seed, speed, sys.stderr if as_json else sys.stdout)
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"demo: {error}") from error
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(summary) + b"\n")
+    else:
+        sys.stdout.write("\n".join(_spoken(summary)) + "\n")
+    if signalled:
+        return 128 + signalled
+    return 1 if summary.differences else 0
+
+
+def _spoken(summary: "DemoSummary") -> list[str]:
+    ledger = summary.ledger
+    sent = ", ".join(f"{venue} {count:,}" for venue, count in summary.venues.items())
+    rejected = sum(count for name, count in ledger.items() if name.startswith("events_rejected"))
+    frames = ", ".join(
+        f"{ledger[f'frames_{kind}']:,} {kind.replace('_', ' ')}"
+        for kind in ("liquidation", "other_topic", "control", "undecodable")
+    )
+    facts = {
+        "sent by the simulator": f"{summary.sent_events:,} liquidations, {summary.sent_distinct:,} distinct ({sent})",
+        "accepted here": f"{ledger['events_accepted']:,}",
+        "repeats dropped": f"{ledger['events_duplicate']:,}",
+        "rejected, waiting": f"{rejected:,}, {ledger['events_pending']:,}",
+        "frames received": f"{ledger['frames_received']:,} ({frames})",
+        "in the history": f"{ledger['events_logged']:,}, {ledger['events_log_pending']:,} waiting",
+        "ledger": "balanced" if summary.balanced else "NOT BALANCED",
+        "metrics recounted": f"{summary.metrics_checked:,} rows of {summary.instruments} symbols",
+        "level changes": f"{summary.alerts:,}",
+        "highest levels": _levels(summary.levels),
+        "differences": f"{len(summary.differences):,}",
+    }
+    return [
+        f"demo: scenario {summary.scenario}, seed {summary.seed}, {summary.seconds:g} s",
+        *(f"  {name:<22} {text}" for name, text in facts.items()),
+        *(f"    {difference}" for difference in summary.differences[:20]),
+    ]
+
+
+def _levels(highest: "dict[str, Level]") -> str:
+    from liqtape.engine.velocity import MARKET
+
+    market = highest.get(MARKET, "NONE")
+    counts = Counter(level for instrument, level in highest.items() if instrument != MARKET)
+    found = [f"{counts[level]} {level}" for level in ("EXTREME", "CRITICAL", "ALERT", "WATCH") if counts[level]]
+    return f"the market {market}; instruments: {', '.join(found) or 'NONE'}"

@@ -1,0 +1,1 @@
+"""How streams move together in time: counts, prices and single events."""

@@ -1,0 +1,1 @@
+"""The BTC price: which source counts, and how volatile it is."""

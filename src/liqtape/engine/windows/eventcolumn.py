@@ -1,0 +1,246 @@
+"""One side of one (instrument, venue): times and USD in order, and cursors that answer windows without rescanning.
+
+Naive: keep the events, count those inside the window each time (O(n) an evaluation). Here times and prefix sums of USD
+sit in two compact arrays; a window is the difference of two cursors, and a cursor only walks over events it has not
+passed yet, so an event costs the same whatever the window holds. 16 bytes an event.
+"""
+
+from __future__ import annotations  # array[int] cannot be evaluated before Python 3.12
+
+from array import array
+from bisect import bisect_left, bisect_right
+from itertools import pairwise
+
+__all__ = ["HEAD", "MINUTE_MS", "MOMENT", "OFFSETS_MS", "RETAIN_MS", "EventColumn"]
+
+OFFSETS_MS = (0, 10_000, 30_000, 60_000, 300_000, 20_000)
+"""Cursor k stands behind the last event with time <= now - OFFSETS_MS[k]."""
+
+HEAD = 0
+_LARGEST = 4
+MOMENT = 5
+"""The cursor of the acceleration horizon H = 20 s; between it and HEAD the sum of times is kept."""
+
+_TAILS = tuple((k, offset) for k, offset in enumerate(OFFSETS_MS) if k != HEAD)
+
+RETAIN_MS = 302_000
+"""Largest window plus the 2 s by which an evaluation may lie before the newest event."""
+
+MINUTE_MS = 60_000
+_NEVER_MS = -(1 << 63)
+_SLACK = 256
+_DEAD_SHARE = 32  # trim when 1/32 may be dead: keeps an event at 16 x (1 + 1/16 growth + 1/32) < 18 bytes
+
+
+class EventColumn:
+    """Liquidations of one side, oldest first.
+
+    >>> column = EventColumn()
+    >>> column.add(1_000, 5); column.add(11_000, 7); column.advance(11_000)
+    >>> column.count(1), column.micro(1)
+    (1, 7)
+    """
+
+    __slots__ = ("_newest_ms", "_sum", "cursors", "micro_sums", "minute_at", "moment", "now_ms", "times", "trim_at")
+
+    def __init__(self) -> None:
+        self.times: array[int] = array("q")
+        self.micro_sums: array[int] | list[int] = array("q", (0,))  # micro_sums[i]: USD of the first i events + const
+        self.cursors = [0] * len(OFFSETS_MS)
+        self.moment = 0  # sum of times between cursor MOMENT and cursor HEAD
+        self.now_ms = 0  # where the cursors stand
+        # The last of each array: to read it there takes 45 ns, twice for every event.
+        self._newest_ms = _NEVER_MS
+        self._sum = 0
+        self.trim_at = _SLACK
+        self.minute_at = 0  # the cursor of `minute`, which moves by itself
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def add(self, event_ms: int, micro: int) -> None:
+        """Put an event in its place: O(1) at the end, O(k) when k events are newer."""
+        if event_ms < self._newest_ms:
+            self._insert(event_ms, micro)
+            return
+        self._newest_ms = event_ms
+        self._sum = total = self._sum + micro
+        try:
+            self.micro_sums.append(total)
+        except OverflowError:  # 9.2e12 USD since the sums began: begin them again
+            self._keep(_rebased([*self.micro_sums, total]))
+        self.times.append(event_ms)
+
+    def _insert(self, event_ms: int, micro: int) -> None:
+        times, at = self.times, self.cursors
+        place = bisect_right(times, event_ms)
+        if at[MOMENT] <= place < at[HEAD]:
+            self.moment += event_ms
+        for k, passed in enumerate(at):
+            if place < passed:
+                at[k] = passed + 1
+        if place < self.minute_at:
+            self.minute_at += 1
+        times.insert(place, event_ms)
+        sums = self.micro_sums
+        newer = [s + micro for s in sums[place:]]
+        self._sum += micro
+        if isinstance(sums, list):
+            sums[place + 1 :] = newer
+            return
+        try:
+            sums[place + 1 :] = array("q", newer)
+        except OverflowError:
+            self._keep(_rebased([*sums[: place + 1], *newer]))
+
+    def _keep(self, sums: list[int]) -> None:
+        """64-bit storage where the sums fit, unbounded integers where they do not."""
+        self._sum = sums[-1]
+        try:
+            self.micro_sums = array("q", sums)
+        except OverflowError:
+            self.micro_sums = sums
+
+    def advance(self, now_ms: int) -> None:
+        """Move every cursor to evaluation time `now_ms` (forwards, or back by what is retained)."""
+        if now_ms < self.now_ms:
+            self._go_back(now_ms)
+            return
+        self.now_ms = now_ms
+        times, at = self.times, self.cursors
+        head = at[HEAD]
+        if head < len(times) and (first := times[head]) <= now_ms:
+            # Nearly always one step; a leap is found in log time.
+            head += 1
+            if head < len(times) and times[head] <= now_ms:
+                head = bisect_right(times, now_ms, head + 1)
+                first = sum(times[at[HEAD] : head])
+            self.moment += first
+            at[HEAD] = head
+        for k, offset in _TAILS:
+            i = at[k]
+            if i < head and (first := times[i]) <= (limit := now_ms - offset):
+                j = i + 1
+                if j < head and times[j] <= limit:
+                    j = bisect_right(times, limit, j + 1, head)
+                    if k == MOMENT:
+                        first = sum(times[i:j])
+                at[k] = j
+                if k == MOMENT:
+                    self.moment -= first
+
+    def minute(self, now_ms: int) -> tuple[int, int]:
+        """Return (micro-USD, events) of the 60 s that end at `now_ms`, without moving the windows: O(1) amortised."""
+        times, place, limit = self.times, self.minute_at, now_ms - MINUTE_MS
+        size = len(times)
+        if place < size and times[place] <= limit:
+            place += 1
+            if place < size and times[place] <= limit:
+                place = bisect_right(times, limit, place + 1)
+            self.minute_at = place
+        elif place and times[place - 1] > limit:
+            self.minute_at = place = bisect_right(times, limit, 0, place)
+        end = size if self._newest_ms <= now_ms else bisect_right(times, now_ms)
+        sums = self.micro_sums
+        return sums[end] - sums[place], end - place
+
+    def _go_back(self, now_ms: int) -> None:
+        times, at = self.times, self.cursors
+        self.now_ms = now_ms
+        for k, offset in enumerate(OFFSETS_MS):
+            i, limit = at[k], now_ms - offset
+            if i < len(times) and times[i] <= limit:
+                at[k] = bisect_right(times, limit, i + 1)  # it came late, behind a cursor that had passed its time
+            elif i and times[i - 1] > limit:
+                at[k] = bisect_right(times, limit, 0, i - 1)
+            else:
+                continue
+            if k in {HEAD, MOMENT}:
+                change = sum(times[i : at[k]]) - sum(times[at[k] : i])
+                self.moment += change if k == HEAD else -change
+
+    def windows(self) -> tuple[int, int, int, int, int, int, int, int]:
+        """(counts, then micro-USD) of the windows of 10, 30, 60 and 300 s, after `advance`."""
+        head, i10, i30, i60, i300, _ = self.cursors
+        sums = self.micro_sums
+        usd = sums[head]
+        return (
+            head - i10,
+            head - i30,
+            head - i60,
+            head - i300,
+            usd - sums[i10],
+            usd - sums[i30],
+            usd - sums[i60],
+            usd - sums[i300],
+        )
+
+    def count(self, k: int) -> int:
+        """Events in the window of cursor k, after `advance`."""
+        return self.cursors[HEAD] - self.cursors[k]
+
+    def micro(self, k: int) -> int:
+        """USD in the window of cursor k, in micro-USD, after `advance`."""
+        return self.micro_sums[self.cursors[HEAD]] - self.micro_sums[self.cursors[k]]
+
+    def values(self, k: int) -> list[int]:
+        """USD of each event in the window of cursor k, in micro-USD: O(window)."""
+        return [b - a for a, b in pairwise(self.micro_sums[self.cursors[k] : self.cursors[HEAD] + 1])]
+
+    def take_out(self, event_ms: int, micro: int) -> bool:
+        """Remove one event of that time and amount, O(k) with k newer ones; whether there was one."""
+        times, at, sums = self.times, self.cursors, self.micro_sums
+        place = bisect_left(times, event_ms)
+        while place < len(times) and times[place] == event_ms and sums[place + 1] - sums[place] != micro:
+            place += 1
+        if place == len(times) or times[place] != event_ms:
+            return False
+        if at[MOMENT] <= place < at[HEAD]:
+            self.moment -= event_ms
+        self.cursors = [passed - (place < passed) for passed in at]
+        self.minute_at -= place < self.minute_at
+        del times[place]
+        self._sum -= micro
+        rest = [s - micro for s in sums[place + 2 :]]
+        if isinstance(sums, list):
+            sums[place + 1 :] = rest
+        else:
+            sums[place + 1 :] = array("q", rest)
+        self._newest_ms = times[-1] if times else _NEVER_MS
+        return True
+
+    def move(self, by_ms: int) -> None:
+        """Give every event, and the cursors, a time that is later by so much."""
+        self.moment += by_ms * (self.cursors[HEAD] - self.cursors[MOMENT])
+        self.now_ms += by_ms
+        if self.times:
+            self.times = array("q", [event_ms + by_ms for event_ms in self.times])
+            self._newest_ms += by_ms
+
+    def is_mostly_dead(self) -> bool:
+        """Whether more than half of a not quite small column has left every window."""
+        gone = self.cursors[_LARGEST]
+        return gone > _SLACK and 2 * gone > len(self.times)
+
+    def trim(self, horizon_ms: int) -> None:
+        """Forget events with time <= `horizon_ms`; call when `len(column) >= column.trim_at` or `is_mostly_dead`."""
+        dead = bisect_right(self.times, horizon_ms)
+        if dead:
+            first, head = self.cursors[MOMENT], self.cursors[HEAD]
+            self.moment -= sum(self.times[min(first, dead) : min(head, dead)])
+            self.cursors = [max(0, i - dead) for i in self.cursors]
+            self.minute_at = max(0, self.minute_at - dead)
+            # A slice is a fresh, exactly sized array: after a burst the memory goes back.
+            self.times = self.times[dead:]
+            self.micro_sums = self.micro_sums[dead:]
+            if isinstance(self.micro_sums, list):
+                self._keep(_rebased(self.micro_sums))
+            if not self.times:
+                self._newest_ms = _NEVER_MS
+        size = len(self.times)
+        self.trim_at = size + size // _DEAD_SHARE + _SLACK
+
+
+def _rebased(sums: array[int] | list[int]) -> list[int]:
+    base = sums[0]
+    return [s - base for s in sums]

@@ -1,0 +1,122 @@
+"""Rows of the public archives: Tardis's `liquidations` files and Binance's `liquidationSnapshot` files.
+
+Facts. Tardis (docs.tardis.dev, downloadable CSV files): times in microseconds; `side` is that of the order, so `sell`
+closed a long; `amount` is in the venue's own unit. Binance (data.binance.vision): the order's side as well, the symbol
+in the file's name alone, columns with or without a header; whole files have every row twice (binance-public-data
+issue 259), so equal rows are one.
+"""
+
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from liqtape.eventfiles.eventtable import EventRow
+from liqtape.events import PriceKind, RawLiquidation, Side, Unit
+from liqtape.instruments import Contract, Instruments, whole
+from liqtape.venues import VENUES
+
+__all__ = ["BINANCE_COLUMNS", "TARDIS_COLUMNS", "binance_row", "binance_symbol", "tardis_row"]
+
+TARDIS_COLUMNS = ("exchange", "symbol", "timestamp", "local_timestamp", "id", "side", "price", "amount")
+BINANCE_COLUMNS = (
+    "time",
+    "side",
+    "order_type",
+    "time_in_force",
+    "original_quantity",
+    "price",
+    "average_price",
+    "order_status",
+    "last_fill_quantity",
+    "accumulated_fill_quantity",
+)
+
+_CLOSED = {"sell": "long", "buy": "short"}
+_SIDES: dict[str, Side] = {"long": "long", "short": "short"}
+_MOST = 1e18
+_SYMBOL = re.compile(r"^(\w+)-liquidationSnapshot-")
+
+
+class _Exchange(Struct, frozen=True):
+    """A venue as Tardis names it, and what its amounts count: of linear contracts and of inverse ones.
+
+    What is which its symbol says, not the name of the exchange: the streams of Binance's two families are one.
+    """
+
+    venue: str
+    linear: Unit
+    inverse: Unit
+    price_kind: PriceKind
+
+
+_EXCHANGES = {
+    "binance-futures": _Exchange("binance", "base", "contracts", "fill"),
+    "binance-delivery": _Exchange("binance", "base", "contracts", "fill"),
+    "bybit": _Exchange("bybit", "base", "usd", "bankruptcy"),
+    "okex-futures": _Exchange("okx", "contracts", "contracts", "bankruptcy"),
+    "okex-swap": _Exchange("okx", "contracts", "contracts", "bankruptcy"),
+}
+
+
+def tardis_row(fields: Mapping[str, object]) -> EventRow:
+    """A row of a Tardis file; without quantity and USD where the unit of the exchange is not known."""
+    name = str(fields["exchange"])
+    symbol, side = str(fields["symbol"]), _side(fields["side"])
+    event_ms = _milliseconds(fields["timestamp"])
+    exchange = _EXCHANGES.get(name)
+    if exchange is None:
+        return EventRow(event_ms, name, None, symbol, side, fields["price"], None, None, None, fields["id"])
+    unit = exchange.inverse if VENUES[exchange.venue].parse_symbol(symbol).inverse else exchange.linear
+    price, amount, kind = fields["price"], fields["amount"], exchange.price_kind
+    return _sized(EventRow(event_ms, exchange.venue, None, symbol, side, price, amount, None, kind, fields["id"]), unit)
+
+
+def binance_symbol(file_name: str) -> str | None:
+    """The symbol of `BTCUSDT-liquidationSnapshot-2024-01-01.csv`; None for files of another kind."""
+    found = _SYMBOL.match(file_name)
+    return found and found[1]
+
+
+def binance_row(fields: Mapping[str, object], symbol: str) -> EventRow:
+    """A row of a snapshot file: what was filled, at its average price."""
+    unit: Unit = "contracts" if VENUES["binance"].parse_symbol(symbol).inverse else "base"
+    price, quantity = fields["average_price"], fields["accumulated_fill_quantity"]
+    identity = "|".join([symbol, *(str(fields[column]) for column in BINANCE_COLUMNS)])
+    side = _side(fields["side"])
+    return _sized(
+        EventRow(fields["time"], "binance", None, symbol, side, price, quantity, None, "fill", identity), unit
+    )
+
+
+def _sized(row: EventRow, unit: Unit) -> EventRow:
+    """The row, whose quantity counts `unit`s, in the venue's base and in USD; what is unsound stays as it is.
+
+    Contracts are worth what the bundled table says. The name, and with it the factor, is left to the table.
+    """
+    venue, symbol, side = str(row.venue), str(row.symbol), _SIDES.get(str(row.side))
+    kind: PriceKind = "bankruptcy" if row.price_kind == "bankruptcy" else "fill"
+    try:
+        price, size = float(str(row.price)), float(str(row.quantity))
+        if side is None or not (0 < price < _MOST and 0 < size < _MOST):
+            return row._replace(quantity="unsound")  # which the table refuses, unless it refuses more
+        event = _instruments.sized(RawLiquidation(venue, symbol, side, price, kind, size, unit, 0), "")
+    except (ArithmeticError, ValueError):
+        return row
+    return row._replace(quantity=event.quantity, notional_usd=event.notional_usd)
+
+
+def _side(side: object) -> str:
+    return _CLOSED.get(str(side).lower(), "neither buy nor sell")
+
+
+def _milliseconds(microseconds: object) -> object:
+    text = str(microseconds)
+    return int(text) // 1000 if text.isdecimal() and len(text) < 20 else microseconds
+
+
+def _parse_symbol(venue: str, symbol: str) -> Contract:
+    return whole(VENUES[venue].parse_symbol(symbol))
+
+
+_instruments = Instruments(_parse_symbol)

@@ -1,0 +1,61 @@
+"""Why a connection is gone: one short stable name and one sentence, whatever library said it how."""
+
+import re
+import socket
+import ssl
+
+from picows import WSCloseCode, WSError, WSHandshakeError, WSTransport
+
+from liqtape.errors import LiqtapeError
+from liqtape.sanitize import sanitize, without_credentials
+
+__all__ = ["Disconnected", "closed_by_us", "named", "printable"]
+
+_STATUS = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})")
+
+
+class Disconnected(LiqtapeError):
+    """Why a connection ended or never began: `cause` is short and stable, the text is for people and fit for a line."""
+
+    def __init__(self, cause: str, text: str) -> None:
+        super().__init__(sanitize(without_credentials(text), 400))
+        self.cause = cause
+
+
+def named(error: OSError | WSError | UnicodeError) -> Disconnected:  # noqa: PLR0911 - one line for each kind
+    """The reason in an error of connecting."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, WSHandshakeError):
+        return _refused_handshake(error)
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return Disconnected("dns", f"name not resolved: {text}")
+    if isinstance(error, ssl.SSLError):
+        return Disconnected("tls", f"TLS: {text}")
+    if isinstance(error, TimeoutError):
+        return Disconnected("timeout", f"no answer: {text}")
+    if isinstance(error, ConnectionRefusedError):
+        return Disconnected("refused", f"connection refused: {text}")
+    if isinstance(error, ConnectionError):
+        return Disconnected("closed_1006", f"connection lost in the handshake: {text}")
+    return Disconnected("network" if isinstance(error, OSError) else "address", text)
+
+
+def _refused_handshake(error: WSHandshakeError) -> Disconnected:
+    status = _STATUS.match(error.raw_header or b"")
+    if status is None or status[1] == b"101":
+        return Disconnected("handshake", f"not a WebSocket handshake: {printable(str(error).encode())}")
+    code, said = status[1].decode(), printable(error.raw_body or b"")
+    return Disconnected(f"http_{code}", f"HTTP {code} at the handshake" + (f": {said}" if said else ""))
+
+
+def closed_by_us(transport: WSTransport) -> Disconnected:
+    """The reason when no close frame came: what picows complained about, or nothing at all."""
+    sent = transport.close_handshake.sent if transport.is_close_frame_sent else None
+    if sent is None or sent.code == WSCloseCode.OK:
+        return Disconnected("closed_1006", "connection lost without a close frame")
+    return Disconnected("too_big" if sent.code == WSCloseCode.MESSAGE_TOO_BIG else "protocol", sent.reason)
+
+
+def printable(said: bytes) -> str:
+    """A stranger's words, fit for one line of a log."""
+    return sanitize(said[:1_000].decode(errors="replace"), 120)

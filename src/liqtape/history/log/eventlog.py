@@ -1,0 +1,269 @@
+"""The event log: offered events go to a bounded buffer, and from there to the disk in a thread of their own."""
+
+import errno
+import logging
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+from msgspec import Struct
+
+from liqtape.errors import ConfigurationError
+from liqtape.events import Gap, Liquidation
+from liqtape.history.archive.archiverprocess import ArchiverProcess
+from liqtape.history.log.buffer import Buffer
+from liqtape.history.log.follow import Follower
+from liqtape.history.log.journal import GapEntry, JournalEntry
+from liqtape.history.log.layout import LOCK
+from liqtape.history.log.lock import FileLock
+from liqtape.history.log.recall import RecalledRun
+from liqtape.history.log.standing import Standing
+from liqtape.history.log.store import Store
+
+__all__ = ["EventLog", "LogHealth"]
+
+_GROUP_SECONDS = 0.004
+_IDLE_SECONDS = 1.0
+_RETRY_SECONDS = 1.0
+_MOST_EVENTS = 20_000  # of one transaction
+_HOUR_MS = 3_600_000
+_SYNC_MS = 10_000
+# The disk's fault, which may pass, where the rest is the user's: a wrong path, no permission.
+_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
+# After these the open file goes on as it is; opening another one on a full disk would fail for less clear reasons.
+_CURABLE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY})
+
+_log = logging.getLogger(__name__)
+
+
+class LogHealth(Struct, frozen=True):
+    """The log as an operator sees it: `state` is writing, failing or closed; `events_lost` were accepted, not logged.
+
+    Repeats, which the log has once, are not lost.
+    """
+
+    state: str
+    since_ms: int
+    detail: str
+    sealing: str
+    events_logged: int
+    events_pending: int
+    events_lost: int
+
+
+class EventLog:
+    """Every accepted event on disk, at most 5 ms and one write later. `offer` and `note` belong to one thread.
+
+    A stuck or full disk delays nobody: the buffer holds `limit` events, what it cannot hold is counted by reason
+    (`full`: the disk is too slow, `disk`: it fails, `closed`), told once per cause, and written as a log gap as soon as
+    that can be. Killing the process loses what was not written yet; with `synchronous="NORMAL"` a power cut may lose
+    what was written in the ten seconds before (the file stays whole), with `"FULL"` nothing that was written.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        synchronous: str = "NORMAL",
+        limit: int = 1_000_000,
+        archiver_process: ArchiverProcess | None = None,
+    ) -> None:
+        self.directory = directory.expanduser()
+        self.recalled: RecalledRun | None = None
+        self.buffer = Buffer(limit)
+        self.offer = self.buffer.offer
+        self.note = self.buffer.note
+        self.count = self.buffer.count
+        self._synchronous = synchronous
+        self._archiver_process = archiver_process
+        self._lock = FileLock(self.directory / LOCK)
+        self._is_locked = self._is_closing = False
+        self._thread: threading.Thread | None = None
+        self._store: Store | None = None
+        self._events: list[Liquidation] = []  # taken from the buffer and not written yet
+        self._records: list[JournalEntry] = []
+        self._standing, self._log_id = Standing(), ""
+        self._hour_ms = self._synced_ms = 0
+        self._told: set[str] = set()
+        self._state, self._detail, self._since_ms = "closed", "", 0
+        self._follower = Follower(self.directory)
+
+    def start(self) -> None:
+        """Lock the directory, open the log, read back what the last run left (`recalled`), and begin to write.
+
+        Raises ConfigurationError where the directory cannot be used, as when another process writes there. A disk that
+        is full or only readable now is no such case: events wait in the buffer until it is not.
+        """
+        self._become("writing", "")
+        try:
+            self._store = self._open()
+        except (OSError, sqlite3.Error) as error:
+            if isinstance(error, OSError) and error.errno not in _PASSING:
+                self._lock.release()
+                raise ConfigurationError(f"history: cannot use {self.directory}: {error.strerror}") from error
+            self._fail(error)
+        except ConfigurationError:
+            self._lock.release()
+            raise
+        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+        self._thread.start()
+
+    def gap(self, gap: Gap, *, backfilled: bool = False) -> None:
+        """Log a venue's gap as it is known now; call again when it ended, and when it was wholly backfilled."""
+        self.note(GapEntry(gap.venue, gap.from_ms, gap.until_ms, gap.reason, backfilled))
+
+    @property
+    def events_logged(self) -> int:
+        """On disk since the start."""
+        return self.buffer.logged
+
+    @property
+    def events_pending(self) -> int:
+        """Offered and neither logged nor lost."""
+        return self.buffer.pending
+
+    def health(self) -> LogHealth:
+        """State and counts as of now."""
+        archiver = "off" if self._archiver_process is None else self._archiver_process.state
+        counts = self.buffer.losses.counts
+        lost = counts.total() - counts["duplicate"]
+        return LogHealth(
+            self._state, self._since_ms, self._detail, archiver, self.events_logged, self.events_pending, lost
+        )
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the newest event on disk; as `after`, it reads a file."""
+        return self._follower.last_seq()
+
+    def after(self, seq: int, limit: int) -> list[tuple[int, Liquidation]]:
+        """At most `limit` events behind number `seq`, in the order they were logged, sealed ones included.
+
+        For whoever follows the log, as a sink that writes it elsewhere: reads files, so call it in a thread. There may
+        be fewer than `limit` though more follow, but none only where none follow. Raises sqlite3.Error or OSError while
+        the disk does not let it. What retention has removed is skipped.
+        """
+        return self._follower.after(seq, limit)
+
+    def stop(self, seconds: float = 3.0) -> None:
+        """Write what is in the buffer, for so long at most; the rest is lost as `closed`, or as `disk`."""
+        if self._thread is None:
+            return
+        until = time.monotonic() + seconds
+        self._is_closing = True
+        self.buffer.close()
+        self._thread.join(seconds)
+        if self._state != "failing":
+            self.buffer.reason = "closed"
+        rest = self.buffer.abandon()
+        if not self._thread.is_alive():
+            self._lock.release()
+            if self._archiver_process is not None:
+                self._archiver_process.stop(until - time.monotonic())
+        self._follower.close()
+        self._become("closed", f"{rest} events were not written" if rest else self._detail)
+
+    # -- below: the writer's thread
+
+    def _run(self) -> None:
+        while True:
+            try:
+                if self._store is None:
+                    self._store = self._open()
+                while not (self._is_closing and not (self.buffer or self._events or self._records)):
+                    self._turn(self._store)
+            except (ConfigurationError, OSError, sqlite3.Error) as error:
+                self._fail(error)
+            except Exception as error:  # noqa: BLE001 - the sink guard
+                _log.exception("history: the writer failed; it tries again")
+                self._fail(error)
+            else:
+                break
+            if self._is_closing:
+                break
+            self.buffer.pause(_RETRY_SECONDS)
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _open(self) -> Store:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._is_locked:
+            if not self._lock.take():
+                raise ConfigurationError(
+                    f"history: {self.directory} is in use by process {self._lock.holder()}; "
+                    "stop it, or name another directory"
+                )
+            self._is_locked = True
+        store = Store(self.directory, self._synchronous)
+        log_id = store.log_id()
+        if self.recalled is None:
+            self.recalled = store.begin_run(_wall_ms())
+        elif log_id != self._log_id:  # the other one was removed: what is covered from now on has to be said there
+            self._records = [*self._standing.records(_wall_ms()), *self._records]
+            self._hour_ms = 0
+        self._log_id = log_id
+        return store
+
+    def _turn(self, store: Store) -> None:
+        """Wait for events, let some more come, write them; what is due by time once a second."""
+        if not self._events:
+            self.buffer.wait(_IDLE_SECONDS)
+        if self.buffer and not self._is_closing:
+            time.sleep(_GROUP_SECONDS)
+        self.buffer.take(self._events, self._records, _MOST_EVENTS)
+        now_ms = _wall_ms()
+        hour_ms = now_ms - now_ms % _HOUR_MS
+        if hour_ms != self._hour_ms:
+            store.mark_hour(hour_ms - _HOUR_MS)
+            self._hour_ms = hour_ms
+        if not store.is_there():  # and maybe the locked file, too
+            self._lock.release()
+            self._is_locked = False
+            raise FileNotFoundError(errno.ENOENT, "the log was removed while it was written")
+        self._write(store, now_ms)
+        if now_ms - self._synced_ms >= _SYNC_MS:
+            store.sync()
+            self._synced_ms = now_ms
+        if self._archiver_process is not None:
+            self._archiver_process.turn(now_ms)
+
+    def _write(self, store: Store, now_ms: int) -> None:
+        lost = self.buffer.losses.take(now_ms)
+        if not (self._events or self._records or lost):
+            return
+        try:
+            written = store.write(self._events, [*self._records, *lost])
+        except BaseException:
+            self.buffer.losses.give_back(lost)
+            raise
+        if self._state == "failing":
+            lost_total = self.health().events_lost
+            _log.warning("history: writing again to %s, %s events lost in all", self.directory, lost_total)
+            self._told.clear()
+            self.buffer.reason = "full"
+            self._become("writing", "")
+        self._standing.take(self._records)
+        self.buffer.finalize(written)
+        self._events, self._records = [], []
+
+    def _fail(self, error: Exception) -> None:
+        if self._store is not None and getattr(error, "sqlite_errorcode", None) not in _CURABLE:
+            self._store.close()
+            self._store = None
+        text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        if text not in self._told:
+            self._told.add(text)
+            _log.error("history: cannot write to %s: %s; events wait in memory", self.directory, text)
+        self.buffer.reason = "disk"
+        self._become("failing", text)
+
+    def _become(self, state: str, detail: str) -> None:
+        if state != self._state:
+            self._since_ms = _wall_ms()
+        self._state, self._detail = state, detail
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

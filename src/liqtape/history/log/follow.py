@@ -1,0 +1,97 @@
+"""Following the log by number, across the border between the database and the sealed files."""
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from liqtape.errors import MissingExtra
+from liqtape.events import Liquidation
+from liqtape.history.log.database import open_for_reading, transaction
+from liqtape.history.log.layout import EVENT_COLUMNS
+from liqtape.history.log.recall import SELECTED, liquidation_of_row
+
+__all__ = ["Follower"]
+
+_ATTEMPTS = 3
+_Numbered = tuple[int, Liquidation]
+
+
+class Follower:
+    """Reads a log that is being written; any thread may ask. The sealed hour asked last stays in memory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._hour: tuple[int, list[_Numbered]] = (-1, [])
+
+    def close(self) -> None:
+        """Close the file; it is opened again when asked."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def last_seq(self) -> int:
+        """The number of the newest event, 0 before any."""
+        with self._lock:
+            (seq,) = self._open().execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+        return int(seq)
+
+    def after(self, seq: int, limit: int) -> list[_Numbered]:
+        """At most `limit` events behind `seq`, by number; none when there are none yet."""
+        with self._lock:
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    return self._after(seq, limit)
+                except FileNotFoundError:  # retention was quicker; the list no longer names the file
+                    if attempt == _ATTEMPTS:
+                        raise
+        return []
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = open_for_reading(self._directory)
+        return self._connection
+
+    def _after(self, seq: int, limit: int) -> list[_Numbered]:
+        connection = self._open()
+        while True:
+            with transaction(connection, "DEFERRED"):
+                hour = connection.execute(
+                    "SELECT first_seq, last_seq FROM partitions WHERE kind = 'events' AND last_seq > ? "
+                    "ORDER BY first_seq LIMIT 1",
+                    (seq,),
+                ).fetchone()
+                if hour is None:
+                    rows = connection.execute(
+                        f"SELECT seq, {SELECTED} FROM unsealed_events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+                    )
+                    return [(number, liquidation_of_row(row)) for number, *row in rows]
+                paths = connection.execute(
+                    "SELECT path FROM partitions WHERE kind = 'events' AND first_seq = ?", hour[:1]
+                ).fetchall()
+            found = [pair for pair in self._sealed(hour[0], [path for (path,) in paths]) if pair[0] > seq][:limit]
+            if found:
+                return found
+            seq = hour[1]
+
+    def _sealed(self, first_seq: int, paths: Sequence[str]) -> list[_Numbered]:
+        if self._hour[0] != first_seq:
+            events = [pair for path in paths for pair in _read(self._directory / path)]
+            events.sort(key=lambda pair: pair[0])
+            self._hour = first_seq, events
+        return self._hour[1]
+
+
+def _read(path: Path) -> list[_Numbered]:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra("reading sealed events", "analysis") from error
+
+    table: Any = pq.read_table(path, columns=["seq", *EVENT_COLUMNS[1:]], partitioning=None)
+    columns = [column.to_pylist() for column in table.columns]
+    return [(number, liquidation_of_row(row)) for number, *row in zip(*columns, strict=True)]

@@ -1,0 +1,244 @@
+"""The gaps of all venues: intervals in which something may have been missed, told to the windows and to who asks."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from msgspec.structs import replace
+
+from liqtape.engine.velocity import VelocityEngine
+from liqtape.events import NO_LIST, Gap
+from liqtape.pipeline.clock import AHEAD_MS, EventClock
+
+__all__ = ["STARTING", "Outages"]
+
+STARTING = "not live yet"
+"""The reason of a gap between a start and the first data."""
+
+_KEPT = 10_000
+_LAG_MS = 5_000
+_EVER_MS = 1 << 62
+
+
+class Outages:
+    """Turns what the feeds tell into gaps, all in the venues' own time; the newest 10,000 are kept.
+
+    Coverage is judged where the venue's windows stand, so the engine is told of a moment less the `clock`'s shift, once
+    the clocks are known. A feed is told up just when it is, and never lost in the future: a stamp that says otherwise
+    is of a clock that has just stepped, and our own time stands for it.
+
+    `max_publish_delay_ms` is how long each venue may hold a liquidation back: a gap begins so much before the feed was
+    lost, for what was on its way is lost as well, and bears an older stamp. `taps` get each gap when it begins
+    (`until_ms` None), when it ends, and when it was filled: venue and `from_ms` are the same each time. No two gaps of
+    a venue overlap, whatever is found when, but those without a list, which are no outages.
+    """
+
+    def __init__(
+        self,
+        engine: VelocityEngine,
+        max_publish_delay_ms: Mapping[str, int],
+        taps: Iterable[Callable[[Gap], None]] = (),
+        clock: EventClock | None = None,
+    ) -> None:
+        self.taps = list(taps)
+        self.total = 0
+        self._engine = engine
+        self._clock = clock
+        self._early: list[tuple[int, Callable[[int], None]]] = []  # (our time, what the engine is to be told)
+        self._spans: dict[tuple[str, int], tuple[int, int]] = {}  # of gaps by venue and beginning, as the engine has it
+        self._lost: dict[str, int] = {}  # where the engine has the beginning of each open gap
+        self._max_publish_delay_ms = max_publish_delay_ms
+        self._live_ms: dict[str, int] = {}  # since when what each venue sent is known
+        self._open: dict[str, Gap] = {}
+        self._unlisted: dict[str, Gap] = {}
+        self._lacking: dict[str, Gap] = {}  # of venues that live, but for what they refuse
+        self._past: deque[Gap] = deque(maxlen=_KEPT)
+
+    def gaps(self) -> list[Gap]:
+        """The known gaps, those that last still at the end."""
+        return [*self._past, *self._open.values(), *self._lacking.values(), *self._unlisted.values()]
+
+    def is_open(self, venue: str) -> bool:
+        """Whether the venue has a gap that lasts."""
+        return venue in self._open or venue in self._lacking
+
+    def begin(self, gap: Gap) -> None:
+        """A gap that began before the feed was ever live."""
+        if gap.venue not in self._open:
+            self._open[gap.venue] = gap
+            self.total += 1
+            self._tell(gap)
+
+    def down(self, venue: str, known_until_ms: int, reason: str) -> int:
+        """What the venue sent is known up to that moment; where the gap begins."""
+        at_ms = self.beginning(venue, known_until_ms)
+        from_ms = at_ms
+        self.refused(venue, at_ms, "")
+        if venue not in self._open:
+            *ended, (from_ms, _) = self._free(venue, at_ms, None)
+            for free_ms, until_ms in ended:
+                self.total += 1
+                self._end(Gap(venue, free_ms, until_ms, reason))
+            self.begin(Gap(venue, from_ms, None, reason))
+
+        def tell(t_ms: int) -> None:
+            self._lost[venue] = self._past_ms(venue, from_ms, t_ms)
+            self._engine.feed_down(venue, self._past_ms(venue, at_ms, t_ms))
+
+        self._tell_engine(tell)
+        return at_ms
+
+    def up(self, venue: str, at_ms: int) -> Gap | None:
+        """The venue's feed is live since that moment; the gap that ended, if there was one."""
+        self._live_ms[venue] = at_ms
+        gap = self._open.pop(venue, None)
+
+        def tell(t_ms: int) -> None:
+            up_ms = self._present_ms(venue, at_ms, t_ms)
+            self._engine.feed_up(venue, up_ms)
+            lost_ms = self._lost.pop(venue, None)
+            if gap is not None and lost_ms is not None:
+                self._note_span(gap, lost_ms, up_ms)
+
+        self._tell_engine(tell)
+        return None if gap is None else self._end(replace(gap, until_ms=max(gap.from_ms, at_ms)))
+
+    def missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> list[Gap]:
+        """It turned out that the feed had not been live in between: the gaps there that were not known."""
+        at_ms = self.beginning(venue, from_ms)
+        spans = self._free(venue, at_ms, until_ms)
+        found = [Gap(venue, begin_ms, end_ms, reason) for begin_ms, end_ms in spans]
+
+        def tell(t_ms: int) -> None:
+            self._engine.feed_missed(venue, self._past_ms(venue, at_ms, t_ms), self._past_ms(venue, until_ms, t_ms))
+            for gap in found:
+                end_ms = until_ms if gap.until_ms is None else gap.until_ms
+                self._note_span(gap, self._past_ms(venue, gap.from_ms, t_ms), self._past_ms(venue, end_ms, t_ms))
+
+        self._tell_engine(tell)
+        self.total += len(found)
+        return [self._end(gap) for gap in found]
+
+    def refused(self, venue: str, at_ms: int, reason: str) -> None:
+        """Since that moment the feed lives but lacks what the venue refuses; an empty reason ends that.
+
+        The windows know of it by `unsubscribed`: those of the instruments that do come stay whole. An outage that lasts
+        has it as one more reason.
+        """
+        if (outage := self._open.get(venue)) is not None:
+            if reason and reason not in outage.reason:
+                reason = reason if outage.reason == STARTING else f"{outage.reason}; {reason}"
+                self._open[venue] = outage = replace(outage, reason=reason)
+                self._tell(outage)
+            return
+        gap = self._lacking.get(venue)
+        if gap is not None and gap.reason != reason:
+            del self._lacking[venue]
+            self._end(replace(gap, until_ms=max(gap.from_ms, at_ms)))
+        if reason and venue not in self._lacking:
+            from_ms, _ = self._free(venue, at_ms, None)[-1]
+            self._lacking[venue] = gap = Gap(venue, from_ms, None, reason)
+            self.total += 1
+            self._tell(gap)
+
+    def unsubscribed(self, venue: str, at_ms: int, instruments: Collection[str], *, is_listed: bool) -> None:
+        """Since that moment the venue's feed brings all but these instruments; unless `is_listed` others may exist.
+
+        No outage of the others, and their windows stay whole; the gap says when the rest was not seen.
+        """
+        t_ms = 0 if self._clock is None else self._clock.t_ms(self._clock.our_ms)
+        self._engine.feed_unsubscribed(venue, instruments, self._present_ms(venue, at_ms, t_ms), is_listed=is_listed)
+        gap = self._unlisted.get(venue)
+        if not is_listed and gap is None:
+            # Gaps are told apart by their beginning, and an outage may begin with the life of the feed.
+            self._unlisted[venue] = gap = Gap(venue, at_ms + 1, None, NO_LIST)
+            self.total += 1
+            self._tell(gap)
+        elif is_listed and gap is not None:
+            del self._unlisted[venue]
+            self._end(replace(gap, until_ms=max(gap.from_ms, at_ms)))
+
+    def backfilled(self, gap: Gap) -> None:
+        """Everything of an ended gap was got afterwards."""
+        if gap.until_ms is None:
+            return
+        until_ms = gap.until_ms
+
+        def tell(t_ms: int) -> None:
+            shift_ms = self._shift_ms(gap.venue)
+            span = self._spans.pop((gap.venue, gap.from_ms), (gap.from_ms - shift_ms, until_ms - shift_ms))
+            self._engine.feed_backfilled(gap.venue, span[0], min(span[1], t_ms))
+
+        self._tell_engine(tell)
+        backfilled = replace(gap, backfilled=True)
+        for place, past in enumerate(self._past):
+            if past == gap:
+                self._past[place] = backfilled
+                break
+        self._tell(backfilled)
+
+    def beginning(self, venue: str, known_until_ms: int) -> int:
+        """Where a gap begins when what the venue sent is known up to there."""
+        at_ms = known_until_ms - self._max_publish_delay_ms.get(venue, 0)
+        return min(known_until_ms, max(at_ms, self._live_ms.get(venue, known_until_ms)))
+
+    def begun(self) -> None:
+        """The clocks are known: tell the engine what waited for them."""
+        if self._clock is not None:
+            early, self._early = self._early, []
+            for our_ms, tell in early:
+                tell(self._clock.t_ms(our_ms))
+
+    def moved(self, by_venue: Mapping[str, int]) -> None:
+        """What the engine was told of a venue has moved by so much."""
+        self._lost = {venue: at_ms + by_venue.get(venue, 0) for venue, at_ms in self._lost.items()}
+        self._spans.clear()
+
+    def _tell_engine(self, tell: Callable[[int], None]) -> None:
+        if self._clock is None:
+            tell(_EVER_MS)
+        elif self._clock.is_started and not self._early:
+            tell(self._clock.now_ms)
+        else:
+            self._early.append((self._clock.our_ms, tell))
+
+    def _shift_ms(self, venue: str) -> int:
+        return 0 if self._clock is None else self._clock.shift_ms(venue)
+
+    def _past_ms(self, venue: str, at_ms: int, t_ms: int) -> int:
+        return min(at_ms - self._shift_ms(venue), t_ms + AHEAD_MS)
+
+    def _present_ms(self, venue: str, at_ms: int, t_ms: int) -> int:
+        window_ms = at_ms - self._shift_ms(venue)
+        return window_ms if self._clock is None or t_ms - _LAG_MS <= window_ms <= t_ms + AHEAD_MS else t_ms
+
+    def _note_span(self, gap: Gap, from_ms: int, until_ms: int) -> None:
+        self._spans[gap.venue, gap.from_ms] = from_ms, until_ms
+        if len(self._spans) > _KEPT:
+            del self._spans[next(iter(self._spans))]
+
+    def _free(self, venue: str, from_ms: int, until_ms: int | None) -> list[tuple[int, int | None]]:
+        """What of that span no known gap has, oldest first; without an end, the last one is what lasts."""
+        end_ms: float = math.inf if until_ms is None else until_ms
+        known = (gap for gap in self.gaps() if gap.venue == venue and gap.reason != NO_LIST)
+        taken = sorted((gap.from_ms, math.inf if gap.until_ms is None else gap.until_ms) for gap in known)
+        free: list[tuple[int, int | None]] = []
+        at: float = from_ms
+        for begin_ms, over in taken:
+            if at < min(begin_ms, end_ms):
+                free.append((int(at), min(begin_ms, until_ms or begin_ms)))
+            at = max(at, over)
+            if begin_ms == over == at and until_ms is None:  # an empty gap there: they are told apart by beginning
+                at += 1
+        if at < end_ms:
+            free.append((int(at), until_ms))
+        return free
+
+    def _end(self, gap: Gap) -> Gap:
+        self._past.append(gap)
+        self._tell(gap)
+        return gap
+
+    def _tell(self, gap: Gap) -> None:
+        for tap in tuple(self.taps):
+            tap(gap)

@@ -1,0 +1,1 @@
+"""The PostgreSQL sink: follows the event log into tables of a server, with TimescaleDB where it works."""

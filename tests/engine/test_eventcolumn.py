@@ -1,0 +1,279 @@
+"""One column against plain lists: windows, USD, the moment of times, storage and what it costs."""
+
+import sys
+from array import array
+from collections.abc import Iterator
+from typing import Any, SupportsIndex, overload
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from liqtape.engine.windows import eventcolumn as module
+from liqtape.engine.windows.eventcolumn import HEAD, MOMENT, OFFSETS_MS, RETAIN_MS, EventColumn
+
+_T = 1_790_000_000_000
+_LARGE = 9_000_000_000_000_000_000
+"""9e12 USD in micro-USD: two of them are more than 64 bits hold."""
+
+_TIMES = st.one_of(
+    st.integers(0, 400_000),
+    st.sampled_from([offset + d for offset in OFFSETS_MS for d in (-1, 0, 1)]),
+    st.integers(0, 20).map(lambda ms: 200_000 + ms),  # ties
+)
+_MICROS = st.one_of(st.integers(0, 10**10), st.sampled_from([0, 1, _LARGE, 10**21]))
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), _TIMES, _MICROS),
+        st.tuples(st.just("advance"), _TIMES | st.integers(0, 10**12), st.just(0)),
+        st.tuples(st.just("trim"), _TIMES, st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+def _inside(events: list[tuple[int, int]], k: int, now: int) -> list[int]:
+    return [micro for at, micro in events if now - OFFSETS_MS[k] < at <= now]
+
+
+def _agrees(column: EventColumn, events: list[tuple[int, int]], now: int) -> None:
+    column.advance(now)
+    for k in range(1, len(OFFSETS_MS)):
+        inside = _inside(events, k, now)
+        assert (column.count(k), column.micro(k)) == (len(inside), sum(inside))
+        assert sorted(column.values(k)) == sorted(inside)
+    assert column.moment == sum(at for at, _ in events if now - OFFSETS_MS[MOMENT] < at <= now)
+
+
+def _is_compact(column: EventColumn) -> bool:
+    return isinstance(column.micro_sums, array)
+
+
+def _bytes(column: EventColumn) -> int:
+    return sys.getsizeof(column.times) + sys.getsizeof(column.micro_sums)
+
+
+@given(_STEPS, _TIMES)
+@settings(max_examples=400)
+def test_equals_lists_after_any_steps(steps: list[tuple[str, int, int]], last: int) -> None:
+    column, events, forgotten = EventColumn(), list[tuple[int, int]](), 0
+    for what, at, micro in [*steps, ("advance", last, 0)]:
+        if what == "add" and at > forgotten:
+            column.add(_T + at, micro)
+            events.append((_T + at, micro))
+        elif what == "advance":
+            # A window may only be asked for as far back as nothing was forgotten.
+            _agrees(column, events, _T + max(at, forgotten + OFFSETS_MS[4] if forgotten else 0))
+        elif what == "trim":
+            column.trim(_T + at)
+            forgotten = max(forgotten, at)
+            events = [event for event in events if event[0] > _T + forgotten]
+            assert len(column) == len(events)
+    assert list(column.times) == sorted(at for at, _ in events)
+
+
+def test_boundaries_are_half_open() -> None:
+    column = EventColumn()
+    for at in (_T - 10_000, _T - 9_999, _T, _T + 1):
+        column.add(at, 1)
+
+    column.advance(_T)
+
+    assert column.count(1) == 2
+
+
+def test_sums_are_exactly_zero_once_the_events_left() -> None:
+    column = EventColumn()
+    for micro in (_LARGE, 1, 3, 10**21):
+        column.add(_T, micro)
+
+    column.advance(_T + 10_000)
+
+    assert column.micro(1) == 0
+    assert column.micro(2) == _LARGE + 4 + 10**21
+
+
+def test_beyond_64_bits_the_sums_are_unbounded_and_compact_again_after_a_trim() -> None:
+    column = EventColumn()
+    for i in range(5):
+        column.add(_T + i, _LARGE)
+    column.advance(_T + 10)
+    assert not _is_compact(column)
+    assert column.micro(1) == 5 * _LARGE
+    column.add(_T + 2, 7)  # late, into a list
+    column.add(_T + 400_000, 11)
+    column.advance(_T + 400_000)
+    assert column.micro(4) == 11
+
+    column.trim(_T + 98_000)
+
+    assert _is_compact(column)
+    assert column.micro(4) == 11
+
+
+def test_a_trim_forgets_up_to_its_horizon_and_not_the_millisecond_after() -> None:
+    column = EventColumn()
+    for ms in (-1, 0, 1):
+        column.add(_T + ms, 10)
+
+    column.trim(_T)
+
+    assert list(column.times) == [_T + 1]
+
+
+def test_large_sums_that_left_do_not_cost_the_compact_storage() -> None:
+    column = EventColumn()
+    for i in range(20):
+        column.trim(_T + 400_000 * i - RETAIN_MS)
+        column.add(_T + 400_000 * i, _LARGE)
+        column.advance(_T + 400_000 * i)
+        assert _is_compact(column)
+        assert column.micro(4) == _LARGE
+
+
+def test_a_late_event_may_be_the_one_that_overflows() -> None:
+    column = EventColumn()
+    for i in range(3):
+        column.add(_T + 10 * i, 10)
+    column.advance(_T + 20)
+
+    column.add(_T + 5, 10**21)
+
+    column.advance(_T + 20)
+    assert column.values(1) == [10, 10**21, 10, 10]
+    assert column.cursors[HEAD] == 4
+
+
+def test_a_hundred_thousand_in_one_millisecond_and_a_late_event_before_and_amid_them() -> None:
+    column = EventColumn()
+    n = 100_000
+    column.add(_T - 5, 3)
+    for _ in range(n):
+        column.add(_T, 2)
+    column.advance(_T)
+    column.add(_T - 1, 5)
+    column.add(_T, 7)
+    column.advance(_T)
+
+    assert (column.count(1), column.micro(1)) == (n + 3, 2 * n + 15)
+    assert column.moment == (n + 1) * _T + 2 * _T - 6
+    column.advance(_T - 1)
+    assert (column.count(1), column.micro(1)) == (2, 8)
+    column.advance(_T + 10_000)
+    assert (column.count(1), column.micro(1), column.count(2)) == (0, 0, n + 3)
+    column.advance(_T + 300_000)
+    assert (column.count(4), column.micro(4), column.moment) == (0, 0, 0)
+
+
+def test_memory_returns_after_a_burst() -> None:
+    column = EventColumn()
+    for _ in range(100_000):
+        column.add(_T, 1)
+    full = _bytes(column)
+    column.advance(_T + RETAIN_MS)
+    assert column.is_mostly_dead()
+
+    column.trim(_T)
+
+    assert full > 1_600_000
+    assert _bytes(column) < 1_000
+
+
+@pytest.mark.parametrize("live", [1_000, 30_000])
+def test_an_event_takes_less_than_18_bytes(live: int) -> None:
+    column, step = EventColumn(), RETAIN_MS // live
+    worst = 0.0
+    for i in range(3 * live):
+        column.add(_T + i * step, 1)
+        if len(column) >= column.trim_at:
+            column.trim(_T + i * step - RETAIN_MS)
+        if i > live:
+            worst = max(worst, (_bytes(column) - 16 * module._SLACK) / live)
+
+    assert worst <= 18.0
+
+
+class CountingArray(array):  # type: ignore[type-arg]  # generic only to type checkers
+    """An array that counts what is read of it, one by one and in slices."""
+
+    single = 0
+    sliced = 0
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> "CountingArray": ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Any:
+        value = super().__getitem__(index)
+        if not isinstance(index, slice):
+            CountingArray.single += 1
+            return value
+        CountingArray.sliced += len(value)
+        return CountingArray("q", value)
+
+    def __iter__(self) -> Iterator[Any]:
+        CountingArray.single += len(self)
+        return super().__iter__()
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> type[CountingArray]:
+    monkeypatch.setattr(module, "array", CountingArray)
+    monkeypatch.setattr(CountingArray, "single", 0)
+    monkeypatch.setattr(CountingArray, "sliced", 0)
+    return CountingArray
+
+
+@pytest.mark.parametrize("live", [300, 3_000, 30_000])
+def test_an_event_in_order_touches_as_many_elements_whatever_the_window_holds(
+    counting: type[CountingArray], live: int
+) -> None:
+    column, step, adds = EventColumn(), 300_000 / live, 5_000
+    for i in range(live):
+        column.add(_T + int(i * step), 1)
+    column.advance(_T + 300_000)
+    column.trim(_T + 300_000 - RETAIN_MS)
+    counting.single = counting.sliced = 0
+    worst = 0
+    for i in range(live, live + adds):
+        now, before = _T + int(i * step), counting.single
+        column.add(now, 1)
+        if len(column) >= column.trim_at:
+            column.trim(now - RETAIN_MS)
+        column.advance(now)
+        column.micro(4)
+        worst = max(worst, counting.single - before)
+
+    # Six cursors look at two elements each before and after they move; a bisection (of a trim) adds its logarithm.
+    assert worst <= 40
+    # Trims copy the two arrays once per 1/32 of the column, and the moment sums what entered and left H.
+    assert counting.sliced / adds <= 2 * 32 + 8
+
+
+def test_a_jump_of_the_evaluation_time_costs_a_logarithm_and_what_enters_and_leaves_the_moment(
+    counting: type[CountingArray],
+) -> None:
+    column = EventColumn()
+    for i in range(30_000):
+        column.add(_T + 10 * i, 1)
+    column.advance(_T + 300_000)
+    for now in (_T + 298_000, _T + 300_000):
+        counting.single = counting.sliced = 0
+
+        column.advance(now)
+
+        assert counting.single - counting.sliced <= len(OFFSETS_MS) * 20
+        assert counting.sliced <= 2_000  # those of 20 s: going back, the moment is summed anew
+
+
+def test_a_late_event_costs_what_is_newer_and_no_more(counting: type[CountingArray]) -> None:
+    column = EventColumn()
+    for i in range(30_000):
+        column.add(_T + 10 * i, 1)
+    column.advance(_T + 300_000)
+    counting.single = counting.sliced = 0
+
+    column.add(_T + 10 * 29_900 - 5, 1)
+
+    assert counting.single - counting.sliced <= 40  # what is in the slices is read once more
+    assert counting.sliced <= 101
