@@ -539,3 +539,15 @@ def test_what_a_run_before_saw_is_no_crowd_before_the_clocks_are_known() -> None
     made.recall([earlier("okx", T - 10_000 + i % 7, -60_000) for i in range(HELD_LIMIT + 10)], T - 302_000, T)
     made.take([raw(T)], Ledger(), T)
     assert not made.clock.is_started
+
+
+def test_what_a_run_before_saw_late_is_not_left_where_a_shift_that_passes_put_it() -> None:
+    """Seen in chaos: after a restart the first trades came 3 s late, as some events of the run before had."""
+    made = restarted(earlier("okx", T - 10_000, -3_000))
+    trades(made, T + 2_000, okx=-3_000, bybit=0, binance=0)
+    assert made.engine.counts(T - 10_400, T - 9_600) == {"BTCUSDT": {"okx": 1}}
+
+    trades(made, T + 4_000, okx=0, bybit=0, binance=0)
+    trades(made, T + 6_000, okx=0, bybit=0, binance=0)
+    assert made.clock.shifts == {}
+    assert made.engine.counts(T - 13_001, T - 12_999) == {"BTCUSDT": {"okx": 1}}

@@ -461,7 +461,7 @@ class Intake:
             if event.venue not in known:
                 self._recalled.append(one)
             elif one.window_ms is not None and shift_ms:
-                self._doubted.append(_Doubted(since_ms or self.clock.our_ms, right_ms, event))
+                self._doubted.append(_Doubted(since_ms or self.clock.our_ms, right_ms, event, self.clock.our_ms))
         return placed
 
     def _begun(self, our_ms: int) -> Reassessed:

@@ -324,6 +324,8 @@ class EventClock:
         self.steps_total += abs(self._offset_ms) > _OFF_MS
         for reach in self._reaches.values():
             self._shift(reach)
+            if reach.shift_ms:
+                reach.shifted_ms = self.our_ms
         self._settle()
 
     def _start(self) -> None:
