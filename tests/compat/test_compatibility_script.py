@@ -20,8 +20,8 @@ _DAMAGE = {
         "s.OKXLiquidationStream.settings = lambda self: replace(self._configured, enabled=False)"
     ),
     "Callback Interface": (
-        "import copy; from liqtape.compat.callbackslot import Outlet; offer = Outlet.offer\n"
-        "Outlet.offer = lambda self, item, tracker: offer(self, copy.copy(item), tracker)"
+        "import copy; from liqtape.compat.callbackslot import CallbackSlot; offer = CallbackSlot.offer\n"
+        "CallbackSlot.offer = lambda self, item, tracker: offer(self, copy.copy(item), tracker)"
     ),
     "Statistics": (
         "from liqtape.compat.manager import EnhancedWebSocketManager as M; stats = M.get_stats\n"
