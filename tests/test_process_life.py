@@ -36,7 +36,7 @@ PROGRAM = textwrap.dedent("""
     import sys, threading
     from pathlib import Path
     from liqtape.cli.app import main
-    from liqtape.history.log.logreader import Outlet
+    from liqtape.history.log.logreader import LogReader
     from liqtape.history.log.store import Store
 
     hanging = Path(sys.argv[1])
@@ -51,7 +51,7 @@ PROGRAM = textwrap.dedent("""
 
         setattr(kind, name, method)
 
-    for kind, name in ((Store, "write"), (Outlet, "after"), (Outlet, "alive_ms"), (Outlet, "close")):
+    for kind, name in ((Store, "write"), (LogReader, "after"), (LogReader, "alive_ms"), (LogReader, "close")):
         hang_when_told(kind, name)
     sys.exit(main(sys.argv[2:]))
 """)
