@@ -237,10 +237,11 @@ def test_a_property_that_raises_says_nothing() -> None:
     assert read_event(Half(), "x").missing == ("side", "usd", "time")
 
 
-def test_control_characters_of_a_symbol_are_percent_encoded() -> None:
-    read = liquidation_of({"symbol": "BTC/USDT:USDT\r\n+ \x1b"}, "x")
+def test_the_symbol_stays_as_it_is_said_and_the_venue_becomes_fit_for_a_line() -> None:
+    read = liquidation_of({"symbol": "BTC/USDT:USDT\r\n+ \x1b", "exchange": "Mine\nand yours"}, "x")
 
-    assert (read.instrument, read.symbol) == ("BTC/USDT:USDT%0D%0A+ %1B",) * 2
+    assert (read.instrument, read.symbol) == ("BTC/USDT:USDT\r\n+ \x1b",) * 2
+    assert read.venue == "mine%0Aand yours"
 
 
 _NUMBERS = st.one_of(
@@ -272,8 +273,8 @@ def test_whatever_an_event_holds_is_read_soundly_or_not_at_all(
     assert read.event_ms > 0
     assert ("usd" in missing) == (read.notional_usd is None)
     assert ("side" in missing) == (read.side is None)
-    read.instrument.encode()
-    assert not any(character in read.instrument for character in "\r\n\x00")
+    assert read.instrument == read.symbol == symbol
+    read.venue.encode()
 
 
 @given(st.integers(10**11, 10**14 - 1))

@@ -54,8 +54,8 @@ def read_event(event: Any, venue: str, side: Declared | None = None) -> Reading:
 
     Events are objects with attributes, or dictionaries. `side` declares what their `buy` and `sell` mean; undeclared
     they mean nothing. Where the older compact model keeps thousands, hundredths and millionths under the plain names,
-    its `actual_*` are read before them. A property that raises says nothing. Raises ValueError for an event that names
-    no symbol.
+    its `actual_*` are read before them. The symbol stays as it is said: the tracker makes it fit for storage. A
+    property that raises says nothing. Raises ValueError for an event that names no symbol.
 
     >>> read_event({"symbol": "BTCUSDT", "price": 8_000_000, "actual_price": 80_000.0, "qty": "0.5"}, "mine").missing
     ('side', 'time')
@@ -70,11 +70,10 @@ def read_event(event: Any, venue: str, side: Declared | None = None) -> Reading:
     quantity, usd = _size_and_usd(read, symbol, price)
     closed, event_ms = _side(read, side), _event_ms(read)
     said = {"side": closed, "usd": usd, "time": event_ms}
-    name = percent_encoded(symbol)
     liquidation = Liquidation(
         percent_encoded(_name(read("exchange_name")) or _name(read("exchange")) or venue),
-        name,
-        name,
+        symbol,
+        symbol,
         closed,
         math.nan if price is None else price,
         "fill",
