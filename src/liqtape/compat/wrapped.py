@@ -200,7 +200,7 @@ def _moment_ms(value: Any) -> int | None:
     if number is None or number <= 0:
         return None
     if seconds is not None or number < 1e11:
-        return round(number * 1000)
+        return round(number * 1000) or None
     return round(number) if number < 1e14 else round(number / 1000)
 
 
