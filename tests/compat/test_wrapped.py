@@ -5,6 +5,7 @@ from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +54,7 @@ def _event(**fields: Any) -> SimpleNamespace:
         ({"event_ms": None, "timestamp": str(_MS)}, _MS),
         ({"timestamp": Decimal(_MS)}, _MS),
         ({"timestamp": "soon"}, 1_790_000_999_500),
+        ({"timestamp": pandas.NaT}, 1_790_000_999_500),
         ({"timestamp": float("nan")}, 1_790_000_999_500),
         ({}, 1_790_000_999_500),
     ],

@@ -196,7 +196,7 @@ def _moment_ms(value: Any) -> int | None:
         seconds = value.timestamp() if isinstance(value, datetime) else None
     except (OverflowError, OSError, ValueError):
         return None
-    number = _finite(value) if seconds is None else seconds
+    number = _finite(value if seconds is None else seconds)
     if number is None or number <= 0:
         return None
     if seconds is not None or number < 1e11:
