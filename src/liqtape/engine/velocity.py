@@ -256,7 +256,7 @@ class VelocityEngine:
         self._due_ms = self._updater.due_ms
         self._generation += 1
 
-    def look(  # noqa: C901 - one loop over all steps, as in `Intake.take`: in a flood each call counts
+    def look(  # noqa: C901 - one loop over all steps, as in `Admission.take`: in a flood each call counts
         self, events_of: Iterable[tuple[str, str]], now_ms: int, at: Mapping[str, int] | None = None
     ) -> None:
         """Look at the streams of (venue, instrument) pairs after an event of each was added (`metrics` 5b).

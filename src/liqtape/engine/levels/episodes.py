@@ -44,6 +44,15 @@ def _centre(number: int) -> float:
     return exp2((number + 0.5) / _PER_OCTAVE)
 
 
+def _decay_factor(watched_days: float) -> float:
+    return exp2(-watched_days / HALF_LIFE_DAYS)
+
+
+def _days_after(days: float, factor: float) -> float:
+    """Return decayed watched days after a time of watching that decays all else by `factor`."""
+    return days * factor + HALF_LIFE_DAYS / log(2.0) * (1.0 - factor)
+
+
 class EpisodeHistogram:
     """Peaks of past episodes as decayed weights, `days` watched; one episode of `seed_usd` is always among them.
 
@@ -79,17 +88,17 @@ class EpisodeHistogram:
             return
         self._decayed_to_ms = watched_ms
         self._known_curve = None
-        factor = exp2(-elapsed_ms / DAY_MS / HALF_LIFE_DAYS)
+        factor = _decay_factor(elapsed_ms / DAY_MS)
         if factor < 1.0:
             for number in self.weights:
                 self.weights[number] *= factor
             self.usd *= factor
-            self.days = self.days * factor + HALF_LIFE_DAYS / log(2.0) * (1.0 - factor)
+            self.days = _days_after(self.days, factor)
 
     def decayed_at(self, watched_ms: int) -> tuple[float, float]:
         """Return (days, USD) as they would be at that watched time, and change nothing."""
-        factor = exp2(-max(0, watched_ms - self._decayed_to_ms) / DAY_MS / HALF_LIFE_DAYS)
-        return self.days * factor + HALF_LIFE_DAYS / log(2.0) * (1.0 - factor), self.usd * factor
+        factor = _decay_factor(max(0, watched_ms - self._decayed_to_ms) / DAY_MS)
+        return _days_after(self.days, factor), self.usd * factor
 
     def add(self, peak_usd: float) -> None:
         """Count an episode that is over."""
@@ -199,15 +208,14 @@ class _Curve:
 
 def decayed(state: StreamState, watched_days: float) -> StreamState:
     """Return the state after so many watched days without an episode and without USD."""
-    factor = exp2(-watched_days / HALF_LIFE_DAYS)
+    factor = _decay_factor(watched_days)
     bins = {number: weight * factor for number, weight in state.bins.items()}
-    days = state.days * factor + HALF_LIFE_DAYS / log(2.0) * (1.0 - factor)
-    return StreamState(days, bins, state.usd * factor, state.largest_usd)
+    return StreamState(_days_after(state.days, factor), bins, state.usd * factor, state.largest_usd)
 
 
 def continued(earlier: StreamState, later: StreamState, watched_days_of_later: float) -> StreamState:
     """Return one state of a stream whose past was learned in two parts, one after the other; teach no span twice."""
-    factor = exp2(-watched_days_of_later / HALF_LIFE_DAYS)
+    factor = _decay_factor(watched_days_of_later)
     bins = {number: weight * factor for number, weight in earlier.bins.items()}
     for number, weight in later.bins.items():
         bins[number] = bins.get(number, 0.0) + weight

@@ -18,6 +18,7 @@ from liqtape.engine.levels.streamlevel import (
     EXTREME_STEP,
     HOLD_MS,
     INSTRUMENT,
+    LEAST_MEAN_DAYS,
     MARKET_STEPS,
     QUIET_MS,
     VENUE,
@@ -34,7 +35,6 @@ _LEAST_BREADTH = 3
 _BREADTH_MS = 60_000
 _ROUND_CALLS = 3_600  # of `take_states`, once a second, in which each stream is told
 _NEW = StreamState(0.0, {})
-_LEAST_DAYS = 1 / 24  # of watched time, before a mean minute means anything
 
 
 class StreamKey(NamedTuple):
@@ -78,6 +78,10 @@ class Rarity(Struct, frozen=True, gc=False):
     times_usual: float | None
 
 
+def _step_of(level: Level) -> int:
+    return EXTREME_STEP if level == "EXTREME" else _LEVELS.index(level)
+
+
 _NOTHING = Rarity(None, 0.0, is_learning=True, is_extrapolated=False, times_usual=None)
 
 
@@ -118,10 +122,9 @@ class ReturnPeriods:
 
     def lists(self, venue: str, instrument: str, at_ms: int) -> None:
         """The venue offers the instrument: from now on its silence counts, while the venue is up."""
-        if instrument in self._instruments_of.setdefault(venue, set()):
+        if instrument in self._instruments_of.get(venue, ()):
             return
-        self._instruments_of[venue].add(instrument)
-        self._venues_of.setdefault(instrument, set()).add(venue)
+        self._know(venue, instrument)
         since_ms = self._up.get(venue)
         for key in (StreamKey(venue, instrument), StreamKey(None, instrument)):
             stream = self._stream(key)
@@ -324,7 +327,7 @@ class ReturnPeriods:
     def threshold(self, key: StreamKey, level: Level) -> float | None:
         """Return the USD that the level asks of the stream now; None of NONE, and while it is out of reach."""
         stream = self.streams.get(key)
-        step = min(_LEVELS.index(level) if level != "EXTREME" else EXTREME_STEP, EXTREME_STEP)
+        step = _step_of(level)
         if stream is None or not step:
             return None
         threshold = stream.thresholds[step - 1]
@@ -332,7 +335,7 @@ class ReturnPeriods:
 
     def floor(self, key: StreamKey, level: Level) -> float | None:
         """Return the USD that the level needs whatever the period; None of NONE."""
-        step = EXTREME_STEP if level == "EXTREME" else _LEVELS.index(level)
+        step = _step_of(level)
         return self._steps(key).floors_usd[step - 1] if step else None
 
     def _times_usual(self, key: StreamKey, now_ms: int, usd_60s: float) -> float | None:
@@ -340,7 +343,7 @@ class ReturnPeriods:
 
         The mean of a sum of venues is the sum of their means, so that a venue that joined counts at once.
         """
-        if self.streams[key].decayed_days(now_ms) < _LEAST_DAYS:
+        if self.streams[key].decayed_days(now_ms) < LEAST_MEAN_DAYS:
             return None
         if key.venue is not None:
             parts = [key]
@@ -424,11 +427,14 @@ class ReturnPeriods:
         """Go on where an earlier run ended, and forget what was watched until now; before any look."""
         for key in states:
             if key.venue is not None and key.instrument is not None:
-                self._instruments_of.setdefault(key.venue, set()).add(key.instrument)
-                self._venues_of.setdefault(key.instrument, set()).add(key.venue)
+                self._know(key.venue, key.instrument)
             self._stream(key)
         for key, stream in self.streams.items():
             stream.restore(states.get(key, _NEW))
+
+    def _know(self, venue: str, instrument: str) -> None:
+        self._instruments_of.setdefault(venue, set()).add(instrument)
+        self._venues_of.setdefault(instrument, set()).add(venue)
 
     def _down(self, key: StreamKey, at_ms: int) -> None:
         stream = self.streams.get(key)
@@ -449,5 +455,5 @@ class ReturnPeriods:
         floor = self._critical_usd_of.get(key.instrument, self._critical_usd)
         if floor == INSTRUMENT.floors_usd[_CRITICAL - 1]:
             return INSTRUMENT
-        live, alert, _, extreme = INSTRUMENT.floors_usd
-        return replace(INSTRUMENT, floors_usd=(live, alert, floor, extreme))
+        watch, alert, _, extreme = INSTRUMENT.floors_usd
+        return replace(INSTRUMENT, floors_usd=(watch, alert, floor, extreme))

@@ -25,6 +25,7 @@ __all__ = [
     "HOLD_MS",
     "INSTRUMENT",
     "LEARNING_DAYS",
+    "LEAST_MEAN_DAYS",
     "MARKET_STEPS",
     "QUIET_MS",
     "VENUE",
@@ -42,13 +43,15 @@ HOLD_MS = 60_000
 EXTREME_STEP = 4
 """The step of 30 days: shown as CRITICAL, except by the rule of EXTREME."""
 
+LEAST_MEAN_DAYS = 1 / 24
+"""Decayed watched days before a mean minute means anything."""
+
 QUIET_MS = 300_000
 """An episode is over when for so long no look reached half its peak."""
 
 _LEAST_USD = 5e-324
 _LEAST_LEARNED_MS = 60_000
 _CAPPED_STEPS = 3
-_LEAST_DAYS = 1 / 24
 _MINUTES_A_DAY = 1_440
 
 
@@ -232,7 +235,7 @@ class StreamLevel:
     def mean_minute_usd(self, at_ms: int) -> float | None:
         """Return the USD of a mean watched minute, decayed like all; None before one hour was watched."""
         days, usd = self.histogram.decayed_at(self.watched_ms(at_ms))
-        return usd / (days * _MINUTES_A_DAY) if days >= _LEAST_DAYS else None
+        return usd / (days * _MINUTES_A_DAY) if days >= LEAST_MEAN_DAYS else None
 
     def _open(self, at_ms: int) -> None:
         watched_ms = self.watched_ms(at_ms)
