@@ -12,6 +12,7 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
+from liqtape.cli.serving import listen_option, page_beside
 from liqtape.errors import ConfigurationError
 from liqtape.history.log.directories import data_directory
 from liqtape.settings import COMMAND_DEFAULTS, Settings, load_settings, settings_file
@@ -29,6 +30,11 @@ _Config = Annotated[Path | None, typer.Option(metavar="FILE", help="A liqtape.to
 _Venues = Annotated[list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: all.")]
 _Symbols = Annotated[list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")]
 
+_Listen = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT|off", help="Page and API; default: 127.0.0.1:8787 or the next free port."),
+]
+
 _END_SECONDS = 4.5  # after a signal; a tracker takes four at most
 
 
@@ -42,13 +48,14 @@ def run(
         str | None,
         typer.Option(metavar="DIR|postgresql://..|off", help="Default: the user's data directory."),
     ] = None,
+    listen: _Listen = None,
     levels: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Of `simulate --levels`: what levels know where the history has nothing."),
     ] = None,
 ) -> int:
     """Track liquidations live: feeds, metrics, every sink; until interrupted."""
-    settings = _settings(config, _options(venue, symbol, redis, history))
+    settings = _settings(config, _options(venue, symbol, redis, history) | listen_option(listen))
     if settings.history.url is None:
         settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
     from liqtape.cli.foreground import StopSignals
@@ -124,10 +131,11 @@ async def _run(settings: Settings, stop: "StopSignals", record: Path | None, lev
         learned = warm_start(levels)
     recorder = None if record is None else Recorder(record)
     tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
-    async with tracker, notified(lambda: tracker.pulses):
-        if learned is not None:
-            tracker.begin_with(learned.states, str(learned))
-        await watch(tracker, stop, None, out=sys.stdout)
+    async with page_beside(tracker, settings.web, settings.history) as page:
+        async with tracker, notified(lambda: tracker.pulses):
+            if learned is not None:
+                tracker.begin_with(learned.states, str(learned))
+            await watch(tracker, stop, None, page, sys.stdout)
 
 
 async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSignals", out: TextIO) -> "Recording":
@@ -147,6 +155,7 @@ def demo(
     seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 runs until interrupted.")] = 60.0,
     seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
     speed: Annotated[float, typer.Option(metavar="X", help="Compresses the scenario's timeline.")] = 1.0,
+    listen: _Listen = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
 ) -> int:
     """The same system against the built-in venues: no network, nothing kept; checks itself at the end."""
@@ -154,7 +163,7 @@ def demo(
 
     try:
         summary, signalled = asyncio.run(
-            run_demo(scenario, seconds, seed, speed, sys.stderr if as_json else sys.stdout)
+            run_demo(scenario, seconds, seed, speed, sys.stderr if as_json else sys.stdout, listen)
         )
     except ValueError as error:
         raise ConfigurationError(f"demo: {error}") from error
