@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from liqtape.errors import ConfigurationError
+from liqtape.web.answers import Cell
 from liqtape.web.pasthistory import PastRows
 from liqtape.web.questions import HistoryQuestion
 
@@ -61,6 +62,6 @@ def _table(past: "History", question: HistoryQuestion, from_ms: int, until_ms: i
     )
 
 
-def _rows(table: "pa.Table") -> Sequence[Sequence[object]]:
+def _rows(table: "pa.Table") -> Sequence[Sequence[Cell]]:
     columns = [column.to_pylist() for column in table.columns]
     return [list(row) for row in zip(*columns, strict=True)]

@@ -131,11 +131,11 @@ async def _run(settings: Settings, stop: "StopSignals", record: Path | None, lev
         learned = warm_start(levels)
     recorder = None if record is None else Recorder(record)
     tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
-    async with page_beside(tracker, settings.web, settings.history) as page:
-        async with tracker, notified(lambda: tracker.pulses):
-            if learned is not None:
-                tracker.begin_with(learned.states, str(learned))
-            await watch(tracker, stop, None, page, sys.stdout)
+    page_is_served = page_beside(tracker, settings.web, settings.history)
+    async with page_is_served as page, tracker, notified(lambda: tracker.pulses):
+        if learned is not None:
+            tracker.begin_with(learned.states, str(learned))
+        await watch(tracker, stop, None, page, sys.stdout)
 
 
 async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSignals", out: TextIO) -> "Recording":

@@ -130,7 +130,7 @@ class Trust(Struct, frozen=True):
 
 
 class ReplayState(Struct, frozen=True):
-    """Where a replay stands: times in ms of the past it plays; `speed` is times real time, null is as fast as it can."""
+    """Where a replay stands, in ms of the past it plays; `speed` is times real time, null as fast as it can."""
 
     name: str
     from_ms: int

@@ -47,7 +47,7 @@ from liqtape.web.seriesof import LEAD_MS, Span, series_of
 __all__ = ["Api"]
 
 _MINUTE_MS = 60_000
-_DELIVERING = frozenset({"live", "unlisted", "clock off", "no trades", "quiet", "refused", "unbalanced"})
+_DELIVERING = frozenset({"live", "recorded", "unlisted", "clock off", "no trades", "quiet", "refused", "unbalanced"})
 
 
 class Api:

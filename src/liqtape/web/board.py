@@ -41,7 +41,7 @@ class Board:
 
     def __init__(self, source: Shown) -> None:
         self.source = source
-        self.started_ms = source.now_ms()
+        self.started_ms = source.began_ms
         self.memory = EventMemory(self.started_ms)
         self.recent: deque[Liquidation] = deque(maxlen=MOST_RECENT)
         self.alerts: deque[Alert] = deque(maxlen=_MOST_ALERTS)
@@ -115,7 +115,7 @@ class Board:
         overflow = len(self.recent) + len(events) - MOST_RECENT
         if overflow > 0:
             dropped = list(self.recent)[:overflow] or events
-            self.kept_whole_ms = max(self.kept_whole_ms, max(event.event_ms for event in dropped))
+            self.kept_whole_ms = max(self.kept_whole_ms, *(event.event_ms for event in dropped))
         self.recent.extend(events)
         self.events_total += len(events)
         self.fresh.events += events
@@ -193,7 +193,7 @@ class Board:
     def _forget(self) -> None:
         """The source jumped: what was remembered is of another time."""
         self.generation = self.source.generation
-        self.started_ms = self.kept_whole_ms = self.source.now_ms()
+        self.started_ms = self.kept_whole_ms = self.source.began_ms
         self.memory.clear(self.started_ms)
         self.recent.clear()
         self.alerts.clear()

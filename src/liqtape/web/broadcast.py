@@ -80,7 +80,7 @@ class Broadcast:
     """The loop that pulls the news and tells the readers; `run` it as a task.
 
     A message's id is `run-number-total`: of a number still in the ring the reader gets what came after it, else a
-    snapshot, which says by `total` how many liquidations were missed; `run` tells one start of the service from another.
+    snapshot, which says by `total` how many liquidations were missed. Each start of the service is another `run`.
     """
 
     def __init__(self, board: Board) -> None:
@@ -125,14 +125,13 @@ class Broadcast:
         reader = Reader()
         run, _, rest = (last_id or "").partition("-")
         number, _, total = rest.partition("-")
-        if number.isdecimal() and total.isdecimal() and len(rest) < 40:
-            if run == self._run:
-                reader.seen_total = int(total)
-                later = [message for message in self._ring if message.number > int(number)]
-                if int(number) <= self._number and len(later) == self._number - int(number):
-                    reader.is_behind = False
-                    for message in later:
-                        reader.offer(message.data, self._told_total)
+        if run == self._run and number.isdecimal() and total.isdecimal() and len(rest) < 40:
+            reader.seen_total = int(total)
+            later = [message for message in self._ring if message.number > int(number)]
+            if len(later) == self._number - int(number):
+                reader.is_behind = False
+                for message in later:
+                    reader.offer(message.data, self._told_total)
         self.readers.add(reader)
         return reader
 

@@ -99,7 +99,7 @@ class Episodes:
         return counts
 
     def newest(self, now_ms: int, instrument: str | None, least: Level, limit: int) -> tuple[list[LevelEpisode], int]:
-        """Return the newest of an instrument, or of all and the market, that reached a level, and how many there are."""
+        """Return the newest that reached a level, of one instrument or of all, and how many there are."""
         order = LEVEL_ORDER.index(least)
         wanted = [
             told

@@ -4,6 +4,7 @@ from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
+from itertools import pairwise
 from math import fsum, isnan, nan
 
 from msgspec import Struct
@@ -82,7 +83,7 @@ class EventColumns(Struct, frozen=True):
     def spark(self, until_ms: int, step_ms: int, steps: int) -> list[int]:
         """Return the counts of the last `steps` steps, the newest last."""
         edges = [bisect_right(self.times_ms, until_ms - k * step_ms) for k in range(steps, -1, -1)]
-        return [after - before for before, after in zip(edges, edges[1:], strict=False)]
+        return [after - before for before, after in pairwise(edges)]
 
     def venues_since(self, from_ms: int) -> list[str]:
         """Return the venues with a row after a moment, by name."""

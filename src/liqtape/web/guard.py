@@ -28,7 +28,8 @@ _HEADERS = (
 )
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/login", "/static/login.css"})
 _SIGN_IN = b"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>liqtape</title><link rel="stylesheet" href="/static/login.css"><h1>liqtape</h1><form method="post" action="/login">
+<title>liqtape</title><link rel="stylesheet" href="/static/login.css">
+<h1>liqtape</h1><form method="post" action="/login">
 <label for="token">Token (<code>web.token_file</code> or LIQTAPE_WEB_TOKEN)</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
 <button>Open</button></form></html>

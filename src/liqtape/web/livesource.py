@@ -15,16 +15,16 @@ __all__ = ["LiveSource", "TrackedService", "hidden_by"]
 
 _MOST_GAPS = 1_000
 
-T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
 
 
-class _Waiting(Protocol[T_co]):
+class _Waiting(Protocol[T]):
     """A subscription, as far as it is read here."""
 
     @property
     def dropped_total(self) -> int: ...
 
-    def take(self) -> list[T_co]: ...
+    def take(self) -> list[T]: ...
 
     def end(self) -> None: ...
 
@@ -65,6 +65,7 @@ class LiveSource:
     def __init__(self, tracker: TrackedService, mode: Mode = "live") -> None:
         self.mode: Mode = mode
         self.generation = 0
+        self.began_ms = tracker.now_ms()
         self.replay: ReplayState | None = None
         self.now_ms = tracker.now_ms
         self.snapshot = tracker.snapshot

@@ -14,6 +14,7 @@ _MINUTE_MS = 60_000
 _LARGEST_MS = 300_000
 _ONE_SIDED = 2 / 3
 _NAMED = 3
+_LIVE = frozenset({"live", "recorded"})
 
 
 def iso(at_ms: int) -> str:
@@ -68,9 +69,9 @@ def trust_of(board: Board, row: VelocityMetrics, health: list[VenueHealth]) -> T
     if row.coverage_300s is not None and row.coverage_300s >= 1:
         watched_ms = _LARGEST_MS
     return Trust(
-        venues_live=sum(venue.state == "live" for venue in health),
+        venues_live=sum(venue.state in _LIVE for venue in health),
         venues_total=len(health),
-        troubled=[venue for venue in health if venue.state != "live"],
+        troubled=[venue for venue in health if venue.state not in _LIVE],
         throttled=[venue.venue for venue in health if _is_throttled(venue.venue)],
         coverage=coverage_of(row),
         age_seconds=min(ages, default=None),

@@ -5,6 +5,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from math import floor, fsum, isnan, log10
+from typing import Literal
 
 from msgspec import Struct
 
@@ -17,7 +18,7 @@ __all__ = ["BtcPrices", "PriceLine", "line_of", "marks_of", "nice_step", "price_
 class PriceLine(Struct, frozen=True):
     """A price at some moments; `kind` says of what."""
 
-    kind: str | None
+    kind: Literal["fill", "bankruptcy", "btc"] | None
     times_ms: Sequence[int]
     prices: Sequence[float]
 
@@ -115,8 +116,9 @@ class BtcPrices:
         first, last = bisect_right(self._times_ms, from_ms), bisect_right(self._times_ms, until_ms)
         of_step = {(self._times_ms[k] - from_ms - 1) // step_ms: k for k in range(first, last)}
         places = sorted(of_step.values())
-        name = "btc" if places else None
-        return PriceLine(name, [self._times_ms[k] for k in places], [self._prices[k] for k in places])
+        return PriceLine(
+            "btc" if places else None, [self._times_ms[k] for k in places], [self._prices[k] for k in places]
+        )
 
     def at(self, at_ms: int) -> float | None:
         """Return the last price known then, at most a minute old."""

@@ -135,7 +135,7 @@ class ReplayOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """What a replay shall do; what is left out stays as it is. `speed` null is as fast as it can."""
 
     is_paused: bool | UnsetType = UNSET
-    speed: Annotated[float, Meta(gt=0, le=100_000)] | None | UnsetType = UNSET
+    speed: Annotated[float, Meta(gt=0, le=100_000)] | UnsetType | None = UNSET
     at_ms: Annotated[int, Meta(ge=0, le=4_102_444_800_000)] | UnsetType = UNSET
 
 

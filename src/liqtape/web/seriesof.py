@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import isnan
-from typing import Literal
+from typing import Literal, TypeVar
 
 from msgspec import Struct
 
@@ -15,6 +15,7 @@ __all__ = ["LEAD_MS", "Span", "series_of"]
 LEAD_MS = 300_000
 """How far before a span its first windows reach."""
 
+_Number = TypeVar("_Number", int, float)
 _WINDOWS = (10, 60, 300)
 _HORIZON = 20  # seconds of the acceleration
 
@@ -60,13 +61,29 @@ def series_of(
     slopes = _farthest_slopes(counts, sums, first, span, until)
     unseen = max(0, -(-(kept_from_ms - span.from_ms) // span.step_ms))
     ahead = max(0, (span.until_ms - now_ms) // span.step_ms)
-    columns = (long_count, short_count, long_usd, short_usd, *velocities, slopes)
-    known = [_known(column, unseen, ahead) for column in columns]
-    return Series(span.from_ms, span.step_ms, kept_from_ms, source, *known)
+
+    def known(column: Sequence[_Number]) -> list[_Number | None]:
+        return _known(column, unseen, ahead)
+
+    return Series(
+        from_ms=span.from_ms,
+        step_ms=span.step_ms,
+        kept_from_ms=kept_from_ms,
+        source=source,
+        long_count=known(long_count),
+        short_count=known(short_count),
+        long_usd=known(long_usd),
+        short_usd=known(short_usd),
+        velocity_10s=known(velocities[0]),
+        velocity_60s=known(velocities[1]),
+        velocity_300s=known(velocities[2]),
+        acceleration=known(slopes),
+    )
 
 
-def _known(column: Sequence[float], unseen: int, ahead: int) -> list[float | None]:
-    shown: list[float | None] = list(column)
+def _known(column: Sequence[_Number], unseen: int, ahead: int) -> list[_Number | None]:
+    """Return the column with nothing where nothing was kept, and where it is still to come."""
+    shown: list[_Number | None] = list(column)
     steps = len(shown)
     shown[: min(unseen, steps)] = [None] * min(unseen, steps)
     if ahead:

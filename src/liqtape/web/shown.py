@@ -27,11 +27,14 @@ class News(Struct, frozen=True):
 class Shown(Protocol):
     """A past or a present with metrics at a moment, and news. All calls are plain and quick; none awaits.
 
-    `generation` grows whenever what was told before no longer holds, as after a seek: everything kept of it goes.
+    `began_ms`: everything that came after it is told as news. `generation` grows whenever what was told before no longer holds, as after a seek: everything kept of it goes.
     """
 
     @property
     def mode(self) -> Mode: ...
+
+    @property
+    def began_ms(self) -> int: ...
 
     @property
     def generation(self) -> int: ...

@@ -38,6 +38,7 @@ class _Bounded(H11Protocol):
             transport.abort()
             return
         super().connection_made(transport)
+        self.began = self.loop.time()
         self._overdue = self.loop.call_later(_REQUEST_SECONDS, self._end_if_silent)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -47,17 +48,22 @@ class _Bounded(H11Protocol):
 
     def _end_if_silent(self) -> None:
         """Close a connection whose first request is not there yet."""
-        if self.cycle is None:
+        if _is_idle(self):
             self.transport.close()
 
     def _make_room(self) -> bool:
-        for other in list(self.connections):
-            cycle = getattr(other, "cycle", None)
-            if cycle is None or cycle.response_complete:
-                self.connections.discard(other)
-                other.transport.abort()
-                return True
-        return False
+        idle = [other for other in self.connections if isinstance(other, _Bounded) and _is_idle(other)]
+        if not idle:
+            return False
+        longest = min(idle, key=lambda other: other.began)
+        self.connections.discard(longest)
+        longest.transport.abort()
+        return True
+
+
+def _is_idle(connection: H11Protocol) -> bool:
+    cycle = getattr(connection, "cycle", None)  # None until the first request is there
+    return cycle is None or bool(cycle.response_complete)
 
 
 class _Quiet(uvicorn.Server):
@@ -148,7 +154,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
             if error.errno == errno.EADDRINUSE and port + attempt < 65_535:
                 continue
             raise ConfigurationError(f"web.listen {host}:{port}: {error.strerror or error}; name another") from error
-        sock.setblocking(False)
+        sock.settimeout(0.0)
         return sock
     raise ConfigurationError(f"web.listen {host}:{port}: no free port up to {port + _TRIES - 1}; name another")
 
