@@ -14,6 +14,7 @@ from msgspec import Struct
 from liqtape.errors import LiqtapeError
 from liqtape.feeds.listing import PartialListing, fetch_contracts
 from liqtape.feeds.probe import MISSED, Deadlines, Probe
+from liqtape.feeds.proxies import shown_proxy
 from liqtape.feeds.venuefeed import clock_words, endpoints_of
 from liqtape.instruments import Contract
 from liqtape.sanitize import without_credentials
@@ -108,7 +109,7 @@ async def _check_listing(
     try:
         async with (
             asyncio.timeout(limits.listing),
-            aiohttp.ClientSession(connector=connector, trust_env=True) as session,
+            aiohttp.ClientSession(connector=connector) as session,
         ):
             contracts = await fetch_contracts(venue, settings.rest_url, session)
     except PartialListing as partly:
@@ -131,7 +132,8 @@ async def _check_stream(venue: Venue, probes: Sequence[Probe], limits: Deadlines
     seconds = time.monotonic() - began
     for probe, answer in zip(probes, answers, strict=True):
         if isinstance(answer, LiqtapeError):
-            return Check.failed(venue.name, probe.stage, f"{answer} ({_place(probe.endpoint.url)})", seconds)
+            way = f" through {shown_proxy(probe.proxy)}" if probe.proxy else ""
+            return Check.failed(venue.name, probe.stage, f"{answer} ({_place(probe.endpoint.url)}{way})", seconds)
         if isinstance(answer, BaseException):
             raise answer
     if not any(probe.has_data for probe in probes):
