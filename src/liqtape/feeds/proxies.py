@@ -1,7 +1,7 @@
 """The proxies of the environment, the same for REST and for WebSockets.
 
-`HTTPS_PROXY` is for https and wss, `HTTP_PROXY` for http and ws, `ALL_PROXY` where the other is not set; `NO_PROXY` names
-hosts that are reached directly. This machine is never reached through a proxy: the simulator and its tests are here.
+`HTTPS_PROXY` is for https and wss, `HTTP_PROXY` for http and ws, `ALL_PROXY` where the other is not set; `NO_PROXY`
+names hosts that are reached directly. This machine is never reached through a proxy: the simulator is here.
 """
 
 import ipaddress
@@ -20,7 +20,7 @@ _SPELLINGS = {"socks": "socks5", "socks5h": "socks5", "socks4a": "socks4"}  # na
 
 
 def proxy_of(url: str) -> str | None:
-    """Return the proxy through which this address is reached, None for directly. Raises ValueError for a bad address."""
+    """Return the proxy of this address, None where it is reached directly. Raises ValueError for a bad address."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port
     if _is_here(host) or proxy_bypass(host) or (port is not None and proxy_bypass(f"{host}:{port}")):

@@ -173,7 +173,8 @@ async def open_socket(
 ) -> WebSocket:
     """Connect, through the proxy of the environment if there is one, and shake hands. Raises Lost.
 
-    Certificates are verified unless `ssl_context` says otherwise. No deadline: the caller's timeout may cancel it at any point, nothing stays open.
+    Certificates are verified unless `ssl_context` says otherwise. No deadline: the caller's timeout may cancel it at
+    any point, nothing stays open.
     """
     listener = WebSocket(receive, on_lost)
     dialled: list[socket.socket] = []
