@@ -12,6 +12,7 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
+from liqtape.cli.options import AsJson, Scenario
 from liqtape.errors import ConfigurationError
 from liqtape.history.log.directories import data_directory
 from liqtape.settings import COMMAND_DEFAULTS, Settings, load_settings, settings_file
@@ -26,8 +27,13 @@ if TYPE_CHECKING:  # the service is imported by the commands that run it
 __all__ = ["demo", "record", "run"]
 
 _Config = Annotated[Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")]
-_Venues = Annotated[list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: all.")]
-_Symbols = Annotated[list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")]
+_Venues = Annotated[
+    list[str] | None, typer.Option(metavar="VENUE", help=f"{', '.join(VENUES)}; may be given again. Default: all.")
+]
+_Symbols = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SYMBOL", help="BTCUSDT, a venue's spelling, BTC/USDT:USDT, or a coin; may be given again."),
+]
 
 _END_SECONDS = 4.5  # after a signal; a tracker takes four at most
 
@@ -66,7 +72,7 @@ def record(
     venue: _Venues = None,
     symbol: _Symbols = None,
     seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 records until interrupted.")] = 0.0,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Raw frames of the venues to a recording, for `replay`; ends with what was written."""
     settings = _settings(config, _options(venue, symbol, "off", "off"))
@@ -83,7 +89,9 @@ def record(
         sys.stdout.write(f"recorded in {out}: {counts}, {recording.dropped_frames:,} dropped\n")
     if stop.received:
         return 128 + stop.received
-    return 1 if recording.dropped_frames or recording.errors else 0
+    if not recording.frames:
+        print("liqtape record: no venue sent anything; `liqtape check` says why", file=sys.stderr)
+    return 1 if recording.dropped_frames or recording.errors or not recording.frames else 0
 
 
 def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
@@ -143,11 +151,11 @@ async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSigna
 
 
 def demo(
-    scenario: Annotated[str, typer.Option(help="calm, cascade, block or faults.")] = "cascade",
+    scenario: Annotated[Scenario, typer.Option(help="The market, and what goes wrong with it.")] = "cascade",
     seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 runs until interrupted.")] = 60.0,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed makes the same market.")] = 1,
     speed: Annotated[float, typer.Option(metavar="X", help="Compresses the scenario's timeline.")] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """The same system against the built-in venues: no network, nothing kept; checks itself at the end."""
     from liqtape.cli.demo import demo as run_demo
