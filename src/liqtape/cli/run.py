@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from liqtape.cli.options import AsJson, Scenario
 from liqtape.errors import ConfigurationError
 from liqtape.history.log.directories import data_directory
+from liqtape.sanitize import sanitize
 from liqtape.settings import COMMAND_DEFAULTS, Settings, load_settings, settings_file
 from liqtape.venues import VENUES, watched
 
@@ -54,7 +55,7 @@ def run(
     ] = None,
 ) -> int:
     """Track liquidations live: feeds, metrics, every sink; until interrupted."""
-    settings = _settings(config, _options(venue, symbol, redis, history))
+    settings = _with_instruments(_settings(config, _options(venue, symbol, redis, history)))
     if settings.history.url is None:
         settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
     from liqtape.cli.foreground import StopSignals
@@ -75,7 +76,7 @@ def record(
     as_json: AsJson = False,
 ) -> int:
     """Raw frames of the venues to a recording, for `replay`; ends with what was written."""
-    settings = _settings(config, _options(venue, symbol, "off", "off"))
+    settings = _with_instruments(_settings(config, _options(venue, symbol, "off", "off")))
     from liqtape.cli.foreground import StopSignals
 
     os.umask(0o077)  # as in `run`
@@ -98,6 +99,17 @@ def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
     settings = load_settings(settings_file(config), None, options, frozenset(VENUES), watched, COMMAND_DEFAULTS)
     if not any(own.enabled for own in settings.venues.values()):
         raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
+    return settings
+
+
+def _with_instruments(settings: Settings) -> Settings:
+    """The settings with instruments for symbols; what could not be looked up is told in red."""
+    from liqtape.cli.asked import resolved
+
+    settings, doubts = resolved(settings)
+    red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
+    for doubt in doubts:
+        print(f"{red}liqtape: {sanitize(doubt, 1_000)}{plain}", file=sys.stderr)
     return settings
 
 
