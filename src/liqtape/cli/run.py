@@ -12,9 +12,11 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
+from liqtape.cli.options import AsJson, Scenario
 from liqtape.cli.serving import listen_option, page_beside
 from liqtape.errors import ConfigurationError
 from liqtape.history.log.directories import data_directory
+from liqtape.sanitize import sanitize
 from liqtape.settings import COMMAND_DEFAULTS, Settings, load_settings, settings_file
 from liqtape.venues import VENUES, watched
 
@@ -27,8 +29,13 @@ if TYPE_CHECKING:  # the service is imported by the commands that run it
 __all__ = ["demo", "record", "run"]
 
 _Config = Annotated[Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")]
-_Venues = Annotated[list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: all.")]
-_Symbols = Annotated[list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")]
+_Venues = Annotated[
+    list[str] | None, typer.Option(metavar="VENUE", help=f"{', '.join(VENUES)}; may be given again. Default: all.")
+]
+_Symbols = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SYMBOL", help="BTCUSDT, a venue's spelling, BTC/USDT:USDT, or a coin; may be given again."),
+]
 
 _Listen = Annotated[
     str | None,
@@ -55,7 +62,8 @@ def run(
     ] = None,
 ) -> int:
     """Track liquidations live: feeds, metrics, every sink; until interrupted."""
-    settings = _settings(config, _options(venue, symbol, redis, history) | listen_option(listen))
+    options = _options(venue, symbol, redis, history) | listen_option(listen)
+    settings = _with_instruments(_settings(config, options))
     if settings.history.url is None:
         settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
     from liqtape.cli.foreground import StopSignals
@@ -73,10 +81,10 @@ def record(
     venue: _Venues = None,
     symbol: _Symbols = None,
     seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 records until interrupted.")] = 0.0,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Raw frames of the venues to a recording, for `replay`; ends with what was written."""
-    settings = _settings(config, _options(venue, symbol, "off", "off"))
+    settings = _with_instruments(_settings(config, _options(venue, symbol, "off", "off")))
     from liqtape.cli.foreground import StopSignals
 
     os.umask(0o077)  # as in `run`
@@ -90,13 +98,26 @@ def record(
         sys.stdout.write(f"recorded in {out}: {counts}, {recording.dropped_frames:,} dropped\n")
     if stop.received:
         return 128 + stop.received
-    return 1 if recording.dropped_frames or recording.errors else 0
+    if not recording.frames:
+        print("liqtape record: no venue sent anything; `liqtape check` says why", file=sys.stderr)
+    return 1 if recording.dropped_frames or recording.errors or not recording.frames else 0
 
 
 def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
     settings = load_settings(settings_file(config), None, options, frozenset(VENUES), watched, COMMAND_DEFAULTS)
     if not any(own.enabled for own in settings.venues.values()):
         raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
+    return settings
+
+
+def _with_instruments(settings: Settings) -> Settings:
+    """The settings with instruments for symbols; what could not be looked up is told in red."""
+    from liqtape.cli.asked import resolved
+
+    settings, doubts = resolved(settings)
+    red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
+    for doubt in doubts:
+        print(f"{red}liqtape: {sanitize(doubt, 1_000)}{plain}", file=sys.stderr)
     return settings
 
 
@@ -151,12 +172,12 @@ async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSigna
 
 
 def demo(
-    scenario: Annotated[str, typer.Option(help="calm, cascade, block or faults.")] = "cascade",
+    scenario: Annotated[Scenario, typer.Option(help="The market, and what goes wrong with it.")] = "cascade",
     seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 runs until interrupted.")] = 60.0,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed makes the same market.")] = 1,
     speed: Annotated[float, typer.Option(metavar="X", help="Compresses the scenario's timeline.")] = 1.0,
     listen: _Listen = None,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """The same system against the built-in venues: no network, nothing kept; checks itself at the end."""
     from liqtape.cli.demo import demo as run_demo
