@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,7 +38,9 @@ def replay(
             metavar="PATH", help="A recording; an event file (Parquet, NDJSON, CSV) or a directory of them."
         ),
     ],
-    speed: Annotated[str, typer.Option(metavar="X|max", help="Times real time.")] = "max",
+    speed: Annotated[
+        str | None, typer.Option(metavar="X|max", help="Times real time. Default: max, with --listen 1.")
+    ] = None,
     metrics: Annotated[Path | None, typer.Option(help="Metric rows go there: .ndjson or .parquet.")] = None,
     every: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="Seconds from one row to the next.")] = 1,
     redis: Annotated[str, typer.Option(metavar="URL|off", help="Metrics and events go there, too.")] = "off",
@@ -49,13 +51,18 @@ def replay(
             metavar="F.csv", help="When the events' feeds were up: columns start_ms, end_ms. Event files only."
         ),
     ] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Play it on the page there, until interrupted.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Past events through the same engine as live; the same input gives the same rows, byte for byte."""
     from liqtape.recording.segments import is_recording
     from liqtape.sinks.redis.redissink import RedisSink
 
-    pace = _pace(speed)
+    if listen is not None:
+        return _on_page(path, _pace(speed or "1"), coverage, listen, [metrics, redis, history])
+    pace = _pace(speed or "max")
     sink = None if redis == "off" else RedisSink(redis)
     outputs = _Outputs(metrics, sink, history)
     if is_recording(path):
@@ -69,6 +76,17 @@ def replay(
     if signalled:
         return 128 + signalled
     return int(outputs.lost > 0 or _nothing_came(summary))
+
+
+def _on_page(path: Path, pace: float | None, coverage: Path | None, listen: str, outputs: Sequence[object]) -> int:
+    from liqtape.cli.replaypage import replay_on_page
+    from liqtape.recording.segments import is_recording
+
+    if any(output not in {None, "off"} for output in outputs):
+        raise ConfigurationError("--listen: a past that is paused and sent back goes to no file, Redis or history")
+    if is_recording(path):
+        raise ConfigurationError(f"--listen: {path} is a recording; the page plays event files")
+    return replay_on_page(path, pace, coverage, listen)
 
 
 def _pace(speed: str) -> float | None:

@@ -27,7 +27,8 @@ class News(Struct, frozen=True):
 class Shown(Protocol):
     """A past or a present with metrics at a moment, and news. All calls are plain and quick; none awaits.
 
-    `began_ms`: everything that came after it is told as news. `generation` grows whenever what was told before no longer holds, as after a seek: everything kept of it goes.
+    Everything that came after `began_ms` is told as news. `generation` grows whenever what was told no longer
+    holds, as after a seek: everything kept of it goes.
     """
 
     @property
