@@ -29,32 +29,41 @@ _LINGER_SECONDS = 60.0  # how long the ring goes on without a reader
 
 
 class _Message(Struct, frozen=True):
+    """`total` liquidations were told when it was made."""
+
     number: int
+    total: int
     data: bytes
 
 
 class Reader:
-    """One client of the stream. One that does not keep up loses its backlog and gets a snapshot instead."""
+    """One client of the stream. One that does not keep up loses its backlog and gets a snapshot instead.
 
-    def __init__(self) -> None:
+    `sent_total` liquidations were told when the last message for it was made; None: that cannot be known.
+    """
+
+    def __init__(self, sent_total: int | None) -> None:
         self.is_behind = True  # a snapshot is due
-        self.seen_total: int | None = None  # liquidations told up to where it was cut off; None: never connected
-        self.snapshots = 0
-        self._backlog: deque[bytes] = deque()
+        self.is_gone = False
+        self.sent_total = sent_total
+        self._backlog: deque[_Message] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
-        self.is_gone = False
 
-    def offer(self, data: bytes, total: int) -> None:
-        """Queue a message; `total` liquidations were told before it."""
+    def offer(self, message: "_Message") -> None:
+        """Queue a message."""
         if not self.is_behind:
-            if len(self._backlog) >= _BACKLOG_MESSAGES or self._bytes + len(data) > _BACKLOG_BYTES:
-                self._backlog.clear()
-                self._bytes = 0
-                self.is_behind, self.seen_total = True, total
-            else:
-                self._backlog.append(data)
-                self._bytes += len(data)
+            self._backlog.append(message)
+            self._bytes += len(message.data)
+            if len(self._backlog) > _BACKLOG_MESSAGES or self._bytes > _BACKLOG_BYTES:
+                self.fall_behind()
+        self._wake.set()
+
+    def fall_behind(self) -> None:
+        """Drop the backlog: a snapshot is due."""
+        self._backlog.clear()
+        self._bytes = 0
+        self.is_behind = True
         self._wake.set()
 
     def leave(self) -> None:
@@ -64,7 +73,10 @@ class Reader:
 
     def take(self) -> bytes:
         """Return what waits."""
-        data = b"".join(self._backlog)
+        if not self._backlog:
+            return b""
+        self.sent_total = self._backlog[-1].total
+        data = b"".join(message.data for message in self._backlog)
         self._backlog.clear()
         self._bytes = 0
         return data
@@ -122,31 +134,31 @@ class Broadcast:
 
     def join(self, last_id: str | None) -> Reader:
         """Return a new reader, which goes on behind `last_id` where the ring reaches back so far."""
-        reader = Reader()
+        reader = Reader(self._told_total if last_id is None else None)
         run, _, rest = (last_id or "").partition("-")
         number, _, total = rest.partition("-")
         if run == self._run and number.isdecimal() and total.isdecimal() and len(rest) < 40:
-            reader.seen_total = int(total)
+            reader.sent_total = int(total)
             later = [message for message in self._ring if message.number > int(number)]
             if len(later) == self._number - int(number):
                 reader.is_behind = False
                 for message in later:
-                    reader.offer(message.data, self._told_total)
+                    reader.offer(message)
         self.readers.add(reader)
         return reader
 
     def snapshot(self, reader: Reader) -> bytes:
         """Return all there is for a reader that has nothing, or lost its backlog."""
         reader.is_behind = False
-        reader.snapshots += 1
-        if reader.seen_total is not None:
-            missed = max(0, self._told_total - reader.seen_total - min(_SNAPSHOT_EVENTS, len(self.board.recent)))
-            return self._made(missed)
+        sent, reader.sent_total = reader.sent_total, self._told_total
+        if sent != self._told_total:
+            in_it = min(_SNAPSHOT_EVENTS, len(self.board.recent))
+            return self._made(None if sent is None else max(0, self._told_total - sent - in_it))
         if self._snapshot[0] != self._number:
             self._snapshot = (self._number, self._made(0))
         return self._snapshot[1]
 
-    def _made(self, missed: int) -> bytes:
+    def _made(self, missed: int | None) -> bytes:
         board, source = self.board, self.board.source
         waiting = len(board.fresh.events)
         told = list(board.recent)[-_SNAPSHOT_EVENTS - waiting :]
@@ -194,7 +206,6 @@ class Broadcast:
             return
         health: Sequence[VenueHealth] = self.board.source.health() if is_second else ()
         events, left_out = _largest(fresh.events)
-        before = self._told_total
         self._told_total += len(fresh.events)
         self._number += 1
         message = Update(
@@ -210,9 +221,10 @@ class Broadcast:
             health=health,
         )
         data = self._framed("update", message)
-        self._keep(_Message(self._number, data))
+        made = _Message(self._number, self._told_total, data)
+        self._keep(made)
         for reader in self.readers:
-            reader.offer(data, before)
+            reader.offer(made)
 
     async def _rows(self) -> list[InstrumentRow]:
         """The rows due, some at a time, so that no frame of a feed waits for them."""
@@ -246,8 +258,8 @@ class Broadcast:
         self._shown.clear()
         self._number += 1
         for reader in self.readers:
-            reader.is_behind, reader.seen_total = True, None
-            reader.take()
+            reader.sent_total = self._told_total
+            reader.fall_behind()
 
 
 def _largest(events: Sequence[Liquidation]) -> tuple[Sequence[Liquidation], int]:
