@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -150,7 +151,7 @@ def test_velocity_of_the_history_has_equal_steps(running: Any) -> None:
     assert answer["partial"] is not None
     at = answer["columns"].index("at_ms")
     times = [row[at] for row in answer["rows"]]
-    assert {b - a for a, b in zip(times, times[1:], strict=False)} == {10_000}
+    assert {b - a for a, b in pairwise(times)} == {10_000}
 
 
 def test_ledger_adds_up_by_connection(running: Any) -> None:

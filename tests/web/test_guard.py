@@ -179,5 +179,3 @@ async def test_port_taken_gives_way_to_the_next() -> None:
 async def test_impossible_address_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="name another"):
         bound_socket("203.0.113.1", 8787)
-
-

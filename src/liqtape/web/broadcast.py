@@ -95,8 +95,9 @@ class Broadcast:
     snapshot, which says by `total` how many liquidations were missed. Each start of the service is another `run`.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, every_seconds: float = _EVERY_SECONDS) -> None:
         self.board = board
+        self._every_seconds = every_seconds
         self.readers: set[Reader] = set()
         self._run = format(time.time_ns() // 1_000_000, "x")
         self._number = 0
@@ -114,7 +115,7 @@ class Broadcast:
         """Pull and tell until cancelled."""
         step = 0
         while True:
-            await asyncio.sleep(_EVERY_SECONDS)
+            await asyncio.sleep(self._every_seconds)
             self.board.pull()
             step += 1
             is_second = step % _SECOND == 0

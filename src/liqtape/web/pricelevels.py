@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from liqtape.engine.price.volatility import realised
 from liqtape.web.answers import PriceBin, PriceMark
 from liqtape.web.eventmemory import KINDS, SIDES, EventColumns
 
@@ -119,6 +120,12 @@ class BtcPrices:
         return PriceLine(
             "btc" if places else None, [self._times_ms[k] for k in places], [self._prices[k] for k in places]
         )
+
+    def realised_volatility(self, now_ms: int) -> float | None:
+        """Return the volatility of the last 300 s per square root of a year; None without a price before them."""
+        first = bisect_right(self._times_ms, now_ms - 302_000)
+        trades = list(zip(self._times_ms[first:], self._prices[first:], strict=True))
+        return realised(trades, now_ms, 300).sigma_annual if trades else None
 
     def at(self, at_ms: int) -> float | None:
         """Return the last price known then, at most a minute old."""
