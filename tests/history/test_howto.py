@@ -1,4 +1,4 @@
-"""The page on reading the history: its blocks run as they stand beside a log that is being written, and miss no event."""
+"""The page on reading the history: its blocks run as they stand while a log is being written, and miss no event."""
 
 import re
 import sqlite3
