@@ -100,7 +100,7 @@ def _pace(speed: str) -> float | None:
 
 
 def _play_recording(path: Path, every: int, play: "_Player") -> tuple[int, dict[str, Any]]:
-    from liqtape.playback import Playback
+    from liqtape.recording.playback import Playback
 
     playback = Playback(path)
     rows = [0]
@@ -119,7 +119,7 @@ def _play_events(
     from liqtape.eventfiles.coveragefile import load_coverage
     from liqtape.eventfiles.readers import event_files, load
     from liqtape.eventfiles.replay import steps
-    from liqtape.factory import rule_of
+    from liqtape.runscope import rule_of
     from liqtape.settings import load_settings, settings_file
 
     metrics, coverage = files

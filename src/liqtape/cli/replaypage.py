@@ -12,7 +12,7 @@ from liqtape.errors import ConfigurationError
 from liqtape.eventfiles.coveragefile import load_coverage
 from liqtape.eventfiles.filerun import FileRun
 from liqtape.eventfiles.readers import load
-from liqtape.factory import rule_of
+from liqtape.runscope import rule_of
 from liqtape.sanitize import sanitize
 from liqtape.settings import WebSettings, load_settings, settings_file
 from liqtape.venues import VENUES, watched
