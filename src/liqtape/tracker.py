@@ -369,9 +369,9 @@ class Tracker:
         our_ms = _our_ms()
         return self.pipeline.clock.t_ms(our_ms), self.pipeline.clock.at(our_ms)
 
-    def correlation(self) -> list[CorrelatedPair]:
-        """How the counts of the busiest instruments, and those of the venues, move together."""
-        return self.pipeline.comovement.pairs()
+    def correlation(self, most: int | None = None) -> list[CorrelatedPair]:
+        """How the counts of the busiest instruments, 50 or `most`, and those of the venues, move together."""
+        return self.pipeline.comovement.pairs(most)
 
     def active(self) -> list[str]:
         """Instruments with an event in their largest window."""

@@ -172,7 +172,7 @@ class StillSource:
     def ledgers(self) -> list[tuple[str, Ledger]]:
         return []
 
-    def correlation(self) -> list[Any]:
+    def correlation(self, most: int | None = None) -> list[Any]:  # noqa: ARG002
         return []
 
     def take_news(self) -> News:
@@ -197,7 +197,7 @@ async def told() -> Any:
 
 async def _heard(broadcast: Broadcast, reader: Reader) -> list[Message]:
     await asyncio.wait_for(reader.wait(), 30)
-    data = broadcast.snapshot(reader) if reader.is_behind else reader.take()
+    data = await broadcast.snapshot(reader) if reader.is_behind else reader.take()
     return [Message(text) for text in data.decode().split("\n\n") if text]
 
 

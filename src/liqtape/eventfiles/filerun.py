@@ -104,9 +104,9 @@ class FileRun:
         """Return the same by source: there is one."""
         return [("event file", self.ledger())]
 
-    def correlation(self) -> list[CorrelatedPair]:
+    def correlation(self, most: int | None = None) -> list[CorrelatedPair]:
         """Return how counts move together."""
-        return self._comovement.pairs()
+        return self._comovement.pairs(most)
 
     def hides(self) -> Mapping[str, str]:
         """Return what venues do not show: a file does not say."""

@@ -48,7 +48,7 @@ class PastRun(Protocol):
 
     def ledgers(self) -> list[tuple[str, Ledger]]: ...
 
-    def correlation(self) -> list[CorrelatedPair]: ...
+    def correlation(self, most: int | None = None) -> list[CorrelatedPair]: ...
 
     def hides(self) -> Mapping[str, str]: ...
 
@@ -189,8 +189,8 @@ class ReplaySource:
     def ledgers(self) -> list[tuple[str, Ledger]]:
         return self._past.ledgers()
 
-    def correlation(self) -> list[CorrelatedPair]:
-        return self._past.correlation()
+    def correlation(self, most: int | None = None) -> list[CorrelatedPair]:
+        return self._past.correlation(most)
 
     def hides(self) -> Mapping[str, str]:
         return self._past.hides()

@@ -182,7 +182,7 @@ class _Stream:
 
     async def _tell(self, reader: Reader, send: Send) -> None:
         while not reader.is_gone:
-            data = self._broadcast.snapshot(reader) if reader.is_behind else reader.take()
+            data = await self._broadcast.snapshot(reader) if reader.is_behind else reader.take()
             if data:
                 async with asyncio.timeout(_SEND_SECONDS):
                     await send({"type": "http.response.body", "body": data, "more_body": True})
