@@ -49,24 +49,24 @@ def _eventually(check: Callable[[], Any], patience_s: float = _PATIENCE_S) -> An
 def _read(url: str) -> Any:
     """Return the JSON that is answered, whatever the status."""
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(url, timeout=20) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as refusal:
         with refusal:
             return json.load(refusal)
 
 
-class Demo:
-    """`liqtape demo` as a user starts it."""
+class Command:
+    """A command that serves the page, as a user starts it."""
 
-    def __init__(self, directory: Path, *arguments: str, port: int = 0) -> None:
-        self._log = directory / f"demo-{time.monotonic_ns()}.txt"
-        self.port = port or _free_port()
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self._log = directory / f"said-{time.monotonic_ns()}.txt"
+        self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, "-m", "liqtape", "demo", "--seconds", "0", "--listen", f"127.0.0.1:{self.port}"]
+        command = [sys.executable, "-m", "liqtape", *arguments, "--listen", f"127.0.0.1:{self.port}"]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [*command, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=directory
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=directory
             )
         _eventually(self._is_ready)
 
@@ -126,21 +126,36 @@ def chromium(require_server: Callable[[str], Path]) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """A demo with a cascade, shared by the tests that only look at it."""
-    started = Demo(tmp_path_factory.mktemp("demo"), "--scenario", "cascade", "--seed", "7")
+    started = Command(tmp_path_factory.mktemp("demo"), "demo", "--seconds", "0", "--scenario", "cascade", "--seed", "7")
     yield started
     started.end()
 
 
 @pytest.fixture
-def own_demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
-    """`own_demo(*arguments, port=0)`: a demo that a test may freeze or end."""
-    started: list[Demo] = []
+def own_demo(tmp_path: Path) -> Iterator[Callable[..., Command]]:
+    """`own_demo(*arguments)`: a demo that a test may freeze."""
+    started: list[Command] = []
 
-    def start(*arguments: str, port: int = 0) -> Demo:
-        started.append(Demo(tmp_path, *arguments, port=port))
+    def start(*arguments: str) -> Command:
+        started.append(Command(tmp_path, "demo", "--seconds", "0", *arguments))
         return started[-1]
+
+    yield start
+    for each in started:
+        each.end()
+
+
+@pytest.fixture
+def played(history_file: Callable[[str], Path], tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """`played()`: the address of a replay of the morning of 11 December 2025; skipped where that is not there."""
+    started: list[Command] = []
+
+    def start() -> str:
+        path = history_file("binance_all_20251211_0136_0230.parquet")
+        started.append(Command(tmp_path, "replay", str(path), "--speed", "1"))
+        return started[-1].url
 
     yield start
     for each in started:
@@ -190,7 +205,9 @@ def visits(chromium: Browser) -> Iterator[Visits]:
 class Stage:
     """A service and its simulated venues in a thread of the test, which may silence a venue or feed liquidations."""
 
-    def __init__(self, directory: Path, scenario: str | None = None, *, knows_usual: bool = False, port: int = 0) -> None:
+    def __init__(
+        self, directory: Path, scenario: str | None = None, *, knows_usual: bool = False, port: int = 0
+    ) -> None:
         self._directory, self._scenario, self._knows_usual, self._port = directory, scenario, knows_usual, port
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -232,7 +249,12 @@ class Stage:
 
     def feed(self, *liquidations: Liquidation) -> None:
         """Let these happen, as if a wrapped stream brought them."""
-        self.call(lambda: [self.tracker.admit(each, self._ledger) for each in liquidations])
+
+        def admit() -> None:
+            for each in liquidations:
+                self.tracker.admit(each, self._ledger)
+
+        self.call(admit)
 
     def until(self, check: Callable[[], Any]) -> None:
         """Wait until it is so in the service."""

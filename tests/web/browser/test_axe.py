@@ -1,23 +1,26 @@
 """What axe-core finds, in six states: nothing serious or critical."""
 
 from collections.abc import Callable
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 if TYPE_CHECKING:
-    from tests.web.browser.conftest import Demo, Stage, Visits
+    from tests.web.browser.conftest import Command, Stage, Visits
 
+_AXE = files("axe_playwright_python") / "axe.min.js"
 _FILLED = (
-    "() => document.querySelectorAll('#instruments tbody tr').length > 3 && document.querySelector('#trust-table tbody tr')"
+    "() => document.querySelectorAll('#instruments tbody tr').length > 3"
+    " && document.querySelector('#trust-table tbody tr')"
     " && document.querySelector('#cascades-table tbody tr') && document.querySelector('#together-body').children.length"
 )
 
 
 def _problems(page: Page) -> list[str]:
-    found: dict[str, Any] = Axe().run(page).response
+    page.evaluate(_AXE.read_text())
+    found: dict[str, Any] = page.evaluate("axe.run()")
     return [
         f"{each['impact']} {each['id']}: {node['html'][:200]} {node.get('failureSummary', '')[:300]}"
         for each in found["violations"]
@@ -31,7 +34,7 @@ def _problems(page: Page) -> list[str]:
     [("dark", 1440, 900), ("light", 1440, 900), ("dark", 360, 780), ("light", 2560, 1440)],
     ids=["dark", "light", "phone", "wall"],
 )
-def test_a_cascade(theme: str, width: int, height: int, demo: "Demo", visits: "Visits") -> None:
+def test_a_cascade(theme: str, width: int, height: int, demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url, width, height, color_scheme=theme)
     page.wait_for_function("() => document.getElementById('level').dataset.level !== 'NONE'")
     page.wait_for_function(_FILLED)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from liqtape.events import Liquidation
+from liqtape.events import Liquidation, Side
 
 if TYPE_CHECKING:
     from tests.web.browser.conftest import Stage, Visits
@@ -15,7 +15,7 @@ HOSTILE = [
     "<img src=x onerror=document.title='HACKED'>",
     "</td></tr></table><script>document.title='HACKED'</script>",
     "javascript:alert(1)//\"'`",
-    "=HYPERLINK(\"http://evil\")",
+    '=HYPERLINK("http://evil")',
     "A/B:C?d=e#f%2F&amp;&lt;b&gt;",
     "\u202eTDSUCTB \u200b\u0301\u0301",
     "__proto__",
@@ -23,11 +23,11 @@ HOSTILE = [
 ]
 
 
-def _liquidation(name: str, usd: float | None, number: int = 0, side: str = "long") -> Liquidation:
+def _liquidation(name: str, usd: float | None, number: int = 0, side: Side = "long") -> Liquidation:
     now = time.time_ns() // 1_000_000
     return Liquidation(
         "toy<b>", name, name, side, 10.0, "fill", None if usd is None else usd / 10.0, usd, now, now, f"{name}{number}"
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_markup_and_escapes_are_shown_as_they_are(staged: "Callable[..., Stage]", visits: "Visits") -> None:
@@ -80,13 +80,20 @@ def test_ten_thousand_in_a_second_are_counted_and_the_page_still_answers(
     stage = staged()
     page = visits.open(stage.url)
     for begin in range(0, 10_000, 500):
-        stage.feed(*(_liquidation(f"T{n % 200}USDT", 100.0 + n, n, "short" if n % 3 else "long") for n in range(begin, begin + 500)))
+        stage.feed(
+            *(
+                _liquidation(f"T{n % 200}USDT", 100.0 + n, n, "short" if n % 3 else "long")
+                for n in range(begin, begin + 500)
+            )
+        )
     page.wait_for_function(
         "async () => (await (await fetch('/api/v1/metrics/MARKET')).json()).row.event_count_300s === 10000"
     )
     page.click("#all-instruments")
     page.wait_for_function("() => document.querySelectorAll('#instruments tbody tr').length === 200")
-    page.wait_for_function("() => /left out in the rush|hidden below/.test(document.getElementById('tape-facts').textContent)")
+    page.wait_for_function(
+        "() => /left out in the rush|hidden below/.test(document.getElementById('tape-facts').textContent)"
+    )
     assert page.locator("#tape-table tbody tr").count() <= 100
     page.fill("#filter", "T199")
     page.wait_for_function("() => document.querySelectorAll('#instruments tbody tr').length === 1")

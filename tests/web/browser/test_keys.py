@@ -5,17 +5,20 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from tests.web.browser.conftest import Demo, Visits
+    from tests.web.browser.conftest import Command, Visits
 
 
-def test_everything_is_reached_by_keys(demo: "Demo", visits: "Visits") -> None:
+def test_everything_is_reached_by_keys(demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url)
     press = page.keyboard.press
     rows = page.locator("#instruments tbody tr")
     press("/")
     page.keyboard.type("btcusdt")
     expect(page.locator("#filter")).to_be_focused()
-    page.wait_for_function("() => [...document.querySelectorAll('#instruments tbody tr')].every(row => row.dataset.symbol?.includes('BTCUSDT'))")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#instruments tbody tr')]"
+        ".every(row => row.dataset.symbol?.includes('BTCUSDT'))"
+    )
     press("Escape")
     page.wait_for_function("() => document.querySelectorAll('#instruments tbody tr').length > 5")
     press("j")
@@ -44,7 +47,7 @@ def test_everything_is_reached_by_keys(demo: "Demo", visits: "Visits") -> None:
     assert rows.count() > 5
 
 
-def test_the_focus_is_seen_and_the_table_is_one_stop(demo: "Demo", visits: "Visits") -> None:
+def test_the_focus_is_seen_and_the_table_is_one_stop(demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url)
     page.wait_for_selector("#instruments tbody tr")
     seen: list[str] = []
@@ -52,7 +55,8 @@ def test_the_focus_is_seen_and_the_table_is_one_stop(demo: "Demo", visits: "Visi
     for _ in range(80):
         page.keyboard.press("Tab")
         where, outline, in_table = page.evaluate(
-            "() => { const a = document.activeElement; return [a.id || a.textContent.slice(0, 20), getComputedStyle(a).outlineStyle, a.closest('#instruments tbody') !== null] }"
+            "() => { const a = document.activeElement; return [a.id || a.textContent.slice(0, 20),"
+            " getComputedStyle(a).outlineStyle, a.closest('#instruments tbody') !== null] }"
         )
         assert outline != "none", where
         seen.append(where)
@@ -64,12 +68,15 @@ def test_the_focus_is_seen_and_the_table_is_one_stop(demo: "Demo", visits: "Visi
     assert 1 <= stops <= 12  # the buttons and reasons of one row
 
 
-def test_the_chart_has_a_table_with_the_same_numbers(demo: "Demo", visits: "Visits") -> None:
+def test_the_chart_has_a_table_with_the_same_numbers(demo: "Command", visits: "Visits") -> None:
     page = visits.open(f"{demo.url}/#BTCUSDT/5m")
     page.click("#as-table")
     page.wait_for_selector("#chart-table tbody tr")
     assert page.locator("#plots").is_hidden()
-    total = "rows => rows.reduce((sum, row) => sum + (Number(row.cells[1].textContent) || 0) + (Number(row.cells[2].textContent) || 0), 0)"
+    total = (
+        "rows => rows.flatMap(row => [row.cells[1], row.cells[2]]).map(cell => Number(cell.textContent) || 0)"
+        ".reduce((sum, each) => sum + each, 0)"
+    )
     assert page.locator("#chart-table tbody tr").evaluate_all(total) > 0
     page.click("#as-table")
     assert page.locator("#plots").is_visible()

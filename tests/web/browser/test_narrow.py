@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.web.browser.conftest import Demo, Visits
+    from tests.web.browser.conftest import Command, Visits
 
 
-def test_five_answers_without_scrolling(demo: "Demo", visits: "Visits") -> None:
+def test_five_answers_without_scrolling(demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url, 360, 780, has_touch=True, is_mobile=True)
     page.wait_for_function("() => document.getElementById('level').dataset.level !== 'NONE'")
     for answer in ("level", "who", "size", "venues", "age", "since"):
@@ -20,24 +20,29 @@ def test_five_answers_without_scrolling(demo: "Demo", visits: "Visits") -> None:
 
 
 @pytest.mark.parametrize("width", [360, 720, 1200, 1440, 2560])
-def test_nothing_reaches_over_the_edge(width: int, demo: "Demo", visits: "Visits") -> None:
+def test_nothing_reaches_over_the_edge(width: int, demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url, width, 900)
     page.wait_for_function("() => document.querySelectorAll('#instruments tbody tr').length > 3")
     page.wait_for_function("() => document.querySelector('#trust-table tbody tr') !== null")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     # The columns of these two are chosen for each width: none is cut off.
     for table in ("instruments-scroll", "tape-scroll"):
-        page.wait_for_function(f"() => document.querySelector('#{table} tbody td.inst, #{table} tbody td.name') !== null")
-        over = page.evaluate(f"(() => {{ const e = document.getElementById('{table}'); return e.scrollWidth - e.clientWidth }})()")
+        page.wait_for_function(
+            f"() => document.querySelector('#{table} tbody td.inst, #{table} tbody td.name') !== null"
+        )
+        over = page.evaluate(
+            f"(() => {{ const e = document.getElementById('{table}'); return e.scrollWidth - e.clientWidth }})()"
+        )
         assert over <= 0, f"{table} is {over} px too wide at {width}"
 
 
-def test_targets_are_large_enough(demo: "Demo", visits: "Visits") -> None:
+def test_targets_are_large_enough(demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url, 360, 780)
     page.wait_for_selector("#instruments tbody tr")
     small = page.evaluate(
         "() => [...document.querySelectorAll('button, select, input, summary')].filter(each => each.offsetParent)"
         ".map(each => [each.textContent.slice(0, 20) || each.id, each.getBoundingClientRect()])"
-        ".filter(([, box]) => box.width < 24 || box.height < 24).map(([name, box]) => `${name} ${box.width}x${box.height}`)"
+        ".filter(([, box]) => box.width < 24 || box.height < 24)"
+        ".map(([name, box]) => `${name} ${box.width}x${box.height}`)"
     )
     assert small == []

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import redis
 
 if TYPE_CHECKING:
-    from tests.web.browser.conftest import Demo, Visits
+    from tests.web.browser.conftest import Command, Visits
 
 _INSTANTS = 20
 _TRIES = 400
@@ -26,11 +26,12 @@ _WRITTEN = """async row => {
   const { usd, times, rate } = await import('/static/format.js');
   const { velocity } = await import('/static/states.js');
   return { level: row.level === 'NONE' ? 'calm' : row.level, velocity_10s: velocity(row, 10, 3e5).text,
-           velocity_60s: velocity(row, 60, 3e5).text, usd: usd(row.long_usd_60s + row.short_usd_60s), times_usual: times(row.times_usual) };
+           velocity_60s: velocity(row, 60, 3e5).text, usd: usd(row.long_usd_60s + row.short_usd_60s),
+           times_usual: times(row.times_usual) };
 }"""
 
 
-def test_page_api_and_redis_agree_at_twenty_instants(demo: "Demo", visits: "Visits") -> None:
+def test_page_api_and_redis_agree_at_twenty_instants(demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url)
     page.wait_for_function("() => document.querySelectorAll('#instruments tbody tr').length > 10")
     client = redis.Redis(port=demo.redis_port, db=1, decode_responses=True)
@@ -42,7 +43,7 @@ def test_page_api_and_redis_agree_at_twenty_instants(demo: "Demo", visits: "Visi
         name = dice.choice(names)
         before = page.evaluate(_SHOWN, name)
         row: dict[str, Any] = demo.ask(f"/api/v1/metrics/{quote(name, safe='')}")["row"]
-        kept = client.hgetall(f"velocity:{name}:current")
+        kept: Any = client.hgetall(f"velocity:{name}:current")
         # An instant at which nothing changed between the three looks; two of them may be a window's edge apart.
         if before is None or before != page.evaluate(_SHOWN, name) or not _is_one_state(row, kept):
             continue
@@ -63,7 +64,7 @@ def _is_one_state(row: dict[str, Any], kept: dict[str, str]) -> bool:
     return kept.get("level") == row["level"] and all(float(kept.get(each, "nan")) == row[each] for each in fields)
 
 
-def test_the_sentence_is_what_now_answers(demo: "Demo", visits: "Visits") -> None:
+def test_the_sentence_is_what_now_answers(demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url)
     page.wait_for_function(
         """async () => {
@@ -71,19 +72,22 @@ def test_the_sentence_is_what_now_answers(demo: "Demo", visits: "Visits") -> Non
           const now = await (await fetch('/api/v1/now')).json();
           const text = document.getElementById('sentence').textContent;
           const venues = `${now.trust.venues_live} of ${now.trust.venues_total} venues`;
-          return text.startsWith(now.level === 'NONE' ? 'calm' : now.level) && text.includes(`${usd(now.usd_60s)} in 60 s`)
-            && text.includes(`${times(now.times_usual)} \u00d7`) && document.getElementById('venues').textContent === venues;
+          const level = now.level === 'NONE' ? 'calm' : now.level;
+          const parts = [`${usd(now.usd_60s)} in 60 s`, `${times(now.times_usual)} \u00d7`];
+          return text.startsWith(level) && parts.every(part => text.includes(part))
+            && document.getElementById('venues').textContent === venues;
         }""",
         polling=50,
     )
 
 
-def test_the_ledger_is_that_of_the_api(demo: "Demo", visits: "Visits") -> None:
+def test_the_ledger_is_that_of_the_api(demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url)
     page.wait_for_function(
         """async () => {
           const { total } = await (await fetch('/api/v1/ledger')).json();
-          const shown = Number(/and ([\\d,]+) liquidations/.exec(document.getElementById('ledger').textContent)?.[1].replaceAll(',', ''));
+          const text = document.getElementById('ledger').textContent;
+          const shown = Number(/and ([\\d,]+) liquidations/.exec(text)?.[1].replaceAll(',', ''));
           return shown > 0 && total.events_decoded - shown >= 0 && total.events_decoded - shown < 3000;
         }"""
     )

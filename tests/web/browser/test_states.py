@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from tests.web.browser.conftest import Demo, Stage, Visits
+    from tests.web.browser.conftest import Command, Stage, Visits
 
 _AGES = "() => parseFloat(/data ([\\d.]+) s old/.exec(document.getElementById('age').textContent)?.[1] ?? 99) < 5"
 
@@ -32,9 +32,7 @@ def test_what_is_not_known_is_a_dash_with_its_reason(staged: "Callable[..., Stag
     expect(page.locator("#size")).to_contain_text("usual not known yet")
 
 
-def test_a_silent_venue_is_named_and_its_windows_are_partial(
-    staged: "Callable[..., Stage]", visits: "Visits"
-) -> None:
+def test_a_silent_venue_is_named_and_its_windows_are_partial(staged: "Callable[..., Stage]", visits: "Visits") -> None:
     stage = staged("calm", knows_usual=True)
     page = visits.open(stage.url)
     expect(page.locator("#venues")).to_have_text("4 of 4 venues")
@@ -51,13 +49,16 @@ def test_a_silent_venue_is_named_and_its_windows_are_partial(
     expect(page.locator("#gaps-body tr", has_text="okx").first).to_be_visible()
 
 
-def test_a_service_that_says_nothing_is_said_to_be_gone(visits: "Visits", own_demo: "Callable[..., Demo]") -> None:
+def test_a_service_that_says_nothing_is_said_to_be_gone(visits: "Visits", own_demo: "Callable[..., Command]") -> None:
     demo = own_demo("--scenario", "calm")
     page = visits.open(demo.url)
     expect(page.locator("#gone")).to_be_hidden()
     visits.expects_failures = True
     demo.freeze()
-    page.wait_for_function("() => /^No word from liqtape for \\d+ s; this was true at \\d\\d:\\d\\d:\\d\\d/.test(document.getElementById('gone').textContent)")
+    page.wait_for_function(
+        "() => /^No word from liqtape for \\d+ s; this was true at \\d\\d:\\d\\d:\\d\\d/"
+        ".test(document.getElementById('gone').textContent)"
+    )
     assert page.evaluate("getComputedStyle(document.querySelector('main')).filter") == "grayscale(1)"
     demo.thaw()
     expect(page.locator("#gone")).to_be_hidden(timeout=60_000)
@@ -82,7 +83,7 @@ def test_a_restarted_service_is_found_again_by_itself(staged: "Callable[..., Sta
     )
 
 
-def test_a_frozen_tab_catches_up(demo: "Demo", visits: "Visits") -> None:
+def test_a_frozen_tab_catches_up(demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url)
     session = page.context.new_cdp_session(page)
     session.send("Page.setWebLifecycleState", {"state": "frozen"})
@@ -94,7 +95,7 @@ def test_a_frozen_tab_catches_up(demo: "Demo", visits: "Visits") -> None:
     expect(page.locator("#gone")).to_be_hidden(timeout=60_000)
 
 
-def test_a_reload_shows_the_same_view(demo: "Demo", visits: "Visits") -> None:
+def test_a_reload_shows_the_same_view(demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url)
     page.locator("#instruments td.name button", has_text="ETHUSDT").click()
     page.locator("#ranges button", has_text="1h").click()

@@ -77,8 +77,9 @@ function strip(now) {
   part("covered", covered === null ? "coverage unknown" : `${share(covered)} covered`, covered !== null && covered < 1 && !isWarming);
   byId("covered").hidden = isWarming; // the notice says the same, and why
   const old = gone() ? silence() : trust.age_seconds === null ? null : trust.age_seconds + (silence() ?? 0);
-  part("age", old === null ? "no data yet" : `data ${age(old)} old`, old !== null && old > STALE_S);
-  mark(byId("sentence"), "class", old !== null && old > STALE_S ? "stale" : "");
+  const isPast = now.replay !== null && now.replay !== undefined;
+  part("age", isPast ? "as recorded" : old === null ? "no data yet" : `data ${age(old)} old`, !isPast && old !== null && old > STALE_S);
+  mark(byId("sentence"), "class", !isPast && old !== null && old > STALE_S ? "stale" : "");
   const notices = [];
   if (isWarming) notices.push(element("span", { class: "warming" }, `warming up ${minutes(trust.warmup_ms / 1000)} of 5:00`));
   if (trust.throttled.length) notices.push(element("span", { class: "quiet" }, `\u2265 ${trust.throttled.join(", ")}: 1/s shown at most`));
