@@ -3,7 +3,7 @@
 import asyncio
 import http.client
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ import pytest
 from liqtape.engine import VelocityEngine
 from liqtape.events import Alert, Gap, Liquidation, VelocityMetrics, VenueHealth
 from liqtape.ledger import Ledger
+from liqtape.web.answers import Mode
 from liqtape.web.board import Board
 from liqtape.web.broadcast import Broadcast, Reader
 from liqtape.web.shown import News
@@ -24,7 +25,7 @@ class Message:
         self.id, self.event, self.data = lines["id"], lines["event"], json.loads(lines["data"])
 
 
-def messages(url: str, last_id: str | None = None) -> Iterator[Message]:
+def messages(url: str, last_id: str | None = None) -> Generator[Message, None, None]:
     host, _, port = url.removeprefix("http://").rpartition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=60)
     connection.request("GET", "/api/v1/stream", headers={} if last_id is None else {"Last-Event-ID": last_id})
@@ -117,8 +118,8 @@ def test_stream_tells_everything_once_in_the_order_of_arrival(running: Any) -> N
 class StillSource:
     """A source that says what a test told it to."""
 
-    mode = "live"
-    replay = None
+    mode: Mode = "live"
+    replay: None = None
     began_ms = 1_000_000
     generation = 0
 

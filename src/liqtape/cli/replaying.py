@@ -80,12 +80,9 @@ def replay(
 
 def _on_page(path: Path, pace: float | None, coverage: Path | None, listen: str, outputs: Sequence[object]) -> int:
     from liqtape.cli.replaypage import replay_on_page
-    from liqtape.recording.segments import is_recording
 
     if any(output not in {None, "off"} for output in outputs):
         raise ConfigurationError("--listen: a past that is paused and sent back goes to no file, Redis or history")
-    if is_recording(path):
-        raise ConfigurationError(f"--listen: {path} is a recording; the page plays event files")
     return replay_on_page(path, pace, coverage, listen)
 
 
