@@ -5,7 +5,7 @@ import { NONE, SIDES, age, count, price, usd } from "./format.js";
 import { listen, serviceMs, store } from "./stream.js";
 import { choose, view } from "./view.js";
 
-const ROWS = 100;
+const ROWS = 60;
 const BIG_USD = 1e6;
 const LEAST = [[0, "all sizes"], [1000, "from $1k"], [10_000, "from $10k"], [100_000, "from $100k"], [1_000_000, "from $1M"]];
 const KINDS = { fill: "fill", bankruptcy: "bankruptcy" };
