@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from liqtape.web.answers import ErrorAnswer, EventsAnswer, InstrumentAnswer, MetricsAnswer, NowAnswer
+from liqtape.web.answers import ErrorAnswer, MetricsAnswer, NowAnswer
+from liqtape.web.chartanswers import EventsAnswer, InstrumentAnswer
 
 pytestmark = pytest.mark.usefixtures("running")
 

@@ -14,9 +14,10 @@ from liqtape.events import Alert, Gap, Liquidation, VelocityMetrics, VenueHealth
 from liqtape.ledger import Ledger
 from liqtape.web.answers import Mode
 from liqtape.web.board import Board
-from liqtape.web.broadcast import Broadcast, Reader
+from liqtape.web.broadcast import Broadcast
 from liqtape.web.shown import News
 from liqtape.web.streammessages import Snapshot, Update
+from liqtape.web.streamreader import StreamReader
 
 
 class Message:
@@ -196,13 +197,13 @@ async def told() -> Any:
     task.cancel()
 
 
-async def _heard(broadcast: Broadcast, reader: Reader) -> list[Message]:
+async def _heard(broadcast: Broadcast, reader: StreamReader) -> list[Message]:
     await asyncio.wait_for(reader.wait(), 30)
     data = await broadcast.snapshot(reader) if reader.is_behind else reader.take()
     return [Message(text) for text in data.decode().split("\n\n") if text]
 
 
-async def _until_events(broadcast: Broadcast, reader: Reader, count: int) -> list[Message]:
+async def _until_events(broadcast: Broadcast, reader: StreamReader, count: int) -> list[Message]:
     found: list[Message] = []
     while len(identities(found)) < count:
         found += await _heard(broadcast, reader)

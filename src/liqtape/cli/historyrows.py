@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from liqtape.errors import ConfigurationError
-from liqtape.web.answers import Cell
+from liqtape.web.chartanswers import Cell
 from liqtape.web.pasthistory import PastRows
 from liqtape.web.questions import HistoryQuestion
 

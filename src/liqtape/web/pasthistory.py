@@ -7,8 +7,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from liqtape.errors import LiqtapeError, MissingExtra
-from liqtape.web.answers import Cell, HistoryAnswer
 from liqtape.web.board import Board
+from liqtape.web.chartanswers import Cell, HistoryAnswer
 from liqtape.web.nowof import iso
 from liqtape.web.questions import HistoryQuestion, Unanswerable, moment_of
 

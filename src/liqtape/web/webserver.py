@@ -14,10 +14,10 @@ from liqtape.errors import ConfigurationError
 from liqtape.web.api import Api
 from liqtape.web.board import Board
 from liqtape.web.broadcast import Broadcast
-from liqtape.web.guard import is_loopback
 from liqtape.web.pasthistory import HistoryApi, Past
 from liqtape.web.shown import Shown
 from liqtape.web.webapp import application
+from liqtape.web.webguard import is_loopback
 
 __all__ = ["WebServer", "bound_socket", "serving"]
 
