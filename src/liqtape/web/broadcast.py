@@ -21,6 +21,7 @@ MOST_READERS = 100
 
 _EVERY_SECONDS = 0.25
 _SECOND = 4  # of these steps
+_WRITES_AT_ONCE = 5
 _RING_MESSAGES, _RING_BYTES = 240, 8 << 20  # a minute, and a bound on its memory
 _MOST_EVENTS, _MOST_ROWS, _ROWS_AT_ONCE = 500, 60, 20
 _SNAPSHOT_EVENTS, _SNAPSHOT_ALERTS = 500, 200
@@ -91,7 +92,7 @@ class Broadcast:
     async def snapshot(self, reader: StreamReader) -> bytes:
         """Return all there is for a reader that has nothing, or lost its backlog."""
         await self._make_rows([name for name in self.board.source.active() if name not in self._rows])
-        reader.is_behind = False
+        reader.is_behind, reader.number = False, self._number
         sent, reader.sent_total = reader.sent_total, self._told_total
         if sent != self._told_total:
             in_it = min(_SNAPSHOT_EVENTS, len(self.board.recent))
@@ -175,8 +176,10 @@ class Broadcast:
         data = self._framed("update", message)
         made = Message(self._number, self._told_total, data)
         self._keep(made)
-        for reader in self.readers:
+        for place, reader in enumerate(list(self.readers)):
             reader.offer(made)
+            if place % _WRITES_AT_ONCE == _WRITES_AT_ONCE - 1:
+                await asyncio.sleep(0)
 
     async def _make_rows(self, names: Sequence[str]) -> list[InstrumentRow]:
         """Make rows, some at a time, so that no frame of a feed waits for them."""

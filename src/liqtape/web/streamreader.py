@@ -21,20 +21,22 @@ class Message(Struct, frozen=True):
 class StreamReader:
     """One client of the stream. One that does not keep up loses its backlog and gets a snapshot instead.
 
-    `sent_total` liquidations were told when the last message for it was made; None: that cannot be known.
+    `sent_total` liquidations were told when the last message for it was made; None: that cannot be known. `number` is
+    that of the message up to which its snapshot goes.
     """
 
     def __init__(self, sent_total: int | None) -> None:
         self.is_behind = True  # a snapshot is due
         self.is_gone = False
         self.sent_total = sent_total
+        self.number = -1
         self._backlog: deque[Message] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
 
     def offer(self, message: Message) -> None:
         """Queue a message."""
-        if not self.is_behind:
+        if not self.is_behind and message.number > self.number:
             self._backlog.append(message)
             self._bytes += len(message.data)
             if len(self._backlog) > _BACKLOG_MESSAGES or self._bytes > _BACKLOG_BYTES:
