@@ -1,4 +1,4 @@
-"""The pictures of the documentation, of real services. LIQTAPE_KEEP_PICTURES=1 puts them into docs/screenshots."""
+"""The pictures of the documentation, of real services. KEEP_PICTURES=1 puts them into docs/screenshots."""
 
 import io
 import os
@@ -39,7 +39,7 @@ def _take(page: Page, name: str, directory: Path) -> None:
 
 
 def _directory(tmp_path: Path) -> Path:
-    if not os.environ.get("LIQTAPE_KEEP_PICTURES"):
+    if not os.environ.get("KEEP_PICTURES"):
         return tmp_path
     _DOCS.mkdir(exist_ok=True)
     return _DOCS
@@ -67,13 +67,13 @@ def test_pictures_of_a_cascade(demo: "Command", visits: "Visits", tmp_path: Path
 
 def test_picture_of_a_replay(played: "Callable[[], str]", visits: "Visits", tmp_path: Path) -> None:
     where = _directory(tmp_path)
-    page = visits.open(f"{played()}/#MARKET/1h", color_scheme="dark")
+    page = visits.open(f"{played()}/#BTCUSDT/1h", color_scheme="dark")
     page.wait_for_function("() => document.getElementById('mode').textContent === 'REPLAY'")
     assert page.title().startswith("REPLAY")
-    page.locator("#replay-seek").evaluate("each => { each.value = 900; each.dispatchEvent(new Event('change')) }")
+    page.locator("#replay-seek").evaluate("each => { each.value = 735; each.dispatchEvent(new Event('change')) }")
     page.wait_for_function(
         "async () => { const { replay } = (await import('/static/stream.js')).store.now;"
-        " return replay.at_ms > replay.from_ms + 0.89 * (replay.until_ms - replay.from_ms) }"
+        " return replay.at_ms > replay.from_ms + 0.72 * (replay.until_ms - replay.from_ms) }"
     )
     page.wait_for_function(_FILLED)
     page.wait_for_function(

@@ -61,7 +61,7 @@ function facts() {
   const parts = [];
   if (view.least > 0) parts.push(`${count(small)} hidden below ${usd(view.least)}`);
   if (store.leftOut) parts.push(`${count(store.leftOut)} smaller left out in the rush`);
-  if (store.missed) parts.push(`${count(store.missed)} missed while away`);
+  if (store.missed && !store.now.replay) parts.push(`${count(store.missed)} missed while away`);
   if (isHeld || view.paused) parts.push(`held, ${count(newSince())} newer`);
   say(byId("tape-facts"), parts.join(" \u00b7 "));
 }
