@@ -188,6 +188,11 @@ class Visits:
         page.wait_for_function("() => /of \\d+ venues/.test(document.getElementById('venues').textContent)")
         return page
 
+    @staticmethod
+    def until(page: Page, asks: str) -> None:
+        """Wait until an async function of the page gives what is true: `wait_for_function` takes a promise for true."""
+        _eventually(lambda: page.evaluate(asks))
+
     def _noted(self, kind: str, text: str) -> None:
         if kind == "error" and not (self.expects_failures and "Failed to load resource" in text):
             self.problems.append(text)

@@ -86,8 +86,8 @@ def test_ten_thousand_in_a_second_are_counted_and_the_page_still_answers(
                 for n in range(begin, begin + 500)
             )
         )
-    page.wait_for_function(
-        "async () => (await (await fetch('/api/v1/metrics/MARKET')).json()).row.event_count_300s === 10000"
+    visits.until(
+        page, "async () => (await (await fetch('/api/v1/metrics/MARKET')).json()).row.event_count_300s === 10000"
     )
     page.click("#all-instruments")
     page.wait_for_function("() => document.querySelectorAll('#instruments tbody tr').length === 200")

@@ -57,7 +57,7 @@ def test_pictures_of_a_cascade(demo: "Command", visits: "Visits", tmp_path: Path
     ):
         page = visits.open(f"{demo.url}/#BTCUSDT/5m", width, height, color_scheme=theme, device_scale_factor=scale)
         page.wait_for_function(raised)
-        page.wait_for_function(_FILLED)
+        visits.until(page, _FILLED)
         if where == _DOCS:  # a chart with a past
             page.wait_for_function(
                 "() => !/warming up [0-3]:/.test(document.getElementById('notices').textContent)", timeout=400_000
@@ -71,17 +71,18 @@ def test_picture_of_a_replay(played: "Callable[[], str]", visits: "Visits", tmp_
     page.wait_for_function("() => document.getElementById('mode').textContent === 'REPLAY'")
     assert page.title().startswith("REPLAY")
     page.locator("#replay-seek").evaluate("each => { each.value = 735; each.dispatchEvent(new Event('change')) }")
-    page.wait_for_function(
+    visits.until(
+        page,
         "async () => { const { replay } = (await import('/static/stream.js')).store.now;"
-        " return replay.at_ms > replay.from_ms + 0.72 * (replay.until_ms - replay.from_ms) }"
+        " return replay.at_ms > replay.from_ms + 0.72 * (replay.until_ms - replay.from_ms) }",
     )
-    page.wait_for_function(_FILLED)
+    visits.until(page, _FILLED)
     page.wait_for_function(
         "() => /[1-9]\\d instruments|[1-9]\\d with/.test(document.getElementById('instruments-facts').textContent)"
     )
     _take(page, "replay", where)
     page.click("#replay-pause")
-    page.wait_for_function("async () => (await import('/static/stream.js')).store.now.replay.is_paused")
+    visits.until(page, "async () => (await import('/static/stream.js')).store.now.replay.is_paused")
 
 
 def test_pictures_of_calm_warming_up_outage_and_gone(
@@ -91,7 +92,7 @@ def test_pictures_of_calm_warming_up_outage_and_gone(
     stage = staged("calm", knows_usual=True)
     visits.expects_failures = True  # until its first liquidation an instrument is not known
     page = visits.open(f"{stage.url}/#BTCUSDT/5m", color_scheme="dark")
-    page.wait_for_function(_FILLED)
+    visits.until(page, _FILLED)
     _take(page, "warming-up", where)
     if where == _DOCS:  # five minutes of a calm market, for the picture alone
         page.wait_for_function("() => document.querySelector('#notices .warming') === null", timeout=400_000)

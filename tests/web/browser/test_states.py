@@ -76,10 +76,11 @@ def test_a_restarted_service_is_found_again_by_itself(staged: "Callable[..., Sta
     expect(page.locator("#gone")).to_be_hidden(timeout=60_000)
     page.wait_for_function(_AGES)
     assert page.evaluate("window.isSamePage")
-    page.wait_for_function(
+    visits.until(
+        page,
         "async () => { const ms = (await (await fetch('/api/v1/health')).json()).started_ms;"
         " const shown = (await import('/static/format.js')).clock(ms, true);"
-        " return document.getElementById('trust-facts').textContent.includes(shown) }"
+        " return document.getElementById('trust-facts').textContent.includes(shown) }",
     )
 
 

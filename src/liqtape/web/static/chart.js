@@ -165,7 +165,10 @@ function rounded(splits) {
 
 function blank(u) {
   if (u !== plots.price) return;
-  write(u, problem || "asking \u2026", u.bbox.left + u.bbox.width / 2, u.bbox.top + u.bbox.height / 2, "center");
+  // What is wrong, and below it how to mend it.
+  (problem || "asking \u2026").split(/[:;] /u).forEach((line, index) => {
+    write(u, line, u.bbox.left + u.bbox.width / 2, u.bbox.top + u.bbox.height / 2 + index * 18 * devicePixelRatio, "center");
+  });
 }
 
 // What nobody watched: gaps, and what lies before the service began.
@@ -270,7 +273,7 @@ function facts() {
   say(byId("chart-name"), name === MARKET ? "All instruments" : name);
   const row = store.rows.get(name);
   const node = byId("chart-facts");
-  if (row === undefined) return say(node, problem || (name === MARKET ? "" : "no liquidation in the last 5 min"));
+  if (row === undefined) return say(node, name === MARKET || problem ? "" : "no liquidation in the last 5 min");
   return say(node, `${row.level === "NONE" ? "calm" : row.level}, ${usd(row.usd_60s)} in 60 s, ${usual(row).text} \u00d7 usual`);
 }
 
