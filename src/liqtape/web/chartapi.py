@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 from heapq import nlargest
+from typing import Literal
 
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Liquidation
 from liqtape.web.board import Board
 from liqtape.web.chartanswers import CascadesAnswer, EventsAnswer, InstrumentAnswer, LevelsAnswer, PriceAnswer
+from liqtape.web.eventmemory import EventColumns
 from liqtape.web.nowof import iso
+from liqtape.web.pasthistory import HistoryApi
 from liqtape.web.pricelevels import line_of, marks_of, price_bins
 from liqtape.web.questions import (
     CascadesQuestion,
@@ -29,8 +32,9 @@ _MINUTE_MS = 60_000
 class ChartApi:
     """Answers questions of one board from what it remembers."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, past: HistoryApi) -> None:
         self.board = board
+        self._past = past
 
     def _as_of(self) -> tuple[str, int]:
         self.board.pull()
@@ -45,9 +49,10 @@ class ChartApi:
         if not rows:
             raise _unknown(instrument, "/api/v1/metrics")
         span = Span.ending(as_of_ms, question.seconds, _step(question))
-        events = board.memory.of(instrument).between(span.from_ms - LEAD_MS, as_of_ms)
+        events, kept_from_ms = await self._events(instrument, span.from_ms - LEAD_MS, as_of_ms)
         recent = events.between(as_of_ms - _MINUTE_MS, as_of_ms)
-        series = await asyncio.to_thread(series_of, events, span, board.memory.kept_from_ms, as_of_ms)
+        source: Literal["memory", "history"] = "history" if kept_from_ms < board.memory.kept_from_ms else "memory"
+        series = await asyncio.to_thread(series_of, events, span, kept_from_ms, as_of_ms, source)
         return InstrumentAnswer(
             as_of=as_of,
             as_of_ms=as_of_ms,
@@ -81,8 +86,7 @@ class ChartApi:
         """Realised USD by price; without an instrument of the one with the most USD."""
         as_of, as_of_ms = self._as_of()
         name, from_ms = self._chosen_instrument(instrument, as_of_ms, question.seconds, "/api/v1/levels")
-        memory = self.board.memory
-        events = memory.of(name).between(from_ms, as_of_ms)
+        events, kept_from_ms = await self._events(name, from_ms, as_of_ms)
         size, bins = await asyncio.to_thread(price_bins, events, question.bins)
         return LevelsAnswer(
             as_of=as_of,
@@ -90,37 +94,37 @@ class ChartApi:
             instrument=name,
             from_ms=from_ms,
             until_ms=as_of_ms,
-            kept_from_ms=memory.kept_from_ms,
+            kept_from_ms=kept_from_ms,
             bin_size=size,
             bins=bins,
-            partial=memory.kept_from_ms > from_ms or self._has_gap(from_ms),
+            partial=kept_from_ms > from_ms or self._has_gap(from_ms),
         )
 
     async def price(self, question: PriceQuestion, instrument: str | None = None) -> PriceAnswer:
         """The price of an instrument, and its largest liquidations; without an instrument the price of BTC."""
         as_of, as_of_ms = self._as_of()
         name, from_ms = self._chosen_instrument(instrument or MARKET, as_of_ms, question.seconds, "/api/v1/price")
-        memory = self.board.memory
-        events = memory.of(name).between(from_ms, as_of_ms)
+        events, kept_from_ms = await self._events(name, from_ms, as_of_ms)
         step_ms = 1000 * max(1, -(-question.seconds // question.points))
         line = self.board.btc.line(from_ms, as_of_ms, step_ms) if _is_btc(name) else None
         if line is None or not line.times_ms:
-            line = await asyncio.to_thread(line_of, events, from_ms, step_ms)
-        marks, hidden, hidden_usd = await asyncio.to_thread(marks_of, events, question.marks)
+            own = (await self._events("BTCUSDT", from_ms, as_of_ms))[0] if name == MARKET else events
+            line = await asyncio.to_thread(line_of, own, from_ms, step_ms)
+        marks, hidden, hidden_usd = await asyncio.to_thread(marks_of, events, 0 if name == MARKET else question.marks)
         return PriceAnswer(
             as_of=as_of,
             as_of_ms=as_of_ms,
             instrument=name,
             from_ms=from_ms,
             until_ms=as_of_ms,
-            kept_from_ms=memory.kept_from_ms,
+            kept_from_ms=kept_from_ms,
             line_kind=line.kind,
             times_ms=line.times_ms,
             prices=line.prices,
-            marks=[] if name == MARKET else marks,
+            marks=marks,
             hidden=hidden,
             hidden_usd=hidden_usd,
-            partial=memory.kept_from_ms > from_ms or self._has_gap(from_ms),
+            partial=kept_from_ms > from_ms or self._has_gap(from_ms),
         )
 
     async def cascades(self, question: CascadesQuestion) -> CascadesAnswer:
@@ -136,6 +140,17 @@ class ChartApi:
             kept_from_ms=board.started_ms,
             partial=any(episode.partial for episode in episodes),
         )
+
+    async def _events(self, instrument: str, from_ms: int, until_ms: int) -> tuple[EventColumns, int]:
+        """The liquidations of (from, until], the older ones from the history; and from when on they are whole."""
+        memory = self.board.memory
+        older = await self._past.before_memory(memory, instrument, from_ms)
+        own = memory.of(instrument).between(from_ms, until_ms)
+        if older is None:
+            return own, memory.kept_from_ms
+        events = older.of(instrument).between(from_ms, memory.kept_from_ms)
+        events.extend(own.as_in(events.names))
+        return events, older.kept_from_ms
 
     def _chosen_instrument(self, instrument: str | None, now_ms: int, seconds: int, path: str) -> tuple[str, int]:
         from_ms = now_ms - 1000 * seconds

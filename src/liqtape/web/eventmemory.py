@@ -80,6 +80,15 @@ class EventColumns(Struct, frozen=True):
             self.names,
         )
 
+    def as_in(self, names: list[str]) -> "EventColumns":
+        """Return the rows with venues as places in other `names`, which grow where one is missing."""
+        for name in self.names:
+            if name not in names:
+                names.append(name)
+        places = [names.index(name) for name in self.names]
+        venues = array("H", [places[venue] for venue in self.venues])
+        return EventColumns(self.times_ms, self.usd, self.prices, self.sides, self.kinds, venues, names)
+
     def forget(self, count: int) -> None:
         """Remove the oldest rows."""
         for column in self._columns():

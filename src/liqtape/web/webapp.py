@@ -49,7 +49,7 @@ def application(
     """Return the application, guarded."""
     source = api.board.source
     control = source if isinstance(source, Replayed) else None
-    paths = api_paths(api, ChartApi(api.board), past)
+    paths = api_paths(api, ChartApi(api.board, past), past)
     document = _encode(openapi(paths, is_replay=control is not None))
     routes: list[Route | Mount] = [_route(path) for path in paths]
     routes += [
