@@ -64,15 +64,16 @@ class HistoryApi:
         """
         if self._past is None or not self._is_there or from_ms >= memory.kept_from_ms:
             return None
+        until_ms = memory.kept_from_ms
         known = self._older.get(instrument)
-        if known is None or known[0] > from_ms or known[1] != memory.kept_from_ms:
+        if known is None or known[0] > from_ms or known[1] != until_ms:
             if self._waiting >= _MOST_WAITING:
                 return None
             name = None if instrument == MARKET else instrument
             self._waiting += 1
             try:
                 async with self._turn:
-                    older = await asyncio.to_thread(_remembered, self._past, name, from_ms, memory.kept_from_ms)
+                    older = await asyncio.to_thread(_remembered, self._past, name, from_ms, until_ms)
             except MissingExtra:
                 self._is_there = False
                 return None
@@ -80,7 +81,7 @@ class HistoryApi:
                 return None
             finally:
                 self._waiting -= 1
-            known = (from_ms, memory.kept_from_ms, older)
+            known = (from_ms, until_ms, older)
             self._older.pop(instrument, None)
             self._older[instrument] = known
             while len(self._older) > _MOST_OLDER:
