@@ -55,7 +55,8 @@ export async function refreshTogether() {
     const answer = await ask("correlation");
     const facts = [];
     if (answer.volatility_factor !== null) facts.push(`BTC moves ${answer.volatility_factor.toFixed(1)} \u00d7 as much as over the last day`);
-    else facts.push("BTC volatility: not known before an hour of prices");
+    else facts.push("BTC against the last day: not known before an hour of prices");
+  if (answer.realised_volatility !== null) facts.push(`volatility of 5 min ${Math.round(100 * answer.realised_volatility)}\u202f% a year`);
     if (answer.volatility_factor !== null && answer.volatility_coverage < 1) facts.push(`${share(answer.volatility_coverage)} of that day seen`);
     say(byId("together-facts"), facts.join(", "));
     byId("together-body").replaceChildren(venuePairs(answer), matrix(answer.instruments));
