@@ -1,12 +1,12 @@
 """Venues of the simulator whose clocks are wrong, over real sockets: rows, health, history, recording and replay."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 from msgspec.structs import replace
+from tests.polling import until
 
 from liqtape.cli.demo import _settings
 from liqtape.events import Liquidation, VenueHealth
@@ -18,12 +18,6 @@ from liqtape.tracker import Tracker
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
-
-
-async def until(true: Callable[[], object], seconds: float = 30.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.02)
 
 
 def health_of(tracker: Tracker, venue: str) -> VenueHealth:

@@ -22,6 +22,7 @@ import redis
 import trustme
 from aiohttp import ClientSession, web
 from msgspec.structs import replace
+from tests.polling import until
 
 from liqtape import tracker as tracker_module
 from liqtape.embedded import server_binary
@@ -78,12 +79,6 @@ class ManualWall:
 
     def __call__(self) -> int:
         return self.ms
-
-
-async def until(true: Callable[[], object], seconds: float = BOUND_SECONDS) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 async def seen_by(client: Any, true: Callable[[Any], object]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import redis
 import trustme
+from tests.polling import wait_until
 
 from liqtape.cli import check
 from liqtape.embedded import server_binary
@@ -87,10 +88,7 @@ def redis_port(tmp_path: Path) -> Iterator[Callable[..., int]]:
             port: int = probe.getsockname()[1]
         fixed = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
         children.append(subprocess.Popen([str(program), *fixed, *options], stdout=subprocess.DEVNULL))
-        deadline = time.monotonic() + BOUND_SECONDS
-        while not _listens(port):
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.01)
+        wait_until(lambda: _listens(port))
         return port
 
     yield start

@@ -1,6 +1,5 @@
 """Nothing of these tests leaves the machine: venues are the simulator's or nobody, Redis is a server of their own."""
 
-import asyncio
 import os
 import socket
 import subprocess
@@ -10,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.polling import until
 
 from liqtape.embedded import EmbeddedServer
 from liqtape.errors import EmbeddedUnavailable
@@ -95,11 +95,6 @@ def user_package(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool]], Awaitable[None]]:
-    """`await eventually(lambda: condition)`: looks until it holds, fifteen seconds at most."""
+    """`await eventually(lambda: condition)`: looks until it holds."""
 
-    async def look(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(15):
-            while not condition():  # noqa: ASYNC110 - what is looked at tells nobody
-                await asyncio.sleep(0.01)
-
-    return look
+    return until

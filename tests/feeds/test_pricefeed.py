@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 from msgspec.structs import replace
+from tests.polling import until
 from websockets.asyncio.server import ServerConnection
 
 from liqtape.engine.price import selector as engine_price
@@ -21,7 +22,6 @@ from liqtape.settings import PriceSettings, RedisSettings, Settings, VenueSettin
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
 
-BOUND_SECONDS = 15.0
 T = 1_790_000_000_000
 NOWHERE = "ws://127.0.0.1:9"
 Start = Callable[..., Awaitable[str]]
@@ -35,12 +35,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_price, "_WARM_SECONDS", 0.75)
     monkeypatch.setattr(engine_price, "_FRESH_SECONDS", 0.75)
     monkeypatch.setattr(backoff.Backoff, "delay", lambda *_: 0.05)
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(BOUND_SECONDS):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.01)
 
 
 class Spot:

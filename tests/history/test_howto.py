@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from msgspec.structs import replace
+from tests.polling import wait_until
 
 from liqtape.events import Gap, Liquidation
 from liqtape.history.archive.archiver import Archiver
@@ -21,7 +22,6 @@ _HOUR_MS = 3_600_000
 
 MakeLog = Callable[..., EventLog]
 MakeMany = Callable[..., list[Liquidation]]
-Until = Callable[[Callable[[], object]], None]
 
 
 def blocks() -> list[str]:
@@ -29,7 +29,7 @@ def blocks() -> list[str]:
 
 
 @pytest.fixture
-def log(event_log: MakeLog, liquidations: MakeMany, tmp_path: Path, until: Until) -> EventLog:
+def log(event_log: MakeLog, liquidations: MakeMany, tmp_path: Path) -> EventLog:
     """300 events, of which 200 are sealed, and an open log."""
     events = [replace(event, venue=("bybit", "okx")[serial % 2]) for serial, event in enumerate(liquidations(300))]
     directory = tmp_path / "history"
@@ -42,7 +42,7 @@ def log(event_log: MakeLog, liquidations: MakeMany, tmp_path: Path, until: Until
     log = event_log()
     log.offer(events[250:])
     log.gap(Gap("okx", 1_000, 3_500, "reset"))
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     archiver = Archiver(directory)
     assert archiver.seal(events[0].event_ms + 2 * _HOUR_MS) == 200
     archiver.close()

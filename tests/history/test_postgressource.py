@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from msgspec.structs import astuple, replace
+from tests.polling import until
 
 import liqtape.history
 from liqtape.errors import ConfigurationError
@@ -184,11 +185,6 @@ async def test_tracker_writes_through_an_outage_and_the_next_run_goes_on(
         redis=RedisSettings("off"),
         history=HistorySettings(url),
     )
-
-    async def until(condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(15):
-            while not condition():  # noqa: ASYNC110 - a server tells nobody
-                await asyncio.sleep(0.01)
 
     async with Tracker(settings, data_dir=tmp_path) as tracker:
         database = tracker.database

@@ -19,6 +19,7 @@ import trustme
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import astuple, replace
+from tests.polling import until
 
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
@@ -102,12 +103,6 @@ def database(postgres_server: "PostgresServer") -> str:
 @pytest.fixture
 def url(postgres_server: "PostgresServer", database: str) -> str:
     return postgres_server.url(database)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(BOUND_SECONDS):
-        while not condition():  # noqa: ASYNC110 - a server tells nobody
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
