@@ -76,7 +76,22 @@ class Liveness:
         self._look(up_ms)
 
     def down(self, connection: Hashable, endpoint: Endpoint, down_ms: int, reason: str) -> None:
-        """A connection is lost, and was last seen live at `down_ms`."""
+        """Take note that a connection is lost, which was last seen live at `down_ms`.
+
+        The loss is noticed later than it happened, `!` below, and meanwhile others came and went:
+
+            a  =====|. . . . . !        at `!` it turns out that b covers only a part: the hole was missed,
+            b            =========>     the venue stays up, as it was said to be
+                    |hole|
+
+            a  =======|. . !            nobody covers on: the venue is down, from the last end of any connection
+            b  ====|. !    down ->
+                      |down ->
+
+            slot 1  =====|. . . . . !   slot 2 was noticed first, and the venue said to be down from there on;
+            slot 2  =========|. !       slot 1 had ended before that: what lies between was missed as well
+                         |mis|down ->
+        """
         slot = self._slots.get(endpoint)
         if slot is None or connection not in slot.live:
             return

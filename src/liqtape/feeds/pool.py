@@ -212,6 +212,16 @@ class ConnectionPool:
     async def _handing_over(
         self, incoming: Sequence[Connection], outgoing: Sequence[Connection], seconds: float
     ) -> None:
+        """Let `incoming` become live, then live beside `outgoing` until both are known to have missed nothing.
+
+            incoming   connect, subscribe | live ----------------------------> running
+            outgoing   live ------------- | ---------- data once more ->|  leave
+                       <-    `seconds`   -><- 5 s, then up to `silence` ->
+
+        What a venue sent to the outgoing connection before the incoming one was live arrives within the overlap; its
+        next data prove that it lived till then. Where no outgoing connection lives any more there is nothing to wait
+        for, and where time runs out the incoming ones take over as they are: a gap is then told by `Liveness`.
+        """
         await self._until(outgoing, seconds, lambda: all(map(self._is_live, incoming)))
         silence = max((connection.endpoint.silence_limit for connection in outgoing), default=0.0)
         now = asyncio.get_running_loop().time

@@ -84,7 +84,17 @@ class CurrentBaseline:
         return all(expected is None for expected in self.expected)
 
     def refresh(self, generation: int, now_ms: int, final_ms: int, live: LiveIntervals, thresholds: Thresholds) -> None:
-        """As of `now_ms`, from bins that ended by `final_ms`."""
+        """Bring everything up to `now_ms`, from bins that ended by `final_ms`.
+
+        Each step is done again only where the one before it changed:
+
+            statistics, live --(a bin ended, or live time changed)--> _whole    a window that was watched throughout
+            _whole --(a gap cuts the window: less of it each ms)----> expected  what was watched of it
+            expected --(it, or the thresholds, changed)-------------> calm      least count of the first threshold
+                                                                      _least    of the others: None until asked for
+
+        While a gap cuts the largest window the generation is -1, so that each evaluation comes here again.
+        """
         if live is not self.live:
             self.live, self._ends = live, [-1] * len(WIDTHS)
         self.since_ms = now_ms

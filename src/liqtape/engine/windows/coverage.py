@@ -136,9 +136,14 @@ class Feeds:
         return list(self._feeds)
 
     def spoke(self, venue: str, at_ms: int) -> bool:
-        """An event of the venue came; whether it is the first of all.
+        """Take note that an event of the venue came; return whether it is the first of all venues.
 
-        While nothing is said of the venue's feed, somebody watched since that one.
+        Event files and engines of one's own say nothing of feeds. For baselines somebody then watched every venue that
+        spoke, from the first event of all on, until something is said of its feed:
+
+            first event of all      the venue's first      feed_up
+            |=========================================|     |=====      watched
+                                                      known_until_ms
         """
         self._spoken.add(venue)
         if self._begun_ms is not None:

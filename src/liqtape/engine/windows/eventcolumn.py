@@ -145,12 +145,23 @@ class EventColumn:
         return sums[end] - sums[place], end - place
 
     def _go_back(self, now_ms: int) -> None:
+        """Put every cursor behind the last time <= its limit, `now_ms` less its offset, when that limit went back.
+
+            limit 7   1  4  6 | 9
+            limit 5   1  4 | 6  9      it usually goes back, over what is newer than the limit
+
+            limit 7   1  4 | 9         then 5 is added late: `_insert` leaves it behind the cursor,
+                      1  4 | 5  9      for the next evaluation to walk over;
+            limit 6   1  4  5 | 9      so a cursor may go forwards though its limit went back
+
+        `moment` is the sum of the times between MOMENT and HEAD: HEAD takes in what it passes, MOMENT takes it out.
+        """
         times, at = self.times, self.cursors
         self.now_ms = now_ms
         for k, offset in enumerate(OFFSETS_MS):
             i, limit = at[k], now_ms - offset
             if i < len(times) and times[i] <= limit:
-                at[k] = bisect_right(times, limit, i + 1)  # it came late, behind a cursor that had passed its time
+                at[k] = bisect_right(times, limit, i + 1)
             elif i and times[i - 1] > limit:
                 at[k] = bisect_right(times, limit, 0, i - 1)
             else:

@@ -152,7 +152,17 @@ class Store:
         self._look_for_sealable()
 
     def _look_for_sealable(self) -> None:
-        """Only what is logged before an hour is marked can be sealed by it; the index knows the newest time of it."""
+        """Find the event time up to which an event may be in a file, so that newer ones need not be looked up there.
+
+            event time ->
+            files           [=========]  until_ms
+            log, marked            [==========]  hot_ms     may be sealed at any moment, by another process
+            log since then                  [========       not before the next mark, when this is asked again
+                                              | _sealable_ms: behind it no file need be looked into
+
+        The mark covers what was logged before it, so the newest time of the log at the mark is the limit; the index has
+        it at once.
+        """
         (hot_ms,) = self._connection.execute("SELECT max(event_ms) FROM events WHERE id <> ''").fetchone()
         self._sealed.look()
         self._sealable_ms = max(self._sealed.until_ms, self._sealed.until_ms if hot_ms is None else hot_ms)

@@ -153,6 +153,14 @@ class PostgresSink:
         _log.warning("history: the log is another than before %s, as after a power cut; comparing again", position)
 
     async def _follow(self, writer: Writer) -> None:
+        """Write batch after batch, and read the next one meanwhile, until closed or until anything fails.
+
+            log      read 1 | read 2        | read 3 ...
+            server          | write 1, rest | write 2, rest ...
+
+        The rest is what is written at intervals: gaps, price bars, retention. A batch that was read ahead is given up
+        with the session; the next one begins behind the server's position.
+        """
         await writer.keep(self._retention_days)
         kept = beside = time.monotonic()
         gaps_since_ms = 0

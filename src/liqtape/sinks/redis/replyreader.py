@@ -60,7 +60,15 @@ class ReplyReader(asyncio.Protocol):
         return await answer
 
     def _look(self, patience: float) -> None:
-        """One timer for all questions that come while it runs, not one for each."""
+        """Give up the question whose time is over, or set the one timer anew for the question that is open now.
+
+            question 1  asked -- answered
+            question 2               asked ----------------------------- no reply
+            timer       |------ patience ------>| look: 2 has time left   |
+                                                |--------- left --------->| look: give up
+
+        A timer of its own would be set and cancelled for nearly every question.
+        """
         self._watch = None
         answer = self._answer
         if answer is None or answer.done():
