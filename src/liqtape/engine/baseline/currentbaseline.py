@@ -32,7 +32,7 @@ class Thresholds(Struct, frozen=True):
 
 
 def score_of(count: int, expected: Expected | None) -> Score | None:
-    """The surprise of a count by what was expected; None where nothing was watched."""
+    """Return the surprise of a count by what was expected; None where nothing was watched."""
     if expected is None:
         return None
     return Score(_surprise(count, expected.mean, expected.fano), expected.mean, expected.fano)
@@ -124,12 +124,12 @@ class CurrentBaseline:
         return Expected(whole.mean * (seen_s / WIDTHS[k]), whole.fano) if seen_s else None
 
     def is_calm(self, of_10s: int, of_60s: int, of_300s: int) -> bool:
-        """Whether no window reaches the first threshold."""
+        """Return whether no window reaches the first threshold."""
         calm_10s, calm_60s, calm_300s = self.calm
         return of_10s < calm_10s and of_60s < calm_60s and of_300s < calm_300s
 
     def reaches(self, counts: Counts, which: int) -> bool:
-        """Whether the surprise of any window reaches its threshold number `which`."""
+        """Return whether the surprise of any window reaches its threshold number `which`."""
         return any(count >= (self._least[k] or self._all(k))[which] for k, count in enumerate(counts))
 
     def _all(self, k: int) -> Sequence[float]:
@@ -142,5 +142,5 @@ class CurrentBaseline:
         return least
 
     def scores(self, counts: Counts) -> list[Score | None]:
-        """The surprise of each window, with what it was measured by."""
+        """Return the surprise of each window, with what it was measured by."""
         return [score_of(count, expected) for count, expected in zip(counts, self.expected, strict=True)]

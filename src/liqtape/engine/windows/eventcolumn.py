@@ -94,7 +94,7 @@ class EventColumn:
             self._keep(_rebased([*sums[: place + 1], *newer]))
 
     def _keep(self, sums: list[int]) -> None:
-        """64-bit storage where the sums fit, unbounded integers where they do not."""
+        """Store the sums in 64 bits where they fit, as unbounded integers where they do not."""
         self._sum = sums[-1]
         try:
             self.micro_sums = array("q", sums)
@@ -171,7 +171,7 @@ class EventColumn:
                 self.moment += change if k == HEAD else -change
 
     def windows(self) -> tuple[int, int, int, int, int, int, int, int]:
-        """(counts, then micro-USD) of the windows of 10, 30, 60 and 300 s, after `advance`."""
+        """Return (counts, then micro-USD) of the windows of 10, 30, 60 and 300 s, after `advance`."""
         head, i10, i30, i60, i300, _ = self.cursors
         sums = self.micro_sums
         usd = sums[head]
@@ -187,19 +187,19 @@ class EventColumn:
         )
 
     def count(self, k: int) -> int:
-        """Events in the window of cursor k, after `advance`."""
+        """Return the events in the window of cursor k, after `advance`."""
         return self.cursors[HEAD] - self.cursors[k]
 
     def micro(self, k: int) -> int:
-        """USD in the window of cursor k, in micro-USD, after `advance`."""
+        """Return USD in the window of cursor k, in micro-USD, after `advance`."""
         return self.micro_sums[self.cursors[HEAD]] - self.micro_sums[self.cursors[k]]
 
     def values(self, k: int) -> list[int]:
-        """USD of each event in the window of cursor k, in micro-USD: O(window)."""
+        """Return the USD of each event in the window of cursor k, in micro-USD: O(window)."""
         return [b - a for a, b in pairwise(self.micro_sums[self.cursors[k] : self.cursors[HEAD] + 1])]
 
     def take_out(self, event_ms: int, micro: int) -> bool:
-        """Remove one event of that time and amount, O(k) with k newer ones; whether there was one."""
+        """Remove one event of that time and amount, O(k) with k newer ones; return whether there was one."""
         times, at, sums = self.times, self.cursors, self.micro_sums
         place = bisect_left(times, event_ms)
         while place < len(times) and times[place] == event_ms and sums[place + 1] - sums[place] != micro:
@@ -229,7 +229,7 @@ class EventColumn:
             self._newest_ms += by_ms
 
     def is_mostly_dead(self) -> bool:
-        """Whether more than half of a not quite small column has left every window."""
+        """Return whether more than half of a not quite small column has left every window."""
         gone = self.cursors[_LARGEST]
         return gone > _SLACK and 2 * gone > len(self.times)
 
