@@ -17,7 +17,7 @@ VENUES: dict[str, Venue] = {
 
 
 def watched(name: str, accounts: Sequence[str]) -> list[Endpoint]:
-    """The connections that bring the liquidations these accounts take part in. Raises ConfigurationError."""
+    """Return the connections for the liquidations these accounts take part in. Raises ConfigurationError."""
     venue = VENUES[name]
     if not isinstance(venue, WatchesAccounts):
         others = ", ".join(other for other, module in VENUES.items() if isinstance(module, WatchesAccounts))

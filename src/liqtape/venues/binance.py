@@ -148,23 +148,23 @@ _frame = msgspec.json.Decoder(_Frame)
 
 
 def endpoints(symbols: Sequence[str]) -> list[Endpoint]:  # noqa: ARG001 - one stream carries every symbol
-    """One connection: the liquidations of all symbols, and BTC trades as price and canary."""
+    """Return one connection: the liquidations of all symbols, and BTC trades as price and canary."""
     return [Endpoint(f"{ws_url}/market/ws", ("!forceOrder@arr", _CANARY), _SILENCE_LIMIT, _CANARY)]
 
 
 def alternatives(endpoint: Endpoint) -> list[Endpoint]:
-    """The COIN-M host: since 2026-06-30 it sends the same stream of all symbols, but no trade of USD-M."""
+    """Return the COIN-M host: since 2026-06-30 it sends the same stream of all symbols, but no trade of USD-M."""
     topics = tuple(topic for topic in endpoint.topics if topic != _CANARY)
     return [Endpoint(f"{_OTHER_HOST}/ws", (*topics, _OTHER_CANARY), _OTHER_SILENCE_LIMIT, _OTHER_CANARY)]
 
 
 def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
-    """`{"method": "SUBSCRIBE", "params": [...], "id": n}`."""
+    """Return `{"method": "SUBSCRIBE", "params": [...], "id": n}`."""
     return msgspec.json.encode({"method": "SUBSCRIBE", "params": list(topics), "id": int(request_id)})
 
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
-    """Events of one frame; price is the average fill, size what was filled in all."""
+    """Decode one frame into events; price is the average fill, size what was filled in all."""
     if batch_prefix <= payload < _BEYOND_PREFIX:  # as every live frame seen; other orders of the keys go the long way
         try:
             order = _strict(payload).o
@@ -183,7 +183,7 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 
 def decode_batch(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-    """The event of each of many liquidation frames."""
+    """Decode the event of each of many liquidation frames."""
     try:
         messages = _strict_batch(joined(payloads))
     except MALFORMED as error:
@@ -200,7 +200,7 @@ def decode_batch(payloads: Sequence[bytes], receive_ms: int | None) -> list[Even
 
 
 def _long_way(payload: bytes, receive_ms: int | None) -> list[Event]:
-    """Events of any frame, in whatever order its keys are, with the reason where a row is none."""
+    """Decode any frame, in whatever order its keys are, with the reason where a row is none."""
     try:
         return _any(payload, receive_ms)
     except MALFORMED as error:
@@ -267,7 +267,7 @@ def _liquidation(message: _ForceOrder, receive_ms: int | None) -> RawLiquidation
 
 
 def parse_symbol(symbol: str) -> Contract:
-    """`1000PEPEUSDT` -> PEPEUSDT x 1000; `BTCUSD_PERP` -> BTCUSD, inverse, 100 USD; dated symbols keep their date."""
+    """Parse `1000PEPEUSDT` as PEPEUSDT x 1000, `BTCUSD_PERP` as BTCUSD, inverse, 100 USD; dates stay."""
     if _COIN_M.search(symbol):
         instrument = symbol.removesuffix("_PERP")
         size = BINANCE_COIN_M.get(symbol.partition("_")[0])
@@ -316,7 +316,7 @@ _exchange_info = msgspec.json.Decoder(_ExchangeInfo)
 
 
 def decode_instruments(payload: bytes) -> InstrumentPage:
-    """`GET /fapi/v1/exchangeInfo` or `/dapi/v1/exchangeInfo`; only COIN-M states a `contractSize` (USD)."""
+    """Decode `GET /fapi/v1/exchangeInfo` or `/dapi/v1/exchangeInfo`; only COIN-M states a `contractSize` (USD)."""
     try:
         listed = _exchange_info.decode(payload).symbols
     except MALFORMED as error:
@@ -342,7 +342,7 @@ def _contract(row: _Listed) -> Contract:
 
 
 def _asset(row: _Listed) -> Asset:
-    """What the contract is on, by the list; where that says nothing by the table of ours."""
+    """Return what the contract is on, by the list; where that says nothing by the table of ours."""
     if row.underlyingType is None and row.contractType is None:
         return parse_symbol(row.symbol).asset
     asset = _ASSETS.get(row.underlyingType, OTHER) if row.underlyingType else UNKNOWN
@@ -350,7 +350,7 @@ def _asset(row: _Listed) -> Asset:
 
 
 def _unit_value(text: str) -> str | None:
-    """What one contract is worth in USD; None where the text is no sensible number."""
+    """Return what one contract is worth in USD; None where the text is no sensible number."""
     try:
         value = Decimal(text)
         return format(value, "f") if Decimal("1e-12") <= value <= Decimal("1e12") else None

@@ -198,13 +198,13 @@ _frame = msgspec.json.Decoder(_Frame)
 
 
 def endpoints(symbols: Sequence[str]) -> list[Endpoint]:  # noqa: ARG001 - a topic carries every symbol of its type
-    """One connection: the liquidations of perpetuals and of dated futures, and BTC trades as price and canary."""
+    """Return one connection: the liquidations of perpetuals and dated futures, and BTC trades as price and canary."""
     topics = (f"{_LIQUIDATIONS}:SWAP", f"{_LIQUIDATIONS}:FUTURES", _CANARY)
     return [Endpoint(f"{ws_url}/ws/v5/public", topics, _SILENCE_LIMIT, _CANARY)]
 
 
 def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 - confirmed by topic
-    """`{"op": "subscribe", "args": [{"channel": ..., "instType" or "instId": ...}]}`."""
+    """Return `{"op": "subscribe", "args": [{"channel": ..., "instType" or "instId": ...}]}`."""
     args = []
     for topic in topics:
         channel, _, what = topic.partition(":")
@@ -213,7 +213,7 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 
 
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
-    """Events of one frame; one that lacks a field of an identity is undecodable, a bad value spoils only its row."""
+    """Decode one frame into events; a bad value spoils only its row, a missing field of an identity the frame."""
     if not (_SWAP <= payload < _BEYOND_SWAP or _FUTURES <= payload < _BEYOND_FUTURES):
         return _long_way(payload, receive_ms)
     try:
@@ -242,7 +242,7 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 
 def decode_batch(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-    """The event of each of many liquidation frames."""
+    """Decode the event of each of many liquidation frames."""
     try:
         messages = _strict_batch(joined(payloads))
     except MALFORMED as error:
@@ -279,7 +279,7 @@ def _events(orders: Sequence[_StrictOrder], receive_ms: int | None) -> list[Even
 
 
 def _long_way(payload: bytes, receive_ms: int | None) -> list[Event]:
-    """Events of any frame, in whatever order its keys are, with the reason where a row is none."""
+    """Decode any frame, in whatever order its keys are, with the reason where a row is none."""
     try:
         return [Pong()] if payload == b"pong" else _any(payload, receive_ms)
     except MALFORMED as error:
@@ -344,12 +344,12 @@ def _liquidation(symbol: str, row: _Detail | Invalid, receive_ms: int | None) ->
 
 
 def parse_symbol(symbol: str) -> Contract:
-    """`BTC-USDT-SWAP` -> BTCUSDT; `BTC-USD-251226` -> BTCUSD_251226; without a size where the table has none."""
+    """Parse `BTC-USDT-SWAP` as BTCUSDT, `BTC-USD-251226` as BTCUSD_251226; without a size where the table has none."""
     return _spelled(symbol, UNKNOWN, "")
 
 
 def _spelled(symbol: str, asset: Asset, settle: str) -> Contract:
-    """What the symbol says, of a contract on such an asset; a linear one is called by what it `settle`s in, if told."""
+    """Return the contract by its symbol, on such an asset; a linear one is named by what it `settle`s in, if told."""
     family, _, kind = symbol.rpartition("-")
     base, _, quote = family.partition("-")
     dated = _EXPIRY.fullmatch(kind) is not None
@@ -362,7 +362,7 @@ def _spelled(symbol: str, asset: Asset, settle: str) -> Contract:
 
 
 def _currency(quote: str) -> str:
-    """The currency of `USD_UM` or `USD_UM_XPERP`, as families of linear contracts in dollars are called."""
+    """Return the currency of `USD_UM` or `USD_UM_XPERP`, as families of linear contracts in dollars are called."""
     return quote.partition("_")[0]
 
 
@@ -393,7 +393,7 @@ _answer = msgspec.json.Decoder(_Answer)
 
 
 def decode_instruments(payload: bytes) -> InstrumentPage:
-    """`GET /api/v5/public/instruments?instType=SWAP|FUTURES`; `ctType` decides what is inverse, not the name."""
+    """Decode `GET /api/v5/public/instruments?instType=SWAP|FUTURES`; `ctType` decides what is inverse, not the name."""
     try:
         answer = _answer.decode(payload)
     except MALFORMED as error:
@@ -419,14 +419,14 @@ def _contract(row: _Listed) -> Contract:
 
 
 def _asset(row: _Listed) -> Asset:
-    """What the contract is on, by the list."""
+    """Return what the contract is on, by the list."""
     if row.instCategory:
         return _CATEGORIES.get(row.instCategory, OTHER)
     return UNKNOWN if (row.ruleType or "") in _RULES else OTHER
 
 
 def _unit_value(row: _Listed) -> str | None:
-    """What one contract is worth; None where the row does not say it, or says it in an unexpected currency."""
+    """Return what one contract is worth; None where the row does not say it, or says it in an unexpected currency."""
     expected = {"linear": row.instId.partition("-")[0], "inverse": "USD"}.get(row.ctType)
     if expected is None or row.ctValCcy != expected:
         return None
@@ -438,7 +438,7 @@ def _unit_value(row: _Listed) -> str | None:
 
 
 def backfill_requests(from_ms: int, until_ms: int, subjects: Sequence[str]) -> list[BackfillRequest]:
-    """The newest page of each family of these symbols: there is no request for all of a type.
+    """Return the newest page of each family of these symbols: there is no request for all of a type.
 
     The family, not the underlying: `BTC-USD_UM-261030` is of the family BTC-USD_UM, and of the underlying BTC-USD,
     which it shares with `BTC-USD-261030`.
@@ -447,13 +447,13 @@ def backfill_requests(from_ms: int, until_ms: int, subjects: Sequence[str]) -> l
 
 
 def _family(symbol: str) -> tuple[str, str]:
-    """The type and the family of a contract."""
+    """Return the type and the family of a contract."""
     family, _, kind = symbol.rpartition("-")
     return "FUTURES" if _EXPIRY.fullmatch(kind) else "SWAP", family
 
 
 def _page(kind: str, family: str, newer_ms: int, older_ms: int) -> BackfillRequest:
-    """Rows of one family newer than the one and older than the other stamp."""
+    """Return rows of one family newer than the one and older than the other stamp."""
     what = f"instType={kind}&instFamily={family}&state=filled&before={newer_ms}&after={older_ms}&limit={_PAGE_ROWS}"
     subject = f"{kind} {family} {newer_ms} {older_ms}"
     return BackfillRequest("https://www.okx.com", f"/api/v5/public/liquidation-orders?{what}", subject=subject)
@@ -474,7 +474,7 @@ _past = msgspec.json.Decoder(_Past)
 
 
 def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | None) -> BackfillPage:
-    """`GET /api/v5/public/liquidation-orders`, newest first: the fields are those of the socket.
+    """Decode `GET /api/v5/public/liquidation-orders`, newest first: the fields are those of the socket.
 
     Rows of another family or time than was asked for are taken as well, but then it is not known what became of the
     question: the answer is not whole.
