@@ -84,13 +84,13 @@ class PriceFeed:
         return self._now() - self._taken_at >= _STALE_SECONDS
 
     def offer(self, tick: PriceTick) -> None:
-        """A trade that another connection brought; it becomes the price when its source is the current one."""
+        """Take a trade of another connection; it becomes the price when its source is the current one."""
         source = self._sources.get(tick.venue)
         if source is not None and tick.symbol == source.symbol:
             self._take(tick)
 
     def offer_all(self, events: Sequence[Event], source: str) -> None:
-        """What a connection that is there for the price alone brought."""
+        """Take what a connection brought that is there for the price alone."""
         for event in events:
             if isinstance(event, PriceTick):
                 self.offer(replace(event, venue=source))
@@ -123,11 +123,11 @@ class PriceFeed:
         await asyncio.gather(*(self._close(connection) for connection in list(self._tasks)), *self._closing)
 
     def connections(self) -> dict[str, Connection]:
-        """The open connections of our own, by source."""
+        """Return the open connections of our own, by source."""
         return dict(self._connections)
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
-        """(name, ledger) of each connection of our own, and of the past ones together."""
+        """Return (name, ledger) of each connection of our own, and of the past ones together."""
         return [*((f"price {c.endpoint.url}", c.ledger) for c in self._tasks), ("price past", self._past)]
 
     def _open(self, source: PriceSource) -> None:
@@ -174,5 +174,5 @@ class PriceFeed:
 
 
 def is_refused(connection: Connection) -> bool:
-    """Whether the venue answers our handshake with a refusal."""
+    """Return whether the venue answers our handshake with a refusal."""
     return connection.status.cause.startswith(_REFUSED)
