@@ -95,18 +95,18 @@ class Publisher:
         return self._dropped + max(0, self._new - RECENT_EVENTS)
 
     def changed(self, instruments: Iterable[str]) -> None:
-        """These instruments changed."""
+        """Note that these instruments changed."""
         self._dirty.update(dict.fromkeys(instruments))
         self._wake.set()
 
     def events(self, liquidations: Sequence[Liquidation]) -> None:
-        """New liquidations, oldest first; only the newest `RECENT_EVENTS` survive until the flush."""
+        """Take new liquidations, oldest first; only the newest `RECENT_EVENTS` survive until the flush."""
         self._recent.extend(liquidations)
         self._new += len(liquidations)
         self.changed(map(_instrument, liquidations))
 
     def alert(self, alert: Alert) -> None:
-        """A level changed."""
+        """Take a change of level."""
         self._note_level(alert.instrument, alert.level)
         self._alerts.append(alert)
         self._bound_alerts()
@@ -114,12 +114,12 @@ class Publisher:
         self._wake.set()
 
     def price(self, tick: PriceTick) -> None:
-        """The reference price changed."""
+        """Take a change of the reference price."""
         self._price = tick
         self._wake.set()
 
     def health(self, health: Sequence[VenueHealth]) -> None:
-        """The venues' newest health."""
+        """Take the venues' newest health."""
         self._health = health
         self._wake.set()
 
@@ -179,7 +179,7 @@ class Publisher:
         }
 
     def unwritten(self) -> str:
-        """What it still has to write, in words; empty when nothing but the state of health."""
+        """Return what it still has to write, in words; empty when nothing but the state of health."""
         events = len(self._recent) if self._resync else min(self._new, RECENT_EVENTS)
         counts = {"instruments": len(self._dirty), "events": events, "alerts": len(self._alerts)}
         return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
@@ -230,7 +230,7 @@ class Publisher:
             await self._rest(min(_REST * took, _LONGEST_REST))
 
     def _refused(self, refusal: Refusal) -> None:
-        """All else was done: the next flush need not wait."""
+        """Note a refusal: all else was done, so the next flush need not wait."""
         self.alerts_dropped_total += refusal.alerts_lost
         self.failures_total += bool(refusal.alerts_lost)
         self._failing(refusal.text, refusal.cause)
@@ -244,7 +244,7 @@ class Publisher:
         self.state, self.detail = "ok", ""
 
     def _alerts_lost(self) -> str:
-        """How many alerts were lost since that was told last, in words; empty for none."""
+        """Return how many alerts were lost since that was told last, in words; empty for none."""
         lost = self.alerts_dropped_total - self._alerts_told
         return f"{lost} alert{'s' * (lost > 1)} could not be published" if lost else ""
 
@@ -272,7 +272,7 @@ class Publisher:
         return batch
 
     def _take_levels(self, metrics: Sequence[VelocityMetrics]) -> dict[str, Level]:
-        """Levels that changed; from time to time, and after a failure, all above NONE, which would expire."""
+        """Return levels that changed; from time to time, and after a failure, all above NONE, which would expire."""
         for row in metrics:
             if row.level != self._levels.get(row.symbol, "NONE"):  # of what was raised before anybody listened
                 self._note_level(row.symbol, row.level)
@@ -290,7 +290,7 @@ class Publisher:
             self._levels[instrument] = level
 
     def _give_back(self, batch: Batch, alerts: Sequence[Alert]) -> None:
-        """Nothing of a failed batch is lost but what is newer anyway."""
+        """Put a failed batch back; nothing of it is lost but what is newer anyway."""
         self._dirty.update((metrics.symbol, None) for metrics in batch.metrics)
         # The list of recent events is written as a whole after the sink is back.
         self._resync = True

@@ -80,7 +80,7 @@ class ReplyReader(asyncio.Protocol):
             answer.set_exception(TimeoutError(f"no reply in {patience:g} s"))
 
     def data_received(self, data: bytes) -> None:
-        """Called by the transport."""
+        """Collect replies; the transport calls it."""
         answer = self._answer
         if answer is None or answer.done():
             return
@@ -95,7 +95,7 @@ class ReplyReader(asyncio.Protocol):
             answer.set_result(self._replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the transport."""
+        """Give up the question and the timer; the transport calls it."""
         self._lost = exc or ConnectionResetError("closed by the server")
         if self._watch is not None:
             self._watch.cancel()
