@@ -35,13 +35,13 @@ class Follower:
                 self._connection = None
 
     def last_seq(self) -> int:
-        """The number of the newest event, 0 before any."""
+        """Return the number of the newest event, 0 before any."""
         with self._lock:
             (seq,) = self._open().execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
         return int(seq)
 
     def after(self, seq: int, limit: int) -> list[_Numbered]:
-        """At most `limit` events behind `seq`, by number; none when there are none yet."""
+        """Return at most `limit` events behind `seq`, by number; none when there are none yet."""
         with self._lock:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:

@@ -30,35 +30,35 @@ class LogFeed:
         self._states: dict[str, str] = {}
 
     def price(self, tick: PriceTick) -> None:
-        """A trade of the reference price."""
+        """Take a trade of the reference price."""
         bar = self._bars.add(tick)
         if bar is not None:
             self._log.note(bar)
 
     def feed_up(self, venue: str, at_ms: int) -> None:
-        """A venue's feed is live."""
+        """Note that a venue's feed is live."""
         self._log.note(FeedUpEntry(venue, at_ms))
 
     def feed_down(self, venue: str, at_ms: int) -> None:
-        """A venue's feed was last seen live."""
+        """Note when a venue's feed was last seen live."""
         self._log.note(FeedDownEntry(venue, at_ms))
 
     def feed_missed(self, venue: str, from_ms: int, until_ms: int) -> None:
-        """It turned out that a venue's feed was not live in between."""
+        """Note that a venue's feed turned out not to have been live in between."""
         self._log.note(FeedMissedEntry(venue, from_ms, until_ms))
 
     def known_until(self, venue: str, at_ms: int) -> None:
-        """Where a gap of the venue begins if nothing more is written; before the pulse that ends it."""
+        """Note where a gap of the venue begins if nothing more is written; before the pulse that ends it."""
         self._log.note(KnownUntilEntry(venue, at_ms))
 
     def levels(self, states: Mapping[StreamKey, StreamState], at_ms: int) -> None:
-        """What is to be kept of these streams of the levels."""
+        """Keep these states of the levels' streams."""
         record = self._level_states.record(states, at_ms)
         if record is not None:
             self._log.note(record)
 
     def pulse(self, at_ms: int, health: Iterable[VenueHealth]) -> None:
-        """Once a second, and last of all: what has changed, and that all events until now were offered."""
+        """Write once a second, and last of all, what has changed, and that all events until now were offered."""
         for venue in health:
             if self._states.get(venue.venue) != venue.state:
                 self._states[venue.venue] = venue.state
@@ -66,7 +66,7 @@ class LogFeed:
         self._log.note(AliveEntry(at_ms))
 
     def end(self, at_ms: int, health: Iterable[VenueHealth]) -> None:
-        """The last pulse, with the bar that was being made."""
+        """Write the last pulse, with the bar that was being made."""
         bar = self._bars.end()
         if bar is not None:
             self._log.note(bar)

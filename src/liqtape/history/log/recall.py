@@ -38,7 +38,7 @@ class RecalledRun(Struct, frozen=True):
 
 
 def liquidation_of_row(row: Sequence[object]) -> Liquidation:
-    """The event of a row in the order of the columns behind `schema`; a price that is no number is null there."""
+    """Return the event of a row in the order of the columns behind `schema`; no number as price is null there."""
     venue, instrument, symbol, side, price, *rest = row
     return Liquidation(venue, instrument, symbol, side, math.nan if price is None else price, *rest)  # type: ignore[arg-type]
 
