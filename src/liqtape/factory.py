@@ -25,7 +25,6 @@ __all__ = ["check_accounts", "database_of", "engine_of", "parse_symbol", "parse_
 
 def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
     """The engine that knows what each venue hides, and when to raise a level."""
-    throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
     partly = [name for name, venue in VENUES.items() if is_partial(venue)]
     form = alerts.acceleration_form
     if alerts.rule != "surprise":
@@ -33,7 +32,7 @@ def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
             if getattr(alerts, key) != getattr(AlertSettings(), key):
                 _log.warning("alerts.%s is read only with alerts.rule = surprise; the rule is %s", key, alerts.rule)
     rule = rule_of(alerts, venues)
-    return VelocityEngine(throttled, rule, partial_venues=partly, acceleration=form, spread_ms=_SPREAD_MS)
+    return VelocityEngine(rule=rule, partial_venues=partly, acceleration=form, spread_ms=_SPREAD_MS)
 
 
 def rule_of(alerts: AlertSettings, venues: Iterable[str]) -> ReturnPeriods | LevelRule | Threshold:

@@ -15,11 +15,12 @@ from liqtape.engine.price import selector as engine_price
 from liqtape.events import PriceTick
 from liqtape.feeds import backoff
 from liqtape.feeds import pricefeed as feed_price
-from liqtape.feeds.pricefeed import PRICE_SOURCES, PriceFeed, PriceSource
+from liqtape.feeds.pricefeed import PRICE_SOURCES, PriceFeed
 from liqtape.ledger import Ledger
 from liqtape.settings import PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
+from liqtape.venues.base import PriceSource
 
 BOUND_SECONDS = 15.0
 T = 1_790_000_000_000

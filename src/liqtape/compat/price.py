@@ -13,8 +13,9 @@ from redis.exceptions import RedisError
 
 from liqtape.compat.streams import configured
 from liqtape.events import PriceTick
-from liqtape.feeds.pricefeed import PRICE_SOURCES, PriceFeed, PriceSource
+from liqtape.feeds.pricefeed import PRICE_SOURCES, PriceFeed
 from liqtape.sinks.callback import CallbackQueue
+from liqtape.venues.base import PriceSource
 
 __all__ = ["BTCPriceFeed", "BTCPriceUpdate"]
 
