@@ -1,13 +1,15 @@
 """The guide "Adding a venue" of CONTRIBUTING.md, followed in a copy of the checkout with a venue that does not exist.
 
-What the guide does not name is not touched, so a test that fails in the copy means that adding a venue takes a step more
-than the guide says. The venue's files are in `tests/toyex`.
+What the guide does not name is not touched, so a test that fails in the copy means that adding a venue takes a step
+more than the guide says. The venue's files are in `tests/toyex`.
 """
 
+import itertools
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
@@ -34,28 +37,27 @@ _COPIED = ("src", "tests", "docs", "chaos", "benchmarks", "examples", "cex", "de
 _OTHERS = "not (binance or bybit or okx or hyperliquid)"  # their own cases are run in the checkout
 _BOUND_SECONDS = 300.0
 
-# Every test that looks at the registered venues and needs no simulated one, in groups that take about as long.
+# Tests that look at the registered venues, whichever these are; those of simulated venues are there to be undisturbed.
 _JUDGES = {
     "conformance": ("tests/test_conformance.py", "tests/venues/test_limits.py", "tests/venues/test_toyex.py"),
-    "documentation": ("tests/test_docs.py", "tests/test_doctests.py", "tests/test_unique_names.py"),
-    "settings": ("tests/test_settings.py", "tests/test_partial.py", "tests/test_exports.py", "tests/test_import_rules.py"),
+    "documentation": ("tests/test_docs.py", "tests/test_unique_names.py"),
+    "settings": ("tests/test_settings.py",),
     "frames and lists": ("tests/eventfiles/test_normalize_files.py", "tests/test_replays.py", "tests/test_assets.py"),
     "check": ("tests/cli/test_check.py::test_all_passes_against_the_simulated_venues",
-              "tests/cli/test_check.py::test_without_any_network_each_venue_says_where_it_ends",
               "tests/cli/test_check.py::test_bad_configuration_is_one_line_and_exit_2"),
     "simulated venues": ("tests/test_tracker.py::test_a_tracker_shows_its_venues_and_sinks",
                          "tests/test_tracker.py::test_all_simulated_venues_over_real_sockets_arrive_whole",
                          "tests/cli/test_warmstart.py::test_every_stream_of_the_simulated_venues_has_learned",
-                         "tests/feeds/test_venuecheck.py::test_simulated_venue_passes_every_step",
                          "tests/chaos/test_fuzz.py"),
 }  # fmt: skip
 
 
-def _put(text: str, before: str, path: Path) -> None:
-    """Insert a text in front of the only place that reads so."""
+def _put(text: str, after: str, path: Path) -> None:
+    """Insert a text behind the first place that matches."""
     whole = path.read_text(encoding="utf-8")
-    assert whole.count(before) == 1, (path, before)
-    path.write_text(whole.replace(before, text + before), encoding="utf-8")
+    found = re.search(after, whole, re.MULTILINE)
+    assert found, (path, after)
+    path.write_text(whole[: found.end()] + text + whole[found.end() :], encoding="utf-8")
 
 
 def _follow_the_guide(root: Path) -> None:
@@ -63,14 +65,13 @@ def _follow_the_guide(root: Path) -> None:
     shutil.copytree(_TOY / "fixtures", root / "tests/fixtures/toyex")  # 2
     shutil.copy(_TOY / "toyex.py", root / "src/liqtape/venues/toyex.py")  # 3
     registry = root / "src/liqtape/venues/__init__.py"  # 4
-    (imported,) = re.findall(r"^from liqtape\.venues import .*$", registry.read_text(encoding="utf-8"), re.MULTILINE)
-    registry.write_text(registry.read_text(encoding="utf-8").replace(imported, f"{imported}, toyex"), encoding="utf-8")
-    _put("    toyex.name: toyex,\n", "}\n\n\ndef watched", registry)
+    _put(", toyex", r"^from liqtape\.venues import .*$", registry)
+    _put("    toyex.name: toyex,\n", r"^VENUES.* = \{\n(    .*\n)+", registry)
     shutil.copy(_TOY / "toyex_table.py", root / "tests/venues/test_toyex.py")  # 5
-    _put("Toyex, ", "Binance, Bybit,", root / "README.md")  # 6
+    _put("Toyex, ", "listens to .* of ", root / "README.md")  # 6
     row = "| `toyex` | connected | one liquidation a symbol and second | `toyex` | no |\n"
-    _put(row, "\n- **By default**", root / "docs/reference/venues.md")
-    _put("- The venue Toyex.\n", "- `liqtape history` has levels and return periods", root / "CHANGELOG.md")
+    _put(row, r"^(\| `.*\n)+", root / "docs/reference/venues.md")
+    _put("- The venue Toyex.\n", "### Added\n\n", root / "CHANGELOG.md")
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +87,19 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _run(copy: Path, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in the copy, with its code instead of the checkout's."""
+def _environment(copy: Path, **env: str) -> dict[str, str]:
+    """Return an environment in which the code of the copy stands before the checkout's."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIQTAPE_")}
     paths = os.pathsep.join([str(copy / "src"), str(copy)])
+    return inherited | {"PYTHONPATH": paths, "NO_COLOR": "1", "COLUMNS": "200"} | env
+
+
+def _run(copy: Path, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in the copy, with its code."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=copy,
-        env=inherited | {"PYTHONPATH": paths, "NO_COLOR": "1", "COLUMNS": "200"} | env,
+        env=_environment(copy, **env),
         capture_output=True,
         text=True,
         timeout=_BOUND_SECONDS,
@@ -143,6 +149,7 @@ class ToyexServer:
 
     def __init__(self, listed: bytes, frame: bytes) -> None:
         self._listed, self._frame = listed, frame
+        self.printed = 0
         self._server: Server = serve(self._talk, "127.0.0.1", 0, process_request=self._list)
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
@@ -163,7 +170,7 @@ class ToyexServer:
         return Response(200, "OK", head, self._listed)
 
     def _talk(self, connection: ServerConnection) -> None:
-        """Acknowledge, then a trade and a liquidation of this moment, again and again."""
+        """Acknowledge, then a trade and, once a second, a liquidation of this moment, again and again."""
         for message in connection:
             asked = json.loads(message)
             if asked["method"] == "ping":
@@ -173,15 +180,17 @@ class ToyexServer:
             threading.Thread(target=self._print, args=(connection,), daemon=True).start()
 
     def _print(self, connection: ServerConnection) -> None:
-        while connection.state.name == "OPEN":
+        for number in itertools.count():
             now_ms = time.time_ns() // 1_000_000
             row = {"symbol": "BTC-USDT", "price": "80000.5", "size": "0.01", "time": now_ms}
             try:
                 connection.send(json.dumps({"channel": "trades.BTC-USDT", "rows": [row]}))
-                connection.send(self._frame.replace(b"1790000000000", str(now_ms).encode()).decode())
-            except OSError:
+                if number % 10 == 0:
+                    connection.send(self._frame.replace(b"1790000000000", str(now_ms).encode()).decode())
+                    self.printed += 1
+            except ConnectionClosed:
                 return
-            time.sleep(0.05)
+            time.sleep(0.1)
 
 
 @pytest.fixture
@@ -211,16 +220,22 @@ def test_commands_take_its_name_and_refuse_others(copy: Path) -> None:
     refused = _run(copy, "-m", "liqtape", "run", "--venue", "toyexx")
 
     assert refused.returncode == 2
-    assert refused.stderr.rstrip().endswith("hyperliquid, toyex.")
+    assert "'toyexx' is not one of binance, bybit, okx, hyperliquid, toyex." in refused.stderr
 
 
 def test_record_and_replay_bring_its_liquidations(copy: Path, server: ToyexServer, tmp_path: Path) -> None:
     to, rows = tmp_path / "recording", tmp_path / "rows.ndjson"
-    offered = ("--venue", "toyex", "--seconds", "4", "--json")
-    recorded = _run(copy, "-m", "liqtape", "record", "--out", to, *offered, **server.addresses)
+    command = [sys.executable, "-m", "liqtape", "record", "--out", str(to), "--venue", "toyex", "--json"]
+    with subprocess.Popen(command, cwd=copy, env=_environment(copy, **server.addresses)) as recording:
+        deadline = time.monotonic() + _BOUND_SECONDS
+        while server.printed < 3 and recording.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        recording.send_signal(signal.SIGINT)
+        recorded = recording.wait(_BOUND_SECONDS)
     replayed = _run(copy, "-m", "liqtape", "replay", to, "--metrics", rows)
 
-    assert recorded.returncode == replayed.returncode == 0, recorded.stderr + replayed.stderr
-    newest = json.loads(rows.read_text(encoding="utf-8").splitlines()[-1])
+    assert (recorded, replayed.returncode) == (130, 0), replayed.stderr
+    made = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+    newest = [row for row in made if row["event_count_10s"]][-1]  # the last row is the one of zeros
     assert (newest["symbol"], newest["btc_source"]) == ("BTCUSDT", "toyex")
-    assert newest["velocity_est_10s"] > newest["velocity_10s"] > 0  # throttled, as its module says
+    assert newest["velocity_est_10s"] > newest["velocity_10s"]  # throttled, as its module says

@@ -19,12 +19,14 @@ from liqtape.feeds.pricefeed import PRICE_SOURCES, PriceFeed
 from liqtape.ledger import Ledger
 from liqtape.settings import PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
+from liqtape.simulator.dialects import DIALECTS
 from liqtape.tracker import Tracker
 from liqtape.venues.base import PriceSource
 
 BOUND_SECONDS = 15.0
 T = 1_790_000_000_000
 NOWHERE = "ws://127.0.0.1:9"
+SIMULATED = [source for source in PRICE_SOURCES if source.venue in DIALECTS]
 Start = Callable[..., Awaitable[str]]
 
 
@@ -78,7 +80,7 @@ class Spot:
 
 def sources(simulator: Simulator, spot: str = NOWHERE) -> list[PriceSource]:
     host = {"binance-spot": spot.removesuffix("/stream")}
-    return [replace(source, host=host.get(source.name) or simulator.ws_url(source.name)) for source in PRICE_SOURCES]
+    return [replace(source, host=host.get(source.name) or simulator.ws_url(source.name)) for source in SIMULATED]
 
 
 class Rig:
@@ -168,7 +170,7 @@ async def test_all_the_way_down_and_no_price_where_nobody_trades() -> None:
         async with running(rig):
             await until(lambda: rig.prices)
             assert rig.runs == ["okx"]
-            assert rig.open == [source.name for source in PRICE_SOURCES]
+            assert rig.open == [source.name for source in SIMULATED]
             simulator.silence("okx")
             count = len(rig.prices)
             await until(lambda: rig.feed.selector.is_silent(time.monotonic()))
