@@ -16,9 +16,9 @@ import liqtape.venues
 from liqtape.engine import VelocityEngine
 from liqtape.errors import DecodeError
 from liqtape.events import Event, Liquidation, RawLiquidation
-from liqtape.feeds.pricefeed import PRICE_SOURCES
 from liqtape.identity import identity
 from liqtape.instruments import Contract, Instruments
+from liqtape.pipeline.pricesources import PRICE_SOURCES
 from liqtape.settings import Settings, load_settings
 from liqtape.venues import VENUES
 from liqtape.venues.base import InstrumentPage, Venue, invalid_reason
