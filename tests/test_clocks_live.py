@@ -15,6 +15,7 @@ from liqtape.recording.playback import Playback
 from liqtape.recording.recorder import Recorder
 from liqtape.settings import HistorySettings, RedisSettings, Settings
 from liqtape.simulator import Simulator
+from liqtape.simulator.dialects import DIALECTS
 from liqtape.tracker import Tracker
 
 HOUR_MS = 3_600_000
@@ -110,7 +111,7 @@ async def test_the_simulator_steps_a_clock_and_loses_nothing() -> None:
         settings = settings_of(simulator, Path("unused"))
         async with Tracker(settings) as tracker:
             await until(lambda: tracker.ledger().events_accepted > 5)
-            for venue in ("binance", "bybit", "okx", "hyperliquid"):
+            for venue in DIALECTS:
                 simulator.step_clock(venue, -HOUR_MS)
             now_ms, done = tracker.now_ms(), len(published)
             await until(lambda: {venue for venue, _ in published[done:]} >= {"binance", "bybit", "okx"})

@@ -14,9 +14,10 @@ from tests.polling import until
 from liqtape.embedded import EmbeddedServer
 from liqtape.errors import EmbeddedUnavailable
 from liqtape.simulator import Simulator
+from liqtape.simulator.dialects import DIALECTS
+from liqtape.venues import VENUES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-_VENUES = ("binance", "bybit", "okx", "hyperliquid")
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +25,9 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[[Simulator | None], d
     """Point every venue at a closed port; call it with a simulator to point them there. Returns the environment."""
 
     def point(simulator: Simulator | None) -> dict[str, str]:
-        for venue in _VENUES:
+        for venue in VENUES:
             ws, rest = ("ws://127.0.0.1:9", "http://127.0.0.1:9")
-            if simulator is not None:
+            if simulator is not None and venue in DIALECTS:
                 ws, rest = simulator.ws_url(venue), simulator.rest_url(venue)
             monkeypatch.setenv(f"LIQTAPE_VENUES_{venue.upper()}_WS_URL", ws)
             monkeypatch.setenv(f"LIQTAPE_VENUES_{venue.upper()}_REST_URL", rest)

@@ -27,6 +27,7 @@ from liqtape.history.query.query import History
 from liqtape.settings import HistorySettings, RedisSettings, Settings, VenueSettings
 from liqtape.sinks.postgres.postgressink import PostgresSink
 from liqtape.tracker import Tracker
+from liqtape.venues import VENUES
 
 if TYPE_CHECKING:
     from tests.conftest import PostgresServer
@@ -181,7 +182,7 @@ async def test_tracker_writes_through_an_outage_and_the_next_run_goes_on(
     now_ms = time.time_ns() // 1_000_000
     events = [replace(event, event_ms=now_ms - 1_000 + serial) for serial, event in enumerate(liquidations(40))]
     settings = Settings(
-        venues={name: VenueSettings(enabled=False) for name in ("binance", "bybit", "okx", "hyperliquid")},
+        venues={name: VenueSettings(enabled=False) for name in VENUES},
         redis=RedisSettings("off"),
         history=HistorySettings(url),
     )

@@ -29,11 +29,11 @@ from liqtape.engine.windows.venuewindows import VenueWindows
 from liqtape.engine.windows.window import Totals, Window
 from liqtape.events import WINDOWS, Level, Liquidation, VelocityMetrics
 from liqtape.money import CLEAR, MICRO, WHOLE, micro_of
+from liqtape.venues import VENUES
 
-__all__ = ["MARKET", "THROTTLED", "VelocityEngine"]
+__all__ = ["MARKET", "VelocityEngine"]
 
-THROTTLED = frozenset({"binance", "okx"})
-"""Venues that print at most one liquidation per symbol and second."""
+_THROTTLED = frozenset(name for name, venue in VENUES.items() if venue.slot_seconds is not None)
 
 MARKET = "MARKET"
 """The symbol of a row over all instruments."""
@@ -50,9 +50,10 @@ _NOTHING = (0,) * (2 * len(WINDOWS))
 class VelocityEngine:
     """Counts, USD, velocity, acceleration, surprise, level and coverage of every instrument; no clock, no I/O.
 
-    `rule` decides the levels. Instruments of `partial_venues`, which never show all of their liquidations, are partial
-    whatever the coverage. `spread_ms` is how far apart the evaluation times of venues may be in `at`: so much more is
-    kept.
+    `throttled` are the venues that print at most one liquidation of a symbol and second, by default those of ours whose
+    module says so. `rule` decides the levels. Instruments of `partial_venues`, which never show all of their
+    liquidations, are partial whatever the coverage. `spread_ms` is how far apart the evaluation times of venues may be
+    in `at`: so much more is kept.
 
     Where a method takes `at`, the windows of a venue named there end at that time, those of the others at `now_ms`;
     sums over venues, coverage and acceleration are then each of its own time, and `now_ms` is what the row is dated.
@@ -67,7 +68,7 @@ class VelocityEngine:
 
     def __init__(
         self,
-        throttled: Collection[str] = THROTTLED,
+        throttled: Collection[str] = _THROTTLED,
         rule: ReturnPeriods | LevelRule | Threshold | None = None,
         *,
         partial_venues: Collection[str] = (),

@@ -7,13 +7,15 @@ import msgspec
 from msgspec import Meta, Struct
 
 from liqtape.errors import DecodeError
-from liqtape.events import Event, Invalid
+from liqtape.events import Event, Invalid, PriceKind, Unit
 from liqtape.instruments import Contract
 from liqtape.venues.limits import Limits, RateLimit
 
 __all__ = [
     "MALFORMED",
     "Amount",
+    "Archived",
+    "ArchivedExchange",
     "BackfillPage",
     "BackfillRequest",
     "Backfills",
@@ -23,6 +25,7 @@ __all__ = [
     "InstrumentPage",
     "InstrumentSource",
     "OffersAlternatives",
+    "PriceSource",
     "Stamp",
     "Symbol",
     "Venue",
@@ -92,6 +95,29 @@ class InstrumentSource(Struct, frozen=True):
     may_be_empty: bool = False
 
 
+class PriceSource(Struct, frozen=True):
+    """Where BTC trades can be had: `symbol` is the one whose trades are the price, `path` and `topic` subscribe it.
+
+    The source on the venue's own stream bears the venue's name.
+    """
+
+    name: str
+    venue: str
+    symbol: str
+    host: str
+    path: str
+    topic: str
+
+
+class ArchivedExchange(Struct, frozen=True):
+    """A venue as Tardis names it, and what its amounts count: of linear contracts and of inverse ones."""
+
+    name: str
+    linear: Unit
+    inverse: Unit
+    price_kind: PriceKind
+
+
 class InstrumentPage(Struct, frozen=True):
     """Contracts of one REST answer; `next_query` is to be added to the path for the next page, empty at the end."""
 
@@ -130,6 +156,10 @@ class Venue(Protocol):
     def name(self) -> str: ...
 
     @property
+    def on_by_default(self) -> bool:
+        """Whether the venue is connected where the settings name none."""
+
+    @property
     def ws_url(self) -> str:
         """Scheme and host of the public stream; a configured address replaces it."""
 
@@ -163,6 +193,10 @@ class Venue(Protocol):
     @property
     def instrument_sources(self) -> Sequence[InstrumentSource]: ...
 
+    @property
+    def price_sources(self) -> Sequence[PriceSource]:
+        """Where its BTC trades can be had as the price, the best first; empty where they are not taken for it."""
+
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
         """Return the connections for these symbols' liquidations (for all, where the venue has one topic of all)."""
 
@@ -189,6 +223,15 @@ class DecodesBatches(Protocol):
 
     def decode_batch(self, payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
         """Decode the event of each such frame, as by `decode`. Raises DecodeError where they must go one by one."""
+
+
+@runtime_checkable
+class Archived(Protocol):
+    """What a venue offers whose liquidations are in the public archive of Tardis."""
+
+    @property
+    def archived_exchanges(self) -> Sequence[ArchivedExchange]:
+        """The names it has there; which contracts are inverse its symbols say."""
 
 
 @runtime_checkable

@@ -19,9 +19,11 @@ from liqtape.instruments import Contract, linear, whole
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
+    ArchivedExchange,
     Endpoint,
     InstrumentPage,
     InstrumentSource,
+    PriceSource,
     Stamp,
     Symbol,
     beyond,
@@ -34,6 +36,7 @@ from liqtape.venues.tables import BINANCE_ASSETS, BINANCE_COIN_M, BINANCE_WHOLE
 
 __all__ = [
     "alternatives",
+    "archived_exchanges",
     "batch_prefix",
     "bundled_symbols",
     "decode",
@@ -46,7 +49,9 @@ __all__ = [
     "listing_needed",
     "max_publish_delay_ms",
     "name",
+    "on_by_default",
     "parse_symbol",
+    "price_sources",
     "slot_seconds",
     "subscribe",
     "topics_per_request",
@@ -54,6 +59,7 @@ __all__ = [
 ]
 
 name = "binance"
+on_by_default = True
 ws_url = "wss://fstream.binance.com"
 heartbeat = None  # the server sends ping frames every 3 min; the transport answers them
 # Futures: 300 attempts in 5 min, 10 messages a second, cut at 24 h (venues reference, 2.2); half is left to others.
@@ -68,6 +74,16 @@ bundled_symbols: tuple[str, ...] = ()
 instrument_sources = (
     InstrumentSource("https://fapi.binance.com", "/fapi/v1/exchangeInfo"),
     InstrumentSource("https://dapi.binance.com", "/dapi/v1/exchangeInfo"),
+)
+price_sources = (
+    PriceSource(name, name, "BTCUSDT", ws_url, "/market/ws", "btcusdt@aggTrade"),
+    # Serves data only, and also where the futures host refuses a region.
+    PriceSource(f"{name}-spot", name, "BTCUSDT", "wss://data-stream.binance.vision", "/ws", "btcusdt@aggTrade"),
+)
+# The streams of its two families are one: what is inverse the symbol says, not the name of the exchange.
+archived_exchanges = (
+    ArchivedExchange("binance-futures", "base", "contracts", "fill"),
+    ArchivedExchange("binance-delivery", "base", "contracts", "fill"),
 )
 
 batch_prefix = b'{"e":"forceOrder"'

@@ -20,10 +20,12 @@ from liqtape.instruments import Contract, linear
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
+    ArchivedExchange,
     Endpoint,
     Heartbeat,
     InstrumentPage,
     InstrumentSource,
+    PriceSource,
     Stamp,
     Symbol,
     beyond,
@@ -38,6 +40,7 @@ from liqtape.venues.tables import BYBIT_SYMBOLS
 
 __all__ = [
     "alternatives",
+    "archived_exchanges",
     "batch_prefix",
     "bundled_symbols",
     "decode",
@@ -50,7 +53,9 @@ __all__ = [
     "listing_needed",
     "max_publish_delay_ms",
     "name",
+    "on_by_default",
     "parse_symbol",
+    "price_sources",
     "slot_seconds",
     "subscribe",
     "topics_per_request",
@@ -58,10 +63,11 @@ __all__ = [
 ]
 
 name = "bybit"
+on_by_default = True
 ws_url = "wss://stream.bybit.com"
 heartbeat = Heartbeat(b'{"op":"ping"}', every=20.0)
 # 500 connections in 5 min from one address (v5 "Connect"); for messages it states no figure: ours is caution.
-limits = Limits((RateLimit(250, 300.0),), (RateLimit(100, 1.0),))
+limits = Limits((RateLimit(250, 300.0),), (RateLimit(100, 1.0),), idle=600.0)
 topics_per_request = 200
 slot_seconds: int | None = None
 max_publish_delay_ms = 600  # batches of 500 ms
@@ -77,6 +83,8 @@ instrument_sources = (
         may_be_empty=True,
     ),
 )
+price_sources = (PriceSource(name, name, "BTCUSDT", ws_url, "/v5/public/linear", "publicTrade.BTCUSDT"),)
+archived_exchanges = (ArchivedExchange("bybit", "base", "usd", "bankruptcy"),)
 
 batch_prefix = b'{"topic":"allLiquidation.'
 _BEYOND_PREFIX = beyond(batch_prefix)

@@ -25,6 +25,7 @@ from liqtape.venues.base import (
     Heartbeat,
     InstrumentPage,
     InstrumentSource,
+    PriceSource,
     Stamp,
     Symbol,
     beyond,
@@ -50,8 +51,10 @@ __all__ = [
     "listing_needed",
     "max_publish_delay_ms",
     "name",
+    "on_by_default",
     "parse_symbol",
     "partial_by_design",
+    "price_sources",
     "slot_seconds",
     "subscribe",
     "topics_per_request",
@@ -61,10 +64,11 @@ __all__ = [
 ]
 
 name = "hyperliquid"
+on_by_default = True
 ws_url = "wss://api.hyperliquid.xyz"
 heartbeat = Heartbeat(b'{"method":"ping"}', every=50.0, only_when_idle=True)  # closed after 60 s of nothing
 # 30 new connections and 2000 messages a minute from one address (venues reference, 6.6); at most 4 are ours at once.
-limits = Limits((RateLimit(15, 60.0),), (RateLimit(500, 60.0),))
+limits = Limits((RateLimit(15, 60.0),), (RateLimit(500, 60.0),), idle=60.0)
 backfill_rate_limit = RateLimit(8, 60.0)  # of a weight of 1200 a minute a full page of fills takes 120
 backfill_horizon_s = 30 * 86_400.0  # no date is stated, but the newest 10,000 fills
 topics_per_request = 1
@@ -75,6 +79,7 @@ bundled_symbols: tuple[str, ...] = ()
 partial_by_design = True
 watch_list = tuple(HYPERLIQUID_ACCOUNTS.values())
 instrument_sources = (InstrumentSource("https://api.hyperliquid.xyz", "/info", b'{"type":"meta"}'),)
+price_sources: tuple[PriceSource, ...] = ()
 
 _SILENCE_LIMIT = 30.0
 _CANARY = "trades:BTC"

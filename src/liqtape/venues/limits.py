@@ -19,12 +19,14 @@ class Limits(Struct, frozen=True):
     """What a venue asks of its clients; each figure has its source where the venue states it.
 
     `connections` are attempts to connect, of all our connections to the venue together; `messages` those that we send
-    on one connection. `lifetime` is after how many seconds the venue cuts a connection, None where it does not.
+    on one connection. `lifetime` is after how many seconds the venue cuts a connection, `idle` after how many seconds
+    without a message from us; None where it does not.
     """
 
     connections: tuple[RateLimit, ...]
     messages: tuple[RateLimit, ...]
     lifetime: float | None = None
+    idle: float | None = None
 
 
 class RateLimiter:

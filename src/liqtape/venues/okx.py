@@ -21,12 +21,14 @@ from liqtape.instruments import Contract, linear
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
+    ArchivedExchange,
     BackfillPage,
     BackfillRequest,
     Endpoint,
     Heartbeat,
     InstrumentPage,
     InstrumentSource,
+    PriceSource,
     Stamp,
     Symbol,
     beyond,
@@ -39,6 +41,7 @@ from liqtape.venues.limits import Limits, RateLimit
 from liqtape.venues.tables import OKX_CONTRACTS
 
 __all__ = [
+    "archived_exchanges",
     "backfill_horizon_s",
     "backfill_rate_limit",
     "backfill_requests",
@@ -55,7 +58,9 @@ __all__ = [
     "listing_needed",
     "max_publish_delay_ms",
     "name",
+    "on_by_default",
     "parse_symbol",
+    "price_sources",
     "slot_seconds",
     "subscribe",
     "topics_per_request",
@@ -63,12 +68,13 @@ __all__ = [
 ]
 
 name = "okx"
+on_by_default = True
 ws_url = "wss://ws.okx.com"
 # Text, not JSON. The venue asks for it when nothing came for 30 s; it is sent in any case, since it is not known
 # whether data of its own keeps a connection: the simulator hangs up on who says nothing.
 heartbeat = Heartbeat(b"ping", every=25.0)
 # 3 connections a second from one address, 480 requests an hour on one (venues reference, 4).
-limits = Limits((RateLimit(3, 1.0),), (RateLimit(480, 3_600.0),))
+limits = Limits((RateLimit(3, 1.0),), (RateLimit(480, 3_600.0),), idle=30.0)
 backfill_rate_limit = RateLimit(20, 2.0)  # 40 in 2 s by its documentation; half is left to others
 # "In the last day", as texts of the venue in three client libraries say; an observer found 23.6 h of it.
 backfill_horizon_s = 23.5 * 3_600.0
@@ -80,6 +86,11 @@ bundled_symbols: tuple[str, ...] = ()
 instrument_sources = (
     InstrumentSource("https://www.okx.com", "/api/v5/public/instruments?instType=SWAP"),
     InstrumentSource("https://www.okx.com", "/api/v5/public/instruments?instType=FUTURES"),
+)
+price_sources = (PriceSource(name, name, "BTC-USDT-SWAP", ws_url, "/ws/v5/public", "trades:BTC-USDT-SWAP"),)
+archived_exchanges = (
+    ArchivedExchange("okex-futures", "contracts", "contracts", "bankruptcy"),
+    ArchivedExchange("okex-swap", "contracts", "contracts", "bankruptcy"),
 )
 
 _LIQUIDATIONS = "liquidation-orders"
