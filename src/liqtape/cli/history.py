@@ -150,7 +150,7 @@ def _totals(
 
     by, window = asked
     each = totals(PastStreams(past.rows, span, selection, by, window), span, window)
-    if not with_all or not each:
+    if not with_all:
         return each
     whole = totals(PastStreams(past.rows, span, selection, None, window), span, window)
     return {name: [*whole[name], *each[name]] for name in whole}

@@ -179,15 +179,14 @@ def _cells(column: Sequence[Any], title: str, kind: str, zone: tzinfo) -> list[s
 
 def _fitting(shown: Sequence[tuple[int, str, list[str]]], width: int | None) -> list[str]:
     """The lines; of columns that do not fit, those go first that say least, and are named below."""
-    hidden: list[str] = []
+    kept = list(shown)
     for goes in range(_FIRST_TO_GO, 0, -1):
-        lines = _aligned([(title, cells) for _, title, cells in shown])
+        lines = _aligned([(title, cells) for _, title, cells in kept])
         if width is None or max(map(len, lines), default=0) <= width:
             break
-        hidden = [title for priority, title, _ in shown if priority == goes and title] + hidden
-        shown = [column for column in shown if column[0] != goes]
-    lines = _aligned([(title, cells) for _, title, cells in shown])
-    if hidden:
+        kept = [column for column in kept if column[0] != goes]
+    lines = _aligned([(title, cells) for _, title, cells in kept])
+    if hidden := [title for goes, title, cells in shown if title and (goes, title, cells) not in kept]:
         sys.stderr.write(f"not shown for want of width: {', '.join(hidden)}\n")
     return lines
 

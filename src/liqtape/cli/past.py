@@ -93,7 +93,8 @@ def instrument_of(past: Past, symbol: str | None, venue: str | None, span: tuple
         catalogue, plain = _catalogue(past, interval, of_venue)
         if symbol in plain:
             return symbol
-        meant = [name for name in catalogue.meant(symbol) if name in plain]
+        spelled = (parse_symbol(name, symbol.upper()).instrument for name in VENUES)
+        meant = catalogue.meant(symbol) or [name for name in dict.fromkeys(spelled) if name in plain]
         if len(meant) > 1:
             raise ConfigurationError(f"history: --symbol {symbol} means {', '.join(meant)}; name one")
         if meant:

@@ -135,11 +135,11 @@ def highest_of_steps(past: PastStreams, steps: Sequence[int], window: int) -> li
 def totals(past: PastStreams, span: tuple[int, int], window: int) -> Columns:
     """Return a row for each stream with an event: totals, its largest event, its highest rates after any event."""
     rows = [_total(past, stream, span, window) for stream in past.streams]
+    names = rows[0] if rows else _total(past, _Stream(None, {key: [] for key in _WINDOW_COLUMNS}, ()), span, window)
     found = [row for row in rows if row["event_count"]]
     if past.by is not None:
         found.sort(key=itemgetter(past.by))
         found.sort(key=itemgetter("total_value_usd"), reverse=True)
-    names = rows[0] if rows else ()
     return {name: [row[name] for row in found] for name in names}
 
 
