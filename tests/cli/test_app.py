@@ -97,7 +97,8 @@ def test_each_command_shows_an_example_and_readable_names_of_values(name: str) -
 
 
 def test_more_log_may_be_asked_for_before_and_behind_the_command(events: Path) -> None:
-    for arguments in (["-v", "replay", events], ["replay", events, "-v"], ["replay", "--verbose", events]):
+    path = str(events)
+    for arguments in (["-v", "replay", path], ["replay", path, "-v"], ["replay", "--verbose", path]):
         ended = _run(*arguments)
         assert ended.returncode == 0
         assert re.search(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO liqtape\.", ended.stderr, re.MULTILINE)
@@ -118,7 +119,7 @@ def test_a_record_that_reaches_nobody_says_no(tmp_path: Path) -> None:
         f"LIQTAPE_VENUES_BYBIT_{kind}_URL": f"{scheme}://127.0.0.1:9"
         for kind, scheme in (("WS", "ws"), ("REST", "http"))
     }
-    ended = _run("record", "--venue", "bybit", "--out", tmp_path / "recording", "--seconds", "1", **env)
+    ended = _run("record", "--venue", "bybit", "--out", tmp_path / "recording", "--seconds", "1", source=b"", **env)
     assert ended.returncode == 1
     assert "no venue sent anything" in _one_line(ended.stderr)
 

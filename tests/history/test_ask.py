@@ -110,14 +110,14 @@ def test_every_command_of_the_page_runs(command: str, capfd: pytest.CaptureFixtu
         assert re.search(r"BTCUSDT|per s|minutes", told)
 
 
-def test_every_block_of_the_page_runs(recorded: Path, now_ms: int, capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, object] = {"directory": recorded, "now_ms": now_ms}
+def test_every_block_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
     for block in _blocks("python"):
         exec(block, names)
     told = capsys.readouterr().out
     assert "'event_count_10s'" in told
     assert "ETHUSDT" in told
-    assert len(names["frame"]) == 120  # type: ignore[arg-type]
+    assert names["table"].num_rows == 120  # type: ignore[attr-defined]
     assert names["totals"].num_rows == 2  # type: ignore[attr-defined]
 
 
@@ -303,7 +303,7 @@ def test_a_known_name_without_events_there_is_no_error(capfd: pytest.CaptureFixt
 
 
 def test_a_table_fits_a_narrow_screen_and_says_what_it_leaves_out(capfd: pytest.CaptureFixture[str]) -> None:
-    columns = {
+    columns: dict[str, list[Any]] = {
         "from_ms": [0], "at_ms": [60_000], "instrument": ["BTCUSDT"], "event_count": [5], "velocity": [0.1],
         "velocity_se": [0.1], "total_value_usd": [1e6], "usd_velocity": [1.0], "long_usd": [1e6], "short_usd": [1e6],
     }  # fmt: skip

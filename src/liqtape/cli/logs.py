@@ -9,7 +9,7 @@ from typing import Any
 from liqtape.sanitize import sanitize
 from liqtape.venues import VENUES
 
-__all__ = ["log_at", "log_to_stderr", "quiet_until"]
+__all__ = ["LogLines", "log_at", "log_to_stderr", "quiet_until"]
 
 _LONGEST = 4_000
 
@@ -17,7 +17,7 @@ _LONGEST = 4_000
 def log_to_stderr() -> None:
     """Begin to write warnings, and what is worse, to standard error."""
     told = logging.StreamHandler()
-    told.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    told.setFormatter(LogLines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[told], level=logging.WARNING)
 
 
@@ -49,7 +49,7 @@ def log_at(level: int) -> None:
     logging.getLogger().setLevel(level)
 
 
-class _Lines(logging.Formatter):
+class LogLines(logging.Formatter):
     """Whatever a library or a traceback quotes, a line of the log stays one, and moves no cursor."""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - the library's name

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ConfigurationError, MissingExtra
-from liqtape.factory import parse_symbol, rule_of
 from liqtape.history.log.directories import data_directory
 from liqtape.history.query.rowsource import LogRows, RowSource
 from liqtape.instruments import Contract
+from liqtape.runscope import rule_of
 from liqtape.settings import Settings, load_settings, settings_file
 from liqtape.symbols import Catalogue
 from liqtape.venues import VENUES, watched
@@ -93,7 +93,7 @@ def instrument_of(past: Past, symbol: str | None, venue: str | None, span: tuple
         catalogue, plain = _catalogue(past, interval, of_venue)
         if symbol in plain:
             return symbol
-        spelled = (parse_symbol(name, symbol.upper()).instrument for name in VENUES)
+        spelled = (one.parse_symbol(symbol.upper()).instrument for one in VENUES.values())
         meant = catalogue.meant(symbol) or [name for name in dict.fromkeys(spelled) if name in plain]
         if len(meant) > 1:
             raise ConfigurationError(f"history: --symbol {symbol} means {', '.join(meant)}; name one")
@@ -112,7 +112,7 @@ def _catalogue(past: Past, span: tuple[int, int], venue: str | None) -> tuple[Ca
 
 
 def _contract(venue: str, instrument: str, symbol: str) -> Contract:
-    contract = parse_symbol(venue, symbol)
+    contract = VENUES[venue].parse_symbol(symbol) if venue in VENUES else Contract(venue, symbol, symbol)
     return contract if contract.instrument == instrument else replace(contract, instrument=instrument)
 
 
