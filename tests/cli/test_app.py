@@ -81,10 +81,9 @@ def test_bare_it_shows_its_help_on_standard_output() -> None:
 
 
 def test_help_has_the_commands_in_order_and_each_its_whole_first_sentence() -> None:
-    shown = " ".join(_run("--help").stdout.decode().split())
+    shown = _run("--help").stdout.decode()
     names = ["demo", "run", "check", "init", "history", "record", "replay", "frames", "normalize", "simulate", "bench"]
-    places = [shown.index(f" {name} ") for name in names]
-    assert places == sorted(places)
+    assert re.findall(r"^  ([a-z]+)  +[A-Z]", shown.partition("Commands:")[2], re.MULTILINE) == names
     assert "..." not in shown.partition("Commands:")[2]
 
 
@@ -93,7 +92,7 @@ def test_each_command_shows_an_example_and_readable_names_of_values(name: str) -
     shown = _run(name, "--help", COLUMNS="200").stdout.decode()
     assert f"Example: liqtape {name}" in shown
     assert "-v, --verbose" in shown
-    assert not re.search(r"<(list|str|int|float|path)", shown, re.IGNORECASE)
+    assert not re.search(r"<(list|str|int|float|path)|[{}]|\[\[", shown, re.IGNORECASE)
 
 
 def test_more_log_may_be_asked_for_before_and_behind_the_command(events: Path) -> None:

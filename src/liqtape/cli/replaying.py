@@ -39,7 +39,9 @@ def replay(
         ),
     ],
     speed: Annotated[str, typer.Option(metavar="X|max", help="Times real time.")] = "max",
-    metrics: Annotated[Path | None, typer.Option(help="Metric rows go there: .ndjson or .parquet.")] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Metric rows go there: .ndjson or .parquet.")
+    ] = None,
     every: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="Seconds from one row to the next.")] = 1,
     redis: Annotated[str, typer.Option(metavar="URL|off", help="Metrics and events go there, too.")] = "off",
     history: Annotated[str, typer.Option(metavar="DIR|off", help="Events go to the history there.")] = "off",
