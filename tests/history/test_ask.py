@@ -107,7 +107,7 @@ def test_every_command_of_the_page_runs(command: str, capfd: pytest.CaptureFixtu
     elif "--out" in words:
         assert pq.read_table(tmp_path / "minutes.parquet").num_rows > 60
     else:
-        assert re.search(r"BTCUSDT|per s|minutes", told)
+        assert re.search(r"BTCUSDT|per s|minutes|back-filled", told)
 
 
 def test_every_block_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
