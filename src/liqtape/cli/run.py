@@ -32,7 +32,8 @@ __all__ = ["demo", "record", "run"]
 
 _Config = Annotated[Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")]
 _Venues = Annotated[
-    list[str] | None, typer.Option(metavar="VENUE", help=f"{', '.join(VENUES)}; may be given again. Default: all.")
+    list[str] | None,
+    typer.Option(metavar="VENUE", help=f"{', '.join(VENUES)}; repeatable. Default: those enabled."),
 ]
 _Symbols = Annotated[
     list[str] | None,
