@@ -67,7 +67,7 @@ def rule_of(alerts: AlertSettings, venues: Iterable[str]) -> ReturnPeriods | Lev
 
 
 def parse_symbols(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:
-    """Return the symbols themselves, and the instruments they are at any of the venues, in whatever case."""
+    """Return the symbols themselves, and the instruments they are at any of the venues, in whatever case they are."""
     known = list(venues)
     return frozenset(symbols).union(
         name

@@ -69,7 +69,7 @@ async def check_venue(
     ssl_context: ssl.SSLContext | None = None,
     deadlines: Deadlines | None = None,
 ) -> VenueCheck:
-    """Check its stream and its list; `wanted` limits the symbols as in the settings, by any name of theirs."""
+    """Check its stream and its list of instruments; `wanted` limits the symbols, by any name of theirs."""
     limits = deadlines or Deadlines()
     until = asyncio.get_running_loop().time() + limits.whole
     listing = asyncio.get_running_loop().create_task(_check_listing(venue, settings, ssl_context, limits))

@@ -2,11 +2,12 @@
 
 import re
 from datetime import UTC, datetime, tzinfo
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from liqtape.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["check_span", "grid", "moment_ms"]
 
@@ -63,6 +64,8 @@ def grid(from_ms: int, until_ms: int, every: int) -> "np.ndarray[Any, np.dtype[n
     >>> grid(90_500, 200_000, 30).tolist()
     [120000, 150000, 180000]
     """
+    import numpy as np
+
     check_span(from_ms, until_ms)
     if every < 1:
         raise ConfigurationError(f"a step of {every} s: it must be at least 1 s")
