@@ -5,7 +5,7 @@ import contextlib
 import math
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,8 +68,15 @@ def replay(
     from liqtape.recording.segments import is_recording
     from liqtape.sinks.redis.redissink import RedisSink
 
+    listed = [contract for file in instruments or () for contract in _contracts(file)]
     if listen is not None:
-        return _on_page(path, _pace(speed or "1"), coverage, listen, [metrics, redis, history])
+        from liqtape.cli.replaypage import replay_on_page
+
+        if any(output not in {None, "off"} for output in (metrics, redis, history)):
+            raise ConfigurationError(
+                "--listen: what is paused and sent back goes nowhere else; leave out --metrics, --redis, --history"
+            )
+        return replay_on_page(path, _pace(speed or "1"), coverage, listed, listen)
     pace = _pace(speed or "max")
     sink = None if redis == "off" else RedisSink(redis)
     outputs = _Outputs(metrics, sink, history)
@@ -80,7 +87,6 @@ def replay(
             raise ConfigurationError(f"--instruments {instruments[0]}: a recording has the sizes that it was made with")
         signalled, summary = _play_recording(path, every, lambda steps: _play(steps, pace, outputs))
     else:
-        listed = [contract for file in instruments or () for contract in _contracts(file)]
         files = _EventFiles(path, metrics, coverage, listed)
         signalled, summary = _play_events(files, every, lambda steps: _play(steps, pace, outputs))
     SIGNALS.install()
@@ -88,16 +94,6 @@ def replay(
     if signalled:
         return 128 + signalled
     return int(outputs.lost > 0 or _nothing_came(summary))
-
-
-def _on_page(path: Path, pace: float | None, coverage: Path | None, listen: str, outputs: Sequence[object]) -> int:
-    from liqtape.cli.replaypage import replay_on_page
-
-    if any(output not in {None, "off"} for output in outputs):
-        raise ConfigurationError(
-            "--listen: a past that is paused and sent back goes nowhere else; leave out --metrics, --redis, --history"
-        )
-    return replay_on_page(path, pace, coverage, listen)
 
 
 def _pace(speed: str) -> float | None:
