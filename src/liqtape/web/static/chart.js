@@ -4,7 +4,7 @@ import uPlot from "./uplot/uPlot.esm.js";
 import { MARKET, advance, ends, isPartial, levelBands, load, take } from "./charted.js";
 import { byId, element, mark, say, show } from "./dom.js";
 import { NONE, clock, price, rate, signed, usd } from "./format.js";
-import { colour, drawBands, drawBars, drawBegin, drawEnds, drawGaps, drawMarks, drawPriceLevels, drawSlope, font, markWord, placed, write } from "./marks.js";
+import { colour, drawBandWords, drawBands, drawBars, drawBegin, drawEnds, drawGaps, drawMarks, drawPriceLevels, drawSlope, font, markWord, placed, write } from "./marks.js";
 import { usual, velocity } from "./states.js";
 import { listen, serviceMs, store } from "./stream.js";
 import { choose, isUtc, onView, seconds, view } from "./view.js";
@@ -240,6 +240,7 @@ function rateOptions() {
         drawBars(u, ends(charted), charted.columns.long_count, charted.columns.short_count, charted.stepMs / 1000);
       },
       (u) => {
+        drawBandWords(u, levelBands(charted, untilMs()));
         drawEnds(u, LINES.map(([name, , ink]) => ({ text: name === "300s" ? "5 min" : name.replace("s", " s"), name: ink === "--edge" ? "--ink-2" : ink, value: charted.columns[`velocity_${name}`].at(-1) ?? null })));
       },
     ),

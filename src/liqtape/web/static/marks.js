@@ -168,26 +168,33 @@ export function drawBegin(u, ms, isUtc) {
 
 export function drawBands(u, bands) {
   const pen = u.ctx;
-  const dpr = ratio();
-  const taken = []; // by words; the highest level has the first choice
-  for (const band of bands.toSorted((a, b) => RANKS[b.level] - RANKS[a.level])) {
-    const left = Math.max(u.bbox.left, u.valToPos(band.from / 1000, "x", true));
-    const right = Math.min(u.bbox.left + u.bbox.width, u.valToPos(band.until / 1000, "x", true));
-    if (right <= left) continue;
+  for (const [band, left, right] of within(u, bands)) {
     pen.fillStyle = colour(LEVELS[band.level]);
     pen.globalAlpha = 0.16;
     pen.fillRect(left, u.bbox.top, right - left, u.bbox.height);
     pen.globalAlpha = 1;
-    pen.fillRect(left, u.bbox.top, right - left, 3 * dpr);
-    pen.font = font();
-    const word = pen.measureText(band.level).width;
-    // A word wider than its band may reach over it, but not over the word of another.
-    const [from, until] = [left + 3 * dpr, left + word + 8 * dpr];
+    pen.fillRect(left, u.bbox.top, right - left, 3 * ratio());
+  }
+}
+
+// The words of the bands, over the grid. One that is wider than its band may reach over it, but not over another word.
+export function drawBandWords(u, bands) {
+  const dpr = ratio();
+  const taken = []; // the highest level has the first choice
+  u.ctx.font = font();
+  for (const [band, left] of within(u, bands).sort(([a], [b]) => RANKS[b.level] - RANKS[a.level])) {
+    const [from, until] = [left + 3 * dpr, left + u.ctx.measureText(band.level).width + 8 * dpr];
     if (until < u.bbox.left + u.bbox.width && taken.every(([a, b]) => until < a || from > b)) {
       write(u, band.level, from, u.bbox.top + 5 * dpr, "left", "top", LEVELS[band.level]);
       taken.push([from, until]);
     }
   }
+}
+
+function within(u, bands) {
+  const [first, last] = [u.bbox.left, u.bbox.left + u.bbox.width];
+  const at = (ms) => Math.min(last, Math.max(first, u.valToPos(ms / 1000, "x", true)));
+  return bands.map((band) => [band, at(band.from), at(band.until)]).filter(([, left, right]) => right > left);
 }
 
 // Words at the end of lines, pushed apart where they would overlap.
