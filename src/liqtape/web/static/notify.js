@@ -45,7 +45,11 @@ function sound(events) {
 function rise() {
   const next = store.now.level;
   if (view.notify && level !== null && RANKS[next] > RANKS[level] && RANKS[next] >= RANKS.ALERT) {
-    new Notification(`${next}: liquidations`, { body: store.now.instruments.slice(0, 3).map((each) => each.name).join(", "), tag: "liqtape" });
+    try {
+      new Notification(`${next}: liquidations`, { body: store.now.instruments.slice(0, 3).map((each) => each.name).join(", "), tag: "liqtape" });
+    } catch {
+      choose({ notify: false }); // browsers of phones want a service worker for it
+    }
   }
   level = next;
 }
