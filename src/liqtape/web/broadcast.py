@@ -21,6 +21,7 @@ MOST_READERS = 100
 
 _EVERY_SECONDS = 0.25
 _SECOND = 4  # of these steps
+_UNREAD = 20  # the same, for the price while nobody reads
 _WRITES_AT_ONCE = 5
 _RING_MESSAGES, _RING_BYTES = 240, 8 << 20  # a minute, and a bound on its memory
 _MOST_EVENTS, _MOST_ROWS, _ROWS_AT_ONCE = 500, 60, 20
@@ -60,7 +61,7 @@ class Broadcast:
             self.board.pull()
             step += 1
             is_second = step % _SECOND == 0
-            if is_second:
+            if is_second and (self.readers or step % _UNREAD == 0):
                 self.board.note_price()
             if self.readers:
                 self._busy_until = time.monotonic() + _LINGER_SECONDS
@@ -151,8 +152,10 @@ class Broadcast:
         if is_second:
             self._due |= dict.fromkeys([*self.board.source.active(), *self._rows])
         rows = await self._make_rows(list(self._due)[:_MOST_ROWS])
+        now = self._now()
+        await asyncio.sleep(0)  # each of these takes some milliseconds in a cascade: feeds come in between
         if self.board.generation != self._generation:
-            return  # while the rows were made; all of it is of another time
+            return  # meanwhile; all of it is of another time
         fresh = self.board.take_fresh()  # only now: a snapshot made meanwhile leaves out what this message tells
         self._due |= fresh.changed
         if not (is_second or rows or fresh.events or fresh.alerts or fresh.gaps or fresh.troubles):
@@ -164,7 +167,7 @@ class Broadcast:
         message = Update(
             kind="update",
             as_of_ms=self.board.source.now_ms(),
-            now=self._now(),
+            now=now,
             rows=rows,
             events=events,
             events_left_out=left_out,
@@ -176,6 +179,7 @@ class Broadcast:
         data = self._framed("update", message)
         made = Message(self._number, self._told_total, data)
         self._keep(made)
+        await asyncio.sleep(0)
         for place, reader in enumerate(list(self.readers)):
             reader.offer(made)
             if place % _WRITES_AT_ONCE == _WRITES_AT_ONCE - 1:
