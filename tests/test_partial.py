@@ -13,7 +13,7 @@ from liqtape.feeds import venuefeed
 from liqtape.settings import RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
-from liqtape.tui.table import metric_line, venue_line
+from liqtape.tui.lines import metric_line, venue_line
 from liqtape.venues import VENUES, hyperliquid, watched
 
 BOUND_SECONDS = 15.0

@@ -64,7 +64,7 @@ async def demo(
             learned = warm_start()
             async with tracker:
                 tracker.begin_with(learned.states, _learned_note(learned, speed))
-                await watch(tracker, stop, seconds or None, [_note(scenario)], out)
+                await watch(tracker, stop, seconds or None, [_note(scenario)], out, f"demo, {scenario}")
                 lasted = time.monotonic() - began
                 await simulator.stop_generating()
                 await _settle(tracker, simulator)

@@ -138,7 +138,7 @@ async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSigna
 
     recorder = Recorder(to)
     async with Tracker(settings, recorder=recorder) as tracker:
-        await watch(tracker, stop, seconds or None, [f"recording to {to}"], out)
+        await watch(tracker, stop, seconds or None, [f"recording to {to}"], out, "record")
     return recorder.summary()
 
 
