@@ -106,7 +106,7 @@ class FullScreen:
         return frame
 
     def _rendered(self, lines: Sequence[Text]) -> str:
-        """Return a frame that places each line: after one that the terminal draws wider than we do, the next is right."""
+        """Return a frame that places each line: one that the terminal draws wider than we do moves no other."""
         columns, height = self.size()
         with self._console.capture() as captured:
             for line in lines:
@@ -140,12 +140,13 @@ def _no_echo() -> Iterator[None]:
     quiet[0] &= ~termios.IXON
     quiet[3] &= ~termios.ECHO
     # Put into the background meanwhile, we would be stopped for setting this.
-    ignored = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+    termios.tcsetattr(fd, termios.TCSANOW, quiet)
     try:
-        termios.tcsetattr(fd, termios.TCSANOW, quiet)
         yield
     finally:
         # Not after the output: a terminal that takes nothing would keep us.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         termios.tcflush(fd, termios.TCIFLUSH)
         termios.tcsetattr(fd, termios.TCSANOW, before)
-        signal.signal(signal.SIGTTOU, ignored)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTTOU})
