@@ -66,7 +66,7 @@ def test_licence_travels_in_the_wheel(wheel: list[str]) -> None:
 
 
 def test_extras_are_the_documented_ones(project: dict[str, Any]) -> None:
-    assert set(project["optional-dependencies"]) == {"postgres", "analysis", "alerts", "tui", "kafka", "ml", "dev"}
+    assert set(project["optional-dependencies"]) == {"postgres", "analysis", "tui", "dev"}
 
 
 def test_every_dependency_is_pinned_within_its_bounds(project: dict[str, Any]) -> None:

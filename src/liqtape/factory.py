@@ -13,6 +13,7 @@ from liqtape.history.log.logreader import LogReader
 from liqtape.instruments import Contract
 from liqtape.settings import AlertSettings, HistorySettings, VenueSettings
 from liqtape.sinks.postgres.postgressink import PostgresSink
+from liqtape.symbols import spellings
 from liqtape.venues import VENUES, watched
 from liqtape.venues.base import is_partial
 
@@ -59,9 +60,13 @@ def check_accounts(venues: Mapping[str, VenueSettings]) -> None:
 
 
 def parse_symbols(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:
-    """The symbols themselves, and the instruments they are at any of the venues."""
+    """The symbols themselves, and the instruments they are at any of the venues, in whatever case they are written."""
+    known = list(venues)
     return frozenset(symbols).union(
-        VENUES[venue].parse_symbol(symbol).instrument for symbol in symbols for venue in venues
+        name
+        for symbol in symbols
+        for spelled in spellings(symbol)
+        for name in (spelled, *(VENUES[venue].parse_symbol(spelled).instrument for venue in known))
     )
 
 

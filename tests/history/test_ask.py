@@ -5,6 +5,7 @@ import re
 import shlex
 import time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow.parquet as pq
@@ -210,13 +211,37 @@ def test_relative_times(text: str, expected: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["2026-11-25T08:00:00", "2026-11-25T09:00+01:00", "2026-11-25 08:00Z", "1795593600", "1795593600000"]
+    "text",
+    [
+        "2026-11-25T08:00:00",
+        "2026-11-25T09:00+01:00",
+        "2026-11-25 08:00Z",
+        "20261125T0800",
+        "202611250800",
+        "20261125080000",
+        "1795593600",
+        "1795593600.0",
+        "1795593600000",
+    ],
 )
 def test_absolute_times(text: str) -> None:
     assert moment_ms(text, 0) == 1_795_593_600_000
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-5x", "2026-13-01", "now now"])
+def test_eight_digits_are_a_day_and_no_seconds_of_1970() -> None:
+    begin, end = (moment_ms(text, 0) for text in ("20261128", "20261129"))
+    assert (begin, end - begin) == (1_795_824_000_000, 86_400_000)
+
+
+def test_a_time_without_a_zone_is_in_the_zone_that_was_asked_for() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    assert moment_ms("2026-11-25T09:00", 0, berlin) == moment_ms("20261125 09:00", 0, berlin) == 1_795_593_600_000
+    assert moment_ms("2026-11-25T08:00Z", 0, berlin) == moment_ms("1795593600", 0, berlin) == 1_795_593_600_000
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "-5x", "2026-13-01", "20261301", "20260230", "2026", "1e9", "-5", "now now"]
+)
 def test_no_times(text: str) -> None:
     with pytest.raises(ConfigurationError, match="is no time"):
         moment_ms(text, 0)

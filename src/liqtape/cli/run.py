@@ -12,8 +12,11 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
+from liqtape.cli.options import AsJson, Scenario
+from liqtape.cli.serving import listen_option, page_beside
 from liqtape.errors import ConfigurationError
 from liqtape.history.log.directories import data_directory
+from liqtape.sanitize import sanitize
 from liqtape.settings import COMMAND_DEFAULTS, Settings, load_settings, settings_file
 from liqtape.venues import VENUES, watched
 
@@ -26,8 +29,18 @@ if TYPE_CHECKING:  # the service is imported by the commands that run it
 __all__ = ["demo", "record", "run"]
 
 _Config = Annotated[Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")]
-_Venues = Annotated[list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: all.")]
-_Symbols = Annotated[list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")]
+_Venues = Annotated[
+    list[str] | None, typer.Option(metavar="VENUE", help=f"{', '.join(VENUES)}; may be given again. Default: all.")
+]
+_Symbols = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SYMBOL", help="BTCUSDT, a venue's spelling, BTC/USDT:USDT, or a coin; may be given again."),
+]
+
+_Listen = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT|off", help="Page and API; default: 127.0.0.1:8787 or the next free port."),
+]
 
 _END_SECONDS = 4.5  # after a signal; a tracker takes four at most
 
@@ -42,13 +55,15 @@ def run(
         str | None,
         typer.Option(metavar="DIR|postgresql://..|off", help="Default: the user's data directory."),
     ] = None,
+    listen: _Listen = None,
     levels: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Of `simulate --levels`: what levels know where the history has nothing."),
     ] = None,
 ) -> int:
     """Track liquidations live: feeds, metrics, every sink; until interrupted."""
-    settings = _settings(config, _options(venue, symbol, redis, history))
+    options = _options(venue, symbol, redis, history) | listen_option(listen)
+    settings = _with_instruments(_settings(config, options))
     if settings.history.url is None:
         settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
     from liqtape.cli.foreground import StopSignals
@@ -66,10 +81,10 @@ def record(
     venue: _Venues = None,
     symbol: _Symbols = None,
     seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 records until interrupted.")] = 0.0,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Raw frames of the venues to a recording, for `replay`; ends with what was written."""
-    settings = _settings(config, _options(venue, symbol, "off", "off"))
+    settings = _with_instruments(_settings(config, _options(venue, symbol, "off", "off")))
     from liqtape.cli.foreground import StopSignals
 
     os.umask(0o077)  # as in `run`
@@ -83,13 +98,26 @@ def record(
         sys.stdout.write(f"recorded in {out}: {counts}, {recording.dropped_frames:,} dropped\n")
     if stop.received:
         return 128 + stop.received
-    return 1 if recording.dropped_frames or recording.errors else 0
+    if not recording.frames:
+        print("liqtape record: no venue sent anything; `liqtape check` says why", file=sys.stderr)
+    return 1 if recording.dropped_frames or recording.errors or not recording.frames else 0
 
 
 def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
     settings = load_settings(settings_file(config), None, options, frozenset(VENUES), watched, COMMAND_DEFAULTS)
     if not any(own.enabled for own in settings.venues.values()):
         raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
+    return settings
+
+
+def _with_instruments(settings: Settings) -> Settings:
+    """The settings with instruments for symbols; what could not be looked up is told in red."""
+    from liqtape.cli.asked import resolved
+
+    settings, doubts = resolved(settings)
+    red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
+    for doubt in doubts:
+        print(f"{red}liqtape: {sanitize(doubt, 1_000)}{plain}", file=sys.stderr)
     return settings
 
 
@@ -124,10 +152,11 @@ async def _run(settings: Settings, stop: "StopSignals", record: Path | None, lev
         learned = warm_start(levels)
     recorder = None if record is None else Recorder(record)
     tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
-    async with tracker, notified(lambda: tracker.pulses):
+    page_is_served = page_beside(tracker, settings.web, settings.history)
+    async with page_is_served as page, tracker, notified(lambda: tracker.pulses):
         if learned is not None:
             tracker.begin_with(learned.states, str(learned))
-        await watch(tracker, stop, None, out=sys.stdout)
+        await watch(tracker, stop, None, page, sys.stdout)
 
 
 async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSignals", out: TextIO) -> "Recording":
@@ -143,18 +172,19 @@ async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSigna
 
 
 def demo(
-    scenario: Annotated[str, typer.Option(help="calm, cascade, block or faults.")] = "cascade",
+    scenario: Annotated[Scenario, typer.Option(help="The market, and what goes wrong with it.")] = "cascade",
     seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 runs until interrupted.")] = 60.0,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed makes the same market.")] = 1,
     speed: Annotated[float, typer.Option(metavar="X", help="Compresses the scenario's timeline.")] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
+    listen: _Listen = None,
+    as_json: AsJson = False,
 ) -> int:
     """The same system against the built-in venues: no network, nothing kept; checks itself at the end."""
     from liqtape.cli.demo import demo as run_demo
 
     try:
         summary, signalled = asyncio.run(
-            run_demo(scenario, seconds, seed, speed, sys.stderr if as_json else sys.stdout)
+            run_demo(scenario, seconds, seed, speed, sys.stderr if as_json else sys.stdout, listen)
         )
     except ValueError as error:
         raise ConfigurationError(f"demo: {error}") from error

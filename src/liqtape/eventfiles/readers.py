@@ -8,7 +8,7 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -57,6 +57,11 @@ _ARCHIVE = _Schema(
     "archive",
     ("ts_ms", "venue", "symbol", "side", "price", "quantity_base", "value_usd"),
     ("ts_ms", "venue", "", "symbol", "side", "price", "quantity_base", "value_usd", "", "id", ""),
+)
+
+
+_KNOWN_COLUMNS = tuple(
+    dict.fromkeys(name for name in (*_OURS.columns, *_ARCHIVE.columns, *TARDIS_COLUMNS, *BINANCE_COLUMNS) if name)
 )
 
 
@@ -162,14 +167,23 @@ def _read_parquet(file: Path, table: EventTable) -> None:
     try:
         with parquet.ParquetFile(file) as opened:
             names: list[str] = opened.schema_arrow.names
-            schema = _schema_of(file, names)
-            columns = [name for name in schema.columns if name in names]
+            row_of = _row_maker(file, names)
+            columns = [name for name in _KNOWN_COLUMNS if name in names]
             for batch in opened.iter_batches(_BATCH_ROWS, columns=columns):
-                held: dict[str, list[Any]] = batch.to_pydict()
-                for row in zip(*(held.get(name, repeat(None)) for name in schema.columns), strict=False):
-                    table.take(EventRow(*row))
+                held = {name: _times_as_numbers(name, batch[name]).to_pylist() for name in columns}
+                for row in zip(*held.values(), strict=True):
+                    table.take(row_of(dict(zip(columns, row, strict=True))))
     except (ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
         raise ConfigurationError(f"{file}: not a readable Parquet file: {_one_line(error)}") from error
+
+
+def _times_as_numbers(name: str, column: Any) -> Any:
+    """The column; times that a tool made of numbers are numbers again, in the unit of the schema."""
+    import pyarrow as pa
+
+    if not pa.types.is_timestamp(column.type):
+        return column
+    return column.cast(pa.timestamp("us" if name in TARDIS_COLUMNS else "ms"), safe=False).cast(pa.int64())
 
 
 def _read_ndjson(file: Path, stream: BinaryIO, table: EventTable) -> None:
