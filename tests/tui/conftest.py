@@ -16,6 +16,7 @@ import pyte
 import pytest
 
 from liqtape.events import VelocityMetrics, VenueHealth
+from liqtape.tui.tablerow import TableRow
 
 _HOSTILE = {
     "markup": "[red]X[/]",
@@ -42,6 +43,12 @@ class Rows:
         for field in msgspec.structs.fields(VelocityMetrics):
             values[field.name] = 3 if field.type is int else False if field.type is bool else 1.5
         return VelocityMetrics(**(values | {"symbol": symbol, "level": "NONE"} | known))
+
+    def table_row(self, symbol: str, **known: Any) -> TableRow:
+        values: dict[str, Any] = {}
+        for field in msgspec.structs.fields(TableRow):
+            values[field.name] = 3 if field.type is int else False if field.type is bool else 1.5
+        return TableRow(**(values | {"symbol": symbol, "level": "NONE", "venues": (), "spark": ()} | known))
 
     def health(self, venue: str = "bybit", **known: Any) -> VenueHealth:
         values: dict[str, Any] = {"state": "live", "age": 0.25, "coverage": 1.0, "detail": ""} | known

@@ -6,11 +6,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 from rich.text import Text
 
-from liqtape.events import VelocityMetrics
 from liqtape.sanitize import sanitize
+from liqtape.tui.tablerow import TableRow
 from liqtape.tui.wording import LEVEL_STYLES, NOTHING, days, usd
 
-__all__ = ["COLUMNS", "InstrumentColumn", "columns_within", "heading_line", "row_line"]
+__all__ = ["API_COLUMNS", "COLUMNS", "InstrumentColumn", "columns_within", "heading_line", "row_line"]
 
 _GAP = 1
 _ALWAYS = 2  # columns, whatever fits
@@ -24,21 +24,22 @@ class InstrumentColumn(Struct, frozen=True):
 
     title: str
     width: int
-    cell: Callable[[VelocityMetrics], Text]
-    number: Callable[[VelocityMetrics], float | None]
+    cell: Callable[[TableRow], Text]
+    number: Callable[[TableRow], float | None]
     is_left: bool = False
 
 
-def columns_within(width: int) -> list[InstrumentColumn]:
+def columns_within(width: int, among: Sequence[InstrumentColumn] | None = None) -> list[InstrumentColumn]:
     """Return the columns that fit, in their order; what is left over goes to names first, then to all of them."""
+    among = COLUMNS if among is None else among
     left = width + _GAP
     kept = 0
-    for column in COLUMNS:
+    for column in among:
         if kept >= _ALWAYS and left < column.width + _GAP:
             break
         kept += 1
         left -= column.width + _GAP
-    name, *others = COLUMNS[:kept]
+    name, *others = among[:kept]
     added = min(left, _WIDEST_NAME - name.width)
     wider = max(0, min(_MOST_ADDED, (left - added) // kept))
     columns = [replace(name, width=max(1, name.width + added)), *others]
@@ -50,7 +51,7 @@ def heading_line(columns: Sequence[InstrumentColumn]) -> Text:
     return _joined(columns, [Text(column.title, style="bold") for column in columns])
 
 
-def row_line(columns: Sequence[InstrumentColumn], row: VelocityMetrics) -> Text:
+def row_line(columns: Sequence[InstrumentColumn], row: TableRow) -> Text:
     """Return the cells of a row below the titles."""
     return _joined(columns, [column.cell(row) for column in columns])
 
@@ -68,16 +69,16 @@ def _joined(columns: Sequence[InstrumentColumn], cells: Sequence[Text]) -> Text:
     return line
 
 
-def _level(row: VelocityMetrics) -> Text:
+def _level(row: TableRow) -> Text:
     return Text(row.level, style=LEVEL_STYLES[row.level])
 
 
-def _velocity_10s(row: VelocityMetrics) -> Text:
+def _velocity_10s(row: TableRow) -> Text:
     # What a throttled venue prints is the least there was.
     return Text(f"{'≥' if row.saturated else ''}{row.velocity_10s:.2f}")
 
 
-def _usual(row: VelocityMetrics) -> Text:
+def _usual(row: TableRow) -> Text:
     return Text(NOTHING if row.times_usual is None else times(row.times_usual))
 
 
@@ -90,19 +91,17 @@ def times(ratio: float) -> str:
     return f"{ratio:.1f}x" if ratio < 10 else f"{usd(ratio)}x"
 
 
-def _return_period(row: VelocityMetrics) -> Text:
-    return Text(return_period(row))
+def _return_period(row: TableRow) -> Text:
+    is_beyond = row.watched_days is not None and (row.return_days or 0.0) > row.watched_days
+    return Text(return_period(row.return_days, is_rough=bool(row.is_learning) or is_beyond))
 
 
-def return_period(row: VelocityMetrics) -> str:
-    """Return once in how long the row's USD come; `~` where that is longer than, or little of it, was watched."""
-    if row.return_days is None:
-        return NOTHING
-    is_rough = row.is_learning or row.watched_days is None or row.return_days > row.watched_days
-    return f"{'~' if is_rough else ''}{days(row.return_days)}"
+def return_period(return_days: float | None, *, is_rough: bool) -> str:
+    """Return once in how long so much comes, with `~` where that is rough: learned from little, or beyond it."""
+    return NOTHING if return_days is None else f"{'~' if is_rough else ''}{days(return_days)}"
 
 
-def _seen(row: VelocityMetrics) -> Text:
+def _seen(row: TableRow) -> Text:
     """Return how much of the last 300 s was watched, where that is not all of it."""
     if not row.partial:
         return Text()
@@ -111,17 +110,17 @@ def _seen(row: VelocityMetrics) -> Text:
     return Text(f"{int(100 * row.coverage_300s)}%", style=_FEW)
 
 
-def _longs(row: VelocityMetrics) -> float | None:
-    both = row.long_count_60s + row.short_count_60s
-    return row.long_count_60s / both if both else None
+def _longs(row: TableRow) -> float | None:
+    both = row.long_usd_60s + row.short_usd_60s
+    return row.long_usd_60s / both if both else None
 
 
-def _long_share(row: VelocityMetrics) -> Text:
+def _long_share(row: TableRow) -> Text:
     share = _longs(row)
     return Text(NOTHING if share is None else f"{100 * share:.0f}")
 
 
-def _estimate(row: VelocityMetrics) -> Text:
+def _estimate(row: TableRow) -> Text:
     return Text(f"{row.velocity_est_10s:.1f}" if row.saturated else "")
 
 
@@ -133,7 +132,7 @@ COLUMNS: tuple[InstrumentColumn, ...] = (
     InstrumentColumn("level", 8, _level, lambda row: _LEVEL_ORDER.index(row.level), is_left=True),
     InstrumentColumn("10s/s", 7, _velocity_10s, lambda row: row.velocity_10s),
     InstrumentColumn("60s/s", 7, lambda row: Text(f"{row.velocity_60s:.2f}"), lambda row: row.velocity_60s),
-    InstrumentColumn("USD 60s", 8, lambda row: Text(usd(row.usd_velocity_60s * 60)), lambda row: row.usd_velocity_60s),
+    InstrumentColumn("USD 60s", 8, lambda row: Text(usd(row.usd_60s)), lambda row: row.usd_60s),
     InstrumentColumn("x usual", 7, _usual, lambda row: row.times_usual),
     InstrumentColumn("once in", 8, _return_period, lambda row: row.return_days),
     InstrumentColumn("seen", 5, _seen, lambda row: row.coverage_300s),
@@ -143,6 +142,24 @@ COLUMNS: tuple[InstrumentColumn, ...] = (
     InstrumentColumn("300s/s", 7, lambda row: Text(f"{row.velocity_300s:.3f}"), lambda row: row.velocity_300s),
     InstrumentColumn("long 60s", 8, lambda row: Text(usd(row.long_usd_60s)), lambda row: row.long_usd_60s),
     InstrumentColumn("short 60s", 9, lambda row: Text(usd(row.short_usd_60s)), lambda row: row.short_usd_60s),
-    InstrumentColumn("USD 10s", 8, lambda row: Text(usd(row.usd_velocity_10s * 10)), lambda row: row.usd_velocity_10s),
     InstrumentColumn("est 10s/s", 9, _estimate, lambda row: row.velocity_est_10s if row.saturated else None),
 )
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_STEPS = 20
+
+
+def _spark(row: TableRow) -> Text:
+    """Return the counts of five minutes as a line of blocks, the newest to the right."""
+    beside = max(1, len(row.spark) // _STEPS)
+    sums = [sum(row.spark[first : first + beside]) for first in range(0, len(row.spark), beside)]
+    most = max(sums, default=0)
+    return Text("".join(" " if not count else _BLOCKS[(count * 8 - 1) // most] for count in sums))
+
+
+_SPARK = InstrumentColumn("last 5 min", _STEPS, _spark, lambda row: float(row.event_count_300s))
+_VENUES = InstrumentColumn(
+    "venues", 24, lambda row: Text(" ".join(map(sanitize, row.venues))), lambda row: len(row.venues), is_left=True
+)
+API_COLUMNS: tuple[InstrumentColumn, ...] = (*COLUMNS[:-1], _SPARK, _VENUES, COLUMNS[-1])
+"""Those of the rows that the API has."""

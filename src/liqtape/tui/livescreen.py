@@ -12,6 +12,7 @@ from liqtape.sanitize import sanitize
 from liqtape.tui.instrumentcolumns import columns_within, heading_line, return_period, row_line, times
 from liqtape.tui.lines import venue_line
 from liqtape.tui.strips import strip_lines
+from liqtape.tui.tablerow import table_row
 from liqtape.tui.venuelines import compact_venues, venue_table
 from liqtape.tui.wording import LEVEL_STYLES, NOTHING, clock, duration, usd
 
@@ -138,7 +139,8 @@ def _market(view: LiveView) -> list[Text]:
         Text(f"{row.velocity_10s:.1f}/s"),
     ]
     if row.return_days is not None:
-        parts.append(Text(f"once in {return_period(row)}"))
+        is_rough = bool(row.is_learning) or row.return_days > (row.watched_days or 0.0)
+        parts.append(Text(f"once in {return_period(row.return_days, is_rough=is_rough)}"))
     return parts
 
 
@@ -151,7 +153,7 @@ def _instruments(rows: Sequence[VelocityMetrics], width: int, lines: int) -> lis
     if hidden := len(rows) - len(shown):
         title = f"{columns[0].title} +{hidden:,}"
         columns[0] = replace(columns[0], title=title)
-    found = [heading_line(columns), *(row_line(columns, row) for row in shown)]
+    found = [heading_line(columns), *(row_line(columns, table_row(row)) for row in shown)]
     if not rows:
         found.append(Text("no liquidation in the last five minutes", style="dim"))
     return found + [Text()] * (lines - len(found))

@@ -1,6 +1,7 @@
 """Two lists beside each other: the last level changes and the largest liquidations."""
 
 from collections.abc import Sequence
+from datetime import UTC, tzinfo
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -40,20 +41,20 @@ def strip_lines(changes: Sequence[Alert], largest: Sequence[Liquidation], width:
     return found
 
 
-def change_line(alert: Alert, width: int) -> Text:
+def change_line(alert: Alert, width: int, zone: tzinfo = UTC) -> Text:
     """Return a level change: when, of what, where to; where there is room, from where and by how much."""
     is_up = _ORDER.index(alert.level) > _ORDER.index(alert.previous)
     name = alert.instrument if alert.instrument != MARKET else "the market"
-    line = Text(f"{clock(alert.at_ms)} ").append_text(_name(name)).append(" up " if is_up else " down ")
+    line = Text(f"{clock(alert.at_ms, zone)} ").append_text(_name(name)).append(" up " if is_up else " down ")
     line.append("to ").append(alert.level, style=LEVEL_STYLES[alert.level])
     return _with_rest(line, f"  from {alert.previous}, {usd(alert.usd_60s)} USD in 60 s", width)
 
 
-def liquidation_line(liquidation: Liquidation, width: int) -> Text:
+def liquidation_line(liquidation: Liquidation, width: int, zone: tzinfo = UTC) -> Text:
     """Return a liquidation: when, of which side, what, how much; where there is room, at which venue and price."""
     side = liquidation.side or "side?"
     amount = "no USD" if liquidation.notional_usd is None else usd(liquidation.notional_usd)
-    line = Text(f"{clock(liquidation.event_ms)} ").append(f"{side:<5} ", style=SIDE_STYLES.get(side, ""))
+    line = Text(f"{clock(liquidation.event_ms, zone)} ").append(f"{side:<5} ", style=SIDE_STYLES.get(side, ""))
     line.append_text(_name(liquidation.instrument)).append(f" {amount:>7}")
     return _with_rest(line, f"  {sanitize(liquidation.venue)} at {liquidation.price:,.10g}", width)
 

@@ -34,8 +34,11 @@ def compact_venues(health: Sequence[VenueHealth], width: int) -> list[Text]:
 
 def _compact(venue: VenueHealth) -> Text:
     line = Text(sanitize(venue.venue)).append(" ").append(sanitize(venue.state), style=state_style(venue.state))
-    line.append(f" {age(venue.last_data_age_s)}, covered {_covered(venue)}", style="dim")
-    return line.append(f", {sanitize(venue.detail)}" if venue.detail else "", style="dim")
+    last = "no data yet" if venue.last_data_age_s is None else age(venue.last_data_age_s)
+    facts = [last, f"covered {_covered(venue)}"]
+    if venue.detail:  # of one that is not live it says why, and comes first
+        facts.insert(len(facts) if venue.state == "live" else 0, sanitize(venue.detail))
+    return line.append(f" {', '.join(facts)}", style="dim")
 
 
 def venue_table(health: Sequence[VenueHealth], width: int) -> list[Text]:

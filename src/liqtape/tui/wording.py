@@ -1,6 +1,6 @@
 """Numbers, times and levels as a person reads them in a terminal."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 from liqtape.events import Level
 
@@ -78,14 +78,14 @@ def days(number: float) -> str:
     return f"{years:.1f} y" if years <= _MOST_YEARS else f">{_MOST_YEARS:.0f} y"
 
 
-def clock(at_ms: int) -> str:
-    """Return the time of day, UTC, of a stamp; a dash for one that no calendar has.
+def clock(at_ms: int, zone: tzinfo = UTC) -> str:
+    """Return the time of day of a stamp; a dash for one that no calendar has.
 
     >>> clock(1_790_000_000_000)
     '14:13:20'
     """
     try:
-        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%H:%M:%S")
+        return datetime.fromtimestamp(at_ms / 1000, zone).strftime("%H:%M:%S")
     except (OverflowError, ValueError, OSError):
         return NOTHING
 

@@ -1,0 +1,103 @@
+"""The sentence and the strip: is a cascade going on, who, how big, since when, and can it be trusted."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, tzinfo
+
+from rich.text import Text
+
+from liqtape.sanitize import sanitize
+from liqtape.tui.apirecords import SeenNow
+from liqtape.tui.instrumentcolumns import return_period, times
+from liqtape.tui.strips import SIDE_STYLES
+from liqtape.tui.wording import LEVEL_STYLES, NOTHING, age, clock, duration, usd
+
+__all__ = ["gone_line", "sentence_lines", "strip_line"]
+
+_COIN = re.compile(r"^(.+?)(USDT|USDC|USD)(_.*)?$")
+_BETWEEN = 3
+_WARM_MS = 300_000
+_BAD = "bold red"
+
+
+def sentence_lines(now: SeenNow, width: int, lines: int, zone: tzinfo = UTC) -> list[Text]:
+    """Return the sentence in so many lines."""
+    is_raised = now.level != "NONE"
+    parts = [Text(now.level if is_raised else "calm", style=LEVEL_STYLES[now.level] if is_raised else "")]
+    if is_raised and now.since_ms is not None:
+        parts[0].append(f" since {clock(now.since_ms, zone)}", style="default not bold on default")
+    usual = "" if now.times_usual is None else f", {times(now.times_usual)} the usual minute"
+    size = Text(f"{usd(now.usd_60s)} USD in 60 s{usual}")
+    if is_raised:
+        parts += [_who(now), size]
+        if now.return_days is not None:
+            is_rough = bool(now.trust.is_learning) or now.return_days > (now.trust.watched_days or 0.0)
+            parts.append(Text(f"so much once in {return_period(now.return_days, is_rough=is_rough)}"))
+    else:
+        parts += [Text(f"{now.velocity_60s:.1f} liquidations/s over {now.instruments_active:,} instruments"), size]
+    if now.lead is not None:
+        parts.append(Text(f"{sanitize(now.lead.venue)} leads by {now.lead.lead_ms / 1000:.1f} s"))
+    if now.btc_price is not None:
+        parts.append(Text(f"BTC {now.btc_price:,.1f}"))
+    return _wrapped(parts, width, lines)
+
+
+def _who(now: SeenNow) -> Text:
+    coins = dict.fromkeys(_coin(each.name) for each in now.instruments)
+    who = Text(", ".join(list(coins)[:3]))
+    word = {"long": "longs", "short": "shorts", "both": "longs and shorts"}.get(now.side or "", "")
+    return who.append(f" {word}" if word else "", style=SIDE_STYLES.get(now.side or "", ""))
+
+
+def _coin(symbol: str) -> str:
+    found = _COIN.match(symbol)
+    return sanitize(found.group(1) if found else symbol, 20)
+
+
+def strip_line(now: SeenNow, silent_seconds: float, width: int) -> Text:
+    """Return whether what is shown can be trusted."""
+    trust = now.trust
+    trouble = ", ".join(
+        f"{sanitize(venue.venue)} {sanitize(venue.state)} {age(venue.last_data_age_s)}" for venue in trust.troubled
+    )
+    venues = Text(f"{trust.venues_live} of {trust.venues_total} venues{f': {trouble}' if trouble else ''}")
+    venues.stylize(_BAD if trust.venues_live < trust.venues_total else "")
+    covered = trust.coverage.coverage_60s
+    parts = [Text(now.mode.upper(), style="bold reverse")] if now.mode != "live" else []
+    parts.append(venues)
+    if trust.warmup_ms < _WARM_MS:
+        parts.append(Text(f"warming up {duration(trust.warmup_ms / 1000)} of 5:00", style="yellow"))
+    else:
+        said = f"{NOTHING if covered is None else int(100 * covered)} % covered"
+        parts.append(Text(said, style="" if covered == 1 else "yellow"))
+    old = None if trust.age_seconds is None else trust.age_seconds + silent_seconds
+    parts.append(Text(f"data {age(old)} old" if old is not None else "no data yet"))
+    if not trust.is_balanced:
+        parts.insert(0, Text("THE LEDGER DOES NOT ADD UP", style="bold white on red"))
+    if trust.throttled:
+        parts.append(Text(f"≥ {', '.join(map(sanitize, trust.throttled))}: at most 1/s shown", style="dim"))
+    if trust.is_learning:
+        parts.append(Text(f"learning, {trust.watched_days or 0.0:.1f} of 7 d", style="dim"))
+    return _wrapped(parts, width, 1)[0]
+
+
+def gone_line(silent_seconds: float, as_of_ms: int, reason: str, width: int, zone: tzinfo = UTC) -> Text:
+    """Return the bar over a view of which nothing was heard for a while."""
+    said = f" no word from liqtape for {duration(silent_seconds)}; this was true at {clock(as_of_ms, zone)}"
+    line = Text(f"{said}; trying again{f' ({sanitize(reason)})' if reason else ''} ", style="bold white on red")
+    line.truncate(width, overflow="ellipsis", pad=True)
+    return line
+
+
+def _wrapped(parts: Sequence[Text], width: int, lines: int) -> list[Text]:
+    """Return the parts, in their order, on so many lines; the last line ends with what is still begun."""
+    found = [Text()]
+    for part in parts:
+        line = found[-1]
+        if line and line.cell_len + _BETWEEN + part.cell_len > width and len(found) < lines:
+            found.append(part.copy())
+        else:
+            line.append(" " * _BETWEEN if line else "").append_text(part)
+    for line in found:
+        line.truncate(width, overflow="ellipsis")
+    return found + [Text()] * (lines - len(found))

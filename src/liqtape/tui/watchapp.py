@@ -1,0 +1,240 @@
+"""`liqtape watch`: a running instance in a terminal, over its API."""
+
+import asyncio
+import signal
+import time
+from datetime import UTC, datetime, tzinfo
+from typing import ClassVar
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.events import Resize
+from textual.screen import ModalScreen
+from textual.theme import Theme
+from textual.widgets import Footer, Input, Static
+
+from liqtape.tui.apirecords import SeenMessage
+from liqtape.tui.apistream import ApiStream
+from liqtape.tui.watched import Watched
+from liqtape.tui.watchpanels import InstrumentsPanel, SentencePanel, WatchPanel
+from liqtape.tui.watchstrips import ChangesPanel, TapePanel, TrustPanel
+from liqtape.tui.wording import NOTHING
+
+__all__ = ["WatchApp"]
+
+_GONE_SECONDS = 4.0  # a message comes once a second
+_SETTLE_SECONDS = 1.0
+_REFRESH_SECONDS = 0.5  # for what grows old by itself
+_HEALTH_SECONDS = 5.0
+_WIDE = 140  # columns, for two lists beside each other
+_DARK = Theme("dark", primary="#4da3ff", background="#0b0e14", surface="#0b0e14", foreground="#e6e6e6", dark=True)
+_LIGHT = Theme("light", primary="#0b62b8", background="#fbfbf9", surface="#fbfbf9", foreground="#16181d", dark=False)
+_HELP = f"""\
+liqtape watch: liquidations that happened, as a running liqtape counts them
+
+  arrows, j k   select an instrument      Enter   its tape alone; again: all
+  /             filter by name            Escape  no filter, no selection
+  s S           sort by another column    r       the other way round
+  m             hide small liquidations   l       one side, or both
+  p             pause                     t       dark or light
+  u             UTC or local time         q       quit
+
+10s/s, 60s/s  liquidations a second over so many seconds; ≥ where a venue hides some
+x usual       USD of the last minute against the usual minute of the same instrument
+once in       how rarely so much comes; ~ where that is rough
+seen          how much of the last five minutes was watched, where not all was
+long          a long position was closed;  short  a short one
+{NOTHING}             not known; never zero
+"""
+
+
+class HelpScreen(ModalScreen[None]):
+    """The keys and the words; any key closes it."""
+
+    CSS = """
+    HelpScreen { align: center middle; }
+    HelpScreen Static { width: auto; max-width: 100%; padding: 0 2; border: round $primary; background: $background; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """Show the text."""
+        yield Static(_HELP, markup=False)
+
+    def on_key(self) -> None:
+        """Go back."""
+        self.dismiss(None)
+
+
+class WatchApp(App[int]):
+    """Shows what the stream tells; returns 0, or 128 and the number of the signal that ended it."""
+
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "liqtape watch"
+    CSS = """
+    Screen { background: $background; }
+    #lists { height: 1fr; layout: vertical; }
+    #events { layout: vertical; height: 2fr; width: 100%; }
+    #instruments { height: 3fr; width: 100%; }
+    #tape { height: 1fr; }
+    #changes { height: 1fr; }
+    #filter { height: 1; border: none; padding: 0; display: none; }
+    .wide #lists { layout: horizontal; }
+    .wide #instruments { width: 2fr; height: 100%; }
+    .wide #events { width: 1fr; height: 100%; padding-left: 2; }
+    .low #changes { display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("p", "pause", "Pause"),
+        Binding("m", "least", "Min USD"),
+        Binding("l", "side", "Side"),
+        Binding("t", "theme", "Theme"),
+        Binding("u", "zone", "Zone"),
+        Binding("question_mark", "help", "Help", key_display="?"),
+        Binding("escape", "clear", "All", show=False),
+        Binding("q", "leave(0)", "Quit"),
+        Binding("ctrl+c", "leave(130)", "Quit", show=False, priority=True),
+    ]
+
+    def __init__(self, stream: ApiStream) -> None:
+        super().__init__()
+        self._stream = stream
+        self._known = Watched()
+        self._paused: Watched | None = None
+        self._zone: tzinfo = UTC
+
+    def compose(self) -> ComposeResult:
+        """Put the panels below each other; which are beside each other decides the size."""
+        yield SentencePanel("sentence")
+        with Container(id="lists"):
+            yield InstrumentsPanel("instruments")
+            with Container(id="events"):
+                yield TapePanel("tape")
+                yield ChangesPanel("changes")
+        yield TrustPanel("trust")
+        yield Input(placeholder="a part of an instrument's name", id="filter", compact=True)
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        """Begin to listen."""
+        for theme in (_DARK, _LIGHT):
+            self.register_theme(theme)
+        self.theme = "dark"
+        if not self.is_headless:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.action_leave, 128 + signal.SIGTERM)
+        self.run_worker(self._stream.run(self._take, self._known.lose), exit_on_error=True)
+        self.run_worker(self._ask_health())
+        self.set_interval(_REFRESH_SECONDS, self._show)
+        self.set_interval(_SETTLE_SECONDS, self._settle)
+        self.query_one(InstrumentsPanel).focus()
+
+    def on_resize(self, resize: Resize) -> None:
+        """Lay out for the new size."""
+        width, height = resize.size
+        self.screen.set_class(width >= _WIDE, "wide")
+        self.screen.set_class(width < _WIDE and height < 30, "low")
+        self.query_one(SentencePanel).styles.height = 2 if width >= _WIDE else 3
+        self.query_one(TrustPanel).styles.height = 3 if height < 40 else 7
+
+    def _take(self, message: SeenMessage) -> None:
+        is_first = self._known.now is None
+        self._known.take(message, time.monotonic())
+        if is_first or message.kind == "snapshot":
+            self._settle()
+        self._show()
+
+    async def _ask_health(self) -> None:
+        while True:
+            if (health := await self._stream.health()) is not None:
+                self._known.more = health
+            await asyncio.sleep(_HEALTH_SECONDS)
+
+    def _settle(self) -> None:
+        if not self._paused:
+            instruments = self.query_one(InstrumentsPanel)
+            instruments.watched = self._known
+            instruments.settle()
+
+    def _show(self) -> None:
+        if len(self.screen_stack) > 1:  # the help lies over it
+            return
+        silent = self._known.silence(time.monotonic())
+        sentence = self.query_one(SentencePanel)
+        sentence.silent_seconds = silent
+        sentence.said = " PAUSED" if self._paused else ""
+        for panel in self.query(WatchPanel):
+            panel.watched = self._known if self._paused is None else self._paused
+            panel.is_gone = silent > _GONE_SECONDS
+            panel.zone = self._zone
+            panel.refresh()
+
+    def action_filter(self) -> None:
+        """Let a part of a name be typed."""
+        typed = self.query_one("#filter", Input)
+        typed.display = True
+        typed.focus()
+
+    def on_input_changed(self, changed: Input.Changed) -> None:
+        """Show what has that text in its name."""
+        instruments = self.query_one(InstrumentsPanel)
+        instruments.filter = changed.value.strip()
+        instruments.settle()
+        instruments.refresh()
+
+    def on_input_submitted(self) -> None:
+        """Go back to the rows, filtered as they are."""
+        typed = self.query_one("#filter", Input)
+        typed.display = bool(typed.value.strip())
+        self.query_one(InstrumentsPanel).focus()
+
+    def on_instruments_panel_chosen(self, chosen: InstrumentsPanel.Chosen) -> None:
+        """Show the tape of one instrument, or of all again."""
+        tape = self.query_one(TapePanel)
+        tape.instrument = None if tape.instrument == chosen.symbol else chosen.symbol
+        tape.refresh()
+
+    def action_clear(self) -> None:
+        """Show everything again."""
+        typed = self.query_one("#filter", Input)
+        typed.value, typed.display = "", False
+        instruments = self.query_one(InstrumentsPanel)
+        instruments.selected = None
+        instruments.focus()
+        self.query_one(TapePanel).instrument = None
+        self._show()
+
+    def action_pause(self) -> None:
+        """Keep what is seen as it is, or go on with the newest."""
+        self._paused = None if self._paused else self._known.frozen()
+        self._settle()
+        self._show()
+
+    def action_least(self) -> None:
+        """Hide small liquidations."""
+        self.query_one(TapePanel).raise_least()
+        self._show()
+
+    def action_side(self) -> None:
+        """Show one side, or both."""
+        self.query_one(TapePanel).change_side()
+        self._show()
+
+    def action_theme(self) -> None:
+        """Change between dark and light."""
+        self.theme = "light" if self.theme == "dark" else "dark"
+        self._show()
+
+    def action_zone(self) -> None:
+        """Change between UTC and local time."""
+        local = datetime.now(UTC).astimezone().tzinfo or UTC
+        self._zone = local if self._zone is UTC else UTC
+        self._show()
+
+    def action_help(self) -> None:
+        """Show keys and words."""
+        self.push_screen(HelpScreen())
+
+    def action_leave(self, code: int) -> None:
+        """End with this exit code."""
+        self.exit(code)
