@@ -93,7 +93,7 @@ class TwoScreens:
 class Terminal:
     """A pseudo-terminal with a program in it, or our own end of it alone; what is written there is drawn in memory."""
 
-    def __init__(self, columns: int, lines: int, command: Sequence[str] = ()) -> None:
+    def __init__(self, columns: int, lines: int, command: Sequence[str] = (), **known: str) -> None:
         self.screens = TwoScreens(columns, lines)
         self.received = b""
         self._ours, theirs = pty.openpty()
@@ -101,13 +101,13 @@ class Terminal:
         self.resize(columns, lines, theirs)
         self.out = os.fdopen(theirs, "w", encoding="utf-8")
         if command:
-            known = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
+            usual = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
             self.process = subprocess.Popen(
                 command,
                 stdin=theirs,
                 stdout=theirs,
                 stderr=theirs,
-                env=known | {"TERM": "xterm-256color"},
+                env=usual | {"TERM": "xterm-256color"} | known,
                 start_new_session=True,
             )
 
@@ -148,8 +148,8 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
     """`terminal(columns, lines, command)`; closed, and its program ended, after the test."""
     opened: list[Terminal] = []
 
-    def open_terminal(columns: int, lines: int, command: Sequence[str] = ()) -> Terminal:
-        opened.append(Terminal(columns, lines, command))
+    def open_terminal(columns: int, lines: int, command: Sequence[str] = (), **known: str) -> Terminal:
+        opened.append(Terminal(columns, lines, command, **known))
         return opened[-1]
 
     yield open_terminal

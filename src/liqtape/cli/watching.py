@@ -26,10 +26,11 @@ def watch(
             raise
         raise MissingExtra("watch", "tui") from error
     from liqtape.tui.apistream import ApiStream
+    from liqtape.tui.fullscreen import can_draw
 
     token = load_settings(settings_file(None), None, {}, frozenset(VENUES), watched).web.secret()
     stream = ApiStream(url, token)
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+    if not (can_draw(sys.stdout) and sys.stdin.isatty()):
         raise ConfigurationError(f"watch: draws on a terminal; in a pipe: curl -sN {stream.url}/api/v1/stream")
 
     async def look() -> int:

@@ -8,14 +8,7 @@ from msgspec import Struct, field
 from liqtape.events import Alert, Gap, Level, Liquidation, Trouble, VenueHealth
 from liqtape.tui.tablerow import TableRow
 
-__all__ = ["SeenHealth", "SeenLead", "SeenMessage", "SeenNow", "SeenShare", "SeenTrust"]
-
-
-class SeenShare(Struct, frozen=True):
-    """An instrument or venue, and its USD."""
-
-    name: str
-    usd: float
+__all__ = ["SeenHealth", "SeenLead", "SeenMessage", "SeenNow", "SeenTrust"]
 
 
 class SeenLead(Struct, frozen=True):
@@ -54,7 +47,6 @@ class SeenNow(Struct, frozen=True):
     mode: str = "live"
     since_ms: int | None = None
     side: Literal["long", "short", "both"] | None = None
-    instruments: Sequence[SeenShare] = ()
     lead: SeenLead | None = None
     usd_60s: float = 0.0
     velocity_10s: float = 0.0

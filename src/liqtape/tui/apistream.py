@@ -1,6 +1,7 @@
 """The API of a running instance: one question before the screen is taken, then its stream for as long as we look."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from itertools import chain, repeat
 from types import TracebackType
@@ -152,4 +153,6 @@ def _host_of(url: str) -> str:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError) and (error.os_error.errno or 0) > 0:
+        return os.strerror(error.os_error.errno or 0)
     return sanitize(str(error) or type(error).__name__)

@@ -161,5 +161,5 @@ _SPARK = InstrumentColumn("last 5 min", _STEPS, _spark, lambda row: float(row.ev
 _VENUES = InstrumentColumn(
     "venues", 24, lambda row: Text(" ".join(map(sanitize, row.venues))), lambda row: len(row.venues), is_left=True
 )
-API_COLUMNS: tuple[InstrumentColumn, ...] = (*COLUMNS[:-1], _SPARK, _VENUES, COLUMNS[-1])
+API_COLUMNS: tuple[InstrumentColumn, ...] = (*COLUMNS[:10], _SPARK, *COLUMNS[10:-1], _VENUES, COLUMNS[-1])
 """Those of the rows that the API has."""

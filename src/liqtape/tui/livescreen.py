@@ -9,12 +9,13 @@ from rich.text import Text
 from liqtape.events import Alert, Liquidation, VelocityMetrics, VenueHealth
 from liqtape.ledger import Ledger
 from liqtape.sanitize import sanitize
+from liqtape.tui.flow import flowed
 from liqtape.tui.instrumentcolumns import columns_within, heading_line, return_period, row_line, times
 from liqtape.tui.lines import venue_line
 from liqtape.tui.strips import strip_lines
 from liqtape.tui.tablerow import table_row
 from liqtape.tui.venuelines import compact_venues, venue_table
-from liqtape.tui.wording import LEVEL_STYLES, NOTHING, clock, duration, usd
+from liqtape.tui.wording import ALARM_STYLE, LEVEL_STYLES, NOTHING, clock, duration, usd
 
 __all__ = ["LiveView", "last_words", "live_screen"]
 
@@ -24,7 +25,6 @@ _MANY_ROWS = 16  # before venues have a line each
 _STRIP = 4  # lines, its title included
 _LONGEST_STRIP = 13
 _LEVEL_ORDER = tuple(LEVEL_STYLES)
-_ALARM = "bold white on red"
 _UNBALANCED = "THE LEDGER DOES NOT BALANCE"
 
 
@@ -86,7 +86,7 @@ def live_screen(view: LiveView, width: int, height: int) -> list[Text]:
     logged += room.take(min(3, len(view.logged) - logged), _MANY_ROWS)
     lines = [
         _title(view, width),
-        _flow(_market(view), width),
+        *flowed(_market(view), width),
         *blank,
         *_instruments(view.rows, width, max(0, room.lines)),
         *blank,
@@ -95,7 +95,7 @@ def live_screen(view: LiveView, width: int, height: int) -> list[Text]:
         *strip_lines(view.changes, view.largest, width, strip),
         *(Text(sanitize(note), style="dim") for note in view.notes[:notes]),
         *(Text(sanitize(line), style="yellow") for line in view.logged[len(view.logged) - logged :]),
-        *(Text(sanitize(trouble), style=_ALARM) for trouble in view.troubles[:troubles]),
+        *(Text(sanitize(trouble), style=ALARM_STYLE) for trouble in view.troubles[:troubles]),
         *foot,
     ]
     for line in lines:
@@ -164,8 +164,8 @@ def _prominence(row: VelocityMetrics) -> tuple[int, float, str]:
 
 
 def _foot(ledger: Ledger, width: int) -> list[Text]:
-    counts = _flow([Text(count, style="dim") for count in _counts(ledger)], width)
-    return [counts] if ledger.balanced() else [Text(_UNBALANCED, style=_ALARM), counts]
+    counts = flowed([Text(count, style="dim") for count in _counts(ledger)], width)
+    return counts if ledger.balanced() else [Text(_UNBALANCED, style=ALARM_STYLE), *counts]
 
 
 def _counts(ledger: Ledger) -> list[str]:
@@ -179,13 +179,3 @@ def _counts(ledger: Ledger) -> list[str]:
         f"{ledger.frames_undecodable:,} undecodable",
         f"of {ledger.frames_received:,} frames",
     ]
-
-
-def _flow(parts: Sequence[Text], width: int) -> Text:
-    """Return as many of the parts as fit beside each other, the first in any case."""
-    line = parts[0].copy()
-    for part in parts[1:]:
-        if line.cell_len + 3 + part.cell_len > width:
-            break
-        line.append("   ").append_text(part)
-    return line

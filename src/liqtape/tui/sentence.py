@@ -8,28 +8,29 @@ from rich.text import Text
 
 from liqtape.sanitize import sanitize
 from liqtape.tui.apirecords import SeenNow
+from liqtape.tui.flow import flowed
 from liqtape.tui.instrumentcolumns import return_period, times
 from liqtape.tui.strips import SIDE_STYLES
-from liqtape.tui.wording import LEVEL_STYLES, NOTHING, age, clock, duration, usd
+from liqtape.tui.wording import ALARM_STYLE, LEVEL_STYLES, NOTHING, age, clock, duration, usd
 
 __all__ = ["gone_line", "sentence_lines", "strip_line"]
 
 _COIN = re.compile(r"^(.+?)(USDT|USDC|USD)(_.*)?$")
-_BETWEEN = 3
 _WARM_MS = 300_000
+_WIDE = 100
 _BAD = "bold red"
 
 
-def sentence_lines(now: SeenNow, width: int, lines: int, zone: tzinfo = UTC) -> list[Text]:
-    """Return the sentence in so many lines."""
+def sentence_lines(now: SeenNow, leaders: Sequence[str], width: int, lines: int, zone: tzinfo = UTC) -> list[Text]:
+    """Return the sentence in so many lines; `leaders` are the instruments with the most USD."""
     is_raised = now.level != "NONE"
-    parts = [Text(now.level if is_raised else "calm", style=LEVEL_STYLES[now.level] if is_raised else "")]
+    parts = [Text().append(now.level, style=LEVEL_STYLES[now.level]) if is_raised else Text("calm")]
     if is_raised and now.since_ms is not None:
-        parts[0].append(f" since {clock(now.since_ms, zone)}", style="default not bold on default")
+        parts[0].append(f" since {clock(now.since_ms, zone)}")
     usual = "" if now.times_usual is None else f", {times(now.times_usual)} the usual minute"
     size = Text(f"{usd(now.usd_60s)} USD in 60 s{usual}")
     if is_raised:
-        parts += [_who(now), size]
+        parts += [_who(now, leaders), size]
         if now.return_days is not None:
             is_rough = bool(now.trust.is_learning) or now.return_days > (now.trust.watched_days or 0.0)
             parts.append(Text(f"so much once in {return_period(now.return_days, is_rough=is_rough)}"))
@@ -39,11 +40,11 @@ def sentence_lines(now: SeenNow, width: int, lines: int, zone: tzinfo = UTC) -> 
         parts.append(Text(f"{sanitize(now.lead.venue)} leads by {now.lead.lead_ms / 1000:.1f} s"))
     if now.btc_price is not None:
         parts.append(Text(f"BTC {now.btc_price:,.1f}"))
-    return _wrapped(parts, width, lines)
+    return flowed(parts, width, lines)
 
 
-def _who(now: SeenNow) -> Text:
-    coins = dict.fromkeys(_coin(each.name) for each in now.instruments)
+def _who(now: SeenNow, leaders: Sequence[str]) -> Text:
+    coins = dict.fromkeys(map(_coin, leaders))  # BTCUSDT and BTCUSDC are one name to a reader
     who = Text(", ".join(list(coins)[:3]))
     word = {"long": "longs", "short": "shorts", "both": "longs and shorts"}.get(now.side or "", "")
     return who.append(f" {word}" if word else "", style=SIDE_STYLES.get(now.side or "", ""))
@@ -73,31 +74,18 @@ def strip_line(now: SeenNow, silent_seconds: float, width: int) -> Text:
     old = None if trust.age_seconds is None else trust.age_seconds + silent_seconds
     parts.append(Text(f"data {age(old)} old" if old is not None else "no data yet"))
     if not trust.is_balanced:
-        parts.insert(0, Text("THE LEDGER DOES NOT ADD UP", style="bold white on red"))
+        parts.insert(0, Text("THE LEDGER DOES NOT ADD UP", style=ALARM_STYLE))
     if trust.throttled:
-        parts.append(Text(f"≥ {', '.join(map(sanitize, trust.throttled))}: at most 1/s shown", style="dim"))
+        said = ": at most 1/s shown" if width >= _WIDE else ""
+        parts.append(Text(f"≥ {', '.join(map(sanitize, trust.throttled))}{said}", style="dim"))
     if trust.is_learning:
         parts.append(Text(f"learning, {trust.watched_days or 0.0:.1f} of 7 d", style="dim"))
-    return _wrapped(parts, width, 1)[0]
+    return flowed(parts, width)[0]
 
 
 def gone_line(silent_seconds: float, as_of_ms: int, reason: str, width: int, zone: tzinfo = UTC) -> Text:
     """Return the bar over a view of which nothing was heard for a while."""
     said = f" no word from liqtape for {duration(silent_seconds)}; this was true at {clock(as_of_ms, zone)}"
-    line = Text(f"{said}; trying again{f' ({sanitize(reason)})' if reason else ''} ", style="bold white on red")
+    line = Text(f"{said}; trying again{f' ({sanitize(reason)})' if reason else ''} ", style=ALARM_STYLE)
     line.truncate(width, overflow="ellipsis", pad=True)
     return line
-
-
-def _wrapped(parts: Sequence[Text], width: int, lines: int) -> list[Text]:
-    """Return the parts, in their order, on so many lines; the last line ends with what is still begun."""
-    found = [Text()]
-    for part in parts:
-        line = found[-1]
-        if line and line.cell_len + _BETWEEN + part.cell_len > width and len(found) < lines:
-            found.append(part.copy())
-        else:
-            line.append(" " * _BETWEEN if line else "").append_text(part)
-    for line in found:
-        line.truncate(width, overflow="ellipsis")
-    return found + [Text()] * (lines - len(found))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from liqtape.events import VenueHealth
@@ -25,19 +26,23 @@ def compact_venues(health: Sequence[VenueHealth], width: int) -> list[Text]:
     for first in range(0, len(ordered), beside):
         line = Text()
         for venue in ordered[first : first + beside]:
-            part = _compact(venue)
+            part = _compact(venue, cell)
             part.truncate(cell, overflow="ellipsis", pad=True)
             line.append(" " * _BETWEEN if line else "").append_text(part)
         lines.append(line)
     return lines
 
 
-def _compact(venue: VenueHealth) -> Text:
+def _compact(venue: VenueHealth, width: int) -> Text:
+    """Return a venue in few words; of one that is not live, what is wrong comes first, and is cut where it must be."""
     line = Text(sanitize(venue.venue)).append(" ").append(sanitize(venue.state), style=state_style(venue.state))
     last = "no data yet" if venue.last_data_age_s is None else age(venue.last_data_age_s)
     facts = [last, f"covered {_covered(venue)}"]
-    if venue.detail:  # of one that is not live it says why, and comes first
-        facts.insert(len(facts) if venue.state == "live" else 0, sanitize(venue.detail))
+    detail = sanitize(venue.detail)
+    if detail and venue.state != "live":
+        facts.insert(0, detail)
+    elif detail and line.cell_len + cell_len(f" {', '.join([*facts, detail])}") <= width:
+        facts.append(detail)
     return line.append(f" {', '.join(facts)}", style="dim")
 
 

@@ -27,6 +27,7 @@ _GONE_SECONDS = 4.0  # a message comes once a second
 _SETTLE_SECONDS = 1.0
 _REFRESH_SECONDS = 0.5  # for what grows old by itself
 _HEALTH_SECONDS = 5.0
+_TALL = 40  # lines, for a line a venue
 _WIDE = 140  # columns, for two lists beside each other
 _DARK = Theme("dark", primary="#4da3ff", background="#0b0e14", surface="#0b0e14", foreground="#e6e6e6", dark=True)
 _LIGHT = Theme("light", primary="#0b62b8", background="#fbfbf9", surface="#fbfbf9", foreground="#16181d", dark=False)
@@ -103,17 +104,24 @@ class WatchApp(App[int]):
         self._known = Watched()
         self._paused: Watched | None = None
         self._zone: tzinfo = UTC
+        self._is_tall = False
+        # Kept here: what the stream tells may come before they are mounted, and after.
+        self._sentence = SentencePanel("sentence")
+        self._instruments = InstrumentsPanel("instruments")
+        self._tape, self._changes = TapePanel("tape"), ChangesPanel("changes")
+        self._trust = TrustPanel("trust")
+        self._typed = Input(placeholder="a part of an instrument's name", id="filter", compact=True)
 
     def compose(self) -> ComposeResult:
         """Put the panels below each other; which are beside each other decides the size."""
-        yield SentencePanel("sentence")
+        yield self._sentence
         with Container(id="lists"):
-            yield InstrumentsPanel("instruments")
+            yield self._instruments
             with Container(id="events"):
-                yield TapePanel("tape")
-                yield ChangesPanel("changes")
-        yield TrustPanel("trust")
-        yield Input(placeholder="a part of an instrument's name", id="filter", compact=True)
+                yield self._tape
+                yield self._changes
+        yield self._trust
+        yield self._typed
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
@@ -127,15 +135,18 @@ class WatchApp(App[int]):
         self.run_worker(self._ask_health())
         self.set_interval(_REFRESH_SECONDS, self._show)
         self.set_interval(_SETTLE_SECONDS, self._settle)
-        self.query_one(InstrumentsPanel).focus()
+        self._instruments.focus()
 
     def on_resize(self, resize: Resize) -> None:
         """Lay out for the new size."""
         width, height = resize.size
         self.screen.set_class(width >= _WIDE, "wide")
         self.screen.set_class(width < _WIDE and height < 30, "low")
-        self.query_one(SentencePanel).styles.height = 2 if width >= _WIDE else 3
-        self.query_one(TrustPanel).styles.height = 3 if height < 40 else 7
+        self._sentence.styles.height = 2 if width >= _WIDE else 3
+        self._is_tall = height >= _TALL
+
+    def _panels(self) -> tuple[WatchPanel, ...]:
+        return self._sentence, self._instruments, self._tape, self._changes, self._trust
 
     def _take(self, message: SeenMessage) -> None:
         is_first = self._known.now is None
@@ -152,18 +163,16 @@ class WatchApp(App[int]):
 
     def _settle(self) -> None:
         if not self._paused:
-            instruments = self.query_one(InstrumentsPanel)
-            instruments.watched = self._known
-            instruments.settle()
+            self._instruments.watched = self._known
+            self._instruments.settle()
 
     def _show(self) -> None:
-        if len(self.screen_stack) > 1:  # the help lies over it
-            return
         silent = self._known.silence(time.monotonic())
-        sentence = self.query_one(SentencePanel)
-        sentence.silent_seconds = silent
-        sentence.said = " PAUSED" if self._paused else ""
-        for panel in self.query(WatchPanel):
+        self._sentence.silent_seconds = silent
+        self._sentence.said = " PAUSED" if self._paused else ""
+        venues = len(self._known.health)
+        self._trust.styles.height = venues + 2 + len(self._known.troubles) if self._is_tall else 3
+        for panel in self._panels():
             panel.watched = self._known if self._paused is None else self._paused
             panel.is_gone = silent > _GONE_SECONDS
             panel.zone = self._zone
@@ -171,37 +180,31 @@ class WatchApp(App[int]):
 
     def action_filter(self) -> None:
         """Let a part of a name be typed."""
-        typed = self.query_one("#filter", Input)
-        typed.display = True
-        typed.focus()
+        self._typed.display = True
+        self._typed.focus()
 
     def on_input_changed(self, changed: Input.Changed) -> None:
         """Show what has that text in its name."""
-        instruments = self.query_one(InstrumentsPanel)
-        instruments.filter = changed.value.strip()
-        instruments.settle()
-        instruments.refresh()
+        self._instruments.filter = changed.value.strip()
+        self._instruments.settle()
+        self._show()
 
     def on_input_submitted(self) -> None:
         """Go back to the rows, filtered as they are."""
-        typed = self.query_one("#filter", Input)
-        typed.display = bool(typed.value.strip())
-        self.query_one(InstrumentsPanel).focus()
+        self._typed.display = bool(self._typed.value.strip())
+        self._instruments.focus()
 
     def on_instruments_panel_chosen(self, chosen: InstrumentsPanel.Chosen) -> None:
         """Show the tape of one instrument, or of all again."""
-        tape = self.query_one(TapePanel)
-        tape.instrument = None if tape.instrument == chosen.symbol else chosen.symbol
-        tape.refresh()
+        self._tape.instrument = None if self._tape.instrument == chosen.symbol else chosen.symbol
+        self._show()
 
     def action_clear(self) -> None:
         """Show everything again."""
-        typed = self.query_one("#filter", Input)
-        typed.value, typed.display = "", False
-        instruments = self.query_one(InstrumentsPanel)
-        instruments.selected = None
-        instruments.focus()
-        self.query_one(TapePanel).instrument = None
+        self._typed.value, self._typed.display = "", False
+        self._instruments.selected = None
+        self._instruments.focus()
+        self._tape.instrument = None
         self._show()
 
     def action_pause(self) -> None:
@@ -212,12 +215,12 @@ class WatchApp(App[int]):
 
     def action_least(self) -> None:
         """Hide small liquidations."""
-        self.query_one(TapePanel).raise_least()
+        self._tape.raise_least()
         self._show()
 
     def action_side(self) -> None:
         """Show one side, or both."""
-        self.query_one(TapePanel).change_side()
+        self._tape.change_side()
         self._show()
 
     def action_theme(self) -> None:

@@ -78,6 +78,11 @@ class Watched:
             and (event.notional_usd is None or event.notional_usd >= least_usd)
         ]
 
+    def leaders(self, count: int = 12) -> list[str]:
+        """Return the instruments with the most USD of the last minute, the most first."""
+        rows = sorted(self.rows.values(), key=lambda row: row.usd_60s, reverse=True)
+        return [row.symbol for row in rows[:count] if row.usd_60s > 0]
+
     def matching(self, text: str) -> Collection[TableRow]:
         """Return the rows whose name has that text in it."""
         wanted = text.casefold()

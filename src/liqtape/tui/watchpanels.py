@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from typing import ClassVar
 
+from msgspec.structs import replace
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.events import Click
@@ -61,7 +62,7 @@ class SentencePanel(WatchPanel):
         now = self.watched.now
         if now is None:
             return [Text(f"waiting for the first word {self.watched.lost}")]
-        lines = sentence_lines(now, width, height - 1, self.zone)
+        lines = sentence_lines(now, self.watched.leaders(), width, height - 1, self.zone)
         if self.is_gone:
             return [*lines, gone_line(self.silent_seconds, self.watched.as_of_ms, self.watched.lost, width, self.zone)]
         strip = strip_line(now, self.silent_seconds, width - len(self.said) - 1 if self.said else width)
@@ -96,24 +97,24 @@ class InstrumentsPanel(WatchPanel, can_focus=True):
         self.filter = ""
         self.selected: str | None = None
         self._column: InstrumentColumn | None = None  # None: what is raised first, then by USD
-        self._is_turned = False
+        self._is_ascending = False
         self._first = 0
         self._order: list[str] = []
 
     def settle(self) -> None:
         """Put the rows into their order; called once a second, so that nothing jumps under a reader."""
         rows = list(self.watched.matching(self.filter))
-        rows.sort(key=lambda row: row.symbol)
-        rows.sort(key=self._rank, reverse=not self._is_turned)
+        is_by_name = self._column is API_COLUMNS[0]
+        rows.sort(key=lambda row: row.symbol, reverse=is_by_name and not self._is_ascending)
+        if not is_by_name:
+            rows.sort(key=self._rank, reverse=not self._is_ascending)
         self._order = [row.symbol for row in rows]
 
     def _rank(self, row: TableRow) -> tuple[float, float]:
         if self._column is None:
             return _ORDER.index(row.level), row.usd_60s
-        if self._column is API_COLUMNS[0]:
-            return 0.0, 0.0
         number = self._column.number(row)
-        unknown_last = float("inf") if self._is_turned else float("-inf")
+        unknown_last = float("inf") if self._is_ascending else float("-inf")
         return unknown_last if number is None else number, row.usd_60s
 
     def shown(self) -> list[TableRow]:
@@ -137,25 +138,21 @@ class InstrumentsPanel(WatchPanel, can_focus=True):
         for row in rows[self._first : self._first + room]:
             line = row_line(columns, row)
             if row.symbol == self.selected:
-                line.stylize("reverse")
+                name = columns[0].cell(row)
+                name.truncate(columns[0].width, overflow="ellipsis")
+                line.stylize("reverse", 0, len(name))
             lines.append(line)
         if not rows:
-            said = (
-                f"no instrument has {sanitize(self.filter)!r} in its name" if self.filter else "nothing was liquidated"
-            )
-            lines.append(Text(f"{said} in the last five minutes", style="dim"))
+            which = f" of {sanitize(self.filter)!r}" if self.filter else ""
+            lines.append(Text(f"no liquidation{which} in the last five minutes", style="dim"))
         return lines
 
     def _titled(self, columns: Sequence[InstrumentColumn], count: int) -> list[InstrumentColumn]:
-        arrow = "↑" if self._is_turned else "↓"
-        names = [column.title for column in API_COLUMNS]
-        chosen = None if self._column is None else names.index(self._column.title)
-        titles = [f"{c.title}{arrow}" if chosen is not None and c.title == names[chosen] else c.title for c in columns]
-        titles[0] = f"{titles[0]} {count:,}"
-        return [
-            InstrumentColumn(title, column.width, column.cell, column.number, column.is_left)
-            for title, column in zip(titles, columns, strict=True)
-        ]
+        sorted_by = None if self._column is None else self._column.title
+        arrow = "↑" if self._is_ascending else "↓"
+        titled = [replace(each, title=each.title + arrow) if each.title == sorted_by else each for each in columns]
+        counts = f"{f'{count}/' if self.filter else ''}{len(self.watched.rows)}"
+        return [replace(titled[0], title=f"{titled[0].title} {counts}"), *titled[1:]]
 
     def _place(self, rows: Sequence[TableRow]) -> int | None:
         return next((place for place, row in enumerate(rows) if row.symbol == self.selected), None)
@@ -180,13 +177,13 @@ class InstrumentsPanel(WatchPanel, can_focus=True):
         place = -1 if self._column is None or self._column not in columns else columns.index(self._column)
         place = (place + 1 + step) % (len(columns) + 1) - 1
         self._column = None if place < 0 else columns[place]
-        self._is_turned = self._column is API_COLUMNS[0]
+        self._is_ascending = self._column is API_COLUMNS[0]
         self.settle()
         self.refresh()
 
     def action_turn_around(self) -> None:
         """Sort the other way round."""
-        self._is_turned = not self._is_turned
+        self._is_ascending = not self._is_ascending
         self.settle()
         self.refresh()
 

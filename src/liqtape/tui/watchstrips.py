@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from liqtape.sanitize import sanitize
+from liqtape.tui.flow import flowed
 from liqtape.tui.strips import change_line, liquidation_line
 from liqtape.tui.venuelines import compact_venues, venue_table
 from liqtape.tui.watchpanels import WatchPanel
-from liqtape.tui.wording import usd
+from liqtape.tui.wording import ALARM_STYLE, usd
 
 __all__ = ["ChangesPanel", "TapePanel", "TrustPanel"]
 
@@ -65,18 +66,21 @@ class TrustPanel(WatchPanel):
         venues = table if len(table) < height else compact
         troubles = [Text(f"{sanitize(t.subject)}: {sanitize(t.reason)}", style="yellow") for t in self.watched.troubles]
         room = max(0, height - 1 - len(venues))
-        return [*venues[: height - 1], *troubles[:room], self._ledger()]
+        return [*venues[: height - 1], *troubles[:room], self._ledger(width)]
 
-    def _ledger(self) -> Text:
+    def _ledger(self, width: int) -> Text:
         more = self.watched.more
         if more is None:
             return Text("ledger: not told yet", style="dim")
         counts = more.ledger
         rejected = sum(count for name, count in counts.items() if name.startswith("events_rejected"))
-        verdict = "adds up" if more.is_balanced else "DOES NOT ADD UP"
-        said = (
-            f"ledger {verdict}: {counts.get('events_accepted', 0):,} events, "
-            f"{counts.get('events_duplicate', 0):,} repeats, {rejected:,} rejected, "
-            f"{counts.get('events_unsized', 0):,} without USD, {counts.get('frames_undecodable', 0):,} undecodable"
-        )
-        return Text(said, style="dim" if more.is_balanced else "bold white on red")
+        verdict = Text(f"ledger {'adds up' if more.is_balanced else 'DOES NOT ADD UP'}")
+        verdict.stylize("" if more.is_balanced else ALARM_STYLE)
+        parts = [
+            f"{counts.get('events_accepted', 0):,} events",
+            f"{counts.get('events_duplicate', 0):,} repeats",
+            f"{rejected:,} rejected",
+            f"{counts.get('events_unsized', 0):,} without USD",
+            f"{counts.get('frames_undecodable', 0):,} undecodable",
+        ]
+        return flowed([verdict, *map(Text, parts)], width)[0]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, tzinfo
 
 from liqtape.events import Level
 
-__all__ = ["LEVEL_STYLES", "NOTHING", "age", "clock", "days", "duration", "state_style", "usd"]
+__all__ = ["ALARM_STYLE", "LEVEL_STYLES", "NOTHING", "age", "clock", "days", "duration", "state_style", "usd"]
 
 NOTHING = "–"  # noqa: RUF001 - an en dash, as on the dashboard: not known, never zero
 
@@ -12,9 +12,10 @@ LEVEL_STYLES: dict[Level, str] = {
     "NONE": "dim",
     "WATCH": "yellow",
     "ALERT": "bold dark_orange",
-    "CRITICAL": "bold white on red",
-    "EXTREME": "bold white on magenta",
+    "CRITICAL": "bold #ffffff on #b3001b",
+    "EXTREME": "bold #ffffff on #a3107c",
 }
+ALARM_STYLE = "bold #ffffff on #b3001b"
 _STATE_STYLES = {"live": "", "stalled": "bold red", "refused": "bold red", "stopped": "dim"}
 _DAY_MINUTES = 24 * 60
 _HOURS_UNTIL = 2.0  # days
