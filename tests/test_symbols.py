@@ -1,6 +1,6 @@
 import pytest
 
-from liqtape.factory import parse_symbols
+from liqtape.runscope import parse_symbols
 from liqtape.symbols import Catalogue, spellings
 from liqtape.venues import VENUES
 

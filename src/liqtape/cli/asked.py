@@ -30,7 +30,9 @@ def resolved(settings: Settings) -> tuple[Settings, list[str]]:
     asked = [*settings.symbols, *(text for name in enabled for text in settings.venues[name].symbols)]
     if not asked:
         return settings, []
-    lists = {name: [VENUES[name].parse_symbol(symbol) for symbol in VENUES[name].bundled_symbols] for name in enabled}
+    lists: dict[str, Sequence[Contract]] = {
+        name: [VENUES[name].parse_symbol(symbol) for symbol in VENUES[name].bundled_symbols] for name in enabled
+    }
     missing: list[str] = []
     bundled = Catalogue(contract for of_venue in lists.values() for contract in of_venue)
     if not all(bundled.meant(text) and not bundled.is_coin(text) for text in asked):

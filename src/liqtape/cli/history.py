@@ -9,8 +9,8 @@ import typer
 
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ConfigurationError
-from liqtape.factory import rule_of
 from liqtape.history.log.directories import data_directory
+from liqtape.runscope import rule_of
 from liqtape.settings import Settings, load_settings, settings_file
 from liqtape.venues import VENUES, watched
 

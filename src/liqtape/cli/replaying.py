@@ -80,12 +80,9 @@ def replay(
 
 def _on_page(path: Path, pace: float | None, coverage: Path | None, listen: str, outputs: Sequence[object]) -> int:
     from liqtape.cli.replaypage import replay_on_page
-    from liqtape.recording.segments import is_recording
 
     if any(output not in {None, "off"} for output in outputs):
         raise ConfigurationError("--listen: a past that is paused and sent back goes to no file, Redis or history")
-    if is_recording(path):
-        raise ConfigurationError(f"--listen: {path} is a recording; the page plays event files")
     return replay_on_page(path, pace, coverage, listen)
 
 
@@ -100,7 +97,7 @@ def _pace(speed: str) -> float | None:
 
 
 def _play_recording(path: Path, every: int, play: "_Player") -> tuple[int, dict[str, Any]]:
-    from liqtape.playback import Playback
+    from liqtape.recording.playback import Playback
 
     playback = Playback(path)
     rows = [0]
@@ -119,7 +116,7 @@ def _play_events(
     from liqtape.eventfiles.coveragefile import load_coverage
     from liqtape.eventfiles.readers import event_files, load
     from liqtape.eventfiles.replay import steps
-    from liqtape.factory import rule_of
+    from liqtape.runscope import rule_of
     from liqtape.settings import load_settings, settings_file
 
     metrics, coverage = files

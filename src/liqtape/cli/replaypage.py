@@ -12,7 +12,10 @@ from liqtape.errors import ConfigurationError
 from liqtape.eventfiles.coveragefile import load_coverage
 from liqtape.eventfiles.filerun import FileRun
 from liqtape.eventfiles.readers import load
-from liqtape.factory import rule_of
+from liqtape.recording.chunks import Group
+from liqtape.recording.recordedrun import RecordedRun
+from liqtape.recording.segments import is_recording, read_recording, segment_files
+from liqtape.runscope import rule_of
 from liqtape.sanitize import sanitize
 from liqtape.settings import WebSettings, load_settings, settings_file
 from liqtape.venues import VENUES, watched
@@ -30,7 +33,12 @@ _AFTER_MS = 300_000  # until the last event has left all windows
 def replay_on_page(path: Path, speed: float | None, coverage: Path | None, listen: str) -> int:
     """Serve a past until a signal; returns its exit code."""
     settings = load_settings(settings_file(None), None, {"web": {"listen": listen}}, frozenset(VENUES), watched)
-    begin, span = _file(path, coverage, lambda: VelocityEngine(rule=rule_of(settings.alerts, VENUES)))
+    if is_recording(path):
+        if coverage is not None:
+            raise ConfigurationError(f"--coverage {coverage}: a recording says itself when its feeds were up")
+        begin, span = _recording(path)
+    else:
+        begin, span = _file(path, coverage, lambda: VelocityEngine(rule=rule_of(settings.alerts, VENUES)))
     return 128 + asyncio.run(_serve(ReplaySource(path.name, span, begin, speed), settings.web))
 
 
@@ -42,9 +50,19 @@ def _file(
     if not len(table):
         raise ConfigurationError(f"{path}: no liquidation can be read from it; name another file")
     spans: Sequence[tuple[int, int]] = () if coverage is None else load_coverage(coverage)
-    times = table.times_ms
-    span = min(times) // 1000 * 1000, -(-max(times) // 1000) * 1000 + _AFTER_MS
+    span = FileRun(table, new_engine()).now_ms, -(-max(table.times_ms) // 1000) * 1000 + _AFTER_MS
     return (lambda target_ms: FileRun(table, new_engine(), spans, target_ms)), span
+
+
+def _recording(path: Path) -> "tuple[Callable[[int], PastRun], tuple[int, int]]":
+    """What begins a recording, and its span."""
+    first, last = RecordedRun(path), 0
+    for part in read_recording(segment_files(path)[-1], []):
+        if isinstance(part, Group):
+            last = max(last, part.receive_ns // 1_000_000)
+    if last <= first.now_ms:
+        raise ConfigurationError(f"{path}: no frame can be read from it; name another recording")
+    return (lambda _target_ms: RecordedRun(path)), (first.now_ms, last + 1_000)
 
 
 async def _serve(source: ReplaySource, web: WebSettings) -> int:

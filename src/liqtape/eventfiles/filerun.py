@@ -40,7 +40,7 @@ class FileRun:
         self._accepted = 0
         self._events: list[Liquidation] = []
         self._alerts: list[Alert] = []
-        self.now_ms = min(table.times_ms, default=0) // 1000 * 1000
+        self.now_ms = -(-min(table.times_ms, default=0) // 1000) * 1000 - 1000  # the whole second before the first
 
     def advance(self, until_ms: int) -> None:
         """Play up to a moment."""
@@ -54,6 +54,11 @@ class FileRun:
                 return
             self._look(second_ms)
             self.now_ms = second_ms
+
+    @property
+    def as_of_ms(self) -> int:
+        """The evaluation time: a file knows no way that its events took."""
+        return self.now_ms
 
     def take(self) -> tuple[Sequence[Liquidation], Sequence[Alert]]:
         """Return what came since the last call."""
@@ -104,9 +109,9 @@ class FileRun:
         """Return the same by source: there is one."""
         return [("event file", self.ledger())]
 
-    def correlation(self) -> list[CorrelatedPair]:
+    def correlation(self, most: int | None = None) -> list[CorrelatedPair]:
         """Return how counts move together."""
-        return self._comovement.pairs()
+        return self._comovement.pairs(most)
 
     def hides(self) -> Mapping[str, str]:
         """Return what venues do not show: a file does not say."""

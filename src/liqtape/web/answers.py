@@ -225,8 +225,8 @@ class Series(Struct, frozen=True):
     """An instrument over time, in columns: entry k is about `(from_ms + k x step_ms, from_ms + (k + 1) x step_ms]`.
 
     Counts and USD are those of the step. Velocities (liquidations/s) are the highest of any whole second in the step,
-    so that no peak is lost between two entries, the acceleration is the one farthest from 0. Before `kept_from_ms`
-    nothing is in memory: entries are null there. `source` says where they come from.
+    so that no peak is lost between two entries, the acceleration is the one farthest from 0. Steps wholly before
+    `kept_from_ms`, from which on everything is in memory, are null. `source` says where they come from.
     """
 
     from_ms: int
@@ -360,13 +360,17 @@ class AlertsAnswer(AnyAnswer, frozen=True, kw_only=True):
 
 
 class CorrelationAnswer(AnyAnswer, frozen=True, kw_only=True):
-    """How the counts of venues, and of the busiest instruments, move together; half-life 300 s."""
+    """How the counts of venues, and of the busiest instruments, move together; half-life 300 s.
+
+    `realised_volatility` is that of BTC in the last 300 s, per square root of a year (0.5 is 50 % a year).
+    """
 
     venues: Sequence[CorrelatedPair]
     instruments: Sequence[CorrelatedPair]
     lead: VenueLead | None
     volatility_factor: float | None
     volatility_coverage: float | None
+    realised_volatility: float | None
     partial: bool
 
 

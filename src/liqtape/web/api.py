@@ -224,6 +224,7 @@ class Api:
             lead=board.lead(),
             volatility_factor=row.volatility_factor,
             volatility_coverage=row.volatility_coverage,
+            realised_volatility=board.btc.realised_volatility(as_of_ms),
             partial=row.partial,
         )
 

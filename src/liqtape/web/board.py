@@ -19,8 +19,9 @@ MOST_RECENT = 20_000
 """Liquidations kept whole, for the tape and `/api/v1/events`."""
 
 _MOST_ALERTS = 5_000
-_MARKET_SECONDS = 0.2
+_MARKET_SECONDS = 1.0  # it goes through all active instruments
 _PAIRS_SECONDS = 10.0
+_PAIRED = 10  # instruments, the busiest: 45 pairs
 _LARGEST_MS = 300_000
 _SPARK_STEP_MS, _SPARK_STEPS = 5_000, 60
 
@@ -47,7 +48,7 @@ class Board:
         self.alerts: deque[Alert] = deque(maxlen=_MOST_ALERTS)
         self.btc = BtcPrices()
         self.episodes = Episodes(self.memory, self.btc.at)
-        self.events_total = 0
+        self.events_total = self.alerts_total = 0
         self.missed_total = 0
         self.fresh = Fresh()
         self.generation = source.generation
@@ -74,20 +75,23 @@ class Board:
         fresh.troubles += news.troubles
 
     def market(self) -> VelocityMetrics:
-        """Return the market's row, at most a fifth of a second old."""
+        """Return the market's row, at most a second old."""
         now = time.monotonic()
         if self._market is None or now - self._market[0] > _MARKET_SECONDS:
-            row = self.source.market()
-            self._market = (now, row)
+            self._market = (now, self.source.market())
+        return self._market[1]
+
+    def note_price(self) -> None:
+        """Note the price of BTC, which every row bears."""
+        for row in self.source.snapshot(self.source.active()[:1]):
             if row.btc_price is not None:
                 self.btc.add(round(1000 * row.timestamp), row.btc_price)
-        return self._market[1]
 
     def pairs(self) -> Sequence[CorrelatedPair]:
         """Return what moves together, looked at every ten seconds at most: that takes a while."""
         now = time.monotonic()
         if now - self._pairs[0] > _PAIRS_SECONDS:
-            self._pairs = (now, self.source.correlation())
+            self._pairs = (now, self.source.correlation(_PAIRED))
         return self._pairs[1]
 
     def lead(self) -> VenueLead | None:
@@ -126,6 +130,9 @@ class Board:
 
     def _note(self, alert: Alert) -> None:
         self.alerts.append(alert)
+        self.alerts_total += 1
+        if alert.instrument == MARKET:
+            self._market = None
         self.fresh.alerts.append(alert)
         if alert.instrument != MARKET:
             self.fresh.changed[alert.instrument] = None

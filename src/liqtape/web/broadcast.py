@@ -9,8 +9,8 @@ from heapq import nlargest
 import msgspec
 from msgspec import Struct
 
-from liqtape.events import Liquidation, VenueHealth
-from liqtape.web.answers import InstrumentRow
+from liqtape.events import Liquidation, VelocityMetrics, VenueHealth
+from liqtape.web.answers import InstrumentRow, NowAnswer
 from liqtape.web.board import Board
 from liqtape.web.nowof import now_of
 from liqtape.web.streammessages import Snapshot, Update
@@ -23,38 +23,47 @@ _EVERY_SECONDS = 0.25
 _SECOND = 4  # of these steps
 _RING_MESSAGES, _RING_BYTES = 240, 8 << 20  # a minute, and a bound on its memory
 _BACKLOG_MESSAGES, _BACKLOG_BYTES = 40, 4 << 20
-_MOST_EVENTS, _MOST_ROWS, _ROWS_AT_ONCE = 500, 200, 25
+_MOST_EVENTS, _MOST_ROWS, _ROWS_AT_ONCE = 500, 60, 20
 _SNAPSHOT_EVENTS, _SNAPSHOT_ALERTS = 500, 200
 _LINGER_SECONDS = 60.0  # how long the ring goes on without a reader
 
 
 class _Message(Struct, frozen=True):
+    """`total` liquidations were told when it was made."""
+
     number: int
+    total: int
     data: bytes
 
 
 class Reader:
-    """One client of the stream. One that does not keep up loses its backlog and gets a snapshot instead."""
+    """One client of the stream. One that does not keep up loses its backlog and gets a snapshot instead.
 
-    def __init__(self) -> None:
+    `sent_total` liquidations were told when the last message for it was made; None: that cannot be known.
+    """
+
+    def __init__(self, sent_total: int | None) -> None:
         self.is_behind = True  # a snapshot is due
-        self.seen_total: int | None = None  # liquidations told up to where it was cut off; None: never connected
-        self.snapshots = 0
-        self._backlog: deque[bytes] = deque()
+        self.is_gone = False
+        self.sent_total = sent_total
+        self._backlog: deque[_Message] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
-        self.is_gone = False
 
-    def offer(self, data: bytes, total: int) -> None:
-        """Queue a message; `total` liquidations were told before it."""
+    def offer(self, message: "_Message") -> None:
+        """Queue a message."""
         if not self.is_behind:
-            if len(self._backlog) >= _BACKLOG_MESSAGES or self._bytes + len(data) > _BACKLOG_BYTES:
-                self._backlog.clear()
-                self._bytes = 0
-                self.is_behind, self.seen_total = True, total
-            else:
-                self._backlog.append(data)
-                self._bytes += len(data)
+            self._backlog.append(message)
+            self._bytes += len(message.data)
+            if len(self._backlog) > _BACKLOG_MESSAGES or self._bytes > _BACKLOG_BYTES:
+                self.fall_behind()
+        self._wake.set()
+
+    def fall_behind(self) -> None:
+        """Drop the backlog: a snapshot is due."""
+        self._backlog.clear()
+        self._bytes = 0
+        self.is_behind = True
         self._wake.set()
 
     def leave(self) -> None:
@@ -64,7 +73,10 @@ class Reader:
 
     def take(self) -> bytes:
         """Return what waits."""
-        data = b"".join(self._backlog)
+        if not self._backlog:
+            return b""
+        self.sent_total = self._backlog[-1].total
+        data = b"".join(message.data for message in self._backlog)
         self._backlog.clear()
         self._bytes = 0
         return data
@@ -83,8 +95,9 @@ class Broadcast:
     snapshot, which says by `total` how many liquidations were missed. Each start of the service is another `run`.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, every_seconds: float = _EVERY_SECONDS) -> None:
         self.board = board
+        self._every_seconds = every_seconds
         self.readers: set[Reader] = set()
         self._run = format(time.time_ns() // 1_000_000, "x")
         self._number = 0
@@ -92,8 +105,9 @@ class Broadcast:
         self._ring_bytes = 0
         self._told_total = 0
         self._due: dict[str, None] = {}  # instruments whose row is to be told
-        self._shown: set[str] = set()  # those whose last row told was not of zeros
+        self._rows: dict[str, InstrumentRow] = {}  # as told last, those of zeros left out
         self._snapshot: tuple[int, bytes] = (-1, b"")
+        self._known_now: tuple[VelocityMetrics, int, NowAnswer] | None = None
         self._busy_until = 0.0
         self._generation = board.generation
         self._encode = msgspec.json.Encoder().encode
@@ -102,12 +116,12 @@ class Broadcast:
         """Pull and tell until cancelled."""
         step = 0
         while True:
-            await asyncio.sleep(_EVERY_SECONDS)
+            await asyncio.sleep(self._every_seconds)
             self.board.pull()
             step += 1
             is_second = step % _SECOND == 0
             if is_second:
-                self.board.market()  # the price of BTC once a second, whoever listens
+                self.board.note_price()
             if self.readers:
                 self._busy_until = time.monotonic() + _LINGER_SECONDS
             if time.monotonic() < self._busy_until:
@@ -122,48 +136,57 @@ class Broadcast:
 
     def join(self, last_id: str | None) -> Reader:
         """Return a new reader, which goes on behind `last_id` where the ring reaches back so far."""
-        reader = Reader()
+        reader = Reader(self._told_total if last_id is None else None)
         run, _, rest = (last_id or "").partition("-")
         number, _, total = rest.partition("-")
         if run == self._run and number.isdecimal() and total.isdecimal() and len(rest) < 40:
-            reader.seen_total = int(total)
+            reader.sent_total = int(total)
             later = [message for message in self._ring if message.number > int(number)]
             if len(later) == self._number - int(number):
                 reader.is_behind = False
                 for message in later:
-                    reader.offer(message.data, self._told_total)
+                    reader.offer(message)
         self.readers.add(reader)
         return reader
 
-    def snapshot(self, reader: Reader) -> bytes:
+    async def snapshot(self, reader: Reader) -> bytes:
         """Return all there is for a reader that has nothing, or lost its backlog."""
+        await self._make_rows([name for name in self.board.source.active() if name not in self._rows])
         reader.is_behind = False
-        reader.snapshots += 1
-        if reader.seen_total is not None:
-            missed = max(0, self._told_total - reader.seen_total - min(_SNAPSHOT_EVENTS, len(self.board.recent)))
-            return self._made(missed)
+        sent, reader.sent_total = reader.sent_total, self._told_total
+        if sent != self._told_total:
+            in_it = min(_SNAPSHOT_EVENTS, len(self.board.recent))
+            return self._made(None if sent is None else max(0, self._told_total - sent - in_it))
         if self._snapshot[0] != self._number:
             self._snapshot = (self._number, self._made(0))
         return self._snapshot[1]
 
-    def _made(self, missed: int) -> bytes:
+    def _made(self, missed: int | None) -> bytes:
         board, source = self.board, self.board.source
-        waiting = len(board.fresh.events)
-        told = list(board.recent)[-_SNAPSHOT_EVENTS - waiting :]
-        active = source.active()
-        self._shown.update(active)
+        fresh = board.fresh  # the next message tells these
+        events, alerts = list(board.recent), list(board.alerts)
+        del events[len(events) - len(fresh.events) :]
+        del alerts[len(alerts) - len(fresh.alerts) :]
         message = Snapshot(
             kind="snapshot",
             as_of_ms=source.now_ms(),
-            now=now_of(board),
-            rows=board.rows(active),
-            events=told[: len(told) - waiting] if waiting else told,
-            alerts=list(board.alerts)[-_SNAPSHOT_ALERTS:],
+            now=self._now(),
+            rows=list(self._rows.values()),
+            events=events[-_SNAPSHOT_EVENTS:],
+            alerts=alerts[-_SNAPSHOT_ALERTS:],
             gaps=source.gaps(),
             health=source.health(),
             missed=missed,
         )
         return self._framed("snapshot", message)
+
+    def _now(self) -> NowAnswer:
+        """The state of the market, at most a second old, unless a level changed."""
+        board = self.board
+        known = self._known_now
+        if known is None or known[0] is not board.market() or known[1] != board.alerts_total:
+            known = self._known_now = (board.market(), board.alerts_total, now_of(board))
+        return known[2]
 
     def _framed(self, name: str, message: Snapshot | Update) -> bytes:
         head = f"id: {self._run}-{self._number}-{self._told_total}\nevent: {name}\ndata: "
@@ -174,7 +197,7 @@ class Broadcast:
         fresh = self.board.take_fresh()
         self._told_total += len(fresh.events)
         self._due.clear()
-        self._shown.clear()
+        self._rows.clear()
         if self._ring:
             self._ring.clear()
             self._ring_bytes = 0
@@ -183,24 +206,25 @@ class Broadcast:
     async def _tell(self, *, is_second: bool) -> None:
         if self.board.generation != self._generation:
             self._start_again()
-        fresh = self.board.take_fresh()
-        self._due |= fresh.changed
+        self._due |= self.board.fresh.changed
+        self.board.fresh.changed = {}
         if is_second:
-            self._due |= dict.fromkeys([*self.board.source.active(), *self._shown])
-        rows = await self._rows()
+            self._due |= dict.fromkeys([*self.board.source.active(), *self._rows])
+        rows = await self._make_rows(list(self._due)[:_MOST_ROWS])
         if self.board.generation != self._generation:
             return  # while the rows were made; all of it is of another time
+        fresh = self.board.take_fresh()  # only now: a snapshot made meanwhile leaves out what this message tells
+        self._due |= fresh.changed
         if not (is_second or rows or fresh.events or fresh.alerts or fresh.gaps or fresh.troubles):
             return
         health: Sequence[VenueHealth] = self.board.source.health() if is_second else ()
         events, left_out = _largest(fresh.events)
-        before = self._told_total
         self._told_total += len(fresh.events)
         self._number += 1
         message = Update(
             kind="update",
             as_of_ms=self.board.source.now_ms(),
-            now=now_of(self.board),
+            now=self._now(),
             rows=rows,
             events=events,
             events_left_out=left_out,
@@ -210,25 +234,26 @@ class Broadcast:
             health=health,
         )
         data = self._framed("update", message)
-        self._keep(_Message(self._number, data))
+        made = _Message(self._number, self._told_total, data)
+        self._keep(made)
         for reader in self.readers:
-            reader.offer(data, before)
+            reader.offer(made)
 
-    async def _rows(self) -> list[InstrumentRow]:
-        """The rows due, some at a time, so that no frame of a feed waits for them."""
-        names = list(self._due)[:_MOST_ROWS]
+    async def _make_rows(self, names: Sequence[str]) -> list[InstrumentRow]:
+        """Make rows, some at a time, so that no frame of a feed waits for them."""
         rows: list[InstrumentRow] = []
         for first in range(0, len(names), _ROWS_AT_ONCE):
             part = names[first : first + _ROWS_AT_ONCE]
             for name in part:
                 self._due.pop(name, None)
-            rows += self.board.rows(part)
+            made = self.board.rows(part)
+            rows += made
+            for row in made:
+                if row.event_count_300s:
+                    self._rows[row.symbol] = row
+                else:
+                    self._rows.pop(row.symbol, None)
             await asyncio.sleep(0)
-        for row in rows:
-            if row.event_count_300s:
-                self._shown.add(row.symbol)
-            else:
-                self._shown.discard(row.symbol)
         return rows
 
     def _keep(self, message: _Message) -> None:
@@ -243,11 +268,11 @@ class Broadcast:
         self._ring.clear()
         self._ring_bytes = 0
         self._due.clear()
-        self._shown.clear()
+        self._rows.clear()
         self._number += 1
         for reader in self.readers:
-            reader.is_behind, reader.seen_total = True, None
-            reader.take()
+            reader.sent_total = self._told_total
+            reader.fall_behind()
 
 
 def _largest(events: Sequence[Liquidation]) -> tuple[Sequence[Liquidation], int]:

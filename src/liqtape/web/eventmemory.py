@@ -46,9 +46,16 @@ class EventColumns(Struct, frozen=True):
 
     def add(self, at_ms: int, usd: float, price: float, codes: tuple[int, int, int]) -> None:
         """Put a row where its time belongs; `codes` are side, kind and venue."""
-        place = len(self.times_ms)
-        if place and at_ms < self.times_ms[-1]:
-            place = bisect_right(self.times_ms, at_ms)
+        times_ms = self.times_ms
+        if not times_ms or at_ms >= times_ms[-1]:
+            times_ms.append(at_ms)
+            self.usd.append(usd)
+            self.prices.append(price)
+            self.sides.append(codes[0])
+            self.kinds.append(codes[1])
+            self.venues.append(codes[2])
+            return
+        place = bisect_right(times_ms, at_ms)
         self.times_ms.insert(place, at_ms)
         self.usd.insert(place, usd)
         self.prices.insert(place, price)

@@ -1,7 +1,9 @@
 """Who may ask: host name, token, origin; and the headers that keep a browser from being used against its user."""
 
+import asyncio
 import hmac
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
@@ -26,6 +28,7 @@ _HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cache-control", b"no-cache"),
 )
+_TAKE_SECONDS = 20.0  # a guest that takes nothing for so long is let go
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/login", "/static/login.css"})
 _SIGN_IN = b"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>liqtape</title><link rel="stylesheet" href="/static/login.css">
@@ -87,7 +90,8 @@ class Guard:
         elif self._token is not None and scope["path"] not in _OPEN_PATHS and not self._may(headers):
             await self._refuse(guarded, scope, headers)
         else:
-            await self._app(scope, receive, guarded)
+            with suppress(TimeoutError):
+                await self._app(scope, receive, guarded)
 
     def _is_ours(self, host: str) -> bool:
         name, _, port = host.rpartition(":")
@@ -143,7 +147,8 @@ def _with_headers(send: Send) -> Send:
             own = message.get("headers", [])
             names = {name.lower() for name, _ in own}
             message = {**message, "headers": [*own, *(pair for pair in _HEADERS if pair[0] not in names)]}
-        await send(message)
+        async with asyncio.timeout(_TAKE_SECONDS):
+            await send(message)
 
     return guarded
 

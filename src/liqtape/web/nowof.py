@@ -30,7 +30,7 @@ def now_of(board: Board) -> NowAnswer:
     """Return the state of the market now."""
     source = board.source
     row = board.market()
-    now_ms = source.now_ms()
+    now_ms = round(1000 * row.timestamp)
     level, since_ms = board.market_level()
     shares = board.memory.shares(now_ms - _MINUTE_MS, now_ms)
     return NowAnswer(
@@ -65,7 +65,7 @@ def now_of(board: Board) -> NowAnswer:
 def trust_of(board: Board, row: VelocityMetrics, health: list[VenueHealth]) -> Trust:
     """Return whether the numbers can be trusted; `row` is the market's."""
     ages = [venue.last_data_age_s for venue in health if venue.last_data_age_s is not None]
-    watched_ms = board.source.now_ms() - board.started_ms
+    watched_ms = round(1000 * row.timestamp) - board.started_ms
     if row.coverage_300s is not None and row.coverage_300s >= 1:
         watched_ms = _LARGEST_MS
     return Trust(

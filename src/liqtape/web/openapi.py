@@ -9,7 +9,7 @@ import msgspec
 from liqtape import __version__
 from liqtape.web.answers import ErrorAnswer, ReplayState
 from liqtape.web.paths import ApiPath
-from liqtape.web.questions import ReplayOrder
+from liqtape.web.questions import ReplayOrder, parameters_of
 from liqtape.web.streammessages import Snapshot, Update
 
 __all__ = ["openapi"]
@@ -60,22 +60,13 @@ def _refusals(path: ApiPath) -> dict[str, str]:
 
 
 def _parameters(path: ApiPath) -> list[dict[str, Any]]:
-    schema = msgspec.json.schema(path.question)
-    own = schema["$defs"][path.question.__name__]
-    required = own.get("required", ())
     found: list[dict[str, Any]] = []
     if path.names_instrument:
         text = {"type": "string", "minLength": 1, "maxLength": 200}
         found.append({"name": "instrument", "in": "path", "required": True, "schema": text})
-    for name, field in own["properties"].items():
-        choices = [one for one in field.get("anyOf", [field]) if one.get("type") != "null"]
-        told = dict(choices[0])
-        parameter = {"name": name, "in": "query", "required": name in required, "schema": told}
-        if "description" in told:
-            parameter["description"] = told.pop("description")
-        if field.get("default") is not None:
-            told["default"] = field["default"]
-        found.append(parameter)
+    for name, schema in parameters_of(path.question).items():
+        told = {"description": schema.pop("description")} if "description" in schema else {}
+        found.append({"name": name, "in": "query", "required": False, "schema": schema, **told})
     return found
 
 

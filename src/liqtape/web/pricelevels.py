@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from liqtape.engine.price.volatility import realised
 from liqtape.web.answers import PriceBin, PriceMark
 from liqtape.web.eventmemory import KINDS, SIDES, EventColumns
 
@@ -31,7 +32,12 @@ def nice_step(span: float, most: int) -> float:
     """
     least = span / most
     power = 10.0 ** floor(log10(least))
-    return next(round(factor * power, 12) for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
+    return next(_exact(factor * power) for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
+
+
+def _exact(value: float) -> float:
+    """Return the decimal that is meant, whatever its size: coins cost from 1e-9 to 1e6."""
+    return float(f"{value:.12g}")
 
 
 def price_bins(events: EventColumns, most: int) -> tuple[float | None, list[PriceBin]]:
@@ -51,7 +57,7 @@ def price_bins(events: EventColumns, most: int) -> tuple[float | None, list[Pric
 def _bin(events: EventColumns, places: Sequence[int], number: int, size: float) -> PriceBin:
     of_side = {code: [place for place in places if events.sides[place] == code] for code in (1, 2)}
     usd = {code: fsum(events.known_usd(place) or 0.0 for place in those) for code, those in of_side.items()}
-    edges = (round(number * size, 12), round((number + 1) * size, 12))
+    edges = (_exact(number * size), _exact((number + 1) * size))
     return PriceBin(*edges, len(of_side[1]), len(of_side[2]), usd[1], usd[2])
 
 
@@ -119,6 +125,12 @@ class BtcPrices:
         return PriceLine(
             "btc" if places else None, [self._times_ms[k] for k in places], [self._prices[k] for k in places]
         )
+
+    def realised_volatility(self, now_ms: int) -> float | None:
+        """Return the volatility of the last 300 s per square root of a year; None without a price before them."""
+        first = bisect_right(self._times_ms, now_ms - 302_000)
+        trades = list(zip(self._times_ms[first:], self._prices[first:], strict=True))
+        return realised(trades, now_ms, 300).sigma_annual if trades else None
 
     def at(self, at_ms: int) -> float | None:
         """Return the last price known then, at most a minute old."""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -24,6 +24,7 @@ __all__ = [
     "Unanswerable",
     "asked",
     "moment_of",
+    "parameters_of",
 ]
 
 _RELATIVE = re.compile(r"-(\d{1,9})(s|m|h|d|w)")
@@ -149,16 +150,35 @@ def asked(query: Mapping[str, str], kind: type[Question], path: str) -> Question
     except msgspec.ValidationError as error:
         told, _, place = str(error).partition(" - at `$.")
         name = place.rstrip("`")
-        fields = ", ".join(field.encode_name for field in msgspec.structs.fields(kind)) or "none"
         if "unknown field" in told:
-            raise Unanswerable(
-                400,
-                told.replace("Object contains unknown field", "unknown parameter"),
-                path,
-                f"parameters here: {fields}",
-            ) from None
+            told = told.replace("Object contains unknown field", "unknown parameter")
+            fields = ", ".join(field.encode_name for field in msgspec.structs.fields(kind)) or "none"
+            raise Unanswerable(400, told, path, f"parameters here: {fields}") from None
         told = told.replace("`str`", "text").replace("`int`", "a whole number").replace("`float`", "a number")
-        raise Unanswerable(400, f"{name}: {told}", path, f"see {name} in /openapi.json") from None
+        raise Unanswerable(400, f"{name}: {told}", path, _allowed(kind, name)) from None
+
+
+def parameters_of(kind: type[Struct]) -> dict[str, dict[str, Any]]:
+    """Return the JSON schema of each parameter; None is that it is left out, and no value."""
+    own = msgspec.json.schema(kind)["$defs"][kind.__name__]
+    found: dict[str, dict[str, Any]] = {}
+    for name, field in own["properties"].items():
+        choices = [one for one in field.get("anyOf", [field]) if one.get("type") != "null"]
+        found[name] = {key: value for key, value in choices[0].items() if value is not None}
+        if field.get("default") is not None:
+            found[name]["default"] = field["default"]
+    return found
+
+
+def _allowed(kind: type[Struct], name: str) -> str:
+    schema = parameters_of(kind).get(name, {})
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    if "maximum" in schema:
+        return f"{schema.get('minimum', 0)} to {schema['maximum']}"
+    if "minimum" in schema:
+        return f"{schema['minimum']:g} or more"
+    return str(schema.get("description", "see /openapi.json"))
 
 
 def moment_of(text: str, now_ms: int, name: str, path: str) -> int:

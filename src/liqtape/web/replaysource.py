@@ -25,10 +25,16 @@ _SEEK_SLICE_MS = 3_600_000
 
 
 class PastRun(Protocol):
-    """A past that goes forward: `advance`, then ask. Of one thread at a time."""
+    """A past that goes forward: `advance`, then ask. Of one thread at a time.
+
+    `now_ms` is the moment played up to, `as_of_ms` the evaluation time then: they differ where frames were on the way.
+    """
 
     @property
     def now_ms(self) -> int: ...
+
+    @property
+    def as_of_ms(self) -> int: ...
 
     def advance(self, until_ms: int) -> None: ...
 
@@ -48,7 +54,7 @@ class PastRun(Protocol):
 
     def ledgers(self) -> list[tuple[str, Ledger]]: ...
 
-    def correlation(self) -> list[CorrelatedPair]: ...
+    def correlation(self, most: int | None = None) -> list[CorrelatedPair]: ...
 
     def hides(self) -> Mapping[str, str]: ...
 
@@ -165,8 +171,8 @@ class ReplaySource:
         return News(events, alerts, new_gaps)
 
     def now_ms(self) -> int:
-        """Return the moment of the past."""
-        return self._past.now_ms
+        """Return the evaluation time of the past."""
+        return self._past.as_of_ms
 
     def snapshot(self, instruments: Iterable[str]) -> list[VelocityMetrics]:
         return self._past.snapshot(instruments)
@@ -189,8 +195,8 @@ class ReplaySource:
     def ledgers(self) -> list[tuple[str, Ledger]]:
         return self._past.ledgers()
 
-    def correlation(self) -> list[CorrelatedPair]:
-        return self._past.correlation()
+    def correlation(self, most: int | None = None) -> list[CorrelatedPair]:
+        return self._past.correlation(most)
 
     def hides(self) -> Mapping[str, str]:
         return self._past.hides()

@@ -59,7 +59,7 @@ def series_of(
     until = min(span.until_ms, now_ms)
     velocities = [_highest(counts, seconds, window, span) for window in _WINDOWS]
     slopes = _farthest_slopes(counts, sums, first, span, until)
-    unseen = max(0, -(-(kept_from_ms - span.from_ms) // span.step_ms))
+    unseen = max(0, (kept_from_ms - span.from_ms) // span.step_ms)  # steps of which nothing was kept
     ahead = max(0, (span.until_ms - now_ms) // span.step_ms)
 
     def known(column: Sequence[_Number]) -> list[_Number | None]:

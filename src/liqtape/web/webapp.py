@@ -32,7 +32,7 @@ __all__ = ["application"]
 STATIC = Path(__file__).parent / "static"
 
 _MOST_BODY = 4_096
-_SEND_SECONDS = 20.0
+_BODY_SECONDS = 20.0
 _LOGIN_SECONDS = 0.5  # a wrong token costs so much
 _COOKIE_SECONDS = 30 * 86_400
 
@@ -148,15 +148,19 @@ def _control(replay: Replayed) -> _Endpoint:
 
 async def _body(request: Request) -> bytes:
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _MOST_BODY:
-            raise HTTPException(413, f"more than {_MOST_BODY} bytes")
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > _MOST_BODY:
+                    raise HTTPException(413, f"more than {_MOST_BODY} bytes")
+    except TimeoutError:
+        raise HTTPException(408, "the rest of the request did not come") from None
     return body
 
 
 class _Stream:
-    """Server-sent events: a reader that takes nothing for 20 s is let go."""
+    """Server-sent events, until the reader leaves or is let go."""
 
     def __init__(self, broadcast: Broadcast) -> None:
         self._broadcast = broadcast
@@ -182,10 +186,9 @@ class _Stream:
 
     async def _tell(self, reader: Reader, send: Send) -> None:
         while not reader.is_gone:
-            data = self._broadcast.snapshot(reader) if reader.is_behind else reader.take()
+            data = await self._broadcast.snapshot(reader) if reader.is_behind else reader.take()
             if data:
-                async with asyncio.timeout(_SEND_SECONDS):
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
+                await send({"type": "http.response.body", "body": data, "more_body": True})
             await reader.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):

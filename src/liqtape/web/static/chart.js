@@ -103,7 +103,8 @@ function plot(name, options, shares) {
   const root = byId(`plot-${name}`);
   const made = new uPlot({ width: 300, height: 100, ...shared(), ...options }, [[], ...options.series.slice(1).map(() => [])], root);
   made.shares = shares; // of the height of the window: on a desk, on a wall
-  made.ctx.canvas.setAttribute("role", "img");
+  mark(made.ctx.canvas, "role", "img");
+  mark(made.ctx.canvas, "aria-label", "Chart, not loaded yet");
   return made;
 }
 
@@ -166,6 +167,12 @@ function unwatched() {
   return [...charted.gaps, { from_ms: 0, until_ms: charted.source === "memory" ? charted.keptFromMs : charted.fromMs, filled: false }];
 }
 
+// A mark is of full size from three usual minutes on, so that a quiet hour has small marks.
+function leastOfFullSize() {
+  const row = store.rows.get(charted.symbol);
+  return row?.times_usual ? (3 * row.usd_60s) / row.times_usual : 0;
+}
+
 function priceRange() {
   const from = untilMs() - 1000 * seconds();
   let [low, high] = [Infinity, -Infinity];
@@ -186,7 +193,7 @@ function priceOptions() {
       const from = untilMs() - 1000 * charted.seconds;
       if (charted.source === "memory") drawBegin(u, charted.keptFromMs, isUtc());
       drawn = placed(u, charted.marks, from);
-      drawMarks(u, drawn.shown, drawn.shown[0]?.usd ?? 0);
+      drawMarks(u, drawn.shown, Math.max(drawn.shown[0]?.usd ?? 0, leastOfFullSize()));
       drawPriceLevels(u, charted.bins, sideWidth());
       if (charted.prices.length === 0 && charted.marks.length === 0) {
         write(u, "no liquidation in this range", u.bbox.left + u.bbox.width / 2, u.bbox.top + u.bbox.height / 2, "center");
@@ -205,7 +212,7 @@ function rateRange() {
     low = Math.max(low, (columns.long_count[at] ?? 0) / step);
     high = Math.max(high, (columns.short_count[at] ?? 0) / step, columns.velocity_10s[at] ?? 0, columns.velocity_60s[at] ?? 0);
   }
-  const most = Math.max(low, high, 0.2);
+  const most = Math.max(low, high, 2);
   return [-Math.max(low, most * 0.25) * 1.12, Math.max(high, most * 0.25) * 1.18];
 }
 

@@ -16,13 +16,13 @@ const COLUMNS = [
   ["symbol", "Instrument", "All venues summed", "name"],
   ["level", "Level", "How rare so much is for this instrument by its own past", ""],
   ["velocity_10s", "/s, 10 s", "Liquidations a second over the last 10 s", "num"],
-  ["velocity_60s", "/s, 60 s", "Liquidations a second over the last 60 s", "num narrow-hide"],
+  ["velocity_60s", "/s, 60 s", "Liquidations a second over the last 60 s", "num narrow-hide desk-hide"],
   ["usd_60s", "USD 60 s", "Liquidated USD of the last 60 s", "num"],
   ["times_usual", "\u00d7 usual", "USD of the last 60 s over its mean watched minute", "num"],
-  ["return_days", "once in", "So much within 60 s comes once in so many watched days", "num narrow-hide"],
+  ["return_days", "once in", "So much within 60 s comes once in so many watched days", "num narrow-hide desk-hide"],
   ["imbalance_usd_60s", "L | S", "Liquidated USD of the last 60 s by side of the closed position", "narrow-hide"],
   [null, "5 min", "Liquidations of the last five minutes", "narrow-hide"],
-  [null, "Venues", "A filled dot: it liquidated there within 300 s", "narrow-hide"],
+  [null, "Venues", "A filled dot: it liquidated there within 300 s", "narrow-hide desk-hide"],
 ];
 
 const made = new Map();
@@ -177,7 +177,7 @@ function paintRow(parts, row) {
   const isPinned = view.pins.includes(row.symbol);
   mark(parts.star, "aria-pressed", isPinned);
   say(parts.star, isPinned ? "\u2605" : "\u2606");
-  mark(parts.tr, "class", row.symbol === view.instrument ? "chosen" : null);
+  mark(parts.tr, "class", `${row.level === "NONE" ? "calm" : ""}${row.symbol === view.instrument ? " chosen" : ""}`);
   if (cells[2].dataset.shown !== row.level) {
     cells[2].dataset.shown = row.level;
     cells[2].replaceChildren(levelMark(row.level));

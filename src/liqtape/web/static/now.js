@@ -20,10 +20,11 @@ export function paintNow() {
   const level = byId("level");
   mark(level, "data-level", now.level);
   say(level, now.level === "NONE" ? "calm" : now.level);
+  mark(byId("sentence"), "data-calm", now.level === "NONE" ? "" : null);
   const isRaised = now.level !== "NONE";
-  say(byId("since"), isRaised && now.since_ms ? `since ${clock(now.since_ms, isUtc(), { nearMs: now.as_of_ms })}` : "");
+  say(byId("since"), isRaised && now.since_ms ? ` since ${clock(now.since_ms, isUtc(), { nearMs: now.as_of_ms })}:` : ":");
   who(now, isRaised);
-  say(byId("size"), size(now, isRaised));
+  say(byId("size"), size(now));
   detail(now, isRaised);
   strip(now);
   announce(now);
@@ -45,12 +46,12 @@ function who(now, isRaised) {
   if (node.dataset.shown === key) return;
   node.dataset.shown = key;
   const word = side === "both" ? "longs and shorts" : side ? `${SIDES[side].mark}\u202f${side}s` : "";
-  node.replaceChildren(element("bdi", {}, text), word ? " " : "", element("span", { class: side ?? "" }, word));
+  node.replaceChildren(element("bdi", {}, text), word ? " " : "", element("span", { class: side ?? "" }, word), ",");
 }
 
-function size(now, isRaised) {
+function size(now) {
   const usual = now.times_usual === null ? "usual not known yet" : `${times(now.times_usual)} \u00d7 the usual minute`;
-  return isRaised ? `${usd(now.usd_60s)} in 60 s, ${usual}` : `${usd(now.usd_60s)} in 60 s, ${usual}`;
+  return `${usd(now.usd_60s)} in 60 s, ${usual}`;
 }
 
 function detail(now, isRaised) {
@@ -76,8 +77,9 @@ function strip(now) {
   part("covered", covered === null ? "coverage unknown" : `${share(covered)} covered`, covered !== null && covered < 1 && !isWarming);
   byId("covered").hidden = isWarming; // the notice says the same, and why
   const old = gone() ? silence() : trust.age_seconds === null ? null : trust.age_seconds + (silence() ?? 0);
-  part("age", old === null ? "no data yet" : `data ${age(old)} old`, old !== null && old > STALE_S);
-  mark(byId("sentence"), "class", old !== null && old > STALE_S ? "stale" : "");
+  const isPast = now.replay !== null && now.replay !== undefined;
+  part("age", isPast ? "as recorded" : old === null ? "no data yet" : `data ${age(old)} old`, !isPast && old !== null && old > STALE_S);
+  mark(byId("sentence"), "class", !isPast && old !== null && old > STALE_S ? "stale" : "");
   const notices = [];
   if (isWarming) notices.push(element("span", { class: "warming" }, `warming up ${minutes(trust.warmup_ms / 1000)} of 5:00`));
   if (trust.throttled.length) notices.push(element("span", { class: "quiet" }, `\u2265 ${trust.throttled.join(", ")}: 1/s shown at most`));

@@ -4,7 +4,7 @@ import { MARKET, ask } from "./charted.js";
 import { byId, say } from "./dom.js";
 import { usd } from "./format.js";
 import { colour } from "./marks.js";
-import { listen, serviceMs } from "./stream.js";
+import { listen, serviceMs, store } from "./stream.js";
 
 const SPAN_S = 900;
 const STEP_S = 5;
@@ -37,6 +37,9 @@ function add(atMs, side, value) {
   if (side === "short") sum[1] += value;
 }
 
+// A quiet market looks quiet: the height is at least what a third of a usual minute takes in one step.
+const least = () => (store.now?.times_usual ? store.now.usd_60s / store.now.times_usual / 3 : 0);
+
 export function paint() {
   const canvas = byId("pulse-canvas");
   const dpr = devicePixelRatio || 1;
@@ -49,8 +52,8 @@ export function paint() {
   pen.clearRect(0, 0, width, height);
   let [long, short] = [0, 0];
   for (const [a, b] of sums.values()) [long, short] = [Math.max(long, a), Math.max(short, b)];
-  const scale = (height - dpr) / Math.max(long + short, 1);
-  const zero = Math.round(Math.min(height - dpr, Math.max(dpr, short * scale)));
+  const scale = (height - dpr) / Math.max(long + short, least(), 1);
+  const zero = Math.round(Math.min(height - dpr, Math.max(dpr, (short * height) / Math.max(long + short, 1))));
   for (const [step, [longs, shorts]] of sums) {
     const left = width * (1 - (last - step + 1) / BARS);
     pen.fillStyle = colour("--short");
