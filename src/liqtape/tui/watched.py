@@ -42,9 +42,10 @@ class Watched:
         self.missed_total += message.events_left_out
         self.now, self.as_of_ms = message.now, message.as_of_ms
         for row in message.rows:
-            self.rows[row.symbol] = row
-            if not row.event_count_300s and row.level == "NONE":
-                del self.rows[row.symbol]
+            if row.event_count_300s:
+                self.rows[row.symbol] = row
+            else:  # the last one of its instrument
+                self.rows.pop(row.symbol, None)
         self.events.extendleft(message.events)
         self.changes.extendleft(sorted(filter(is_worth_saying, message.alerts), key=lambda alert: alert.at_ms))
         self.troubles.extendleft(message.troubles)
