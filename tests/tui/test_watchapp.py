@@ -17,7 +17,8 @@ from liqtape.simulator import Simulator
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.tracker import Tracker
 from liqtape.tui.apistream import ApiStream, NothingRuns
-from liqtape.tui.watchapp import HelpScreen, WatchApp
+from liqtape.tui.watchapp import WatchApp
+from liqtape.tui.watchhelp import HelpScreen
 from liqtape.web.livesource import LiveSource
 from liqtape.web.webserver import serving
 

@@ -26,6 +26,7 @@ __all__ = ["StopSignals", "watch"]
 _REFRESH_SECONDS = 0.25
 _LINES_EVERY = 5  # seconds
 _LINES = 5
+_SAYING_SECONDS = 0.3
 _LOGGED = 10  # lines, on the screen
 _HOPELESS = 2  # attempts after the first
 
@@ -70,11 +71,17 @@ class StopSignals:
 
     def _end(self, seconds: float) -> None:
         if not self._ended.wait(seconds):
-            if self.before_end is not None:
-                self.before_end()
-            said = f"liqtape: something hangs; ended {seconds:g} s after the signal all the same\n"
-            os.write(2, said.encode())
+            # Not by this thread: a terminal that takes nothing would keep it.
+            saying = threading.Thread(target=self._say_the_end, args=(seconds,), name="last words", daemon=True)
+            saying.start()
+            saying.join(_SAYING_SECONDS)
             os._exit(128 + self.received)
+
+    def _say_the_end(self, seconds: float) -> None:
+        if self.before_end is not None:
+            self.before_end()
+        said = f"liqtape: something hangs; ended {seconds:g} s after the signal all the same\n"
+        os.write(2, said.encode())
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Wait for a signal, at most `seconds`; whether one came."""

@@ -10,16 +10,15 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.events import Resize
-from textual.screen import ModalScreen
 from textual.theme import Theme
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Footer, Input
 
 from liqtape.tui.apirecords import SeenMessage
 from liqtape.tui.apistream import ApiStream
 from liqtape.tui.watched import Watched
+from liqtape.tui.watchhelp import HelpScreen
 from liqtape.tui.watchpanels import InstrumentsPanel, SentencePanel, WatchPanel
 from liqtape.tui.watchstrips import ChangesPanel, TapePanel, TrustPanel
-from liqtape.tui.wording import NOTHING
 
 __all__ = ["WatchApp"]
 
@@ -31,40 +30,6 @@ _TALL = 40  # lines, for a line a venue
 _WIDE = 140  # columns, for two lists beside each other
 _DARK = Theme("dark", primary="#4da3ff", background="#0b0e14", surface="#0b0e14", foreground="#e6e6e6", dark=True)
 _LIGHT = Theme("light", primary="#0b62b8", background="#fbfbf9", surface="#fbfbf9", foreground="#16181d", dark=False)
-_HELP = f"""\
-liqtape watch: liquidations that happened, as a running liqtape counts them
-
-  arrows, j k   select an instrument      Enter   its tape alone; again: all
-  /             filter by name            Escape  no filter, no selection
-  s S           sort by another column    r       the other way round
-  m             hide small liquidations   l       one side, or both
-  p             pause                     t       dark or light
-  u             UTC or local time         q       quit
-
-10s/s, 60s/s  liquidations a second over so many seconds; ≥ where a venue hides some
-x usual       USD of the last minute against the usual minute of the same instrument
-once in       how rarely so much comes; ~ where that is rough
-seen          how much of the last five minutes was watched, where not all was
-long          a long position was closed;  short  a short one
-{NOTHING}             not known; never zero
-"""
-
-
-class HelpScreen(ModalScreen[None]):
-    """The keys and the words; any key closes it."""
-
-    CSS = """
-    HelpScreen { align: center middle; }
-    HelpScreen Static { width: auto; max-width: 100%; padding: 0 2; border: round $primary; background: $background; }
-    """
-
-    def compose(self) -> ComposeResult:
-        """Show the text."""
-        yield Static(_HELP, markup=False)
-
-    def on_key(self) -> None:
-        """Go back."""
-        self.dismiss(None)
 
 
 class WatchApp(App[int]):
