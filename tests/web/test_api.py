@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from liqtape.web.answers import ErrorAnswer, EventsAnswer, InstrumentAnswer, MetricsAnswer, NowAnswer
+from liqtape.web.answers import ErrorAnswer, MetricsAnswer, NowAnswer
+from liqtape.web.chartanswers import EventsAnswer, InstrumentAnswer
 
 pytestmark = pytest.mark.usefixtures("running")
 
@@ -186,3 +187,27 @@ def test_answers_are_json_whatever_is_in_them(running: Any, fetch: Any) -> None:
 
     assert answer.headers["content-type"] == "application/json"
     assert json.loads(answer.body)["rows"]
+
+
+def test_chart_goes_on_before_memory_with_the_history(running: Any) -> None:
+    """A service that was started again remembers nothing; the history does."""
+    since_ms = running.get("/api/v1/now")["as_of_ms"] - 2_000
+
+    def forget() -> None:
+        running.server.board.memory.clear(since_ms)
+
+    before = running.get("/api/v1/metrics/BTCUSDT?seconds=600&points=600")["series"]
+    running.call(forget)
+    answer = running.get("/api/v1/metrics/BTCUSDT?seconds=600&points=600")["series"]
+    market = running.get("/api/v1/metrics/MARKET?seconds=600")["series"]
+    levels = running.get("/api/v1/levels/BTCUSDT?seconds=600")
+
+    assert answer["source"] == market["source"] == "history"
+    assert answer["kept_from_ms"] < since_ms
+    older = {before["from_ms"] + k * 1000: count for k, count in enumerate(before["long_count"])}
+    again = {answer["from_ms"] + k * 1000: count for k, count in enumerate(answer["long_count"])}
+    compared = [at for at in older if at in again and answer["kept_from_ms"] < at < since_ms - 10_000 and older[at]]
+    assert compared
+    assert [again[at] for at in compared] == [older[at] for at in compared]
+    assert sum(one["long_usd"] for one in levels["bins"]) > 0
+    assert sum(filter(None, market["long_count"])) > sum(filter(None, answer["long_count"]))

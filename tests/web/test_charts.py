@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from liqtape.engine.windows.acceleration import least_squares
 from liqtape.events import Alert, Level, Liquidation, Side
-from liqtape.web.episodes import Episodes
 from liqtape.web.eventmemory import EventMemory
+from liqtape.web.levelepisodes import Episodes
 from liqtape.web.pricelevels import BtcPrices, line_of, marks_of, nice_step, price_bins
 from liqtape.web.seriesof import LEAD_MS, Span, series_of
 

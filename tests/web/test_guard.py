@@ -8,8 +8,8 @@ import pytest
 from liqtape.errors import ConfigurationError
 from liqtape.settings import Settings
 from liqtape.tracker import Tracker
-from liqtape.web.guard import cookie_of, is_loopback
 from liqtape.web.livesource import LiveSource
+from liqtape.web.webguard import cookie_of, is_loopback
 from liqtape.web.webserver import WebServer, bound_socket, serving
 
 TOKEN = "a-token-of-some-length"

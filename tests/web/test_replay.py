@@ -37,7 +37,8 @@ def event_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(400):
             instrument = ("BTCUSDT", "ETHUSDT", "SOLUSDT")[number % 3]
             at_ms = _BEGAN_MS + burst * 3_600_000 + number * 173
-            event = Liquidation("bybit", instrument, instrument, "long", 100.0, "fill", 1.0, 5_000.0 + number, at_ms)
+            price = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0, "SOLUSDT": 100.0}[instrument]
+            event = Liquidation("bybit", instrument, instrument, "long", price, "fill", 1.0, 5_000.0 + number, at_ms)
             lines.append(msgspec.json.encode(event))
     path.write_bytes(b"\n".join(lines))
     return path
@@ -122,6 +123,17 @@ def test_recording_tells_what_a_plain_playback_tells(recording: Path) -> None:
     at_end.advance(_recording(recording)[1][1])
     assert at_end.market().event_count_300s > 0
     assert {row.symbol for row in at_end.snapshot(at_end.active())} == set(at_end.active()) != set()
+
+
+def test_price_of_the_market_is_that_of_btc(page: "_Page", until: Any) -> None:
+    until(lambda: page.get("/api/v1/now")["replay"]["is_over"])
+    page.order(b'{"is_paused": true}')
+
+    answer = page.get("/api/v1/price?seconds=86400")
+
+    assert answer["prices"]
+    assert min(answer["prices"]) > 10_000
+    assert page.get("/api/v1/price/ETHUSDT?seconds=86400")["line_kind"] in {"fill", "bankruptcy"}
 
 
 class _Page:

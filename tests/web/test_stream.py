@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import typing
 from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
@@ -14,9 +15,11 @@ from liqtape.events import Alert, Gap, Liquidation, VelocityMetrics, VenueHealth
 from liqtape.ledger import Ledger
 from liqtape.web.answers import Mode
 from liqtape.web.board import Board
-from liqtape.web.broadcast import Broadcast, Reader
+from liqtape.web.broadcast import Broadcast
 from liqtape.web.shown import News
 from liqtape.web.streammessages import Snapshot, Update
+from liqtape.web.streamreader import StreamReader
+from liqtape.web.webserver import WebServer, bound_socket
 
 
 class Message:
@@ -196,13 +199,13 @@ async def told() -> Any:
     task.cancel()
 
 
-async def _heard(broadcast: Broadcast, reader: Reader) -> list[Message]:
+async def _heard(broadcast: Broadcast, reader: StreamReader) -> list[Message]:
     await asyncio.wait_for(reader.wait(), 30)
     data = await broadcast.snapshot(reader) if reader.is_behind else reader.take()
     return [Message(text) for text in data.decode().split("\n\n") if text]
 
 
-async def _until_events(broadcast: Broadcast, reader: Reader, count: int) -> list[Message]:
+async def _until_events(broadcast: Broadcast, reader: StreamReader, count: int) -> list[Message]:
     found: list[Message] = []
     while len(identities(found)) < count:
         found += await _heard(broadcast, reader)
@@ -305,3 +308,18 @@ async def test_ring_is_bounded(told: Any) -> None:
     (snapshot,) = await _heard(broadcast, late)
     assert snapshot.data["missed"] == 0  # all of them are in it
     assert len(snapshot.data["events"]) == 300
+
+
+async def test_error_nobody_foresaw_is_told_and_the_stream_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    source = StillSource()
+    server = WebServer(source)
+    async with server.listening(bound_socket("127.0.0.1", 0)):
+        reader = server.broadcast.join(None)
+        await _heard(server.broadcast, reader)
+        source.news = typing.cast("list[Liquidation]", [None])
+        async with asyncio.timeout(30):
+            while "restarting" not in caplog.text:
+                await _heard(server.broadcast, reader) if reader.is_behind else await asyncio.sleep(0.01)
+        source.liquidate(3)
+
+        assert len(identities(await _until_events(server.broadcast, reader, 3))) == 3

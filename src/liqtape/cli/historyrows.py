@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from liqtape.errors import ConfigurationError
-from liqtape.web.answers import Cell
-from liqtape.web.pasthistory import PastRows
+from liqtape.events import Liquidation
+from liqtape.web.chartanswers import Cell
+from liqtape.web.pasthistory import PastEvents, PastRows
 from liqtape.web.questions import HistoryQuestion
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["HistoryRows"]
 
 _MOST_ROWS = 1_000_000
+_MOST_EVENTS = 300_000  # of a chart
 
 
 class HistoryRows:
@@ -35,6 +37,22 @@ class HistoryRows:
                 raise ConfigurationError(f"{len(table):,} rows are too many: ask for a shorter span or longer steps")
             page = table.slice(question.offset, question.limit)
             return PastRows(list(table.column_names), _rows(page), len(table))
+
+    def liquidations(self, instrument: str | None, from_ms: int, until_ms: int) -> PastEvents:
+        """Return the newest liquidations of the interval, at most 300,000."""
+        import liqtape.history
+
+        with liqtape.history.open(self._where) as past:
+            table = past.events(from_ms, until_ms, instrument)
+            spells = past.coverage(from_ms, until_ms).to_pylist()
+        times = table["event_ms"].to_pylist()
+        watched_ms = min([spell["up_ms"] for spell in spells] or times[:1] or [until_ms])
+        begin_ms = max(from_ms, watched_ms)
+        if len(times) > _MOST_EVENTS:
+            begin_ms = max(begin_ms, times[-_MOST_EVENTS - 1])
+        names = Liquidation.__struct_fields__
+        rows = table.select(names).slice(max(0, len(times) - _MOST_EVENTS)).to_pylist()
+        return PastEvents([Liquidation(**row) for row in rows], begin_ms)
 
 
 def _check_names(past: "History", question: HistoryQuestion, from_ms: int, until_ms: int) -> None:

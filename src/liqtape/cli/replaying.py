@@ -82,7 +82,9 @@ def _on_page(path: Path, pace: float | None, coverage: Path | None, listen: str,
     from liqtape.cli.replaypage import replay_on_page
 
     if any(output not in {None, "off"} for output in outputs):
-        raise ConfigurationError("--listen: a past that is paused and sent back goes to no file, Redis or history")
+        raise ConfigurationError(
+            "--listen: a past that is paused and sent back goes nowhere else; leave out --metrics, --redis, --history"
+        )
     return replay_on_page(path, pace, coverage, listen)
 
 

@@ -9,45 +9,26 @@ from typing import Literal
 
 from msgspec import Struct
 
-from liqtape.engine.correlation.comovement import CorrelatedPair
-from liqtape.events import Alert, Gap, Level, Liquidation, Side, VelocityMetrics, VenueHealth
+from liqtape.events import Level, VelocityMetrics, VenueHealth
 
 __all__ = [
-    "AlertsAnswer",
     "AnyAnswer",
-    "CascadesAnswer",
-    "Cell",
     "Coverage",
-    "CorrelationAnswer",
     "ErrorAnswer",
-    "EventsAnswer",
-    "GapsAnswer",
-    "HealthAnswer",
-    "HistoryAnswer",
-    "InstrumentAnswer",
     "InstrumentRow",
-    "LedgerAnswer",
-    "LevelEpisode",
-    "LevelsAnswer",
     "LivenessAnswer",
     "MarketAnswer",
     "MetricsAnswer",
     "Mode",
     "NowAnswer",
-    "PriceAnswer",
-    "PriceBin",
-    "PriceMark",
-    "PriceMove",
     "ReadinessAnswer",
     "ReplayState",
-    "Series",
     "Share",
     "Trust",
     "VenueLead",
     "VenueMarket",
 ]
 
-Cell = str | int | float | bool | None
 Mode = Literal["live", "demo", "replay"]
 
 
@@ -221,38 +202,6 @@ class MetricsAnswer(AnyAnswer, frozen=True, kw_only=True):
     total: int
 
 
-class Series(Struct, frozen=True):
-    """An instrument over time, in columns: entry k is about `(from_ms + k x step_ms, from_ms + (k + 1) x step_ms]`.
-
-    Counts and USD are those of the step. Velocities (liquidations/s) are the highest of any whole second in the step,
-    so that no peak is lost between two entries, the acceleration is the one farthest from 0. Steps wholly before
-    `kept_from_ms`, from which on everything is in memory, are null. `source` says where they come from.
-    """
-
-    from_ms: int
-    step_ms: int
-    kept_from_ms: int
-    source: Literal["memory", "history"]
-    long_count: Sequence[int | None]
-    short_count: Sequence[int | None]
-    long_usd: Sequence[float | None]
-    short_usd: Sequence[float | None]
-    velocity_10s: Sequence[float | None]
-    velocity_60s: Sequence[float | None]
-    velocity_300s: Sequence[float | None]
-    acceleration: Sequence[float | None]
-
-
-class InstrumentAnswer(AnyAnswer, frozen=True, kw_only=True):
-    """One instrument: its row, the last 60 s by venue, its series, the level changes and the gaps in it."""
-
-    row: VelocityMetrics
-    venues: Sequence[Share]
-    series: Series
-    levels: Sequence[Alert]
-    gaps: Sequence[Gap]
-
-
 class VenueMarket(Struct, frozen=True):
     """All instruments of one venue together."""
 
@@ -265,183 +214,3 @@ class MarketAnswer(AnyAnswer, frozen=True, kw_only=True):
 
     row: VelocityMetrics
     venues: Sequence[VenueMarket]
-
-
-class EventsAnswer(AnyAnswer, frozen=True, kw_only=True):
-    """Liquidations, the newest first. `events` has at most `limit` of the `matched` ones.
-
-    What was asked for is all there if `is_complete`; otherwise it reaches back before `kept_from_ms`, the oldest in
-    memory, and the history was not there to be asked.
-    """
-
-    schema: int = 1
-    events: Sequence[Liquidation]
-    matched: int
-    is_complete: bool
-    kept_from_ms: int | None
-    source: Literal["memory", "history"] = "memory"
-
-
-class PriceBin(Struct, frozen=True):
-    """Realised liquidations at prices in [price_from, price_until)."""
-
-    price_from: float
-    price_until: float
-    long_count: int
-    short_count: int
-    long_usd: float
-    short_usd: float
-
-
-class LevelsAnswer(AnyAnswer, frozen=True, kw_only=True):
-    """Realised USD by price, from low to high; bins without any are left out. These happened: no model, no forecast."""
-
-    instrument: str
-    from_ms: int
-    until_ms: int
-    kept_from_ms: int
-    bin_size: float | None
-    bins: Sequence[PriceBin]
-    partial: bool
-
-
-class PriceMove(Struct, frozen=True):
-    """How far the price went, as a share (-0.01 is one per cent down); null until it is known."""
-
-    during: float | None
-    hour_after: float | None
-
-
-class LevelEpisode(Struct, frozen=True):
-    """A time above NONE of an instrument, or of `MARKET`; times null while they are to come.
-
-    `highest` is the highest level, reached at `highest_ms`; `peak_usd_60s` the most USD of 60 s at any level change.
-    Counts, USD and shares are of all liquidations from 60 s before the start to the end, as far as they are in memory
-    (`partial` otherwise). `lead` is known only where it was measured while the episode lasted.
-    """
-
-    instrument: str
-    level: Level
-    highest: Level
-    start_ms: int
-    highest_ms: int
-    end_ms: int | None
-    peak_usd_60s: float
-    peak_velocity_10s: float
-    times_usual: float | None
-    return_days: float | None
-    is_learning: bool | None
-    count: int
-    usd: float
-    long_usd: float
-    short_usd: float
-    instruments: Sequence[Share]
-    venues: Sequence[Share]
-    lead: VenueLead | None
-    move: PriceMove
-    partial: bool
-
-
-class CascadesAnswer(AnyAnswer, frozen=True, kw_only=True):
-    """Level episodes, the newest first; `kept_from_ms` is when this process began to watch."""
-
-    episodes: Sequence[LevelEpisode]
-    matched: int
-    kept_from_ms: int
-    partial: bool
-
-
-class AlertsAnswer(AnyAnswer, frozen=True, kw_only=True):
-    """Level changes, the newest first."""
-
-    alerts: Sequence[Alert]
-    matched: int
-    kept_from_ms: int
-
-
-class CorrelationAnswer(AnyAnswer, frozen=True, kw_only=True):
-    """How the counts of venues, and of the busiest instruments, move together; half-life 300 s.
-
-    `realised_volatility` is that of BTC in the last 300 s, per square root of a year (0.5 is 50 % a year).
-    """
-
-    venues: Sequence[CorrelatedPair]
-    instruments: Sequence[CorrelatedPair]
-    lead: VenueLead | None
-    volatility_factor: float | None
-    volatility_coverage: float | None
-    realised_volatility: float | None
-    partial: bool
-
-
-class PriceMark(Struct, frozen=True):
-    """One liquidation in the chart; `usd` is null where it is unsized."""
-
-    at_ms: int
-    price: float
-    usd: float | None
-    side: Side | None
-    venue: str
-    price_kind: Literal["fill", "bankruptcy"]
-
-
-class PriceAnswer(AnyAnswer, frozen=True, kw_only=True):
-    """The price of an instrument, from its own liquidations, and the largest of them as marks.
-
-    The line has the last fill of each step, or the last bankruptcy price where nothing else is there (`line_kind`);
-    of BTC instruments and `MARKET` it is the price of BTC, second by second (`btc`). `hidden` marks are smaller than
-    those that are told.
-    """
-
-    instrument: str
-    from_ms: int
-    until_ms: int
-    kept_from_ms: int
-    line_kind: Literal["fill", "bankruptcy", "btc"] | None
-    times_ms: Sequence[int]
-    prices: Sequence[float]
-    marks: Sequence[PriceMark]
-    hidden: int
-    hidden_usd: float
-    partial: bool
-
-
-class HealthAnswer(AnyAnswer, frozen=True, kw_only=True):
-    """A record a venue, then what of liqtape itself lives; `hides` says what each venue does not show."""
-
-    mode: Mode
-    version: str
-    started_ms: int
-    venues: Sequence[VenueHealth]
-    coverage: Mapping[str, Coverage]
-    hides: Mapping[str, str]
-    trust: Trust
-    ledger: Mapping[str, int]
-    is_balanced: bool
-    clients: int
-    events_missed: int
-
-
-class GapsAnswer(AnyAnswer, frozen=True, kw_only=True):
-    """Intervals in which liquidations of a venue may have been missed, the newest first."""
-
-    gaps: Sequence[Gap]
-    matched: int
-
-
-class LedgerAnswer(AnyAnswer, frozen=True, kw_only=True):
-    """Where every frame and every event went: in total, and by connection."""
-
-    total: Mapping[str, int]
-    is_balanced: bool
-    connections: Mapping[str, Mapping[str, int]]
-
-
-class HistoryAnswer(AnyAnswer, frozen=True, kw_only=True):
-    """Rows of the history in the columns of `liqtape history`; `next` is the `offset` of the next page, if any."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    total: int
-    next: int | None
-    partial: bool | None

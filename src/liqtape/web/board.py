@@ -8,8 +8,8 @@ from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Alert, Gap, Level, Liquidation, Trouble, VelocityMetrics
 from liqtape.web.answers import InstrumentRow, VenueLead
-from liqtape.web.episodes import Episodes
 from liqtape.web.eventmemory import EventMemory
+from liqtape.web.levelepisodes import Episodes
 from liqtape.web.pricelevels import BtcPrices
 from liqtape.web.shown import Shown
 

@@ -7,85 +7,25 @@ from collections.abc import Sequence
 from heapq import nlargest
 
 import msgspec
-from msgspec import Struct
 
 from liqtape.events import Liquidation, VelocityMetrics, VenueHealth
 from liqtape.web.answers import InstrumentRow, NowAnswer
 from liqtape.web.board import Board
 from liqtape.web.nowof import now_of
 from liqtape.web.streammessages import Snapshot, Update
+from liqtape.web.streamreader import Message, StreamReader
 
-__all__ = ["Broadcast", "Reader"]
+__all__ = ["Broadcast"]
 
 MOST_READERS = 100
 
 _EVERY_SECONDS = 0.25
 _SECOND = 4  # of these steps
+_WRITES_AT_ONCE = 5
 _RING_MESSAGES, _RING_BYTES = 240, 8 << 20  # a minute, and a bound on its memory
-_BACKLOG_MESSAGES, _BACKLOG_BYTES = 40, 4 << 20
 _MOST_EVENTS, _MOST_ROWS, _ROWS_AT_ONCE = 500, 60, 20
 _SNAPSHOT_EVENTS, _SNAPSHOT_ALERTS = 500, 200
 _LINGER_SECONDS = 60.0  # how long the ring goes on without a reader
-
-
-class _Message(Struct, frozen=True):
-    """`total` liquidations were told when it was made."""
-
-    number: int
-    total: int
-    data: bytes
-
-
-class Reader:
-    """One client of the stream. One that does not keep up loses its backlog and gets a snapshot instead.
-
-    `sent_total` liquidations were told when the last message for it was made; None: that cannot be known.
-    """
-
-    def __init__(self, sent_total: int | None) -> None:
-        self.is_behind = True  # a snapshot is due
-        self.is_gone = False
-        self.sent_total = sent_total
-        self._backlog: deque[_Message] = deque()
-        self._bytes = 0
-        self._wake = asyncio.Event()
-
-    def offer(self, message: "_Message") -> None:
-        """Queue a message."""
-        if not self.is_behind:
-            self._backlog.append(message)
-            self._bytes += len(message.data)
-            if len(self._backlog) > _BACKLOG_MESSAGES or self._bytes > _BACKLOG_BYTES:
-                self.fall_behind()
-        self._wake.set()
-
-    def fall_behind(self) -> None:
-        """Drop the backlog: a snapshot is due."""
-        self._backlog.clear()
-        self._bytes = 0
-        self.is_behind = True
-        self._wake.set()
-
-    def leave(self) -> None:
-        """End what waits for it."""
-        self.is_gone = True
-        self._wake.set()
-
-    def take(self) -> bytes:
-        """Return what waits."""
-        if not self._backlog:
-            return b""
-        self.sent_total = self._backlog[-1].total
-        data = b"".join(message.data for message in self._backlog)
-        self._backlog.clear()
-        self._bytes = 0
-        return data
-
-    async def wait(self) -> None:
-        """Wait until there is something, or it is gone."""
-        self._wake.clear()
-        if not (self._backlog or self.is_behind or self.is_gone):
-            await self._wake.wait()
 
 
 class Broadcast:
@@ -98,10 +38,10 @@ class Broadcast:
     def __init__(self, board: Board, every_seconds: float = _EVERY_SECONDS) -> None:
         self.board = board
         self._every_seconds = every_seconds
-        self.readers: set[Reader] = set()
+        self.readers: set[StreamReader] = set()
         self._run = format(time.time_ns() // 1_000_000, "x")
         self._number = 0
-        self._ring: deque[_Message] = deque()
+        self._ring: deque[Message] = deque()
         self._ring_bytes = 0
         self._told_total = 0
         self._due: dict[str, None] = {}  # instruments whose row is to be told
@@ -134,9 +74,9 @@ class Broadcast:
         for reader in list(self.readers):
             reader.leave()
 
-    def join(self, last_id: str | None) -> Reader:
+    def join(self, last_id: str | None) -> StreamReader:
         """Return a new reader, which goes on behind `last_id` where the ring reaches back so far."""
-        reader = Reader(self._told_total if last_id is None else None)
+        reader = StreamReader(self._told_total if last_id is None else None)
         run, _, rest = (last_id or "").partition("-")
         number, _, total = rest.partition("-")
         if run == self._run and number.isdecimal() and total.isdecimal() and len(rest) < 40:
@@ -149,10 +89,10 @@ class Broadcast:
         self.readers.add(reader)
         return reader
 
-    async def snapshot(self, reader: Reader) -> bytes:
+    async def snapshot(self, reader: StreamReader) -> bytes:
         """Return all there is for a reader that has nothing, or lost its backlog."""
         await self._make_rows([name for name in self.board.source.active() if name not in self._rows])
-        reader.is_behind = False
+        reader.is_behind, reader.number = False, self._number
         sent, reader.sent_total = reader.sent_total, self._told_total
         if sent != self._told_total:
             in_it = min(_SNAPSHOT_EVENTS, len(self.board.recent))
@@ -234,10 +174,12 @@ class Broadcast:
             health=health,
         )
         data = self._framed("update", message)
-        made = _Message(self._number, self._told_total, data)
+        made = Message(self._number, self._told_total, data)
         self._keep(made)
-        for reader in self.readers:
+        for place, reader in enumerate(list(self.readers)):
             reader.offer(made)
+            if place % _WRITES_AT_ONCE == _WRITES_AT_ONCE - 1:
+                await asyncio.sleep(0)
 
     async def _make_rows(self, names: Sequence[str]) -> list[InstrumentRow]:
         """Make rows, some at a time, so that no frame of a feed waits for them."""
@@ -256,7 +198,7 @@ class Broadcast:
             await asyncio.sleep(0)
         return rows
 
-    def _keep(self, message: _Message) -> None:
+    def _keep(self, message: Message) -> None:
         self._ring.append(message)
         self._ring_bytes += len(message.data)
         while len(self._ring) > _RING_MESSAGES or self._ring_bytes > _RING_BYTES:

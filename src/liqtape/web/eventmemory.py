@@ -1,11 +1,13 @@
 """The last liquidations as columns of numbers, by instrument: what charts, price levels and sparklines are made of."""
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import pairwise
 from math import fsum, isnan, nan
+from operator import attrgetter
+from typing import Any
 
 from msgspec import Struct
 
@@ -20,8 +22,11 @@ MOST_EVENTS = 400_000
 
 SIDES: tuple[Side | None, ...] = (None, "long", "short")
 KINDS: tuple[PriceKind, ...] = ("fill", "bankruptcy")
-_CODES = {side: code for code, side in enumerate(SIDES)}
+_SIDE_CODES = {side: code for code, side in enumerate(SIDES)}
+_KIND_CODES = {kind: code for code, kind in enumerate(KINDS)}
+_event_ms = attrgetter("event_ms")
 _TRIM = 4_096
+_WAITING = 64
 _PRICE_AGE_MS = 300_000
 
 
@@ -44,24 +49,21 @@ class EventColumns(Struct, frozen=True):
         """Return columns without a row; `names` grows with the venues."""
         return cls(array("q"), array("d"), array("d"), array("b"), array("b"), array("H"), names)
 
-    def add(self, at_ms: int, usd: float, price: float, codes: tuple[int, int, int]) -> None:
-        """Put a row where its time belongs; `codes` are side, kind and venue."""
-        times_ms = self.times_ms
-        if not times_ms or at_ms >= times_ms[-1]:
-            times_ms.append(at_ms)
-            self.usd.append(usd)
-            self.prices.append(price)
-            self.sides.append(codes[0])
-            self.kinds.append(codes[1])
-            self.venues.append(codes[2])
-            return
-        place = bisect_right(times_ms, at_ms)
-        self.times_ms.insert(place, at_ms)
-        self.usd.insert(place, usd)
-        self.prices.insert(place, price)
-        self.sides.insert(place, codes[0])
-        self.kinds.insert(place, codes[1])
-        self.venues.insert(place, codes[2])
+    def extend(self, rows: "EventColumns") -> None:
+        """Put rows, which are in order of time, where their time belongs: mostly at the end."""
+        late = bisect_left(rows.times_ms, self.times_ms[-1]) if self.times_ms else 0
+        for place in range(late):
+            self._insert(rows, place)
+        for column, added in zip(self._columns(), rows._columns(), strict=True):
+            column.extend(added[late:] if late else added)
+
+    def _insert(self, rows: "EventColumns", place: int) -> None:
+        at = bisect_right(self.times_ms, rows.times_ms[place])
+        for column, added in zip(self._columns(), rows._columns(), strict=True):
+            column.insert(at, added[place])
+
+    def _columns(self) -> "tuple[array[Any], ...]":
+        return self.times_ms, self.usd, self.prices, self.sides, self.kinds, self.venues
 
     def between(self, from_ms: int, until_ms: int) -> "EventColumns":
         """Return a copy of the rows in (from, until]."""
@@ -78,9 +80,18 @@ class EventColumns(Struct, frozen=True):
             self.names,
         )
 
+    def as_in(self, names: list[str]) -> "EventColumns":
+        """Return the rows with venues as places in other `names`, which grow where one is missing."""
+        for name in self.names:
+            if name not in names:
+                names.append(name)
+        places = [names.index(name) for name in self.names]
+        venues = array("H", [places[venue] for venue in self.venues])
+        return EventColumns(self.times_ms, self.usd, self.prices, self.sides, self.kinds, venues, names)
+
     def forget(self, count: int) -> None:
         """Remove the oldest rows."""
-        for column in (self.times_ms, self.usd, self.prices, self.sides, self.kinds, self.venues):
+        for column in self._columns():
             del column[:count]
 
     def count(self, from_ms: int, until_ms: int) -> int:
@@ -133,41 +144,73 @@ class EventMemory:
         self._names: list[str] = []
         self._codes: dict[str, int] = {}
         self._columns: dict[str, EventColumns] = {}
+        self._pending: dict[str, list[Liquidation]] = {}
         self._order: deque[str] = deque()
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def add(self, events: Iterable[Liquidation]) -> None:
-        """Take liquidations in, in the order in which they came."""
-        everything = self._of(MARKET)
+    def add(self, events: Sequence[Liquidation]) -> None:
+        """Take liquidations in, in the order in which they came.
+
+        They wait as they are until somebody asks, or until they are many: columns are cheap by the dozen.
+        """
+        pending = self._pending
         for event in events:
-            venue = self._codes.get(event.venue)
-            if venue is None:
-                venue = self._codes[event.venue] = len(self._names)
-                self._names.append(event.venue)
-            codes = (_CODES[event.side], KINDS.index(event.price_kind), venue)
-            usd = nan if event.notional_usd is None else event.notional_usd
-            self._of(event.instrument).add(event.event_ms, usd, event.price, codes)
-            everything.add(event.event_ms, usd, event.price, codes)
-            self._order.append(event.instrument)
+            name = event.instrument
+            waiting = pending.get(name)
+            if waiting is None:
+                waiting = pending[name] = []
+            waiting.append(event)
+            if len(waiting) >= _WAITING:
+                self._settle(name)
+        self._order.extend([event.instrument for event in events])
+        self._settle_market(events)
         if len(self._order) > self._limit + _TRIM:
             self._trim(len(self._order) - self._limit)
 
+    def _settle(self, instrument: str) -> None:
+        """Put what waits into the columns."""
+        waiting = self._pending.pop(instrument, None)
+        if waiting:
+            self._of(instrument).extend(self._rows(sorted(waiting, key=_event_ms)))
+
+    def _settle_market(self, events: Sequence[Liquidation]) -> None:
+        self._of(MARKET).extend(self._rows(sorted(events, key=_event_ms)))
+
+    def _rows(self, events: Sequence[Liquidation]) -> EventColumns:
+        codes = self._codes
+        for event in events:
+            if event.venue not in codes:
+                codes[event.venue] = len(self._names)
+                self._names.append(event.venue)
+        return EventColumns(
+            array("q", [event.event_ms for event in events]),
+            array("d", [nan if event.notional_usd is None else event.notional_usd for event in events]),
+            array("d", [event.price for event in events]),
+            array("b", [_SIDE_CODES[event.side] for event in events]),
+            array("b", [_KIND_CODES[event.price_kind] for event in events]),
+            array("H", [codes[event.venue] for event in events]),
+            self._names,
+        )
+
     def of(self, instrument: str) -> EventColumns:
         """Return the columns of an instrument, empty ones where it is not known; not to be kept."""
+        self._settle(instrument)
         return self._columns.get(instrument) or EventColumns.empty(self._names)
 
     def knows(self, instrument: str) -> bool:
         """Return whether anything of it was ever seen here."""
-        return instrument in self._columns
+        return instrument in self._columns or instrument in self._pending
 
     def instruments(self) -> list[str]:
         """Return those with a row."""
+        self._settle_all()
         return [name for name, columns in self._columns.items() if name != MARKET and len(columns)]
 
     def shares(self, from_ms: int, until_ms: int) -> list[Share]:
         """Return each instrument's part in (from, until], the most USD first."""
+        self._settle_all()
         found: list[Share] = []
         for name, columns in self._columns.items():
             first, last = bisect_right(columns.times_ms, from_ms), bisect_right(columns.times_ms, until_ms)
@@ -184,7 +227,12 @@ class EventMemory:
         """Forget everything."""
         self.kept_from_ms = began_ms
         self._columns.clear()
+        self._pending.clear()
         self._order.clear()
+
+    def _settle_all(self) -> None:
+        for instrument in list(self._pending):
+            self._settle(instrument)
 
     def _of(self, instrument: str) -> EventColumns:
         columns = self._columns.get(instrument)
@@ -193,6 +241,7 @@ class EventMemory:
         return columns
 
     def _trim(self, count: int) -> None:
+        self._settle_all()
         forgotten: dict[str, int] = {MARKET: count}
         for _ in range(count):
             instrument = self._order.popleft()

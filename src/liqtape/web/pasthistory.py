@@ -6,16 +6,20 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from liqtape.engine.velocity import MARKET
 from liqtape.errors import LiqtapeError, MissingExtra
-from liqtape.web.answers import Cell, HistoryAnswer
+from liqtape.events import Liquidation
 from liqtape.web.board import Board
+from liqtape.web.chartanswers import Cell, HistoryAnswer
+from liqtape.web.eventmemory import EventMemory
 from liqtape.web.nowof import iso
 from liqtape.web.questions import HistoryQuestion, Unanswerable, moment_of
 
-__all__ = ["HistoryApi", "Past", "PastRows"]
+__all__ = ["HistoryApi", "Past", "PastEvents", "PastRows"]
 
 _PATH = "/api/v1/history"
 _MOST_WAITING = 8
+_MOST_OLDER = 4
 _MOST_MS = 32 * 86_400_000
 
 
@@ -27,10 +31,19 @@ class PastRows(Struct, frozen=True):
     total: int
 
 
+class PastEvents(Struct, frozen=True):
+    """Liquidations of the past; everything from `from_ms` on is there, as far as it was watched."""
+
+    events: Sequence[Liquidation]
+    from_ms: int
+
+
 class Past(Protocol):
     """A history that can be asked. Slow: called in a thread, one call at a time. Raises LiqtapeError or ValueError."""
 
     def ask(self, question: HistoryQuestion, from_ms: int, until_ms: int) -> PastRows: ...
+
+    def liquidations(self, instrument: str | None, from_ms: int, until_ms: int) -> PastEvents: ...
 
 
 class HistoryApi:
@@ -41,6 +54,39 @@ class HistoryApi:
         self._past = past
         self._turn = asyncio.Lock()
         self._waiting = 0
+        self._is_there = True  # until an extra turns out to be missing
+        self._older: dict[str, tuple[int, int, EventMemory]] = {}  # from, to, what lies between
+
+    async def before_memory(self, memory: EventMemory, instrument: str, from_ms: int) -> EventMemory | None:
+        """Return what came between a moment and the memory; None where no history can be asked.
+
+        It is asked once: until the memory moves on, later charts of the instrument take the same.
+        """
+        if self._past is None or not self._is_there or from_ms >= memory.kept_from_ms:
+            return None
+        until_ms = memory.kept_from_ms
+        known = self._older.get(instrument)
+        if known is None or known[0] > from_ms or known[1] != until_ms:
+            if self._waiting >= _MOST_WAITING:
+                return None
+            name = None if instrument == MARKET else instrument
+            self._waiting += 1
+            try:
+                async with self._turn:
+                    older = await asyncio.to_thread(_remembered, self._past, name, from_ms, until_ms)
+            except MissingExtra:
+                self._is_there = False
+                return None
+            except (LiqtapeError, ValueError):
+                return None
+            finally:
+                self._waiting -= 1
+            known = (from_ms, until_ms, older)
+            self._older.pop(instrument, None)
+            self._older[instrument] = known
+            while len(self._older) > _MOST_OLDER:
+                del self._older[next(iter(self._older))]
+        return known[2]
 
     async def history(self, question: HistoryQuestion) -> HistoryAnswer:
         """Rows of the history."""
@@ -81,3 +127,10 @@ class HistoryApi:
             next=behind if behind < found.total else None,
             partial=partial,
         )
+
+
+def _remembered(past: Past, instrument: str | None, from_ms: int, until_ms: int) -> EventMemory:
+    found = past.liquidations(instrument, from_ms, until_ms)
+    memory = EventMemory(found.from_ms)
+    memory.add(found.events)
+    return memory

@@ -5,26 +5,17 @@ from typing import Any
 
 from msgspec import Struct
 
-from liqtape.web.answers import (
-    AlertsAnswer,
-    AnyAnswer,
+from liqtape.web.answers import AnyAnswer, LivenessAnswer, MarketAnswer, MetricsAnswer, NowAnswer, ReadinessAnswer
+from liqtape.web.api import Api
+from liqtape.web.chartanswers import (
     CascadesAnswer,
-    CorrelationAnswer,
     EventsAnswer,
-    GapsAnswer,
-    HealthAnswer,
     HistoryAnswer,
     InstrumentAnswer,
-    LedgerAnswer,
     LevelsAnswer,
-    LivenessAnswer,
-    MarketAnswer,
-    MetricsAnswer,
-    NowAnswer,
     PriceAnswer,
-    ReadinessAnswer,
 )
-from liqtape.web.api import Api
+from liqtape.web.chartapi import ChartApi
 from liqtape.web.pasthistory import HistoryApi
 from liqtape.web.questions import (
     CascadesQuestion,
@@ -37,6 +28,7 @@ from liqtape.web.questions import (
     PriceQuestion,
     SeriesQuestion,
 )
+from liqtape.web.stateanswers import AlertsAnswer, CorrelationAnswer, GapsAnswer, HealthAnswer, LedgerAnswer
 
 __all__ = ["ApiPath", "api_paths"]
 
@@ -66,21 +58,21 @@ class ApiPath(Struct, frozen=True):
         return (self.answer_with.__doc__ or "").strip().partition("\n")[0]
 
 
-def api_paths(api: Api, past: HistoryApi) -> Sequence[ApiPath]:
+def api_paths(api: Api, charts: ChartApi, past: HistoryApi) -> Sequence[ApiPath]:
     """Return all paths that answer with JSON."""
     return [
         ApiPath("/healthz", NoQuestion, LivenessAnswer, api.alive),
         ApiPath("/readyz", NoQuestion, ReadinessAnswer, api.ready, lambda answer: 200 if answer.is_ready else 503),
         ApiPath(f"{BASE}/now", NoQuestion, NowAnswer, api.now),
         ApiPath(f"{BASE}/metrics", MetricsQuestion, MetricsAnswer, api.metrics),
-        ApiPath(f"{BASE}/metrics/{{instrument}}", SeriesQuestion, InstrumentAnswer, api.instrument),
+        ApiPath(f"{BASE}/metrics/{{instrument}}", SeriesQuestion, InstrumentAnswer, charts.instrument),
         ApiPath(f"{BASE}/market", NoQuestion, MarketAnswer, api.market),
-        ApiPath(f"{BASE}/events", EventsQuestion, EventsAnswer, api.events),
-        ApiPath(f"{BASE}/levels", LevelsQuestion, LevelsAnswer, api.levels),
-        ApiPath(f"{BASE}/levels/{{instrument}}", LevelsQuestion, LevelsAnswer, api.levels),
-        ApiPath(f"{BASE}/price", PriceQuestion, PriceAnswer, api.price),
-        ApiPath(f"{BASE}/price/{{instrument}}", PriceQuestion, PriceAnswer, api.price),
-        ApiPath(f"{BASE}/cascades", CascadesQuestion, CascadesAnswer, api.cascades),
+        ApiPath(f"{BASE}/events", EventsQuestion, EventsAnswer, charts.events),
+        ApiPath(f"{BASE}/levels", LevelsQuestion, LevelsAnswer, charts.levels),
+        ApiPath(f"{BASE}/levels/{{instrument}}", LevelsQuestion, LevelsAnswer, charts.levels),
+        ApiPath(f"{BASE}/price", PriceQuestion, PriceAnswer, charts.price),
+        ApiPath(f"{BASE}/price/{{instrument}}", PriceQuestion, PriceAnswer, charts.price),
+        ApiPath(f"{BASE}/cascades", CascadesQuestion, CascadesAnswer, charts.cascades),
         ApiPath(f"{BASE}/alerts", ListQuestion, AlertsAnswer, api.alerts),
         ApiPath(f"{BASE}/correlation", NoQuestion, CorrelationAnswer, api.correlation),
         ApiPath(f"{BASE}/health", NoQuestion, HealthAnswer, api.health),

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from liqtape.engine.price.volatility import realised
-from liqtape.web.answers import PriceBin, PriceMark
+from liqtape.web.chartanswers import PriceBin, PriceMark
 from liqtape.web.eventmemory import KINDS, SIDES, EventColumns
 
 __all__ = ["BtcPrices", "PriceLine", "line_of", "marks_of", "nice_step", "price_bins"]

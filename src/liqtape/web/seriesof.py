@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 from msgspec import Struct
 
 from liqtape.engine.windows.acceleration import slope
-from liqtape.web.answers import Series
+from liqtape.web.chartanswers import Series
 from liqtape.web.eventmemory import EventColumns
 
 __all__ = ["LEAD_MS", "Span", "series_of"]

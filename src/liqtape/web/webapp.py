@@ -19,13 +19,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liqtape.web.answers import ErrorAnswer
 from liqtape.web.api import Api
-from liqtape.web.broadcast import MOST_READERS, Broadcast, Reader
-from liqtape.web.guard import COOKIE, Guard, cookie_of, is_token
+from liqtape.web.broadcast import MOST_READERS, Broadcast
+from liqtape.web.chartapi import ChartApi
 from liqtape.web.openapi import openapi
 from liqtape.web.pasthistory import HistoryApi
 from liqtape.web.paths import ApiPath, api_paths
 from liqtape.web.questions import ReplayOrder, Unanswerable, asked
 from liqtape.web.shown import Replayed
+from liqtape.web.streamreader import StreamReader
+from liqtape.web.webguard import COOKIE, Guard, cookie_of, is_token
 
 __all__ = ["application"]
 
@@ -47,7 +49,7 @@ def application(
     """Return the application, guarded."""
     source = api.board.source
     control = source if isinstance(source, Replayed) else None
-    paths = api_paths(api, past)
+    paths = api_paths(api, ChartApi(api.board, past), past)
     document = _encode(openapi(paths, is_replay=control is not None))
     routes: list[Route | Mount] = [_route(path) for path in paths]
     routes += [
@@ -184,7 +186,7 @@ class _Stream:
             leaving.cancel()
             broadcast.readers.discard(reader)
 
-    async def _tell(self, reader: Reader, send: Send) -> None:
+    async def _tell(self, reader: StreamReader, send: Send) -> None:
         while not reader.is_gone:
             data = await self._broadcast.snapshot(reader) if reader.is_behind else reader.take()
             if data:

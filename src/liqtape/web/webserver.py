@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -14,10 +15,10 @@ from liqtape.errors import ConfigurationError
 from liqtape.web.api import Api
 from liqtape.web.board import Board
 from liqtape.web.broadcast import Broadcast
-from liqtape.web.guard import is_loopback
 from liqtape.web.pasthistory import HistoryApi, Past
 from liqtape.web.shown import Shown
 from liqtape.web.webapp import application
+from liqtape.web.webguard import is_loopback
 
 __all__ = ["WebServer", "bound_socket", "serving"]
 
@@ -28,6 +29,9 @@ _IDLE_SECONDS = 15.0
 _REQUEST_SECONDS = 20.0  # for the head of a request
 _END_SECONDS = 1.0
 _BACKLOG = 64
+_RESTART_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class _Bounded(H11Protocol):
@@ -85,6 +89,8 @@ class WebServer:
         api, history = Api(self.board, self.broadcast), HistoryApi(self.board, past)
         self.app = application(api, history, self.broadcast, token=token, hosts=hosts)
         self.url = ""
+        self._is_ending = False
+        self._telling: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def listening(self, sock: socket.socket) -> AsyncIterator["WebServer"]:
@@ -104,19 +110,30 @@ class WebServer:
         )
         server = _Quiet(config)
         self.url = _url(sock)
-        tasks = [
-            asyncio.create_task(self.broadcast.run(), name="page"),
-            asyncio.create_task(server.serve(sockets=[sock]), name="web server"),
-        ]
+        self._tell()
+        serving = asyncio.create_task(server.serve(sockets=[sock]), name="web server")
         try:
             yield self
         finally:
+            self._is_ending = True
+            if self._telling is not None:
+                self._telling.cancel()
             self.broadcast.close()
             server.should_exit = True
-            tasks[0].cancel()
-            await asyncio.wait(tasks, timeout=_END_SECONDS + 1.0)
-            tasks[1].cancel()
+            await asyncio.wait([serving], timeout=_END_SECONDS + 1.0)
+            serving.cancel()
             sock.close()
+
+    def _tell(self) -> None:
+        """Let the stream go on, also after an error nobody foresaw."""
+        if not self._is_ending:
+            self._telling = asyncio.create_task(self.broadcast.run(), name="page")
+            self._telling.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            _log.error("the page's stream failed; restarting it", exc_info=task.exception())
+            asyncio.get_running_loop().call_later(_RESTART_SECONDS, self._tell)
 
 
 @asynccontextmanager

@@ -29,7 +29,7 @@ from liqtape.tracker import Tracker
 from liqtape.venues import VENUES
 
 _ROOT = Path(__file__).resolve().parents[3]
-_PATIENCE_S = 60.0  # a busy machine is not a failing page
+_PATIENCE_S = 90.0  # a busy machine is not a failing page
 
 
 def _eventually(check: Callable[[], Any], patience_s: float = _PATIENCE_S) -> Any:
@@ -68,10 +68,15 @@ class Command:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=directory
             )
-        _eventually(self._is_ready)
+        try:
+            _eventually(self._is_ready)
+        except BaseException:
+            self.end()
+            raise
 
     def _is_ready(self) -> bool:
-        assert self._process.poll() is None, self.said
+        if self._process.poll() is not None:  # it will never be
+            raise RuntimeError(self.said)
         return bool(_read(f"{self.url}/readyz")["is_ready"])
 
     @property
@@ -182,6 +187,11 @@ class Visits:
         page.goto(url)
         page.wait_for_function("() => /of \\d+ venues/.test(document.getElementById('venues').textContent)")
         return page
+
+    @staticmethod
+    def until(page: Page, asks: str) -> None:
+        """Wait until an async function of the page gives what is true: `wait_for_function` takes a promise for true."""
+        _eventually(lambda: page.evaluate(asks))
 
     def _noted(self, kind: str, text: str) -> None:
         if kind == "error" and not (self.expects_failures and "Failed to load resource" in text):

@@ -50,6 +50,7 @@ def test_everything_is_reached_by_keys(demo: "Command", visits: "Visits") -> Non
 def test_the_focus_is_seen_and_the_table_is_one_stop(demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url)
     page.wait_for_selector("#instruments tbody tr")
+    page.bring_to_front()
     seen: list[str] = []
     stops = 0
     for _ in range(80):

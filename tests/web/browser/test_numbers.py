@@ -66,7 +66,8 @@ def _is_one_state(row: dict[str, Any], kept: dict[str, str]) -> bool:
 
 def test_the_sentence_is_what_now_answers(demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url)
-    page.wait_for_function(
+    visits.until(
+        page,
         """async () => {
           const { usd, times } = await import('/static/format.js');
           const now = await (await fetch('/api/v1/now')).json();
@@ -77,19 +78,19 @@ def test_the_sentence_is_what_now_answers(demo: "Command", visits: "Visits") -> 
           return text.startsWith(level) && parts.every(part => text.includes(part))
             && document.getElementById('venues').textContent === venues;
         }""",
-        polling=50,
     )
 
 
 def test_the_ledger_is_that_of_the_api(demo: "Command", visits: "Visits") -> None:
     page = visits.open(demo.url)
-    page.wait_for_function(
+    visits.until(
+        page,
         """async () => {
           const { total } = await (await fetch('/api/v1/ledger')).json();
           const text = document.getElementById('ledger').textContent;
           const shown = Number(/and ([\\d,]+) liquidations/.exec(text)?.[1].replaceAll(',', ''));
           return shown > 0 && total.events_decoded - shown >= 0 && total.events_decoded - shown < 3000;
-        }"""
+        }""",
     )
     page.click("#sums summary")
     rows = page.locator("#sums-body tr").all_text_contents()

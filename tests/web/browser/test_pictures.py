@@ -1,4 +1,4 @@
-"""The pictures of the documentation, of real services. LIQTAPE_KEEP_PICTURES=1 puts them into docs/screenshots."""
+"""The pictures of the documentation, of real services. KEEP_PICTURES=1 puts them into docs/screenshots."""
 
 import io
 import os
@@ -39,7 +39,7 @@ def _take(page: Page, name: str, directory: Path) -> None:
 
 
 def _directory(tmp_path: Path) -> Path:
-    if not os.environ.get("LIQTAPE_KEEP_PICTURES"):
+    if not os.environ.get("KEEP_PICTURES"):
         return tmp_path
     _DOCS.mkdir(exist_ok=True)
     return _DOCS
@@ -57,7 +57,7 @@ def test_pictures_of_a_cascade(demo: "Command", visits: "Visits", tmp_path: Path
     ):
         page = visits.open(f"{demo.url}/#BTCUSDT/5m", width, height, color_scheme=theme, device_scale_factor=scale)
         page.wait_for_function(raised)
-        page.wait_for_function(_FILLED)
+        visits.until(page, _FILLED)
         if where == _DOCS:  # a chart with a past
             page.wait_for_function(
                 "() => !/warming up [0-3]:/.test(document.getElementById('notices').textContent)", timeout=400_000
@@ -67,21 +67,22 @@ def test_pictures_of_a_cascade(demo: "Command", visits: "Visits", tmp_path: Path
 
 def test_picture_of_a_replay(played: "Callable[[], str]", visits: "Visits", tmp_path: Path) -> None:
     where = _directory(tmp_path)
-    page = visits.open(f"{played()}/#MARKET/1h", color_scheme="dark")
+    page = visits.open(f"{played()}/#BTCUSDT/1h", color_scheme="dark")
     page.wait_for_function("() => document.getElementById('mode').textContent === 'REPLAY'")
     assert page.title().startswith("REPLAY")
-    page.locator("#replay-seek").evaluate("each => { each.value = 900; each.dispatchEvent(new Event('change')) }")
-    page.wait_for_function(
+    page.locator("#replay-seek").evaluate("each => { each.value = 735; each.dispatchEvent(new Event('change')) }")
+    visits.until(
+        page,
         "async () => { const { replay } = (await import('/static/stream.js')).store.now;"
-        " return replay.at_ms > replay.from_ms + 0.89 * (replay.until_ms - replay.from_ms) }"
+        " return replay.at_ms > replay.from_ms + 0.72 * (replay.until_ms - replay.from_ms) }",
     )
-    page.wait_for_function(_FILLED)
+    visits.until(page, _FILLED)
     page.wait_for_function(
         "() => /[1-9]\\d instruments|[1-9]\\d with/.test(document.getElementById('instruments-facts').textContent)"
     )
     _take(page, "replay", where)
     page.click("#replay-pause")
-    page.wait_for_function("async () => (await import('/static/stream.js')).store.now.replay.is_paused")
+    visits.until(page, "async () => (await import('/static/stream.js')).store.now.replay.is_paused")
 
 
 def test_pictures_of_calm_warming_up_outage_and_gone(
@@ -89,8 +90,9 @@ def test_pictures_of_calm_warming_up_outage_and_gone(
 ) -> None:
     where = _directory(tmp_path)
     stage = staged("calm", knows_usual=True)
+    visits.expects_failures = True  # until its first liquidation an instrument is not known
     page = visits.open(f"{stage.url}/#BTCUSDT/5m", color_scheme="dark")
-    page.wait_for_function(_FILLED)
+    visits.until(page, _FILLED)
     _take(page, "warming-up", where)
     if where == _DOCS:  # five minutes of a calm market, for the picture alone
         page.wait_for_function("() => document.querySelector('#notices .warming') === null", timeout=400_000)
@@ -100,7 +102,6 @@ def test_pictures_of_calm_warming_up_outage_and_gone(
     page.wait_for_function("() => /^3 of 4/.test(document.getElementById('venues').textContent)")
     page.wait_for_timeout(10_000 if where == _DOCS else 0)
     _take(page, "outage", where)
-    visits.expects_failures = True
     stage.end()
     page.wait_for_function("() => !document.getElementById('gone').hidden")
     page.wait_for_timeout(6_000 if where == _DOCS else 0)

@@ -76,10 +76,11 @@ def test_a_restarted_service_is_found_again_by_itself(staged: "Callable[..., Sta
     expect(page.locator("#gone")).to_be_hidden(timeout=60_000)
     page.wait_for_function(_AGES)
     assert page.evaluate("window.isSamePage")
-    page.wait_for_function(
+    visits.until(
+        page,
         "async () => { const ms = (await (await fetch('/api/v1/health')).json()).started_ms;"
         " const shown = (await import('/static/format.js')).clock(ms, true);"
-        " return document.getElementById('trust-facts').textContent.includes(shown) }"
+        " return document.getElementById('trust-facts').textContent.includes(shown) }",
     )
 
 
@@ -107,3 +108,27 @@ def test_a_reload_shows_the_same_view(demo: "Command", visits: "Visits") -> None
     expect(page.locator("#theme")).to_have_text("Dark")
     assert page.input_value("#tape-least") == "10000"
     assert page.url.endswith("#ETHUSDT/1h")
+
+
+def test_only_a_change_of_level_is_announced(staged: "Callable[..., Stage]", visits: "Visits") -> None:
+    stage = staged("cascade", knows_usual=True)
+    page = visits.open(stage.url)
+    assert page.locator("[aria-live]").count() == 1
+    page.wait_for_function("() => document.getElementById('level').dataset.level !== 'NONE'")
+    page.wait_for_function(
+        "() => { const level = document.getElementById('level').dataset.level;"
+        " return document.getElementById('announce').textContent.startsWith(`${level}: `) }"
+    )
+
+
+def test_the_row_under_the_pointer_stays(demo: "Command", visits: "Visits") -> None:
+    page = visits.open(demo.url)
+    page.wait_for_function("() => document.querySelectorAll('#instruments tbody tr').length > 8")
+    row = page.locator("#instruments tbody tr").nth(5)
+    row.locator("td").nth(5).hover()
+    place = "() => [...document.querySelectorAll('#instruments tbody tr')].findIndex(each => each.matches(':hover'))"
+    assert page.evaluate(place) == 5
+    name = page.evaluate("document.querySelector('#instruments tbody tr:hover').dataset.symbol")
+    for key in ("symbol", "velocity_60s", "times_usual"):  # the order of all others changes
+        page.evaluate("key => document.querySelector(`#instruments th[data-key=${key}] button`).click()", key)
+        assert page.evaluate("document.querySelector('#instruments tbody tr:hover').dataset.symbol") == name

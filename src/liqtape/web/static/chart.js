@@ -82,7 +82,11 @@ export function paint() {
     return;
   }
   advance(charted);
-  mark(byId("plot-price"), "hidden", charted.symbol === MARKET && charted.prices.length === 0 ? "" : null);
+  const isBare = charted.symbol === MARKET && charted.prices.length === 0;
+  if (byId("plot-price").hidden !== isBare) {
+    byId("plot-price").hidden = isBare;
+    resize();
+  }
   plots.price.setData([charted.times, charted.prices]);
   const times = ends(charted);
   const columns = [];
@@ -116,7 +120,9 @@ function resize() {
   const width = byId("plots").clientWidth;
   if (!width) return;
   for (const each of Object.values(plots)) {
-    const height = Math.round(Math.max(each === plots.price ? 190 : each === plots.rate ? 104 : 62, each.shares[innerWidth >= 1900 ? 1 : 0] * (innerHeight - 60)));
+    // Without a price the velocities have its room.
+    const bare = byId("plot-price").hidden && each === plots.rate ? 3 : 1;
+    const height = Math.round(bare * Math.max(each === plots.price ? 190 : each === plots.rate ? 104 : 62, each.shares[innerWidth >= 1900 ? 1 : 0] * (innerHeight - 60)));
     each.setSize({ width, height: isNarrow() && each === plots.price ? 210 : height });
   }
 }
@@ -159,7 +165,10 @@ function rounded(splits) {
 
 function blank(u) {
   if (u !== plots.price) return;
-  write(u, problem || "asking \u2026", u.bbox.left + u.bbox.width / 2, u.bbox.top + u.bbox.height / 2, "center");
+  // What is wrong, and below it how to mend it.
+  (problem || "asking \u2026").split(/[:;] /u).forEach((line, index) => {
+    write(u, line, u.bbox.left + u.bbox.width / 2, u.bbox.top + u.bbox.height / 2 + index * 18 * devicePixelRatio, "center");
+  });
 }
 
 // What nobody watched: gaps, and what lies before the service began.
@@ -264,7 +273,7 @@ function facts() {
   say(byId("chart-name"), name === MARKET ? "All instruments" : name);
   const row = store.rows.get(name);
   const node = byId("chart-facts");
-  if (row === undefined) return say(node, problem || (name === MARKET ? "" : "no liquidation in the last 5 min"));
+  if (row === undefined) return say(node, name === MARKET || problem ? "" : "no liquidation in the last 5 min");
   return say(node, `${row.level === "NONE" ? "calm" : row.level}, ${usd(row.usd_60s)} in 60 s, ${usual(row).text} \u00d7 usual`);
 }
 
@@ -284,7 +293,8 @@ function readouts() {
     return;
   }
   const when = hoverS === null ? "" : `${clock(1000 * hoverS, isUtc())}  `;
-  priceReadout(when);
+  if (byId("plot-price").hidden) say(byId("price-readout"), "");
+  else priceReadout(when);
   const step = charted.stepMs / 1000;
   const length = charted.columns.long_count.length;
   const index = hoverS === null ? length - 1 : Math.min(length - 1, Math.max(0, Math.floor((1000 * hoverS - charted.fromMs) / charted.stepMs)));

@@ -2,6 +2,7 @@
 
 import { byId, element, levelMark, mark, say, show } from "./dom.js";
 import { RANKS, count } from "./format.js";
+import { colour } from "./marks.js";
 import { dollars, rarity, usual, velocity } from "./states.js";
 import { serviceMs, store } from "./stream.js";
 import { choose, view } from "./view.js";
@@ -212,7 +213,7 @@ function paintSpark(canvas, row) {
   const most = Math.max(4, ...bars);
   const width = canvas.width / bars.length;
   pen.clearRect(0, 0, canvas.width, canvas.height);
-  pen.fillStyle = getComputedStyle(canvas).color;
+  pen.fillStyle = colour("--ink");
   bars.forEach((value, index) => {
     const height = value ? Math.max(3, (canvas.height * value) / most) : 0;
     pen.fillRect(index * width, canvas.height - height, Math.max(1, width - 0.6), height);

@@ -8,7 +8,19 @@ const LEVELS = { WATCH: "--watch", ALERT: "--alert", CRITICAL: "--critical", EXT
 
 const ratio = () => devicePixelRatio || 1;
 
-export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+let theme = null;
+const colours = new Map();
+
+// Asking the style of a page is dear: a thousand marks ask for three colours.
+export function colour(name) {
+  const root = document.documentElement;
+  if (root.dataset.theme !== theme) {
+    theme = root.dataset.theme;
+    colours.clear();
+  }
+  if (!colours.has(name)) colours.set(name, getComputedStyle(root).getPropertyValue(name).trim());
+  return colours.get(name);
+}
 
 // Of the marks in one pixel column the biggest is drawn; how many are not, is said.
 export function placed(u, marks, fromMs) {

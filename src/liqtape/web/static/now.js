@@ -70,7 +70,7 @@ function detail(now, isRaised) {
 function strip(now) {
   const trust = now.trust;
   mode(now);
-  const trouble = trust.troubled.map((each) => `${each.venue} ${each.state}${each.last_data_age_s === null ? "" : ` ${age(each.last_data_age_s)}`}`);
+  const trouble = trust.troubled.map((each) => `${each.venue} ${each.state}${each.last_data_age_s === null ? "" : `, silent ${age(each.last_data_age_s)}`}`);
   part("venues", `${trust.venues_live} of ${trust.venues_total} venues`, trust.venues_live < trust.venues_total, trouble.join(", "));
   const covered = trust.coverage.coverage_60s;
   const isWarming = trust.warmup_ms < 300_000;

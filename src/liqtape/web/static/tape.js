@@ -5,7 +5,7 @@ import { NONE, SIDES, age, count, price, usd } from "./format.js";
 import { listen, serviceMs, store } from "./stream.js";
 import { choose, view } from "./view.js";
 
-const ROWS = 100;
+const ROWS = 60;
 const BIG_USD = 1e6;
 const LEAST = [[0, "all sizes"], [1000, "from $1k"], [10_000, "from $10k"], [100_000, "from $100k"], [1_000_000, "from $1M"]];
 const KINDS = { fill: "fill", bankruptcy: "bankruptcy" };
@@ -61,7 +61,7 @@ function facts() {
   const parts = [];
   if (view.least > 0) parts.push(`${count(small)} hidden below ${usd(view.least)}`);
   if (store.leftOut) parts.push(`${count(store.leftOut)} smaller left out in the rush`);
-  if (store.missed) parts.push(`${count(store.missed)} missed while away`);
+  if (store.missed && !store.now.replay) parts.push(`${count(store.missed)} missed while away`);
   if (isHeld || view.paused) parts.push(`held, ${count(newSince())} newer`);
   say(byId("tape-facts"), parts.join(" \u00b7 "));
 }

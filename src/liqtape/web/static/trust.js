@@ -30,7 +30,10 @@ export function paint() {
   if (health === null) return;
   const passed = Math.max(0, (Date.now() - askedAt) / 1000);
   const known = new Map(store.health.map((each) => [each.venue, each]));
-  byId("trust-table").tBodies[0].replaceChildren(...health.venues.flatMap((each) => [venueRow(known.get(each.venue) ?? each, passed), hides(each.venue)].filter(Boolean)));
+  byId("trust-table").tBodies[0].replaceChildren(...health.venues.flatMap((each) => {
+    const now = known.get(each.venue) ?? each;
+    return [venueRow(now, passed), under(now)].filter(Boolean);
+  }));
   ledger();
   gaps();
 }
@@ -44,14 +47,15 @@ function venueRow(each, passed) {
   const clockText = each.shift_ms ? `off by ${(each.shift_ms / 1000).toFixed(1)} s` : each.skew_ms === null ? why(NONE, "too few trades so far to tell", "unknown") : `${each.skew_ms > 0 ? "+" : ""}${each.skew_ms} ms`;
   return element("tr", {},
     element("td", {}, element("b", {}, each.venue)),
-    element("td", { class: isLive ? "state-live" : "state-bad", title: each.detail || null }, each.state, !isLive && each.detail ? element("span", { class: "note" }, ` ${each.detail}`) : ""),
+    element("td", { class: isLive ? "state-live" : "state-bad", title: each.detail || null }, each.state),
     cell(2, each.last_data_age_s === null ? NONE : age(each.last_data_age_s + Math.min(passed, silence() ?? 0))),
     cell(3, shares), cell(4, count(each.reconnects)), cell(5, clockText), cell(6, String(own.length)));
 }
 
-function hides(venue) {
-  const words = health.hides[venue];
-  return words ? element("tr", { class: "hides" }, element("td", { class: "wrap", colspan: String(HEADS.length) }, `${venue} ${words}`)) : null;
+// What is wrong with a venue, and what it never shows.
+function under(each) {
+  const words = [each.state !== "live" && each.detail, health.hides[each.venue]].filter(Boolean).join("; ");
+  return words ? element("tr", { class: "hides" }, element("td", { class: "wrap", colspan: String(HEADS.length) }, `${each.venue} ${words}`)) : null;
 }
 
 function ledger() {

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Alert, Level
-from liqtape.web.answers import LevelEpisode, PriceMove, VenueLead
+from liqtape.web.answers import VenueLead
+from liqtape.web.chartanswers import LevelEpisode, PriceMove
 from liqtape.web.eventmemory import EventColumns, EventMemory
 
 __all__ = ["LEVEL_ORDER", "Episodes"]
