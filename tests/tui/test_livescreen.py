@@ -25,7 +25,7 @@ def largest(count: int) -> list[Liquidation]:
 
 
 def view(make: Any, rows: Sequence[VelocityMetrics] = (), **known: Any) -> LiveView:
-    values = {
+    values: dict[str, Any] = {
         "title": "run",
         "now_ms": NOW_MS,
         "up_seconds": 74.0,

@@ -9,7 +9,7 @@ LEADERS = ["BTCUSDT", "BTCUSDC", "ETHUSD_261225", "SOLUSDT", "XRPUSDT"]
 
 
 def trust(**known: Any) -> SeenTrust:
-    values = {
+    values: dict[str, Any] = {
         "venues_live": 4,
         "venues_total": 4,
         "coverage": SeenCoverage(1.0),
@@ -20,7 +20,7 @@ def trust(**known: Any) -> SeenTrust:
 
 
 def now(**known: Any) -> SeenNow:
-    values = {
+    values: dict[str, Any] = {
         "level": "ALERT",
         "since_ms": SINCE_MS,
         "side": "long",

@@ -94,7 +94,7 @@ async def test_sentence_strip_instruments_tape_and_trust_are_seen(size: tuple[in
             rows = shown[head_of(shown) + 1 :][:8]
             has_rows = len(rows) == 8 and all(" 0." in line or "." in line[24:31] for line in rows)
             text = " ".join(" ".join(shown).split())
-            has_venues = all(f"{venue} live" in text for venue in VENUES)
+            has_venues = all(f"{venue} live" in text for venue in VENUES) and "4 of 4 venues" in text
             return has_rows and has_venues and count(shown, ":", " at ") >= 5 and "ledger adds up" in text
 
         shown = await until(pilot, is_full)

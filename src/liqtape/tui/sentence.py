@@ -6,6 +6,7 @@ from datetime import UTC, tzinfo
 
 from rich.text import Text
 
+from liqtape.events import VenueHealth
 from liqtape.sanitize import sanitize
 from liqtape.tui.apirecords import SeenNow
 from liqtape.tui.flow import flowed
@@ -58,9 +59,7 @@ def _coin(symbol: str) -> str:
 def strip_line(now: SeenNow, silent_seconds: float, width: int) -> Text:
     """Return whether what is shown can be trusted."""
     trust = now.trust
-    trouble = ", ".join(
-        f"{sanitize(venue.venue)} {sanitize(venue.state)} {age(venue.last_data_age_s)}" for venue in trust.troubled
-    )
+    trouble = ", ".join(map(_trouble, trust.troubled))
     venues = Text(f"{trust.venues_live} of {trust.venues_total} venues{f': {trouble}' if trouble else ''}")
     venues.stylize(_BAD if trust.venues_live < trust.venues_total else "")
     covered = trust.coverage.coverage_60s
@@ -81,6 +80,11 @@ def strip_line(now: SeenNow, silent_seconds: float, width: int) -> Text:
     if trust.is_learning:
         parts.append(Text(f"learning, {trust.watched_days or 0.0:.1f} of 7 d", style="dim"))
     return flowed(parts, width)[0]
+
+
+def _trouble(venue: VenueHealth) -> str:
+    last = "" if venue.last_data_age_s is None else f" {age(venue.last_data_age_s)}"
+    return f"{sanitize(venue.venue)} {sanitize(venue.state)}{last}"
 
 
 def gone_line(silent_seconds: float, as_of_ms: int, reason: str, width: int, zone: tzinfo = UTC) -> Text:
