@@ -88,6 +88,8 @@ def test_the_strip_says_whether_to_trust(make: Any) -> None:
 
 def test_what_is_no_live_market_is_labelled() -> None:
     assert strip_line(now(mode="replay"), 0.0, 120).plain.startswith("REPLAY   4 of 4 venues")
+    past = trust(age_seconds=None)
+    assert strip_line(now(mode="replay", trust=past), 0.0, 120).plain == "REPLAY   4 of 4 venues   100 % covered"
     assert strip_line(now(mode="live"), 0.0, 120).plain.startswith("4 of 4 venues")
 
 

@@ -71,7 +71,8 @@ def strip_line(now: SeenNow, silent_seconds: float, width: int) -> Text:
         said = f"{NOTHING if covered is None else int(100 * covered)} % covered"
         parts.append(Text(said, style="" if covered == 1 else "yellow"))
     old = None if trust.age_seconds is None else trust.age_seconds + silent_seconds
-    parts.append(Text(f"data {age(old)} old" if old is not None else "no data yet"))
+    if old is not None or now.mode != "replay":  # a past has no newest data
+        parts.append(Text(f"data {age(old)} old" if old is not None else "no data yet"))
     if not trust.is_balanced:
         parts.insert(0, Text("THE LEDGER DOES NOT ADD UP", style=ALARM_STYLE))
     if trust.throttled:
