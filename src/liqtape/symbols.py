@@ -53,7 +53,8 @@ class Catalogue:
         self._symbols: dict[str, set[str]] = defaultdict(set)
         for one in contracts:
             self._instruments[_folded(one.instrument)].add(one.instrument)
-            self._symbols[_folded(one.symbol)].add(one.instrument)
+            for spelled in (one.symbol, one.raw):
+                self._symbols[_folded(spelled)].add(one.instrument)
             if coin := one.coin or _coin(one):
                 self._coins[coin.upper()].add(one.instrument)
 
@@ -62,7 +63,7 @@ class Catalogue:
         name = _folded(_plain(text))
         coin = split_multiplier(name)[0]
         for names, key in ((self._coins, coin), (self._instruments, name), (self._symbols, name)):
-            if key in names:
+            if key and key in names:
                 return sorted(names[key])
         return []
 

@@ -1,5 +1,6 @@
 """Symbols as people write them, against simulated venues that list their own."""
 
+import json
 import os
 import signal
 import subprocess
@@ -38,8 +39,6 @@ def _asked(symbol: str, env: dict[str, str], folder: Path) -> set[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=folder) as process:
         assert process.stdout is not None
         try:
-            import json
-
             for line in process.stdout:
                 said = json.loads(line)
                 if said["kind"] == "row":

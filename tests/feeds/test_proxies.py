@@ -91,7 +91,7 @@ class _Proxy:
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.ensure_future(take(reader, writer))
-            tasks.add(task)  # type: ignore[arg-type]
+            tasks.add(task)
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
         try:

@@ -158,7 +158,11 @@ def page(
     contexts: list[Any] = []
 
     async def start() -> tuple[ReplaySource, str]:
-        begin, span = _recording(recording) if request.param == "recording" else _file(event_file, None, VelocityEngine)
+        begin, span = (
+            _recording(recording)
+            if request.param == "recording"
+            else _file(load(event_file), event_file, None, VelocityEngine)
+        )
         source = ReplaySource("past", span, begin, None)
         context = WebServer(source).listening(bound_socket("127.0.0.1", 0))
         contexts.append(context)

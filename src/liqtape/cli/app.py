@@ -12,8 +12,10 @@ from liqtape.cli.bench import bench
 from liqtape.cli.check import check
 from liqtape.cli.command import Command, Commands
 from liqtape.cli.history import history
+from liqtape.cli.initial import init
 from liqtape.cli.logs import log_to_stderr
 from liqtape.cli.normalizing import normalize
+from liqtape.cli.rawframes import frames
 from liqtape.cli.replaying import replay
 from liqtape.cli.run import demo, record, run
 from liqtape.cli.simulating import simulate
@@ -29,9 +31,11 @@ _COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (run, "liqtape run --symbol BTC --symbol ETH/USDT:USDT --redis redis://localhost:6379/1"),
     (watch, "liqtape watch http://127.0.0.1:8787"),
     (check, "liqtape check --config liqtape.toml"),
+    (init, "liqtape init --out liqtape.toml --schema"),
     (history, "liqtape history --from -2h --symbol BTCUSDT --every 300"),
     (record, "liqtape record --out today --venue bybit --seconds 3600"),
     (replay, "liqtape replay today --metrics rows.ndjson"),
+    (frames, "liqtape frames today --venue bybit --bare | liqtape normalize --venue bybit"),
     (normalize, "liqtape normalize --venue bybit frames.jsonl > events.ndjson"),
     (simulate, "liqtape simulate --listen 127.0.0.1:9000 --scenario cascade"),
     (bench, "liqtape bench decode engine --quick"),

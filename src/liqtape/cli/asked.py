@@ -69,10 +69,10 @@ def unlisted(text: str, catalogue: Catalogue, venues: Sequence[str]) -> str:
 def _guessed(text: str) -> list[str]:
     """What the name may mean: what it says, or contracts of a coin in dollars."""
     name = spellings(text)[-1]
-    instruments = {VENUES[venue].parse_symbol(name).instrument for venue in VENUES if venue != "hyperliquid"}
     if name.isalnum() and not name.endswith(_GUESSED_QUOTES):
         return [name + quote for quote in _GUESSED_QUOTES]
-    return sorted(instruments)
+    instruments = {venue.parse_symbol(name).instrument for venue in VENUES.values()}
+    return [name] if name in instruments else sorted(instruments)
 
 
 async def _fetched(settings: Settings, bundled: _Lists) -> tuple[dict[str, Sequence[Contract]], list[str]]:

@@ -22,6 +22,11 @@ class Command(TyperCommand):
         rest: list[str] = super().parse_args(ctx, _obeyed(args, args.index("--") if "--" in args else len(args)))
         return rest
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return what stands behind the name: options, then the arguments as their help calls them."""
+        named = [_named(param) for param in self.get_params(ctx) if param.param_type_name == "argument"]
+        return ["[OPTIONS]", *named]
+
     def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 - what is too long for a line is broken, not cut
         """Return the first paragraph of the help."""
         return " ".join((self.help or "").split("\n\n")[0].split())
@@ -55,10 +60,18 @@ def _obeyed(args: list[str], until: int) -> list[str]:
     return [text for text in args[:until] if text not in _VERBOSE] + args[until:]
 
 
+def _named(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
+
+
 def _write_records(command: Any, ctx: Any, formatter: Any) -> None:
     records = [(param, param.get_help_record(ctx)) for param in command.get_params(ctx)]
     for title, kind in (("Arguments", "argument"), ("Options", "option")):
-        rows = [record for param, record in records if record is not None and param.param_type_name == kind]
+        rows = [
+            (_named(param), record[1]) if kind == "argument" else record
+            for param, record in records
+            if record is not None and param.param_type_name == kind
+        ]
         if kind == "option":
             rows.insert(-1, _SAID)
         if rows:

@@ -1,12 +1,15 @@
 """The log of a command on standard error: one line each, with its time in UTC."""
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from liqtape.sanitize import sanitize
+from liqtape.venues import VENUES
 
-__all__ = ["log_at", "log_to_stderr"]
+__all__ = ["LogLines", "log_at", "log_to_stderr", "quiet_until"]
 
 _LONGEST = 4_000
 
@@ -14,8 +17,31 @@ _LONGEST = 4_000
 def log_to_stderr() -> None:
     """Begin to write warnings, and what is worse, to standard error."""
     told = logging.StreamHandler()
-    told.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    told.setFormatter(LogLines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[told], level=logging.WARNING)
+
+
+@contextmanager
+def quiet_until(has_data: Callable[[str], bool]) -> Iterator[None]:
+    """Keep back warnings about venues that sent nothing yet, unless more log was asked for: their state says it."""
+    if logging.getLogger().isEnabledFor(logging.INFO):
+        yield
+        return
+
+    def passes(record: logging.LogRecord) -> bool:
+        if record.levelno > logging.WARNING or not record.name.startswith("liqtape.feeds"):
+            return True
+        venue = record.getMessage().replace(":", " ").partition(" ")[0]
+        return venue not in VENUES or has_data(venue)
+
+    handlers = list(logging.getLogger().handlers)
+    for handler in handlers:
+        handler.addFilter(passes)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(passes)
 
 
 def log_at(level: int) -> None:
@@ -23,7 +49,7 @@ def log_at(level: int) -> None:
     logging.getLogger().setLevel(level)
 
 
-class _Lines(logging.Formatter):
+class LogLines(logging.Formatter):
     """Whatever a library or a traceback quotes, a line of the log stays one, and moves no cursor."""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - the library's name

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from codecs import BOM_UTF8
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,13 +15,14 @@ import typer
 from liqtape.cli.ending import end_with, progress
 from liqtape.cli.options import AsJson
 from liqtape.cli.unwinding import SIGNALS
-from liqtape.errors import ConfigurationError
+from liqtape.errors import ConfigurationError, DecodeError
 from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:  # commands import what they need, so that none waits for what another needs
     from liqtape.cli.foreground import StopSignals
     from liqtape.eventfiles.replay import GridStep
     from liqtape.history.log.eventlog import EventLog
+    from liqtape.instruments import Contract
     from liqtape.sinks.redis.redissink import RedisSink
 
     _Player = Callable[[Iterable[GridStep]], Coroutine[Any, Any, int]]
@@ -41,7 +43,9 @@ def replay(
     speed: Annotated[
         str | None, typer.Option(metavar="X|max", help="Times real time. Default: max, with --listen 1.")
     ] = None,
-    metrics: Annotated[Path | None, typer.Option(help="Metric rows go there: .ndjson or .parquet.")] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Metric rows go there: .ndjson or .parquet.")
+    ] = None,
     every: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="Seconds from one row to the next.")] = 1,
     redis: Annotated[str, typer.Option(metavar="URL|off", help="Metrics and events go there, too.")] = "off",
     history: Annotated[str, typer.Option(metavar="DIR|off", help="Events go to the history there.")] = "off",
@@ -50,6 +54,10 @@ def replay(
         typer.Option(
             metavar="F.csv", help="When the events' feeds were up: columns start_ms, end_ms. Event files only."
         ),
+    ] = None,
+    instruments: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A venue's REST answer, for the sizes in event files; may be given again."),
     ] = None,
     listen: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Play it on the page there, until interrupted.")
@@ -60,32 +68,32 @@ def replay(
     from liqtape.recording.segments import is_recording
     from liqtape.sinks.redis.redissink import RedisSink
 
+    listed = [contract for file in instruments or () for contract in _contracts(file)]
     if listen is not None:
-        return _on_page(path, _pace(speed or "1"), coverage, listen, [metrics, redis, history])
+        from liqtape.cli.replaypage import replay_on_page
+
+        if any(output not in {None, "off"} for output in (metrics, redis, history)):
+            raise ConfigurationError(
+                "--listen: what is paused and sent back goes nowhere else; leave out --metrics, --redis, --history"
+            )
+        return replay_on_page(path, _pace(speed or "1"), coverage, listed, listen)
     pace = _pace(speed or "max")
     sink = None if redis == "off" else RedisSink(redis)
     outputs = _Outputs(metrics, sink, history)
     if is_recording(path):
         if coverage is not None:
             raise ConfigurationError(f"--coverage {coverage}: a recording says itself when its feeds were up")
+        if instruments:
+            raise ConfigurationError(f"--instruments {instruments[0]}: a recording has the sizes that it was made with")
         signalled, summary = _play_recording(path, every, lambda steps: _play(steps, pace, outputs))
     else:
-        signalled, summary = _play_events(path, every, (metrics, coverage), lambda steps: _play(steps, pace, outputs))
+        files = _EventFiles(path, metrics, coverage, listed)
+        signalled, summary = _play_events(files, every, lambda steps: _play(steps, pace, outputs))
     SIGNALS.install()
     end_with("replay", summary, sys.stderr, as_json=as_json)
     if signalled:
         return 128 + signalled
     return int(outputs.lost > 0 or _nothing_came(summary))
-
-
-def _on_page(path: Path, pace: float | None, coverage: Path | None, listen: str, outputs: Sequence[object]) -> int:
-    from liqtape.cli.replaypage import replay_on_page
-
-    if any(output not in {None, "off"} for output in outputs):
-        raise ConfigurationError(
-            "--listen: a past that is paused and sent back goes nowhere else; leave out --metrics, --redis, --history"
-        )
-    return replay_on_page(path, pace, coverage, listen)
 
 
 def _pace(speed: str) -> float | None:
@@ -110,10 +118,26 @@ def _play_recording(path: Path, every: int, play: "_Player") -> tuple[int, dict[
     return signalled, msgspec.structs.asdict(playback.played()) | {"metric_rows": rows[0]}
 
 
-def _play_events(
-    path: Path, every: int, files: tuple[Path | None, Path | None], play: "_Player"
-) -> tuple[int, dict[str, Any]]:
-    """`files` are those of the metrics and of the coverage."""
+class _EventFiles(msgspec.Struct, frozen=True):
+    """What is read beside the options, and the file of metrics, which must be none of it."""
+
+    path: Path
+    metrics: Path | None
+    coverage: Path | None
+    contracts: "list[Contract]"
+
+
+def _contracts(file: Path) -> "list[Contract]":
+    """What a venue's list has, of whichever venue it is."""
+    payload = file.read_bytes().removeprefix(BOM_UTF8)
+    for venue in VENUES.values():
+        with contextlib.suppress(DecodeError):
+            if contracts := list(venue.decode_instruments(payload).contracts):
+                return contracts
+    raise ConfigurationError(f"--instruments {file}: no list of instruments as {', '.join(VENUES)} give it")
+
+
+def _play_events(files: _EventFiles, every: int, play: "_Player") -> tuple[int, dict[str, Any]]:
     from liqtape.engine import VelocityEngine
     from liqtape.eventfiles.coveragefile import load_coverage
     from liqtape.eventfiles.readers import event_files, load
@@ -121,12 +145,12 @@ def _play_events(
     from liqtape.runscope import rule_of
     from liqtape.settings import load_settings, settings_file
 
-    metrics, coverage = files
+    path, metrics, coverage = files.path, files.metrics, files.coverage
     alerts = load_settings(settings_file(None), None, None, frozenset(VENUES), watched).alerts
     spans = [] if coverage is None else load_coverage(coverage)
     if metrics is not None and any(metrics.exists() and metrics.samefile(file) for file in event_files(path)):
         raise ConfigurationError(f"--metrics {metrics}: is also read from; name another file")
-    table = load(path)
+    table = load(path, files.contracts)
     rows = [0]
     taken = steps(table, every, spans, VelocityEngine(rule=rule_of(alerts, VENUES)))
     with progress(len(table)) as advance:

@@ -10,8 +10,10 @@ from liqtape.cli.foreground import StopSignals
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ConfigurationError
 from liqtape.eventfiles.coveragefile import load_coverage
+from liqtape.eventfiles.eventtable import EventTable
 from liqtape.eventfiles.filerun import FileRun
 from liqtape.eventfiles.readers import load
+from liqtape.instruments import Contract
 from liqtape.recording.chunks import Group
 from liqtape.recording.recordedrun import RecordedRun
 from liqtape.recording.segments import is_recording, read_recording, segment_files
@@ -30,23 +32,28 @@ __all__ = ["replay_on_page"]
 _AFTER_MS = 300_000  # until the last event has left all windows
 
 
-def replay_on_page(path: Path, speed: float | None, coverage: Path | None, listen: str) -> int:
+def replay_on_page(
+    path: Path, speed: float | None, coverage: Path | None, contracts: Sequence[Contract], listen: str
+) -> int:
     """Serve a past until a signal; returns its exit code."""
     settings = load_settings(settings_file(None), None, {"web": {"listen": listen}}, frozenset(VENUES), watched)
     if is_recording(path):
         if coverage is not None:
             raise ConfigurationError(f"--coverage {coverage}: a recording says itself when its feeds were up")
+        if contracts:
+            raise ConfigurationError("--instruments: a recording has the sizes that it was made with")
         begin, span = _recording(path)
     else:
-        begin, span = _file(path, coverage, lambda: VelocityEngine(rule=rule_of(settings.alerts, VENUES)))
+        begin, span = _file(
+            load(path, contracts), path, coverage, lambda: VelocityEngine(rule=rule_of(settings.alerts, VENUES))
+        )
     return 128 + asyncio.run(_serve(ReplaySource(path.name, span, begin, speed), settings.web))
 
 
 def _file(
-    path: Path, coverage: Path | None, new_engine: Callable[[], VelocityEngine]
+    table: EventTable, path: Path, coverage: Path | None, new_engine: Callable[[], VelocityEngine]
 ) -> "tuple[Callable[[int], PastRun], tuple[int, int]]":
     """What begins the events of a file, and their span."""
-    table = load(path)
     if not len(table):
         raise ConfigurationError(f"{path}: no liquidation can be read from it; name another file")
     spans: Sequence[tuple[int, int]] = () if coverage is None else load_coverage(coverage)

@@ -4,7 +4,8 @@ import asyncio
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -12,6 +13,7 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
+from liqtape.cli.logs import quiet_until
 from liqtape.cli.options import AsJson, Scenario
 from liqtape.cli.serving import listen_option, page_beside
 from liqtape.errors import ConfigurationError
@@ -25,12 +27,14 @@ if TYPE_CHECKING:  # the service is imported by the commands that run it
     from liqtape.cli.foreground import StopSignals
     from liqtape.events import Level
     from liqtape.recording.recorder import Recording
+    from liqtape.tracker import Tracker
 
 __all__ = ["demo", "record", "run"]
 
 _Config = Annotated[Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")]
 _Venues = Annotated[
-    list[str] | None, typer.Option(metavar="VENUE", help=f"{', '.join(VENUES)}; may be given again. Default: all.")
+    list[str] | None,
+    typer.Option(metavar="VENUE", help=f"{', '.join(VENUES)}; repeatable. Default: those enabled."),
 ]
 _Symbols = Annotated[
     list[str] | None,
@@ -60,6 +64,7 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="Of `simulate --levels`: what levels know where the history has nothing."),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="NDJSON of rows, alerts and states.")] = False,
 ) -> int:
     """Track liquidations live: feeds, metrics, every sink; until interrupted."""
     options = _options(venue, symbol, redis, history) | listen_option(listen)
@@ -71,7 +76,7 @@ def run(
     os.umask(0o077)  # what it writes is its user's alone
     # Around the loop: it waits for its threads at the end, and one of them may hang in a dead disk.
     with StopSignals(_END_SECONDS).installed() as stop:
-        asyncio.run(_run(settings, stop, record, levels))
+        asyncio.run(_run(settings, stop, record, levels, as_json))
     return 128 + stop.received
 
 
@@ -139,7 +144,9 @@ def _options(
     return options
 
 
-async def _run(settings: Settings, stop: "StopSignals", record: Path | None, levels: Path | None) -> None:
+async def _run(
+    settings: Settings, stop: "StopSignals", record: Path | None, levels: Path | None, as_json: bool
+) -> None:
     from liqtape.cli.foreground import watch
     from liqtape.cli.systemd import notified
     from liqtape.recording.recorder import Recorder
@@ -153,10 +160,28 @@ async def _run(settings: Settings, stop: "StopSignals", record: Path | None, lev
     recorder = None if record is None else Recorder(record)
     tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
     page_is_served = page_beside(tracker, settings.web, settings.history)
-    async with page_is_served as page, tracker, notified(lambda: tracker.pulses):
+    async with page_is_served as page, _quiet_feeds(tracker), tracker, notified(lambda: tracker.pulses):
         if learned is not None:
             tracker.begin_with(learned.states, str(learned))
-        await watch(tracker, stop, None, page, sys.stdout)
+        if as_json:
+            from liqtape.cli.jsonlines import tell
+
+            sys.stderr.write("\n".join(page) + "\n")
+            await tell(tracker, stop, sys.stdout)
+        else:
+            await watch(tracker, stop, None, page, sys.stdout)
+
+
+@asynccontextmanager
+async def _quiet_feeds(tracker: "Tracker") -> AsyncIterator[None]:
+    """Say of a venue that cannot be reached what its state says, once."""
+
+    def has_data(venue: str) -> bool:
+        connections = (one for feed in tracker.feeds if feed.venue.name == venue for one in feed.connections)
+        return any(one.last_data_age is not None for one in connections)
+
+    with quiet_until(has_data):
+        yield
 
 
 async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSignals", out: TextIO) -> "Recording":
@@ -166,7 +191,8 @@ async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSigna
     from liqtape.tracker import Tracker
 
     recorder = Recorder(to)
-    async with Tracker(settings, recorder=recorder) as tracker:
+    tracker = Tracker(settings, recorder=recorder)
+    async with _quiet_feeds(tracker), tracker:
         await watch(tracker, stop, seconds or None, [f"recording to {to}"], out, "record")
     return recorder.summary()
 

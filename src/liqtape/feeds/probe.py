@@ -88,7 +88,7 @@ class Probe:
         )
 
     async def run(self, until: float) -> None:
-        """All steps, until the loop's time is `until`; raises Lost at the one that fails."""
+        """Go through all steps, until the loop's time is `until`; raises Lost at the one that fails."""
         try:
             async with asyncio.timeout_at(until):
                 await self._reach()
@@ -97,7 +97,7 @@ class Probe:
             raise Disconnected("timeout", f"no time left; {self._limits.whole:g} s for all steps") from None
 
     async def _reach(self) -> None:
-        """Name, TCP and TLS by themselves, each with a deadline of its own; of a proxy its name and TCP."""
+        """Try name, TCP and TLS by themselves, each with a deadline of its own; of a proxy its name and TCP."""
         try:
             self.proxy = proxy_of(self.endpoint.url)
             url = self.proxy or self.endpoint.url

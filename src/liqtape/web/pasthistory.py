@@ -15,7 +15,7 @@ from liqtape.web.eventmemory import EventMemory
 from liqtape.web.nowof import iso
 from liqtape.web.questions import HistoryQuestion, Unanswerable, moment_of
 
-__all__ = ["HistoryApi", "Past", "PastEvents", "PastRows"]
+__all__ = ["HistoryApi", "PastSource", "PastEvents", "PastRows"]
 
 _PATH = "/api/v1/history"
 _MOST_WAITING = 8
@@ -38,7 +38,7 @@ class PastEvents(Struct, frozen=True):
     from_ms: int
 
 
-class Past(Protocol):
+class PastSource(Protocol):
     """A history that can be asked. Slow: called in a thread, one call at a time. Raises LiqtapeError or ValueError."""
 
     def ask(self, question: HistoryQuestion, from_ms: int, until_ms: int) -> PastRows: ...
@@ -49,7 +49,7 @@ class Past(Protocol):
 class HistoryApi:
     """Answers from the past; `past` is None where nothing is kept."""
 
-    def __init__(self, board: Board, past: Past | None) -> None:
+    def __init__(self, board: Board, past: PastSource | None) -> None:
         self._board = board
         self._past = past
         self._turn = asyncio.Lock()
@@ -129,7 +129,7 @@ class HistoryApi:
         )
 
 
-def _remembered(past: Past, instrument: str | None, from_ms: int, until_ms: int) -> EventMemory:
+def _remembered(past: PastSource, instrument: str | None, from_ms: int, until_ms: int) -> EventMemory:
     found = past.liquidations(instrument, from_ms, until_ms)
     memory = EventMemory(found.from_ms)
     memory.add(found.events)

@@ -15,7 +15,7 @@ from liqtape.errors import ConfigurationError
 from liqtape.web.api import Api
 from liqtape.web.board import Board
 from liqtape.web.broadcast import Broadcast
-from liqtape.web.pasthistory import HistoryApi, Past
+from liqtape.web.pasthistory import HistoryApi, PastSource
 from liqtape.web.shown import Shown
 from liqtape.web.webapp import application
 from liqtape.web.webguard import is_loopback
@@ -82,7 +82,7 @@ class WebServer:
     """Serves a source at `url` as long as `serving` lasts."""
 
     def __init__(
-        self, source: Shown, *, token: str | None = None, hosts: tuple[str, ...] = (), past: Past | None = None
+        self, source: Shown, *, token: str | None = None, hosts: tuple[str, ...] = (), past: PastSource | None = None
     ) -> None:
         self.board = Board(source)
         self.broadcast = Broadcast(self.board)
@@ -143,7 +143,7 @@ async def serving(
     *,
     token: str | None = None,
     hosts: tuple[str, ...] = (),
-    past: Past | None = None,
+    past: PastSource | None = None,
 ) -> AsyncIterator[WebServer]:
     """Serve a source at an address, or at the next free port. Raises ConfigurationError where that is not allowed."""
     host, port = address

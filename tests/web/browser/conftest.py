@@ -178,6 +178,12 @@ class Visits:
 
     def open(self, url: str, width: int = 1440, height: int = 900, **options: Any) -> Page:
         """Open a page in a window of its own, and wait until it shows a state of the service."""
+        page = self.window(url, width, height, **options)
+        page.wait_for_function("() => /of \\d+ venues/.test(document.getElementById('venues').textContent)")
+        return page
+
+    def window(self, url: str, width: int = 1440, height: int = 900, **options: Any) -> Page:
+        """Open whatever is answered there."""
         context = self._browser.new_context(viewport={"width": width, "height": height}, **options)
         context.set_default_timeout(1000 * _PATIENCE_S)
         self._contexts.append(context)
@@ -185,7 +191,6 @@ class Visits:
         page.on("console", lambda message: self._noted(message.type, message.text))
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.goto(url)
-        page.wait_for_function("() => /of \\d+ venues/.test(document.getElementById('venues').textContent)")
         return page
 
     @staticmethod
@@ -216,9 +221,10 @@ class Stage:
     """A service and its simulated venues in a thread of the test, which may silence a venue or feed liquidations."""
 
     def __init__(
-        self, directory: Path, scenario: str | None = None, *, knows_usual: bool = False, port: int = 0
+        self, directory: Path, scenario: str | None = None, *, knows_usual: bool = False, web: WebSettings | None = None
     ) -> None:
-        self._directory, self._scenario, self._knows_usual, self._port = directory, scenario, knows_usual, port
+        self._directory, self._scenario, self._knows_usual = directory, scenario, knows_usual
+        self._web = WebSettings(listen="127.0.0.1:0") if web is None else web
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._over = asyncio.Event()
@@ -238,8 +244,7 @@ class Stage:
             price = PriceSettings(spot_url=None if self._scenario is None else self.simulator.ws_url("binance"))
             settings = Settings(venues=venues, price=price, redis=RedisSettings("off"), history=HistorySettings("off"))
             self.tracker = Tracker(settings, data_dir=self._directory)
-            address = WebSettings(listen=f"127.0.0.1:{self._port}")
-            notes = await stack.enter_async_context(page_beside(self.tracker, address, settings.history))
+            notes = await stack.enter_async_context(page_beside(self.tracker, self._web, settings.history))
             self.url = notes[0].removeprefix("Page: ")
             await stack.enter_async_context(self.tracker)
             if self._knows_usual:
@@ -281,11 +286,11 @@ class Stage:
 
 @pytest.fixture
 def staged(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
-    """`staged(scenario=None, knows_usual=False, port=0)`: a stage that ends with the test."""
+    """`staged(scenario=None, knows_usual=False, web=None)`: a stage that ends with the test."""
     stages: list[Stage] = []
 
-    def begin(scenario: str | None = None, *, knows_usual: bool = False, port: int = 0) -> Stage:
-        stages.append(Stage(tmp_path / f"stage-{len(stages)}", scenario, knows_usual=knows_usual, port=port))
+    def begin(scenario: str | None = None, *, knows_usual: bool = False, web: WebSettings | None = None) -> Stage:
+        stages.append(Stage(tmp_path / f"stage-{len(stages)}", scenario, knows_usual=knows_usual, web=web))
         return stages[-1]
 
     yield begin

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
+from liqtape.settings import WebSettings
+
 if TYPE_CHECKING:
     from tests.web.browser.conftest import Command, Stage, Visits
 
@@ -72,7 +74,7 @@ def test_a_restarted_service_is_found_again_by_itself(staged: "Callable[..., Sta
     visits.expects_failures = True
     first.end()
     expect(page.locator("#gone")).to_be_visible(timeout=60_000)
-    staged("calm", port=int(first.url.rpartition(":")[2]))
+    staged("calm", web=WebSettings(listen=first.url.removeprefix("http://")))
     expect(page.locator("#gone")).to_be_hidden(timeout=60_000)
     page.wait_for_function(_AGES)
     assert page.evaluate("window.isSamePage")

@@ -2,11 +2,12 @@
 
 import re
 from datetime import UTC, datetime, tzinfo
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from liqtape.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["check_span", "grid", "moment_ms"]
 
@@ -21,7 +22,7 @@ _MOST_STEPS = 10_000_000
 
 
 def moment_ms(text: str, now_ms: int, zone: tzinfo = UTC) -> int:
-    """Milliseconds of Unix time; ISO 8601 without a zone is in `zone`. Raises ConfigurationError for anything else.
+    """Return Unix time in ms; ISO 8601 without a zone is in `zone`. Raises ConfigurationError for anything else.
 
     >>> now = 1_790_000_000_000
     >>> moment_ms("-2h", now) - now, moment_ms("now", now) - now, moment_ms("1790000000.5", now) - now
@@ -58,11 +59,13 @@ def check_span(from_ms: int, until_ms: int) -> None:
 
 
 def grid(from_ms: int, until_ms: int, every: int) -> "np.ndarray[Any, np.dtype[np.int64]]":
-    """The multiples of `every` seconds in (from, until]: the same moments, whenever it is asked.
+    """Return the multiples of `every` seconds in (from, until]: the same moments, whenever it is asked.
 
     >>> grid(90_500, 200_000, 30).tolist()
     [120000, 150000, 180000]
     """
+    import numpy as np
+
     check_span(from_ms, until_ms)
     if every < 1:
         raise ConfigurationError(f"a step of {every} s: it must be at least 1 s")

@@ -59,7 +59,7 @@ export function take(charted, events) {
 
 // Bring the columns up to now with the newest row.
 export function advance(charted) {
-  const row = charted.symbol === MARKET ? store.now : store.rows.get(charted.symbol);
+  const row = charted.symbol === MARKET ? marketRow() : store.rows.get(charted.symbol);
   const at = Math.floor((serviceMs() - 1 - charted.fromMs) / charted.stepMs);
   extend(charted, Math.min(at, charted.columns.long_count.length + 3600));
   const last = charted.columns.long_count.length - 1;
@@ -70,6 +70,12 @@ export function advance(charted) {
   }
   charted.columns.acceleration[last] = row?.acceleration ?? 0;
   if (row !== undefined) charted.level = row.level;
+}
+
+// The stream has no row of the market: its longest window is the sum of all instruments that have one.
+function marketRow() {
+  const sum = [...store.rows.values()].reduce((total, row) => total + row.event_count_300s, 0);
+  return { ...store.now, velocity_300s: sum / 300 };
 }
 
 function extend(charted, at) {

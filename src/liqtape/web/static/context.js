@@ -55,7 +55,8 @@ export async function refreshTogether() {
     const answer = await ask("correlation");
     const facts = [];
     if (answer.volatility_factor !== null) facts.push(`BTC moves ${answer.volatility_factor.toFixed(1)} \u00d7 as much as over the last day`);
-    else facts.push("BTC volatility: not known before an hour of prices");
+    else facts.push("BTC against the last day: not known before an hour of prices");
+  if (answer.realised_volatility !== null) facts.push(`volatility of 5 min ${Math.round(100 * answer.realised_volatility)}\u202f% a year`);
     if (answer.volatility_factor !== null && answer.volatility_coverage < 1) facts.push(`${share(answer.volatility_coverage)} of that day seen`);
     say(byId("together-facts"), facts.join(", "));
     byId("together-body").replaceChildren(venuePairs(answer), matrix(answer.instruments));
@@ -67,7 +68,7 @@ export async function refreshTogether() {
 function venuePairs(answer) {
   const list = element("ul", { class: "pairs" });
   for (const pair of answer.venues.filter((each) => each.rho !== null)) list.append(element("li", {}, `${pair.x} and ${pair.y} `, element("b", {}, signed(pair.rho)), lag(pair)));
-  if (!list.children.length) list.append(element("li", { class: "quiet" }, "venues: too few liquidations so far to compare (10 at each)"));
+  if (!list.children.length) list.append(element("li", { class: "quiet" }, "venues: not compared yet, or fewer than 10 liquidations at each"));
   return list;
 }
 
@@ -82,7 +83,7 @@ function matrix(pairs) {
   const known = pairs.filter((each) => each.rho !== null);
   const names = [...store.rows.values()].sort((a, b) => b.event_count_300s - a.event_count_300s).map((row) => row.symbol)
     .filter((symbol) => known.some((each) => each.x === symbol || each.y === symbol)).slice(0, BUSIEST);
-  if (names.length < 2) return element("p", { class: "quiet" }, "instruments: too few liquidations so far to compare (10 of each)");
+  if (names.length < 2) return element("p", { class: "quiet" }, "instruments: not compared yet, or fewer than 10 liquidations of each");
   const rho = new Map(known.flatMap((each) => [[`${each.x}|${each.y}`, each], [`${each.y}|${each.x}`, each]]));
   const head = element("tr", {}, element("th", {}, element("span", { class: "off" }, "Instrument")), ...names.slice(0, -1).map((name, index) => element("th", { scope: "col", title: name }, String(index + 1), element("span", { class: "off" }, name))));
   const rows = names.map((name, index) => element("tr", {}, element("th", { scope: "row", title: name }, `${index + 1}  ${name}`), ...names.slice(0, index).map((other) => rhoCell(rho.get(`${name}|${other}`)))));

@@ -47,6 +47,7 @@ export function begin() {
   const filter = byId("filter");
   filter.value = view.filter;
   filter.addEventListener("input", () => (choose({ filter: filter.value }), settle()));
+  byId("whole").addEventListener("click", () => choose({ instrument: "MARKET" }));
   byId("all-instruments").addEventListener("click", () => ((showsAll = !showsAll), settle()));
   sorted();
 }

@@ -5,7 +5,7 @@ const GONE_MS = 4000; // the service speaks at least once a second
 const RECONNECT_MS = 12_000; // a connection that died in a sleep never says so
 
 export const store = {
-  now: null, rows: new Map(), events: [], health: [], gaps: [], leftOut: 0, missed: 0, receivedAt: 0, connections: 0,
+  now: null, asOfMs: 0, rows: new Map(), events: [], health: [], gaps: [], leftOut: 0, missed: 0, receivedAt: 0, connections: 0,
 };
 
 const listeners = { snapshot: [], update: [], events: [], alerts: [], gone: [] };
@@ -33,7 +33,7 @@ export function open() {
 export const silence = () => (store.receivedAt === 0 ? null : (Date.now() - store.receivedAt) / 1000);
 
 // The time of the service now, in ms, by its own clock.
-export const serviceMs = () => (store.now === null ? Date.now() : store.now.as_of_ms + (store.now.replay ? 0 : Math.max(0, Date.now() - store.receivedAt)));
+export const serviceMs = () => (store.now === null ? Date.now() : store.asOfMs + (store.now.replay ? 0 : Math.max(0, Date.now() - store.receivedAt)));
 
 export function watch() {
   const quiet = Date.now() - Math.max(store.receivedAt, openedAt);
@@ -56,6 +56,7 @@ function took(take, message) {
   const said = JSON.parse(message.data);
   store.receivedAt = Date.now();
   store.now = said.now;
+  store.asOfMs = said.as_of_ms; // that of the market in `now` may be a second older
   take(said);
   if (isGone) watch();
 }
