@@ -20,6 +20,7 @@ from liqtape.cli.replaying import replay
 from liqtape.cli.run import demo, record, run
 from liqtape.cli.simulating import simulate
 from liqtape.cli.unwinding import SIGNALS
+from liqtape.cli.watching import watch
 from liqtape.errors import ConfigurationError, LiqtapeError
 from liqtape.sanitize import sanitize
 
@@ -28,6 +29,7 @@ __all__ = ["app", "main"]
 _COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (demo, "liqtape demo --seconds 20 --scenario calm"),
     (run, "liqtape run --symbol BTC --symbol ETH/USDT:USDT --redis redis://localhost:6379/1"),
+    (watch, "liqtape watch http://127.0.0.1:8787"),
     (check, "liqtape check --config liqtape.toml"),
     (init, "liqtape init --out liqtape.toml --schema"),
     (history, "liqtape history --from -2h --symbol BTCUSDT --every 300"),

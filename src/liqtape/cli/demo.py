@@ -75,7 +75,8 @@ async def demo(
             web = WebSettings(listen=listen or _LISTEN)
             async with page_beside(tracker, web, tracker.settings.history, "demo") as page, tracker:
                 tracker.begin_with(learned.states, _learned_note(learned, speed))
-                await watch(tracker, stop, seconds or None, [_note(scenario), *page], out)
+                notes = [_note(scenario), *page]
+                await watch(tracker, stop, seconds or None, notes, out, f"demo, {scenario}")
                 lasted = time.monotonic() - began
                 await simulator.stop_generating()
                 await _settle(tracker, simulator)

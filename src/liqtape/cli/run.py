@@ -193,7 +193,7 @@ async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSigna
     recorder = Recorder(to)
     tracker = Tracker(settings, recorder=recorder)
     async with _quiet_feeds(tracker), tracker:
-        await watch(tracker, stop, seconds or None, [f"recording to {to}"], out)
+        await watch(tracker, stop, seconds or None, [f"recording to {to}"], out, "record")
     return recorder.summary()
 
 
