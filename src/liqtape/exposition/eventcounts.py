@@ -82,7 +82,8 @@ class SeriesBudget:
     """Chooses the instruments that have series of their own, and keeps counters true for all of them.
 
     Exposed are those with an event in the last 15 minutes, at most `limit`, those with most events first. A counter
-    may not go back: what an instrument counts while it is exposed is its own for good, all else is `_other`.
+    may not go back: what an instrument counts between two scrapes that both expose it is its own for good, all else is
+    `_other`.
 
         events of X   ----3----|--------2--------|----4----        X is exposed between the bars
         X                      0 ............... 2                 (no series before and after)
@@ -98,22 +99,23 @@ class SeriesBudget:
         self.exposed: tuple[str, ...] = ()
 
     def choose(self, counts: EventCounts, now_ms: int) -> tuple[str, ...]:
-        """Account for the events since the last choice, then choose anew; by name."""
+        """Choose anew, by name, and account for the events since the last choice."""
         totals = counts.by_instrument()
-        exposed = set(self.exposed)
-        for (instrument, side), total in totals.items():
-            if new := total - self._seen[instrument, side]:
-                if instrument in exposed:
-                    self._own[instrument, side] += new
-                else:
-                    self._other[side] += new
-        self._seen = totals
         recent = {name for name, at_ms in counts.newest_ms.items() if now_ms - at_ms < self._forget_ms} - {OTHER}
         activity: Counter[str] = Counter()
         for (instrument, _), total in totals.items():
             if instrument in recent:
                 activity[instrument] += total
+        before = set(self.exposed)
         self.exposed = tuple(sorted(name for name, _ in activity.most_common(self._limit)))
+        staying = before.intersection(self.exposed)
+        for (instrument, side), total in totals.items():
+            if new := total - self._seen[instrument, side]:
+                if instrument in staying:
+                    self._own[instrument, side] += new
+                else:
+                    self._other[side] += new
+        self._seen = totals
         return self.exposed
 
     def counters(self) -> Iterable[tuple[tuple[str, str], int]]:

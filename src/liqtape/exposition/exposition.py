@@ -8,7 +8,7 @@ from liqtape import __version__
 from liqtape.events import Level, VelocityMetrics
 from liqtape.exposition.causes import FEED_STATES, bounded_causes
 from liqtape.exposition.eventcounts import EventCounts, SeriesBudget
-from liqtape.exposition.families import FAMILIES, Family
+from liqtape.exposition.families import FAMILIES
 from liqtape.exposition.gapseconds import GapSeconds
 from liqtape.exposition.processsamples import process_samples
 from liqtape.exposition.textformat import Sample, TextFormat
@@ -60,10 +60,7 @@ class Exposition:
         for publisher in self._tracker.publishers:
             errors.append(((f"sink_{publisher.sink.name}", "refused", "sending"), publisher.failures_total))
             errors.append(((f"sink_{publisher.sink.name}", "unexpected", "sending"), publisher.errors.total()))
-        for callback in self._tracker.callbacks:
-            errors.append(
-                (("callback", "exception", "sending"), callback.errors.total()),
-            )
+        errors += [(("callback", "exception", "sending"), own.errors.total()) for own in self._tracker.callbacks]
         yield "liqtape_errors_total", _summed(errors)
 
     def _events(self) -> Iterator[tuple[str, Samples]]:
@@ -185,8 +182,3 @@ def _summed(samples: Iterable[tuple[tuple[str, ...], int]]) -> Samples:
     for labels, count in samples:
         total[labels] += count
     return sorted(total.items())
-
-
-def family_of(name: str) -> Family:
-    """Return the family of that name."""
-    return _FAMILY[name]

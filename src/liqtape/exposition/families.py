@@ -22,7 +22,9 @@ class Family(Struct, frozen=True):
     labels: tuple[str, ...] = ()
 
 
-_EXACT = "Exact event-time window ending at the evaluation time; rate() of the counter counts by scrape time and differs."
+_EXACT = (
+    "Exact event-time window ending at the evaluation time; rate() of the counter counts by scrape time and differs."
+)
 
 PER_INSTRUMENT = (
     Family(
@@ -108,7 +110,9 @@ FAMILIES = (
         f"Liquidations per second over the window, all instruments and venues. {_EXACT}",
         ("window",),
     ),
-    Family("liqtape_market_usd_velocity", "gauge", "US dollars per second over the window, all instruments.", ("window",)),
+    Family(
+        "liqtape_market_usd_velocity", "gauge", "US dollars per second over the window, all instruments.", ("window",)
+    ),
     Family("liqtape_market_acceleration", "gauge", "Change of the market's velocity, per second squared, over 20 s."),
     Family(
         "liqtape_market_times_usual_ratio",
@@ -150,7 +154,9 @@ FAMILIES = (
         ("venue", "reason"),
     ),
     Family(
-        "liqtape_late_total", "counter", "Events that came after an evaluation they belonged to, corrected into windows."
+        "liqtape_late_total",
+        "counter",
+        "Events that came after an evaluation they belonged to, corrected into windows.",
     ),
     Family("liqtape_late_dropped_total", "counter", "Events too old for any window: logged, in no metric."),
     Family(
@@ -185,15 +191,15 @@ FAMILIES = (
     Family(
         "liqtape_gap_seconds_total",
         "counter",
-        "Seconds in which liquidations may have been missed: filled=false counts each gap when it ends, filled=true what"
-        " of that was backfilled afterwards.",
+        "Seconds in which liquidations may have been missed: filled=false counts each gap when it ends, filled=true"
+        " what of that was backfilled afterwards.",
         ("venue", "filled"),
     ),
     Family("liqtape_gaps_open", "gauge", "Gaps that last at this moment.", ("venue",)),
     Family(
         "liqtape_clock_skew_seconds",
         "gauge",
-        "Our time minus the venue's stamps, transport included, median of BTC trades; absent before enough was received.",
+        "Our time minus the venue's stamps, transport included, median of BTC trades; absent before enough came.",
         ("venue",),
     ),
     Family(
