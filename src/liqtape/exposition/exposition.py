@@ -1,11 +1,12 @@
 """Everything that `/metrics` shows of a tracker, gathered when it is asked."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import get_args
 
 from liqtape import __version__
-from liqtape.events import Level, VelocityMetrics
+from liqtape.engine.velocity import MARKET
+from liqtape.events import Alert, Gap, Level, Liquidation, VelocityMetrics
 from liqtape.exposition.causes import FEED_STATES, bounded_causes
 from liqtape.exposition.eventcounts import EventCounts, SeriesBudget
 from liqtape.exposition.families import FAMILIES
@@ -14,6 +15,7 @@ from liqtape.exposition.processsamples import process_samples
 from liqtape.exposition.textformat import Sample, TextFormat
 from liqtape.ledger import Ledger
 from liqtape.ourtime import our_ms
+from liqtape.pipeline.listener import Listener
 from liqtape.tracker import Tracker
 
 __all__ = ["Exposition"]
@@ -25,15 +27,33 @@ _FAMILY = {family.name: family for family in FAMILIES}
 Samples = Iterable[Sample]
 
 
-class Exposition:
-    """The metrics of one tracker in Prometheus' text format; costs nothing but `EventCounts` between two scrapes."""
+class Exposition(Listener):
+    """The metrics of one tracker in Prometheus' text format; between two scrapes it only counts."""
 
     def __init__(self, tracker: Tracker, most_instruments: int = 100) -> None:
         self.counts = EventCounts()
         self.gap_seconds = GapSeconds()
+        self._levels: dict[str, Level] = {}
         self.series = 0  # of the last answer
         self._tracker = tracker
         self._budget = SeriesBudget(most_instruments)
+
+    def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:
+        """Count a batch that is in the windows."""
+        self.counts.accepted(events, is_news=is_news)
+
+    def gap(self, gap: Gap) -> None:
+        """Count the seconds of a gap that ended or was backfilled."""
+        self.gap_seconds.gap(gap)
+
+    def alert(self, alert: Alert) -> None:
+        """Keep the levels above NONE."""
+        if alert.instrument == MARKET:
+            return
+        if alert.level == "NONE":
+            self._levels.pop(alert.instrument, None)
+        else:
+            self._levels[alert.instrument] = alert.level
 
     def text(self) -> bytes:
         """Return the answer to a scrape, as of now."""
@@ -94,7 +114,7 @@ class Exposition:
         yield "liqtape_market_times_usual_ratio", [((), row.times_usual)]
         yield "liqtape_market_level", [((), _LEVELS[row.level])]
         yield "liqtape_market_active_instruments", [((), len(active))]
-        raised = [_LEVELS[level] for level in self._tracker.raised().values()]
+        raised = [_LEVELS[level] for level in self._levels.values()]
         yield (
             "liqtape_market_raised_instruments",
             [((str(least),), sum(level >= least for level in raised)) for least in range(1, len(_LEVELS))],
@@ -172,8 +192,7 @@ class Exposition:
         dropped = [((f"sink_{p.sink.name}", "alert_refused", "false"), p.alerts_dropped_total) for p in publishers]
         dropped += [((f"sink_{p.sink.name}", "recent_events", "true"), p.events_dropped_total) for p in publishers]
         dropped += [(("callback", "queue_full", "false"), c.dropped_total) for c in self._tracker.callbacks]
-        if self._tracker.recorder is not None:
-            dropped.append((("recorder", "buffer_full", "false"), self._tracker.recorder.dropped_total))
+        dropped += [(("recorder", "buffer_full", "false"), own.dropped_total) for own in self._tracker.recorders]
         yield "liqtape_dropped_total", _summed(dropped)
 
 

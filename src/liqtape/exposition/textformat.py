@@ -75,6 +75,6 @@ def _labels(names: Sequence[str], values: Sequence[str]) -> str:
 
 def _number(value: float) -> str:
     """Return a number as the format has it; floats read back exactly."""
-    if isinstance(value, float) and not math.isfinite(value):
+    if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
     return repr(value)
