@@ -37,8 +37,7 @@ def summed(values: _Values, name: str, **labels: str) -> float:
 async def running(directory: Path, seen: Callable[[Tracker, Exposition], None]) -> None:
     async with Simulator("cascade", speed=4.0) as simulator:
         venues = {
-            name: VenueSettings(ws_url=simulator.ws_url(name), rest_url=simulator.rest_url(name))
-            for name in VENUES
+            name: VenueSettings(ws_url=simulator.ws_url(name), rest_url=simulator.rest_url(name)) for name in VENUES
         }
         settings = Settings(
             venues=venues,
