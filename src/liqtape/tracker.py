@@ -86,8 +86,8 @@ class Tracker:
         self.redis_url: str | None = None
         self.pulses = 0  # grows once a second: the service lives
         self.publishers: list[Publisher] = []
-        self._recorders = [] if recorder is None else [recorder]
-        for one in self._recorders:
+        self.recorders = [] if recorder is None else [recorder]
+        for one in self.recorders:
             pipeline.listeners.add(RecordingListener(one))
         self._history = RunHistory(self.settings.history, self.settings.alerts, pipeline, data_dir)
         self.live = LiveFeeds(
@@ -137,7 +137,7 @@ class Tracker:
         self._started = True
         self.pipeline.begin()
         try:
-            for recorder in self._recorders:
+            for recorder in self.recorders:
                 recorder.open(self._run_started())
             await self._history.open(_our_ms)
             await self._open_redis()
@@ -177,7 +177,7 @@ class Tracker:
             for task in (*self._tasks, *self._publishing):
                 task.cancel()
             self._audience.stop()
-            for recorder in self._recorders:
+            for recorder in self.recorders:
                 await end(deadline.left(), asyncio.to_thread(recorder.close, 0.0))
             if self.embedded is not None:
                 await end(max(_EMBEDDED_SECONDS, deadline.left()), self.embedded.stop())
@@ -190,7 +190,7 @@ class Tracker:
         ending = [
             end_publishers(self.publishers, self._publishing, deadline),
             end_callbacks(self._audience.callbacks, deadline),
-            *(end_recorder(recorder, deadline) for recorder in self._recorders),
+            *(end_recorder(recorder, deadline) for recorder in self.recorders),
             self._history.end(self.now_ms(), health, self._storing, deadline),
         ]
         watching = end(deadline.left(), self.monitor.stop())
@@ -270,6 +270,11 @@ class Tracker:
     def database(self) -> PostgresSink | None:
         """The server that follows the log, if the settings name one."""
         return self._history.database
+
+    @property
+    def callbacks(self) -> Sequence[CallbackQueue[Any]]:
+        """The queues before the functions of the user's, with their counts."""
+        return self._audience.callbacks
 
     @property
     def learned(self) -> str:
