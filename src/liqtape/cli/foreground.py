@@ -211,7 +211,7 @@ def _view(tracker: Tracker, highlights: Highlights, held: HeldText, shown: _Show
 async def _lines(
     tracker: Tracker, stop: StopSignals, deadline: float | None, notes: Sequence[str], out: TextIO
 ) -> None:
-    """Print venues when their state changes, the busiest instruments every few seconds, alerts at once, with the time."""
+    """Print venues when their state changes, the busiest instruments every few seconds, alerts at once; each timed."""
 
     def say(lines: Sequence[str]) -> None:
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
