@@ -92,6 +92,8 @@ class Verdict(Struct):
     """Arrived before a kill of ours, not logged yet, and within the gap that is reported of it."""
     excused_ms: float = 0.0
     """The longest time between such an arrival and the kill."""
+    refused: int = 0
+    """Of a clock that jumped, when as many events as may wait did so: rejected and counted, as promised."""
     unsized: int = 0
     """Events whose contract was not known yet: their value stays unknown, as is promised."""
     unasked: int = 0

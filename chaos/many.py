@@ -63,6 +63,7 @@ def table(verdicts: Sequence[Verdict], seconds: float) -> str:
         - sum(bool(verdict.lost or verdict.duplicated or verdict.unreported) for verdict in verdicts),
         "in gaps of our kills": sum(verdict.excused for verdict in verdicts),
         "arrived before the kill, ms": round(max((verdict.excused_ms for verdict in verdicts), default=0.0)),
+        "refused as ahead": sum(verdict.refused for verdict in verdicts),
         "unsized": sum(verdict.unsized for verdict in verdicts),
         "not subscribed": sum(verdict.unasked for verdict in verdicts),
         "seconds": round(seconds),

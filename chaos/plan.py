@@ -91,6 +91,11 @@ class Plan(Struct, frozen=True):
         """How far the venue's clock goes before that of this machine, `at` seconds after the beginning."""
         return self.skew_ms[venue] + sum(s.number for s in self.steps if s.against == venue and s.at <= at)
 
+    @property
+    def clocks(self) -> list[str]:
+        """The venues whose clock is not always that of the others."""
+        return [venue for venue in self.skew_ms if self.is_off(venue)]
+
     def is_off(self, venue: str) -> bool:
         """Whether the venue's clock is not always that of the others."""
         return any(step.against == venue for step in self.steps) or abs(self.skew_ms[venue] - self.shift_ms) > 500

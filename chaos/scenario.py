@@ -147,7 +147,7 @@ class Scenario:
         left = (await self._child.stop()).left
         evidence = self._evidence((began_ms, until_ms), arrivals, report.last_seq)
         verdict = judged(evidence)
-        judge_worker(report, left, verdict)
+        judge_worker(report, left, self._plan, verdict)
         judge_windows(report, evidence, verdict)
         return verdict
 

@@ -28,6 +28,7 @@ _SECONDS = 90  # importing ccxt alone takes ten on a busy machine
 _PROGRAM = """
 import asyncio, json, logging, sys
 from enhanced_websocket_manager import EnhancedWebSocketManager
+from liqtape.pipeline.onevent import OnLiquidation
 
 {adapter}
 
