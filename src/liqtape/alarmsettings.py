@@ -113,9 +113,9 @@ def minute_of(text: str) -> int:
 class AlarmRule(Struct, frozen=True, forbid_unknown_fields=True):
     """A rule of the user's own: a message when all that it names holds, once a crossing.
 
-    `velocity` (liquidations/s), `usd` and `imbalance` (of USD, its size) are of the last `window` seconds, of `side` and
-    `venues` alone where those are named; `breadth` is how many instruments rose within 60 s. A rule of `MARKET` looks at
-    all instruments together. `severity` is told, and decides nothing but quiet hours.
+    `velocity` (liquidations/s), `usd` and `imbalance` (of USD, its size) are of the last `window` seconds, of `side`
+    and `venues` alone where those are named; `breadth` is how many instruments rose within 60 s. A rule of `MARKET`
+    looks at all instruments together. `severity` is told, and decides nothing but quiet hours.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What one channel gets: so many messages an hour, nothing small in quiet hours, and a number of what it did not get."""
+"""What one channel gets: so many messages an hour, nothing small in quiet hours, a number of what it did not get."""
 
 from msgspec import Struct
 

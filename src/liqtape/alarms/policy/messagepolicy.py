@@ -1,4 +1,4 @@
-"""The policy: of many level changes few messages, one thread a market event, within a budget for all that is watched."""
+"""The policy: of many level changes few messages, one thread a market event, a budget for all that is watched."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 

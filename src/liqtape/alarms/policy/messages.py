@@ -6,18 +6,26 @@ from msgspec import Struct
 
 from liqtape.events import Level
 
-__all__ = ["LEVEL_ORDER", "MESSAGE_SCHEMA", "AddressedMessage", "AlarmMessage", "MemberFacts", "MessageKind"]
+__all__ = [
+    "LEVEL_ORDER",
+    "MESSAGE_SCHEMA",
+    "AddressedMessage",
+    "AlarmMessage",
+    "MemberFacts",
+    "MessageKind",
+    "MessageStream",
+]
 
 MESSAGE_SCHEMA = 1
 
 LEVEL_ORDER: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 
 MessageKind = Literal["begin", "update", "end", "later", "rule", "digest", "trouble", "well", "test"]
-Stream = Literal["market", "service"]
+MessageStream = Literal["market", "service"]
 
 
-class MemberFacts(Struct, frozen=True, omit_defaults=True):
-    """One scope of an event as it stood at its highest: an instrument, `MARKET`, or `BREADTH`, which counts instruments.
+class MemberFacts(Struct, frozen=True):
+    """One scope of an event at its highest: an instrument, `MARKET`, or `BREADTH`, which counts instruments.
 
     `highest` is USD within 60 s (instruments of `BREADTH`), reached once in `return_days`, learned from `watched_days`
     (decayed). `threshold` is what its level asked for, `floor` what it needs whatever the period, `wakes_at_days` the
@@ -37,7 +45,7 @@ class MemberFacts(Struct, frozen=True, omit_defaults=True):
     wakes_at_days: float | None = None
 
 
-class AlarmMessage(Struct, frozen=True, omit_defaults=True):
+class AlarmMessage(Struct, frozen=True):
     """One message. `key` is the same whenever the same message is made or sent again; `thread` is the event it is of.
 
     `number` counts the messages of a thread from 1. `usd`, `count` and `venues` are those of the event so far.
@@ -45,7 +53,7 @@ class AlarmMessage(Struct, frozen=True, omit_defaults=True):
 
     key: str
     kind: MessageKind
-    stream: Stream
+    stream: MessageStream
     level: Level
     at_ms: int
     title: str

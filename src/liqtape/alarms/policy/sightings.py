@@ -37,7 +37,7 @@ class Sighting(Struct, frozen=True):
 
 
 class Surroundings(Struct, frozen=True):
-    """What is looked up only for a message: liquidations of the last 60 s by (venue, instrument), and what is missing."""
+    """What only a message needs: liquidations of the last 60 s by (venue, instrument), and what is missing."""
 
     minutes: Mapping[tuple[str, str], Minute] = {}
     coverage: float | None = None

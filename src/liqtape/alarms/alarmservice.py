@@ -1,0 +1,187 @@
+"""Policy and delivery together, fed by what a run tells."""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Struct
+
+from liqtape.alarms.delivery.dispatcher import Dispatcher
+from liqtape.alarms.delivery.messagechannel import MessageChannel
+from liqtape.alarms.policy.eventthread import EventThread
+from liqtape.alarms.policy.messagepolicy import MessagePolicy, PolicySettings, PolicyState
+from liqtape.alarms.policy.messages import AddressedMessage, AlarmMessage, MemberFacts
+from liqtape.alarms.policy.scenes import breadth_of, rows_of, scene_of
+from liqtape.alarms.policy.sightings import BREADTH_SCOPE
+from liqtape.engine.velocity import MARKET, VelocityEngine
+from liqtape.errors import ConfigurationError
+from liqtape.events import Level, Liquidation, VenueHealth
+
+__all__ = ["QUEUE_FILE", "AlarmService", "EffectiveSteps", "OpenEvent", "minute_in"]
+
+QUEUE_FILE = "alarms.sqlite"
+
+_KEEP_MS = 60_000  # so often the state of the policy is kept where no message does it
+_WELL = frozenset({"live", "starting", "ok", "closed"})
+
+_log = logging.getLogger(__name__)
+
+
+class EffectiveSteps(Struct, frozen=True):
+    """From which return period a scope opens a thread now, by group; None before anything was watched."""
+
+    budget_per_week: float
+    watched_days: float
+    market_days: float | None
+    instrument_days: float | None
+    named_days: float | None
+
+
+class OpenEvent(Struct, frozen=True):
+    """The market event that is open, with its thread."""
+
+    thread: str
+    began_ms: int
+    level: Level
+    messages: int
+    members: tuple[MemberFacts, ...]
+    up: tuple[str, ...]
+    usd: float
+    count: int
+    venues: dict[str, float]
+
+
+def minute_in(zone: str) -> Callable[[int], int]:
+    """Return what says the minute of the day of a moment in ms; raises ConfigurationError for an unknown zone.
+
+    >>> minute_in("Europe/Zurich")(1_790_000_000_000)
+    993
+    """
+    try:
+        place = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigurationError(f"alerts.quiet.zone: no time zone {zone!r}, as in Europe/Zurich") from error
+
+    def minute(at_ms: int) -> int:
+        local = datetime.fromtimestamp(at_ms / 1_000, UTC).astimezone(place)
+        return 60 * local.hour + local.minute
+
+    return minute
+
+
+class AlarmService:
+    """Hears of events, level changes and each second, and tells channels and `taps` what a person should know.
+
+    `at` says where the windows of each venue end. Where a `path` is named the queue is there, else in memory.
+    """
+
+    def __init__(
+        self,
+        settings: PolicySettings,
+        channels: Sequence[MessageChannel],
+        engine: VelocityEngine,
+        *,
+        path: Path | None = None,
+        at: Callable[[], Mapping[str, int] | None] = lambda: None,
+    ) -> None:
+        self.settings = settings
+        self.taps: list[Callable[[AlarmMessage], None]] = []
+        self.dispatcher = Dispatcher(channels, path)
+        self._minute = minute_in(settings.quiet.zone)
+        self.policy = MessagePolicy(settings, None, self._minute)
+        self._engine, self._at = engine, at
+        self._now_ms = self._kept_ms = 0
+
+    async def start(self) -> None:
+        """Open the queue, go on where the last run ended, and begin to send."""
+        kept = await self.dispatcher.open()
+        if kept is not None:
+            try:
+                state = msgspec.json.decode(kept, type=PolicyState)
+            except msgspec.MsgspecError as error:
+                _log.warning("alarms: what was kept of the last run cannot be read, starting anew: %s", error)
+            else:
+                self.policy = MessagePolicy(self.settings, state, self._minute)
+        self.dispatcher.start()
+
+    async def stop(self, seconds: float = 2.0) -> None:
+        """Keep all; what is not sent is sent after the next start."""
+        if self._now_ms:
+            self.dispatcher.submit((), self._state())
+        await self.dispatcher.stop(seconds)
+
+    def accepted(self, events: Iterable[Liquidation]) -> None:
+        """Hear of liquidations."""
+        self.policy.add(events)
+
+    def look(self, now_ms: int) -> None:
+        """Look at the levels, when one has changed and once a second."""
+        if now_ms < self._now_ms:  # a counted step of the clock
+            self.policy.shift(now_ms - self._now_ms)
+        self._now_ms = now_ms
+        self._tell(self.policy.look(scene_of(self._engine, now_ms, self._at())))
+
+    def pulse(
+        self,
+        now_ms: int,
+        our_ms: int,
+        active: Collection[str] = (),
+        health: Iterable[VenueHealth] = (),
+        wrong: Mapping[str, str] | None = None,
+    ) -> None:
+        """Hear that a second has passed: `health` of venues and services, and what else is `wrong`, subject: reason."""
+        self.look(now_ms)
+        if self.settings.rules:
+            rows = rows_of(self._engine, now_ms, self._at())
+            self._tell(self.policy.look_rules(now_ms, active, rows, breadth_of(self._engine, now_ms)))
+        found = dict(wrong or {})
+        for one in health:
+            if one.state not in _WELL:
+                found[one.venue] = f"{one.state}: {one.detail}" if one.detail else one.state
+        if self.dispatcher.detail:
+            found["alarms"] = self.dispatcher.detail
+        for channel, reason in self.dispatcher.failing.items():
+            found[f"alarm channel {channel}"] = reason
+        self._tell(self.policy.look_conditions(our_ms, found))
+        if our_ms - self._kept_ms >= _KEEP_MS:
+            self._kept_ms = our_ms
+            self.dispatcher.submit((), self._state())
+
+    def open_event(self) -> OpenEvent | None:
+        """Return the market event that is open."""
+        thread = self.policy.thread
+        return None if thread is None else _shown(thread)
+
+    def steps(self) -> EffectiveSteps:
+        """Return the effective steps."""
+        policy = self.policy
+        named = next(iter(sorted(self.settings.named)), None)
+        return EffectiveSteps(
+            self.settings.budget_per_week,
+            policy.budget.watched_days(),
+            policy.wakes_at_days(MARKET),
+            policy.budget.wakes_at_days(policy.group_size("")),
+            None if named is None else policy.wakes_at_days(named),
+        )
+
+    def _state(self) -> bytes:
+        return msgspec.json.encode(self.policy.state(self._now_ms))
+
+    def _tell(self, messages: Sequence[AddressedMessage]) -> None:
+        if not messages:
+            return
+        self.dispatcher.submit(messages, self._state())
+        told: dict[str, AlarmMessage] = {one.message.key: one.message for one in messages}
+        for message in told.values():
+            for tap in tuple(self.taps):
+                tap(message)
+
+
+def _shown(thread: EventThread) -> OpenEvent:
+    usd, count, venues = thread.totals()
+    members = tuple(thread.members.values())
+    up = tuple(sorted(thread.up, key=lambda scope: (scope in {MARKET, BREADTH_SCOPE}, scope)))
+    return OpenEvent(thread.id, thread.began_ms, thread.level, thread.number, members, up, usd, count, venues)
