@@ -76,7 +76,8 @@ class Addressing:
             held = gate.take_digest(now_ms, is_quiet=stream == "market" and self._is_quiet(now_ms))
             if held:
                 see = f", see {self._link}" if self._link else ""
-                text = f"{held} more {stream} message{'s' * (held > 1)} were not sent here{see}"
+                many = "s were" if held > 1 else " was"
+                text = f"{held} more {stream} message{many} not sent here{see}"
                 message = AlarmMessage(
                     f"digest-{name}-{now_ms}/1",
                     "digest",
