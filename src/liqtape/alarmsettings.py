@@ -4,13 +4,11 @@ from typing import Literal
 
 from msgspec import Struct
 
-from liqtape.errors import ConfigurationError
 from liqtape.events import WINDOWS, Level, Side
 
-__all__ = ["CHANNEL_KINDS", "AlarmRule", "ChannelSettings", "QuietHours", "minute_of"]
+__all__ = ["AlarmRule", "ChannelSettings", "QuietHours", "check_rules", "minute_of"]
 
 ChannelKind = Literal["log", "webhook", "apprise", "redis", "alertmanager", "python"]
-CHANNEL_KINDS: tuple[ChannelKind, ...] = ("log", "webhook", "apprise", "redis", "alertmanager", "python")
 
 _SCHEMES: dict[ChannelKind, tuple[str, ...]] = {
     "webhook": ("http://", "https://"),
@@ -65,7 +63,7 @@ class ChannelSettings(Struct, frozen=True, forbid_unknown_fields=True):
         return [("kind", self.kind)]
 
 
-class QuietHours(Struct, frozen=True, forbid_unknown_fields=True):
+class QuietHours(Struct, frozen=True, forbid_unknown_fields=True, repr_omit_defaults=True):
     """From `start` to `end` (`23:00`, in `zone`) market messages below `level` wait, and are told as a number after."""
 
     start: str = ""
@@ -110,7 +108,7 @@ def minute_of(text: str) -> int:
     return minute
 
 
-class AlarmRule(Struct, frozen=True, forbid_unknown_fields=True):
+class AlarmRule(Struct, frozen=True, forbid_unknown_fields=True, repr_omit_defaults=True):
     """A rule of the user's own: a message when all that it names holds, once a crossing.
 
     `velocity` (liquidations/s), `usd` and `imbalance` (of USD, its size) are of the last `window` seconds, of `side`
@@ -156,13 +154,13 @@ class AlarmRule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def check_rules(rules: tuple[AlarmRule, ...], channels: frozenset[str]) -> None:
-    """Raise ConfigurationError where two rules have one name, or one names a channel that is not there."""
+    """Raise ValueError where two rules have one name, or one names a channel that is not there."""
     names: set[str] = set()
     for rule in rules:
         if rule.name in names:
-            raise ConfigurationError(f"alerts.rules: two rules are named {rule.name!r}")
+            raise ValueError(f"two rules are named {rule.name!r}")
         names.add(rule.name)
         for channel in rule.channels:
             if channel not in channels:
                 known = ", ".join(sorted(channels)) or "none"
-                raise ConfigurationError(f"alerts.rules: {rule.name}: no channel {channel!r}; there are {known}")
+                raise ValueError(f"rule {rule.name!r}: no channel {channel!r}; there are {known}")

@@ -3,6 +3,10 @@
 import logging
 from collections.abc import Collection, Iterable, Mapping
 
+from msgspec.structs import replace
+
+from liqtape.alarms.policy.messagepolicy import PolicySettings
+from liqtape.alarmsettings import ChannelSettings
 from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.returnperiods import ReturnPeriods
 from liqtape.engine.levels.surpriselevels import LevelRule
@@ -20,7 +24,7 @@ _SPREAD_MS = 6_000  # of the evaluation times of venues: what is held back, and 
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["check_accounts", "database_of", "engine_of", "parse_symbol", "parse_symbols", "rule_of"]
+__all__ = ["check_accounts", "database_of", "engine_of", "parse_symbol", "parse_symbols", "policy_of", "rule_of"]
 
 
 def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
@@ -45,6 +49,25 @@ def rule_of(alerts: AlertSettings, venues: Iterable[str]) -> ReturnPeriods | Lev
         return ReturnPeriods(alerts.floor_usd, floors)
     return LevelRule(
         alerts.watch, alerts.alert, alerts.critical, alerts.alert_count, alerts.floor_usd, floors_usd=floors
+    )
+
+
+def policy_of(alerts: AlertSettings, venues: Iterable[str]) -> PolicySettings:
+    """Return what the alarm policy is built from; without a channel messages go to the log."""
+    known = list(venues)
+    channels = {name: channel for name, channel in alerts.channels.items() if channel.enabled}
+    return PolicySettings(
+        alerts.budget_per_week,
+        parse_symbols(alerts.named, known),
+        len(alerts.named),
+        parse_symbols(alerts.muted, known),
+        alerts.link,
+        alerts.follow_up,
+        alerts.quiet,
+        channels if alerts.channels else {"log": ChannelSettings("log")},
+        tuple(
+            replace(rule, instruments=tuple(sorted(parse_symbols(rule.instruments, known)))) for rule in alerts.rules
+        ),
     )
 
 

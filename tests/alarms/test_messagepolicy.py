@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from liqtape.alarms.policy.channelgate import HOUR_MS
 from liqtape.alarms.policy.messagepolicy import MessagePolicy, PolicySettings, PolicyState
@@ -40,7 +41,7 @@ class _Run:
     def at(self, seconds: float, *seen: Sighting, **more: object) -> list[AlarmMessage]:
         """Look so many seconds after the last look."""
         self.now_ms += round(1_000 * seconds)
-        scene = msgspec.structs.replace(Scene(self.now_ms, seen, self.instruments), **more)
+        scene = replace(Scene(self.now_ms, seen, self.instruments), **more)
         found = self.policy.look(scene)
         self.said += found
         return [one.message for one in found]
@@ -82,7 +83,7 @@ def test_what_was_at_alert_long_before_does_not_join() -> None:
     old = _sighting("XRPUSDT", days=0.001)
 
     run.at(1, old)
-    assert run.policy.thread is None
+    assert not run.said
     run.at(61, old, _sighting("BTCUSDT"))
 
     assert run.policy.thread is not None
@@ -107,7 +108,7 @@ def test_a_step_up_is_told_at_once() -> None:
     run = _Run()
     run.at(1, _sighting("BTCUSDT", "ALERT"))
 
-    told = [run.at(1, _sighting("BTCUSDT", level, 1e6 * k)) for k, level in ((2, "CRITICAL"), (3, "EXTREME"))]
+    told = [run.at(1, _sighting("BTCUSDT", "CRITICAL", 2e6)), run.at(1, _sighting("BTCUSDT", "EXTREME", 3e6))]
 
     assert [(message.kind, message.level) for messages in told for message in messages] == [
         ("update", "CRITICAL"),
@@ -143,7 +144,7 @@ def test_while_learning_what_is_critical_whatever_was_seen_opens_a_thread() -> N
     run = _Run()
     run.at(1, _sighting("A", days=1e9))  # a z that nothing after it exceeds
     run.calm(400)
-    seen = msgspec.structs.replace(_sighting("B", "CRITICAL", 60e6, 0.01), is_learning=True, is_public=True)
+    seen = replace(_sighting("B", "CRITICAL", 60e6, 0.01), is_learning=True, is_public=True)
 
     assert [message.kind for message in run.at(1, seen)] == ["begin"]
 

@@ -7,7 +7,6 @@ from liqtape.alarms.policy.rulewatch import RowsOf, RuleWatch, read_rule
 from liqtape.alarms.policy.scenes import breadth_of, rows_of
 from liqtape.alarmsettings import AlarmRule, ChannelSettings, QuietHours, check_rules
 from liqtape.engine import VelocityEngine
-from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation, Side
 
 _NOW = 1_790_000_000_000
@@ -120,9 +119,9 @@ def test_rules_name_channels_that_are_there_and_have_names_of_their_own() -> Non
     rule = AlarmRule("big", usd=1.0, channels=("phone",))
 
     check_rules((rule,), frozenset({"phone"}))
-    with pytest.raises(ConfigurationError, match="no channel 'phone'; there are none"):
+    with pytest.raises(ValueError, match="no channel 'phone'; there are none"):
         check_rules((rule,), frozenset())
-    with pytest.raises(ConfigurationError, match="two rules are named 'big'"):
+    with pytest.raises(ValueError, match="two rules are named 'big'"):
         check_rules((rule, rule), frozenset({"phone"}))
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from liqtape.alarms.delivery.dispatcher import Dispatcher
 from liqtape.alarms.delivery.messagechannel import MessageChannel
 from liqtape.alarms.policy.eventthread import EventThread
-from liqtape.alarms.policy.messagepolicy import MessagePolicy, PolicySettings, PolicyState
+from liqtape.alarms.policy.messagepolicy import ANY_INSTRUMENT, MessagePolicy, PolicySettings, PolicyState
 from liqtape.alarms.policy.messages import AddressedMessage, AlarmMessage, MemberFacts
 from liqtape.alarms.policy.scenes import breadth_of, rows_of, scene_of
 from liqtape.alarms.policy.sightings import BREADTH_SCOPE
@@ -161,9 +161,9 @@ class AlarmService:
         named = next(iter(sorted(self.settings.named)), None)
         return EffectiveSteps(
             self.settings.budget_per_week,
-            policy.budget.watched_days(),
+            policy.budget.watched_days(self._now_ms),
             policy.wakes_at_days(MARKET),
-            policy.budget.wakes_at_days(policy.group_size("")),
+            policy.wakes_at_days(ANY_INSTRUMENT),
             None if named is None else policy.wakes_at_days(named),
         )
 

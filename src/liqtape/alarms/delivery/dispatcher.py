@@ -153,8 +153,9 @@ class Dispatcher:
 
     async def _serve(self, channel: MessageChannel) -> None:
         loop = asyncio.get_running_loop()
-        refreshed = loop.time()
         awake = self._awake[channel.name]
+        await self._refresh(channel)
+        refreshed = loop.time()
         while True:
             awake.clear()
             try:
@@ -198,6 +199,7 @@ class Dispatcher:
             self.counts[name, "sent"] += 1
             if self.failing.pop(name, None) is not None:
                 _log.info("alarm channel %s: well again", name)
+                await self._refresh(channel)  # it may have forgotten all meanwhile
 
     async def _bury(self, name: str, entry: OutboxEntry, text: str) -> None:
         await self._call(self._box.settle, entry.seq, "dead", self._now(), text)

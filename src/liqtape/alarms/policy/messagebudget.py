@@ -8,7 +8,7 @@ week (metrics 5b, "Messages").
 
 from math import inf
 
-from liqtape.engine.levels.episodes import StreamState
+from liqtape.engine.levels.episodes import EpisodeHistogram, StreamState
 from liqtape.engine.levels.streamlevel import StreamLevel, message_steps
 
 __all__ = ["MARKET_GROUP", "MessageBudget"]
@@ -48,15 +48,23 @@ class MessageBudget:
         """Look at a scope at its highest; returns whether that opens a thread."""
         return self._stream.look(at_ms, _SCALE * return_days / max(1, group_size), 1) > 0
 
-    def wakes_at_days(self, group_size: int) -> float | None:
-        """Return the return period from which a scope of a group opens a thread; None before anything was watched."""
-        histogram = self._stream.histogram
-        z = self._stream.thresholds[0] if self._stream.is_open else histogram.threshold(7.0 / self.per_week)
+    def wakes_at_days(self, group_size: int, at_ms: int) -> float | None:
+        """Return the return period from which a scope of a group opens a thread; None before anything was watched.
+
+        While an episode of z is open that is what it was compared with: it does not move its own bar.
+        """
+        if self._stream.is_open:
+            z = self._stream.thresholds[0]
+        else:
+            steps = self._stream.steps
+            histogram = EpisodeHistogram(steps.seed_usd, steps.tail_exponent)
+            histogram.restore(self._stream.kept(at_ms), 0)
+            z = histogram.threshold(7.0 / self.per_week)
         return None if z == inf else z * max(1, group_size) / _SCALE
 
-    def watched_days(self) -> float:
+    def watched_days(self, at_ms: int) -> float:
         """Return the decayed watched days it learned from."""
-        return self._stream.histogram.days
+        return self._stream.decayed_days(at_ms)
 
     def state(self, at_ms: int) -> StreamState:
         """Return what is to be kept, and go on."""

@@ -7,7 +7,7 @@ from msgspec import Struct
 from liqtape.alarms.policy.addressing import Addressing, AddressingState
 from liqtape.alarms.policy.channelgate import HOUR_MS
 from liqtape.alarms.policy.conditionwatch import Condition, ConditionWatch
-from liqtape.alarms.policy.eventthread import JOIN_MS, EventThread
+from liqtape.alarms.policy.eventthread import END_MS, JOIN_MS, EventThread
 from liqtape.alarms.policy.messagebudget import MARKET_GROUP, MessageBudget
 from liqtape.alarms.policy.messages import LEVEL_ORDER, AddressedMessage, AlarmMessage, MemberFacts
 from liqtape.alarms.policy.rulewatch import RowsOf, RuleWatch
@@ -18,20 +18,27 @@ from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Level, Liquidation
 
-__all__ = ["COOLDOWN_MS", "MessagePolicy", "PolicySettings", "PolicyState"]
+__all__ = ["ANY_INSTRUMENT", "COOLDOWN_MS", "MessagePolicy", "PolicySettings", "PolicyState"]
 
 COOLDOWN_MS = 300_000
 """So long an instrument's level is no news again; a higher one is."""
+
+ANY_INSTRUMENT = ""
+"""Stands for an instrument that was not named."""
 
 _UPDATE_MS = 60_000
 _CRITICAL = LEVEL_ORDER.index("CRITICAL")
 
 
 class PolicySettings(Struct, frozen=True):
-    """What the policy is built from; channels that are not enabled are left out."""
+    """What the policy is built from; channels that are not enabled are left out.
+
+    `named` may hold several spellings of what the user named; `named_count` is how many those are.
+    """
 
     budget_per_week: float = 3.0
     named: frozenset[str] = frozenset()
+    named_count: int = 1
     muted: frozenset[str] = frozenset()
     link: str = ""
     follow_up: bool = False
@@ -82,6 +89,7 @@ class MessagePolicy:
         self._highest: dict[str, float] = {}  # of each scope that is seen, looked at by the budget
         self._risen: dict[str, tuple[int, int]] = {}  # of each scope that is seen: its level, and when it rose to it
         self._instruments = 1
+        self._now_ms = 0
 
     # What comes in
 
@@ -92,7 +100,7 @@ class MessagePolicy:
 
     def look(self, scene: Scene) -> list[AddressedMessage]:
         """Look at a moment; returns what is to be told."""
-        self._instruments = scene.instruments
+        self._instruments, self._now_ms = scene.instruments, scene.at_ms
         if scene.is_watched:
             self.budget.up(scene.at_ms)
         else:
@@ -131,6 +139,10 @@ class MessagePolicy:
         self._risen = {scope: (level, at_ms + by_ms) for scope, (level, at_ms) in self._risen.items()}
         self._told_ms = {name: at_ms + by_ms for name, at_ms in self._told_ms.items()}
 
+    def due_ms(self) -> int | None:
+        """Return when the event that is open will be over if nothing rises until then; None where none is."""
+        return None if self.thread is None else self.thread.last_up_ms + END_MS
+
     def finish(self, scene: Scene) -> list[AddressedMessage]:
         """End the event that is open: what came after is not known."""
         if self.thread is None:
@@ -144,12 +156,12 @@ class MessagePolicy:
         if scope in {MARKET, BREADTH_SCOPE}:
             return MARKET_GROUP
         if scope in self.settings.named:
-            return len(self.settings.named)
+            return self.settings.named_count
         return max(1, self._instruments)
 
     def wakes_at_days(self, scope: str) -> float | None:
         """Return the effective step of a scope: the return period from which it opens a thread now."""
-        return self.budget.wakes_at_days(self.group_size(scope))
+        return self.budget.wakes_at_days(self.group_size(scope), self._now_ms)
 
     def state(self, at_ms: int) -> PolicyState:
         """Return all that outlives a restart, and go on."""
