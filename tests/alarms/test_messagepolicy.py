@@ -149,6 +149,15 @@ def test_while_learning_what_is_critical_whatever_was_seen_opens_a_thread() -> N
     assert [message.kind for message in run.at(1, seen)] == ["begin"]
 
 
+def test_before_a_return_period_is_known_an_event_that_goes_on_is_no_news() -> None:
+    run = _Run()
+    seen = Sighting("MARKET", "CRITICAL", 250e6, 9, None, 0.0, is_learning=True, is_public=True)
+    for _ in range(300):
+        run.at(1, seen)
+
+    assert [one.message.kind for one in run.said] == ["begin"]
+
+
 def test_muted_instruments_open_nothing() -> None:
     run = _Run(PolicySettings(channels=_LOG, muted=frozenset({"BTCUSDT"})))
 

@@ -25,7 +25,7 @@ class ChannelTotals(Struct, frozen=True):
 
 
 class ReplayTotals(Struct, frozen=True):
-    """Threads of a past beside the budget; `expected` is what the budget allows in as much watched time."""
+    """Threads of a past beside the budget; `expected` is what the budget allows in `days` of watching."""
 
     days: float
     threads: int
@@ -42,11 +42,10 @@ class AlarmReplay:
     def __init__(self, settings: PolicySettings, engine: VelocityEngine, policy: MessagePolicy) -> None:
         self.messages: list[AddressedMessage] = []
         self._settings, self._engine, self._policy = settings, engine, policy
-        self._first_ms = self._last_ms = 0
+        self._last_ms = 0
 
     def step(self, now_ms: int, events: Sequence[Liquidation], at: Mapping[str, int] | None = None) -> None:
         """Take a second of the grid, after the engine took it."""
-        self._first_ms = self._first_ms or now_ms
         self._last_ms = now_ms
         due_ms = self._policy.due_ms()
         if due_ms is not None and due_ms < now_ms:  # seconds in which nothing is left to tell are not on the grid
@@ -66,7 +65,7 @@ class AlarmReplay:
 
     def totals(self) -> ReplayTotals:
         """Return what was sent beside the budget."""
-        days = (self._last_ms - self._first_ms) / DAY_MS
+        days = self._policy.budget.watched_ms(self._last_ms) / DAY_MS
         channels = {}
         for name, channel in self._settings.channels.items():
             times = [one.message.at_ms for one in self.messages if one.channel == name]

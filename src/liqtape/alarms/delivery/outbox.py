@@ -14,7 +14,7 @@ from msgspec import Struct
 from liqtape.alarms.policy.messages import AddressedMessage, AlarmMessage
 from liqtape.errors import ConfigurationError
 
-__all__ = ["KEPT_DEAD", "DeadLetter", "Outbox", "OutboxEntry"]
+__all__ = ["KEPT_DEAD", "DeadLetter", "Outbox", "OutboxEntry", "kept_state"]
 
 KEPT_DEAD = 10_000
 """So many dead letters of a channel are kept, the newest."""
@@ -173,3 +173,15 @@ class Outbox:
             raise ConfigurationError(f"alarms: {place} was written by a newer liqtape; update this one")
         if not found:
             self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+
+
+def kept_state(path: Path) -> bytes | None:
+    """Return the state of the policy that a queue holds, which somebody else may be writing; None where is none."""
+    if not path.exists():
+        return None
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+    try:
+        row = connection.execute("SELECT state FROM policy").fetchone()
+    finally:
+        connection.close()
+    return None if row is None else bytes(row[0])

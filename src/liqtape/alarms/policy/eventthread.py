@@ -88,6 +88,8 @@ class EventThread(Struct):
         for event in events:
             self._count(event.venue, event.instrument, event.notional_usd or 0.0, 1)
             span = self.prices.get(event.instrument)
+            if not event.price > 0.0:
+                continue  # some files know no price
             if span is None:
                 self.prices[event.instrument] = PriceSpan(*[event.price] * 4)
             else:

@@ -62,6 +62,10 @@ class MessageBudget:
             z = histogram.threshold(7.0 / self.per_week)
         return None if z == inf else z * max(1, group_size) / _SCALE
 
+    def watched_ms(self, at_ms: int) -> int:
+        """Return how long was watched since the start of this run."""
+        return self._stream.watched_ms(at_ms)
+
     def watched_days(self, at_ms: int) -> float:
         """Return the decayed watched days it learned from."""
         return self._stream.decayed_days(at_ms)

@@ -18,7 +18,7 @@ from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Level, Liquidation
 
-__all__ = ["ANY_INSTRUMENT", "COOLDOWN_MS", "MessagePolicy", "PolicySettings", "PolicyState"]
+__all__ = ["ANY_INSTRUMENT", "COOLDOWN_MS", "UPDATE_MS", "MessagePolicy", "PolicySettings", "PolicyState"]
 
 COOLDOWN_MS = 300_000
 """So long an instrument's level is no news again; a higher one is."""
@@ -26,7 +26,9 @@ COOLDOWN_MS = 300_000
 ANY_INSTRUMENT = ""
 """Stands for an instrument that was not named."""
 
-_UPDATE_MS = 60_000
+UPDATE_MS = 60_000
+"""So long after a message of an event the next may come, unless it is a step up."""
+
 _CRITICAL = LEVEL_ORDER.index("CRITICAL")
 
 
@@ -230,13 +232,13 @@ class MessagePolicy:
         if thread.is_over(scene.at_ms):
             return [self._end(thread, scene)]
         is_step_up = LEVEL_ORDER.index(thread.level) > LEVEL_ORDER.index(thread.told_level)
-        if is_step_up or (scene.at_ms - thread.told_ms >= _UPDATE_MS and self._has_news(thread, scene.at_ms)):
+        if is_step_up or (scene.at_ms - thread.told_ms >= UPDATE_MS and self._has_news(thread, scene.at_ms)):
             return [self._tell(thread, scene)]
         return []
 
     def _has_news(self, thread: EventThread, at_ms: int) -> bool:
         """Whether somebody joined whose level was not just told, or the event became twice as rare."""
-        if thread.rarest_days >= 2 * thread.told_days:
+        if thread.rarest_days > 0.0 and thread.rarest_days >= 2 * thread.told_days:
             return True
         return any(
             scope not in thread.told_members and not self._is_cooling(scope, facts.level, at_ms)

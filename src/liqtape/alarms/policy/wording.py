@@ -6,9 +6,20 @@ from liqtape.alarms.policy.eventthread import EventThread, PriceSpan
 from liqtape.alarms.policy.messages import LEVEL_ORDER, MemberFacts
 from liqtape.alarms.policy.sightings import BREADTH_SCOPE, Surroundings
 
-__all__ = ["begin_text", "days_words", "end_text", "headline", "linked", "member_line", "seconds_words", "usd_words"]
+__all__ = [
+    "begin_text",
+    "days_words",
+    "end_text",
+    "headline",
+    "linked",
+    "member_line",
+    "seconds_words",
+    "usd_words",
+    "wakes_words",
+]
 
 _MOST_MEMBERS = 8
+_NEVER_DAYS = 3_650.0
 
 
 def usd_words(usd: float) -> str:
@@ -86,8 +97,19 @@ def member_line(facts: MemberFacts) -> str:
     if facts.floor:
         parts.append(f"floor {amount(facts.floor)}")
     if facts.wakes_at_days is not None:
-        parts.append(f"wakes at once in {days_words(facts.wakes_at_days)}")
+        parts.append(wakes_words(facts.wakes_at_days))
     return ", ".join(parts)
+
+
+def wakes_words(days: float) -> str:
+    """Return the effective step of a scope in words.
+
+    >>> wakes_words(12.0), wakes_words(0.3)
+    ('wakes at once in 12 days', 'wakes at any ALERT')
+    """
+    if days > _NEVER_DAYS:
+        return "wakes at what is CRITICAL while learning, and hardly at anything else yet"
+    return f"wakes at once in {days_words(days)}" if days > 1 else "wakes at any ALERT"
 
 
 def _members_text(members: Mapping[str, MemberFacts]) -> list[str]:
