@@ -54,8 +54,7 @@ def _sums(at_ms: Ints, usd: Floats) -> tuple[Floats, Ints]:
 
 
 def _rates(instruments: int) -> Floats:
-    rates: Floats = _TOP_A_DAY * np.arange(1, instruments + 1) ** -_TAIL
-    return rates
+    return _TOP_A_DAY * np.arange(1, instruments + 1, dtype=np.float64) ** -_TAIL
 
 
 def _descend(dice: np.random.Generator, which: Ints, at: Floats, mark: Ints) -> tuple[Ints, Floats, Ints]:
