@@ -15,6 +15,7 @@ from benchmarks import sender as sending
 from benchmarks.counting import Counter, Spent
 from benchmarks.measure import Figure, Scale, figure, ratio
 from benchmarks.wire import Sender, embedded, live_tracker
+from liqtape.pipeline.onevent import OnLiquidation
 from liqtape.sinks.redis.redissink import RedisSink
 
 _EVENTS = 120_000
@@ -34,7 +35,7 @@ async def _through_tracker(sender: Sender, venue: str, count: int, redis_url: st
     sinks = [] if redis_url is None else [RedisSink(redis_url)]
     async with live_tracker(sender, venue, sinks) as tracker:
         counter = Counter(count)
-        tracker.taps.append(counter)
+        tracker.listen(OnLiquidation(counter))
         sender.ask("flood")
         spent = await counter.spent()
         sender.answer()

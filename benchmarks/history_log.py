@@ -20,7 +20,9 @@ from benchmarks.measure import Figure, Scale, figure, percentile, ratio
 from benchmarks.wire import Sender, embedded, live_tracker
 from liqtape.events import Liquidation
 from liqtape.history.log.eventlog import EventLog
+from liqtape.history.log.logfeed import LogFeed
 from liqtape.history.log.store import Store
+from liqtape.pipeline.onevent import OnLiquidation
 from liqtape.sinks.redis.redissink import RedisSink
 
 _SINGLE = 20_000
@@ -212,9 +214,9 @@ async def _flood(sender: Sender, count: int, redis_url: str, *, with_log: bool) 
             log = EventLog(directory / "history")
             if with_log:
                 log.start()
-                tracker.log = log
+                tracker.listen(LogFeed(log, None, {}))
             counter = Counter(count)
-            tracker.taps.append(counter)
+            tracker.listen(OnLiquidation(counter))
             sender.ask("flood")
             spent = await counter.spent()
             began = time.perf_counter_ns()
@@ -225,6 +227,5 @@ async def _flood(sender: Sender, count: int, redis_url: str, *, with_log: bool) 
             ledger = tracker.ledger()
             if ledger.events_accepted != count or not ledger.balanced():
                 raise RuntimeError(f"not every event arrived: {ledger.as_dict()}")
-            tracker.log = None
             await asyncio.to_thread(log.stop)
     return 1e9 * count / (spent.wall * count + rest)

@@ -21,6 +21,7 @@ from benchmarks.frames import PRICE_BASE
 from benchmarks.measure import Figure, Scale, figure, percentile, ratio
 from benchmarks.wire import BareSocket, Sender, embedded, live_tracker
 from liqtape.events import Liquidation, RawLiquidation
+from liqtape.pipeline.onevent import OnLiquidation
 from liqtape.sinks.redis.redissink import RedisSink
 from liqtape.sinks.sink import Batch
 from liqtape.venues import VENUES
@@ -109,7 +110,7 @@ async def _bare(sender: Sender, rate: int, count: int) -> Samples:
 async def _tracked(sender: Sender, rate: int, count: int, *, is_async: bool) -> Samples:
     tap, callback = _Arrivals(count), _Arrivals(count)
     async with live_tracker(sender, _VENUE) as tracker:
-        tracker.taps.append(tap)
+        tracker.listen(OnLiquidation(tap))
         tracker.on_liquidation(callback.wait if is_async else callback)
         stamps = await _paced(sender, rate, tap, callback)
     kind = "async" if is_async else "sync"
@@ -122,7 +123,7 @@ async def _tracked(sender: Sender, rate: int, count: int, *, is_async: bool) -> 
 async def _with_redis(sender: Sender, rate: int, count: int, url: str) -> Samples:
     tap, callback, acknowledged = _Arrivals(count), _Arrivals(count), _Arrivals(count)
     async with live_tracker(sender, _VENUE, [_Acknowledged(url, acknowledged)]) as tracker:
-        tracker.taps.append(tap)
+        tracker.listen(OnLiquidation(tap))
         tracker.on_liquidation(callback.wait)
         stamps = await _paced(sender, rate, tap, callback, acknowledged)
     found = {"tap, Redis on": tap, "async callback, Redis on": callback, _ACKNOWLEDGED: acknowledged}

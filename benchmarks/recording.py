@@ -16,8 +16,8 @@ import zstandard
 
 from benchmarks.frames import binance
 from benchmarks.measure import Case, Figure, Scale, cpu_rounds, figure, ratio
-from liqtape.playback import Playback
 from liqtape.recording.chunks import MAGIC, ChunkWriter, Group, read_segment
+from liqtape.recording.playback import Playback
 from liqtape.recording.recorder import Recorder
 from liqtape.recording.records import RunStarted
 from liqtape.settings import AlertSettings

@@ -14,9 +14,14 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+_CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(_CHECKOUT))
 
-from enhanced_websocket_manager import EnhancedWebSocketManager, VelocityMetrics
+try:
+    from enhanced_websocket_manager import EnhancedWebSocketManager, VelocityMetrics
+except ModuleNotFoundError as missing:
+    print(f"{missing.name} is not installed: pip install -r {_CHECKOUT / 'requirements.txt'}", file=sys.stderr)
+    sys.exit(2)
 
 Example = Callable[[float, int], Awaitable[None]]
 

@@ -91,7 +91,7 @@ def run(
             history=HistorySettings("off"),
         )
     )
-    tracker.intake.begin()
+    tracker.pipeline.begin()
     ledger = tracker.new_ledger()
     seen = Seen({}, {line.venue: {} for line in lines}, tracker)
     looks = ((T + at_ms, 2, None) for at_ms in range(0, 1000 * seconds, every_ms))
@@ -199,7 +199,7 @@ def test_a_venue_whose_clock_is_off_for_three_seconds_is_right_within_six_second
     for at_ms in (at for at in found if at >= T + 39_000):
         assert all(0 <= b - a <= 3 or abs(a - b) <= 1 for a, b in zip(found[at_ms], expected[at_ms], strict=True))
     assert all(found[at_ms][0] == 10 for at_ms in found if at_ms >= T + 43_500)
-    assert seen.tracker.intake.clock.steps_total == 0
+    assert seen.tracker.pipeline.clock.steps_total == 0
 
 
 @pytest.mark.parametrize("skew_ms", [HOUR_MS, -HOUR_MS, MINUTE_MS])
@@ -259,7 +259,7 @@ def test_time_and_the_times_of_venues_never_go_back(monkeypatch: pytest.MonkeyPa
     seen = run(monkeypatch, *lines, ours=lambda at_ms: (at_ms - T) // 700, every_ms=50)  # a crystal that is 0.14 % fast
     times = [row.timestamp for row in seen.rows.values()]
     assert times == sorted(times)
-    assert seen.tracker.intake.clock.steps_total == 0
+    assert seen.tracker.pipeline.clock.steps_total == 0
 
 
 def test_the_clock_waits_for_two_venues_at_most_five_seconds() -> None:
@@ -295,11 +295,11 @@ def test_trades_that_were_held_up_together_leave_no_event_in_a_wrong_place(monke
     at(10_000, "bybit", *[9_990 + i for i in range(8)])
     at(12_300, "bybit", *range(10_100, 11_000, 50))  # all that waited
     at(12_500, "bybit", 11_000)
-    assert -2_000 < tracker.intake.clock.shifts["bybit"] < -1_000
+    assert -2_000 < tracker.pipeline.clock.shifts["bybit"] < -1_000
     at(12_500, "bybit", *range(10_100, 11_000, 300), is_event=True)  # and what was liquidated meanwhile
     for ms in range(12_510, 13_300, 10):
         at(ms, "bybit", ms)
-    assert tracker.intake.clock.shifts == {}
+    assert tracker.pipeline.clock.shifts == {}
     row = tracker.engine.metrics("BTCUSDT", T + 11_000, at={"bybit": T + 11_000})
     assert row is not None
     assert row.event_count_10s == 3
@@ -326,8 +326,8 @@ def test_a_shift_that_passes_leaves_no_event_where_it_moved_it(monkeypatch: pyte
         tracker.ingest([raw], ledger)
     for ms in range(14_600, 15_800, 10):
         trade(ms, "bybit", ms - 3_000)
-    assert tracker.intake.clock.shifts["bybit"] < -2_000
+    assert tracker.pipeline.clock.shifts["bybit"] < -2_000
     for ms in range(16_000, 18_000, 10):
         trade(ms, "bybit", ms)
-    assert tracker.intake.clock.shifts == {}
+    assert tracker.pipeline.clock.shifts == {}
     assert [sum(tracker.engine.counts(T + at, T + at + 1)["BTCUSDT"].values()) for at in stamps] == [1] * 4

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from liqtape.cli.demo import _settings
 from liqtape.events import Liquidation, VenueHealth
-from liqtape.playback import Playback
+from liqtape.pipeline.onevent import OnLiquidation
+from liqtape.recording.playback import Playback
 from liqtape.recording.recorder import Recorder
 from liqtape.settings import HistorySettings, RedisSettings, Settings
 from liqtape.simulator import Simulator
@@ -44,7 +45,7 @@ async def test_a_skewed_venue_is_named_and_its_windows_hold_what_it_sent(skew_ms
     async with Simulator("cascade", 3, 4.0, skew_ms={"bybit": skew_ms}) as simulator:
         tracker = Tracker(settings_of(simulator, tmp_path))
         stamps: list[int] = []
-        tracker.taps.append(lambda event: stamps.append(event.event_ms) if event.venue == "bybit" else None)
+        tracker.listen(OnLiquidation(lambda event: stamps.append(event.event_ms) if event.venue == "bybit" else None))
         async with tracker:
             await until(lambda: health_of(tracker, "bybit").state == "clock off" and counts(tracker, "bybit") > 20)
             found = health_of(tracker, "bybit")
@@ -68,7 +69,7 @@ async def test_a_clock_that_steps_is_followed_and_the_replay_does_the_same_to_th
     accepted: list[Liquidation] = []
     async with Simulator("cascade", 3, 2.0) as simulator:
         tracker = Tracker(settings_of(simulator, tmp_path), recorder=Recorder(tmp_path / "recording"))
-        tracker.taps.append(accepted.append)
+        tracker.listen(OnLiquidation(accepted.append))
         async with tracker:
             await until(lambda: counts(tracker, "binance") > 3 and counts(tracker, "bybit") > 3)
             simulator.step_clock("bybit", step_ms)
@@ -84,11 +85,11 @@ async def test_a_clock_that_steps_is_followed_and_the_replay_does_the_same_to_th
     encode = msgspec.json.Encoder().encode_lines
     assert encode(accepted) == encode(replayed)
     assert playback.played().ledger == tracker.ledger().as_dict()
-    again = playback._tracker
+    again = playback.pipeline
     assert again is not None
-    assert again.intake.future_total == tracker.intake.future_total
+    assert again.intake.future_total == tracker.pipeline.intake.future_total
     assert (again.intake.future_total > 0) == (step_ms > 0)
-    assert again.intake.clock.steps_total == tracker.intake.clock.steps_total
+    assert again.intake.clock.steps_total == tracker.pipeline.clock.steps_total
     assert again.engine.late_dropped_total == tracker.engine.late_dropped_total
 
 
@@ -102,7 +103,7 @@ async def test_after_a_restart_the_windows_of_a_skewed_venue_go_on(skew_ms: int,
         second = Tracker(settings, data_dir=tmp_path)
         async with second:
             assert second.market("binance").event_count_60s > 0  # whose clock was right: at once
-            await until(lambda: second.intake.clock.is_started)
+            await until(lambda: second.pipeline.intake.clock.is_started)
             assert counts(second, "bybit") >= seen
             assert all(row.event_count_300s < 10_000 for row in second.snapshot(second.active()))
     assert second.crashes == {}

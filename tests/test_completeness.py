@@ -23,6 +23,7 @@ from liqtape.history import open as open_history
 from liqtape.history.log.journal import AWAY
 from liqtape.history.log.layout import DATABASE
 from liqtape.pipeline.gaps import STARTING
+from liqtape.pipeline.onevent import OnLiquidation
 from liqtape.settings import HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
@@ -57,7 +58,7 @@ class Run:
         self.tracker = Tracker(self.settings, timeouts=QUICK)
         self.states: list[str] = []
         self.accepted: list[Liquidation] = []
-        self.tracker.taps.append(self.accepted.append)
+        self.tracker.listen(OnLiquidation(self.accepted.append))
         self.published: list[tuple[str, int]] = []
         simulator.on_published(self._heard)
 

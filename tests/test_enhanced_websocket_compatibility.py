@@ -20,10 +20,17 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+_CHECKOUT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":  # pytest has a path of its own
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(_CHECKOUT))
 
-from enhanced_websocket_manager import EnhancedWebSocketManager, VelocityTracker
+try:
+    from enhanced_websocket_manager import EnhancedWebSocketManager, VelocityTracker
+except ModuleNotFoundError as missing:
+    if __name__ != "__main__":
+        raise
+    sys.stderr.write(f"{missing.name} is not installed: pip install -r {_CHECKOUT / 'requirements.txt'}\n")
+    sys.exit(2)
 
 Emit = Callable[[Any], Awaitable[None]]
 

@@ -25,14 +25,20 @@ def project() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The names in the wheel, which is built without network."""
+def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel without network."""
     directory = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(directory), str(_CHECKOUT)]
     built = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
     (path,) = directory.glob("*.whl")
-    with zipfile.ZipFile(path) as archive:
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheel(wheel_file: Path) -> list[str]:
+    """List the names in the wheel."""
+    with zipfile.ZipFile(wheel_file) as archive:
         return archive.namelist()
 
 
@@ -63,6 +69,19 @@ def test_wheel_has_every_source_file_and_the_typing_marker(wheel: list[str]) -> 
 
 def test_licence_travels_in_the_wheel(wheel: list[str]) -> None:
     assert [name for name in wheel if name.endswith(".dist-info/licenses/LICENSE")]
+
+
+def test_the_description_for_package_indexes_has_no_link_into_the_checkout(wheel_file: Path) -> None:
+    with zipfile.ZipFile(wheel_file) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = archive.read(name).decode()
+    readme = (_CHECKOUT / "README.md").read_text("utf-8")
+    relative = r"\]\((?!https?:|#)[^)]+\)|<(?:img|source)\b"
+
+    assert "Description-Content-Type: text/markdown" in metadata
+    assert "\n## Commands\n" in metadata
+    assert re.findall(relative, readme)
+    assert re.findall(relative, metadata) == []
 
 
 def test_extras_are_the_documented_ones(project: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from liqtape.engine import VelocityEngine
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation, RawLiquidation
 from liqtape.feeds import venuefeed
+from liqtape.pipeline.onevent import OnLiquidation
 from liqtape.settings import RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
@@ -142,7 +143,7 @@ async def test_events_of_unknown_size_reload_the_list_and_wait_for_it(monkeypatc
     own = {"binance": VenueSettings(ws_url="ws://127.0.0.1:9")}
     heard: list[float | None] = []
     async with Tracker(Settings(venues=own, redis=OFF)) as tracker:
-        tracker.taps.append(lambda liquidation: heard.append(liquidation.notional_usd))
+        tracker.listen(OnLiquidation(lambda liquidation: heard.append(liquidation.notional_usd)))
         await until(lambda: len(asked) == 1)
         ledger = tracker.new_ledger()
 
@@ -174,7 +175,7 @@ async def test_symbol_that_is_never_listed_is_not_asked_for_without_end(monkeypa
     async with Tracker(Settings(venues=own, redis=OFF)) as tracker:
         await until(lambda: asked)
         for _ in range(200):
-            tracker.feeds[0].unsized("NEWUSD_PERP")
+            tracker.feeds[0].unsized("binance", "NEWUSD_PERP")
             await asyncio.sleep(0.001)
 
     assert len(asked) == 1 + venuefeed._UNSIZED_LOADS
@@ -192,7 +193,7 @@ async def test_no_second_load_before_its_time(monkeypatch: pytest.MonkeyPatch) -
     own = {"binance": VenueSettings(ws_url="ws://127.0.0.1:9")}
     async with Tracker(Settings(venues=own, redis=OFF)) as tracker:
         await until(lambda: asked)
-        tracker.feeds[0].unsized("NEWUSD_PERP")
+        tracker.feeds[0].unsized("binance", "NEWUSD_PERP")
         for _ in range(20):
             await asyncio.sleep(0.001)
 

@@ -19,8 +19,9 @@ from liqtape.events import Liquidation
 from liqtape.history.log.journal import AliveEntry, FeedUpEntry
 from liqtape.history.log.store import Store
 from liqtape.instruments import Contract
-from liqtape.playback import Playback
+from liqtape.pipeline.onevent import OnLiquidation
 from liqtape.recording.chunks import Group
+from liqtape.recording.playback import Playback
 from liqtape.recording.recorder import Recorder
 from liqtape.recording.records import (
     BackfillAnswer,
@@ -57,7 +58,7 @@ async def _run(settings: Settings, path: Path, seconds: float) -> _Live:
     accepted: list[Liquidation] = []
     recorder = Recorder(path, segment_bytes=20_000, flush_seconds=0.05)
     tracker = Tracker(replace(settings, redis=RedisSettings(url="off")), recorder=recorder)
-    tracker.taps.append(accepted.append)
+    tracker.listen(OnLiquidation(accepted.append))
     async with tracker:
         await asyncio.sleep(seconds)
     return _Live(path, accepted, tracker.ledger().as_dict())
@@ -110,8 +111,8 @@ def test_two_replays_are_the_same_to_the_byte_and_every_row_is_a_recount(live: _
     for step in playback.steps(7):
         second.append(step)
         added += step.events
-        assert playback._tracker is not None
-        clock = playback._tracker.intake.clock
+        assert playback.pipeline is not None
+        clock = playback.pipeline.clock
         at = clock.at(1000 * step.second)
         assert clock.steps_total == 0
         for row in step.rows:
@@ -259,15 +260,15 @@ async def test_what_a_history_taught_is_taught_in_the_replay(tmp_path: Path) -> 
             await asyncio.sleep(1.5)
     playback = Playback(tmp_path / "recording")
     list(playback.steps(60))
-    assert playback._tracker is not None
+    assert playback.pipeline is not None
     assert tracker.learned.startswith("levels learned from 1.")
     for name in ("BTCUSDT", "C1USDT"):
         rates = []
-        for engine in (tracker.engine, playback._tracker.engine):
+        for engine in (tracker.engine, playback.pipeline.engine):
             engine.metrics(name, tracker.engine.newest_ms + 700_000)  # a replay goes on until its windows are empty
             rates.append(engine._windows[name].baseline.rate)
         assert rates[0] == rates[1] > 0.01  # per s
-    live, played = tracker.engine.levels, playback._tracker.engine.levels
+    live, played = tracker.engine.levels, playback.pipeline.engine.levels
     assert live is not None
     assert played is not None
     learned, again = live.states(now_ms), played.states(now_ms)
@@ -294,8 +295,8 @@ def test_what_levels_began_with_comes_back_in_a_replay(tmp_path: Path) -> None:
     list(playback.steps())
 
     assert [mark.is_last for mark in marks] == [False, True]
-    assert playback._tracker is not None
-    levels = playback._tracker.engine.levels
+    assert playback.pipeline is not None
+    levels = playback.pipeline.engine.levels
     assert levels is not None
     assert levels.states(0) == {StreamKey(venue, name): state for venue, name, state in states}
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from liqtape.errors import DecodeError
 from liqtape.events import Alert, RawLiquidation
 from liqtape.identity import Identities, identity
+from liqtape.pipeline.onevent import OnAlert
 from liqtape.settings import AlertSettings, PriceSettings, RedisSettings, Settings
 from liqtape.tracker import Tracker
 from liqtape.venues import VENUES
@@ -67,7 +68,7 @@ async def test_a_replayed_cluster_raises_no_alert_and_the_same_as_news_does(venu
         )
         tracker = Tracker(settings)
         alerts[replayed] = []
-        tracker.alert_taps.append(alerts[replayed].append)
+        tracker.listen(OnAlert(alerts[replayed].append))
         now_ms = time.time_ns() // 1_000_000
         tracker.ingest(list(_cluster(venue, now_ms, replayed=replayed)), tracker.new_ledger())
         tracker.pulse(now_ms)

@@ -23,12 +23,15 @@ import trustme
 from aiohttp import ClientSession, web
 from msgspec.structs import replace
 
+from liqtape import supervise
 from liqtape import tracker as tracker_module
 from liqtape.embedded import server_binary
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable, SinkUnavailable
 from liqtape.events import Alert, Liquidation, PriceTick, RawLiquidation, Trouble, VelocityMetrics, VenueHealth
 from liqtape.feeds import backoff, venuefeed
-from liqtape.feeds.pricefeed import PRICE_SOURCES
+from liqtape.pipeline import pricesources
+from liqtape.pipeline.onevent import OnAlert, OnLiquidation, OnTrouble
+from liqtape.pipeline.pricesources import PRICE_SOURCES
 from liqtape.settings import AlertSettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.sinks.sink import Batch
@@ -114,6 +117,11 @@ def bring(tracker: Tracker, *events: Any, ledger: Any = None) -> None:
     tracker.ingest(list(events), tracker.new_ledger() if ledger is None else ledger)
 
 
+def hearing(tracker: Tracker) -> int:
+    """How many hear of accepted liquidations."""
+    return len(tracker.pipeline.listeners.on_accepted)
+
+
 def state_of(tracker: Tracker, venue: str) -> str:
     return next(health.state for health in tracker.health() if health.venue == venue)
 
@@ -126,11 +134,11 @@ def health_of(tracker: Tracker, venue: str) -> VenueHealth:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rhythm of a service, ten times as fast."""
     monkeypatch.setattr(tracker_module, "_TICK_SECONDS", 0.1)
-    monkeypatch.setattr(tracker_module, "_RESTART_SECONDS", 0.05)
+    monkeypatch.setattr(supervise, "_RESTART_SECONDS", 0.05)
     monkeypatch.setattr(backoff.Backoff, "delay", lambda *_: 0.05)
     # Where no venue brings a price it would be looked for on the network.
     nowhere = tuple(replace(source, host="ws://127.0.0.1:9") for source in PRICE_SOURCES)
-    monkeypatch.setattr(tracker_module, "PRICE_SOURCES", nowhere)
+    monkeypatch.setattr(pricesources, "PRICE_SOURCES", nowhere)
 
 
 @pytest.fixture
@@ -297,11 +305,11 @@ async def test_subscriptions_end_with_the_tracker_and_break_leaves(wall: ManualW
         async for _ in _bringing(tracker):
             break
         gc.collect()
-        assert len(tracker.taps) == 2
+        assert hearing(tracker) == 2
     await asyncio.wait_for(asyncio.gather(*readers), BOUND_SECONDS)
 
     assert got == [[0, 1, 7], [0, 1, 7]]
-    assert tracker.taps == []
+    assert hearing(tracker) == 0
     assert [item async for item in tracker.liquidations()] == []  # after the end: nothing to wait for
     assert wall.ms == T
 
@@ -429,7 +437,7 @@ async def test_venues_and_the_market_as_a_whole_and_what_moves_together(wall: Ma
 async def test_rows_say_how_much_of_a_day_the_volatility_factor_is_of(wall: ManualWall) -> None:
     tracker = alone()
     for second in range(4_000):
-        tracker._take_price(PriceTick("binance", "BTCUSDT", 100.0 + second % 2, 1.0, T + 1_000 * second))
+        tracker.pipeline.price.take(PriceTick("binance", "BTCUSDT", 100.0 + second % 2, 1.0, T + 1_000 * second))
         if second in {1_800, 3_999}:
             wall.ms = T + 1_000 * second
             bring(tracker, raw(wall.ms))
@@ -479,7 +487,7 @@ async def test_callbacks_that_hang_raise_or_block_keep_nobody_from_the_events() 
 
     assert got == list(range(500))
     assert tracker.ledger().events_accepted == 500
-    failing = next(tap for tap in tracker._callbacks if tap.name.endswith("fail"))
+    failing = next(queue for queue in tracker._callbacks if queue.name.endswith("fail"))
     assert list(failing.errors.values()) == [500]
 
 
@@ -537,7 +545,7 @@ async def test_a_symbol_in_either_spelling_means_the_instrument_and_a_venue_may_
     venues = {"binance": VenueSettings(symbols=own), "bybit": VenueSettings()}
     tracker = Tracker(Settings(symbols=symbols, venues=venues, redis=OFF))
     seen: set[str] = set()
-    tracker.taps.append(lambda liquidation: seen.add(f"{liquidation.venue}:{liquidation.instrument}"))
+    tracker.listen(OnLiquidation(lambda liquidation: seen.add(f"{liquidation.venue}:{liquidation.instrument}")))
 
     for number, venue in enumerate(PAIR):
         for symbol in ("1000PEPEUSDT", "SHIB1000USDT" if venue == "bybit" else "1000SHIBUSDT"):
@@ -550,7 +558,7 @@ async def test_one_name_for_two_assets_is_told_once_and_the_next_run_keeps_the_t
     troubles: list[Trouble] = []
     cheap, dear = raw(T, "1000PEPEUSDT", "binance", 0.01), raw(T + 1, "PEPE-USDT-SWAP", "okx", 0.02)
     async with alone() as tracker:
-        tracker.monitor.taps.append(troubles.append)
+        tracker.listen(OnTrouble(troubles.append))
         bring(tracker, cheap)
         bring(tracker, dear, raw(T + 2, "1000PEPEUSDT", "binance", 0.01), raw(T + 3, "1000PEPEUSDT", "binance", 0.02))
 
@@ -560,8 +568,8 @@ async def test_one_name_for_two_assets_is_told_once_and_the_next_run_keeps_the_t
     assert shown.instrument == "1000PEPEUSDT"
 
     async with alone() as later:
-        later.monitor.taps.append(troubles.append)
-        later.recall([shown], [], wall())
+        later.listen(OnTrouble(troubles.append))
+        later.pipeline.seeding.recall([shown], [], wall())
         bring(later, dear, raw(T + 5, "1000PEPEUSDT", "binance", 0.01))
         assert later.active() == ["1000PEPEUSDT", "PEPEUSDT"]
     assert len(troubles) == 1
@@ -732,7 +740,7 @@ async def test_alerts_a_server_refuses_are_a_state_and_counted(
         async with Tracker(Settings(venues={}, redis=RedisSettings(url), alerts=alerts)) as tracker:
             ledger, [publisher] = tracker.new_ledger(), tracker.publishers
             told: list[Alert] = []
-            tracker.alert_taps.append(told.append)
+            tracker.listen(OnAlert(told.append))
 
             async def cascade(symbol: str) -> None:
                 now = int(time.time() * 1000)
@@ -817,7 +825,7 @@ async def test_a_tracker_shows_its_venues_and_sinks() -> None:
         assert repr(tracker) == "<Tracker running: no venue; 0 instruments active; redis failing>"
         assert repr(tracker.publishers[0]).startswith("<Publisher redis: failing, Redis at 127.0.0.1:9/1: ")
         called = tracker.on_liquidation(print, "printer")
-        assert repr(called) == "<Tap printer: 0 calls, 0 waiting, 0 dropped>"
+        assert repr(called) == "<CallbackQueue printer: 0 calls, 0 waiting, 0 dropped>"
         assert repr(tracker.liquidations()) == "<Subscription: 0 waiting, 0 dropped>"
 
 
@@ -864,14 +872,13 @@ async def test_silent_venue_is_stalled_from_its_last_data_on(
     monkeypatch.setattr(binance, "_SILENCE_LIMIT", 1.0)
     downs: list[tuple[str, int]] = []
     tracker = Tracker(against(simulator, *PAIR))
-    feed = tracker.feeds[0]
-    told = feed._on_down
+    told = tracker.feed_down
 
-    def down(venue: str, at_ms: int, reason: str) -> None:
-        downs.append((venue, at_ms))
-        told(venue, at_ms, reason)
+    def down(venue: str, known_until_ms: int, reason: str) -> None:
+        downs.append((venue, known_until_ms))
+        told(venue, known_until_ms, reason)
 
-    monkeypatch.setattr(feed, "_on_down", down)
+    monkeypatch.setattr(tracker, "feed_down", down)
     async with tracker:
         await until(lambda: [state_of(tracker, venue) for venue in PAIR] == ["live", "live"])
         await until(lambda: tracker.engine.window("BTCUSDT", 300, tracker.now_ms(), "binance") is not None)
@@ -946,7 +953,7 @@ async def test_only_the_wanted_symbols_are_subscribed_and_accepted(simulator: Si
     settings = against(simulator, symbols=("SHIBUSDT", "BTCUSDT"))
     seen: set[str] = set()
     tracker = Tracker(settings)
-    tracker.taps.append(lambda liquidation: seen.add(liquidation.instrument))
+    tracker.listen(OnLiquidation(lambda liquidation: seen.add(liquidation.instrument)))
     async with tracker:
         await until(lambda: tracker.ledger().events_accepted > 10 and tracker.ledger().events_rejected_filtered > 3)
         topics = {t for f in tracker.feeds if f.venue.name == "bybit" for c in f.connections for t in c.endpoint.topics}

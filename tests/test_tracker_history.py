@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from liqtape import runhistory
 from liqtape import tracker as tracker_module
 from liqtape.cli.app import main
 from liqtape.engine import VelocityEngine
@@ -18,11 +19,13 @@ from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.errors import ConfigurationError
 from liqtape.events import Alert, Liquidation, PriceTick, RawLiquidation
-from liqtape.feeds.pricefeed import PRICE_SOURCES
 from liqtape.history.log.database import open_for_reading
 from liqtape.history.log.eventlog import EventLog
 from liqtape.history.log.journal import AliveEntry, FeedUpEntry
 from liqtape.history.log.store import Store
+from liqtape.pipeline import pricesources
+from liqtape.pipeline.onevent import OnAlert, OnLiquidation
+from liqtape.pipeline.pricesources import PRICE_SOURCES
 from liqtape.settings import AlertSettings, HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
@@ -35,7 +38,7 @@ NOWHERE = PriceSettings(spot_url="ws://127.0.0.1:9")
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracker_module, "_TICK_SECONDS", 0.1)
     nowhere = tuple(replace(source, host="ws://127.0.0.1:9") for source in PRICE_SOURCES)
-    monkeypatch.setattr(tracker_module, "PRICE_SOURCES", nowhere)
+    monkeypatch.setattr(pricesources, "PRICE_SOURCES", nowhere)
 
 
 def alone(directory: Path, alerts: AlertSettings | None = None) -> Tracker:
@@ -83,7 +86,7 @@ async def test_a_killed_run_goes_on_in_the_next(tmp_path: Path) -> None:
 
     second = alone(tmp_path / "second")
     seen: list[Liquidation] = []
-    second.taps.append(seen.append)
+    second.listen(OnLiquidation(seen.append))
     async with second:
         row = second.engine.metrics("BTCUSDT", now)
         assert row is not None
@@ -120,7 +123,7 @@ async def test_what_is_read_back_raises_no_alert(tmp_path: Path) -> None:
     second.on_alert(more.append)
     async with second:
         second.ingest([raw(now + 1)], second.new_ledger())
-        assert second._levels.raised()
+        assert second.pipeline._levels.raised()
     assert more == []
 
 
@@ -133,7 +136,7 @@ async def test_all_that_a_simulated_market_brings_is_logged_once_in_order(tmp_pa
         settings = Settings(venues=venues, redis=OFF, price=NOWHERE, history=HistorySettings(str(tmp_path)))
         tracker = Tracker(settings)
         seen: list[Liquidation] = []
-        tracker.taps.append(seen.append)
+        tracker.listen(OnLiquidation(seen.append))
         async with tracker:
             async with asyncio.timeout(15):
                 while len(seen) < 100:
@@ -200,9 +203,9 @@ async def test_a_failing_log_is_shown_and_stops_nothing(tmp_path: Path, monkeypa
         monkeypatch.setattr(Store, "write", refuse)
         tracker.ingest([raw(now_ms())], tracker.new_ledger())
         async with asyncio.timeout(10):
-            while tracker._log_health()[0].state != "failing":
+            while tracker._history.health()[0].state != "failing":
                 await asyncio.sleep(0.002)
-        [line] = tracker._log_health()
+        [line] = tracker._history.health()
         assert (line.venue, line.detail) == ("history", "database or disk is full")
         tracker.ingest([raw(now_ms(), "ETHUSDT")], tracker.new_ledger())
         assert tracker.active() == ["BTCUSDT", "ETHUSDT"]
@@ -257,11 +260,11 @@ def test_prices_of_a_bar_are_those_of_its_second_and_source(tmp_path: Path) -> N
         ("bybit", 8.0, 1_000),
     ]
     for venue, price, at_ms in ticks:
-        tracker._take_price(PriceTick(venue, "BTCUSDT", price, None if at_ms == 200 else 2.0, at_ms))
+        tracker.pipeline.price.take(PriceTick(venue, "BTCUSDT", price, None if at_ms == 200 else 2.0, at_ms))
     log = tracker.log
     assert log is not None
     log.start()
-    tracker._log_feed.end(1, [])  # type: ignore[union-attr]
+    tracker._history._feed.end(1, [])  # type: ignore[union-attr]
     log.stop()
     connection = open_for_reading(tmp_path)
     rows = connection.execute("SELECT * FROM prices").fetchall()
@@ -337,7 +340,7 @@ def lived(directory: Path, hours: int) -> tuple[list[Liquidation], int]:
 async def changes(tracker: Tracker, from_ms: int) -> list[Alert]:
     """Level changes of a run in which the activity goes on as before for half an hour."""
     alerts: list[Alert] = []
-    tracker.alert_taps.append(alerts.append)
+    tracker.listen(OnAlert(alerts.append))
     async with tracker:
         tracker.feed_up("bybit", from_ms)
         ledger = tracker.new_ledger()
@@ -386,8 +389,8 @@ def test_between_what_was_taught_and_what_is_read_back_no_slot_is_missing(after_
     for event in events:
         whole.add(event)
     taught = [(at_ms, "bybit", "BTCUSDT", count) for at_ms, count in sorted(counts.items())]
-    tracker.seed_baselines([("bybit", times[0], wall_ms)], [], taught)
-    tracker.recall(events[-1_200:], (), wall_ms)
+    tracker.pipeline.seeding.baselines([("bybit", times[0], wall_ms)], [], taught)
+    tracker.pipeline.seeding.recall(events[-1_200:], (), wall_ms)
 
     for at_ms in (wall_ms, wall_ms + 400_000):
         row, expected = tracker.engine.market(at_ms), whole.market(at_ms)
@@ -412,7 +415,7 @@ async def test_a_history_that_cannot_be_read_is_no_obstacle(tmp_path: Path, monk
         raise sqlite3.OperationalError("disk I/O error")
 
     lived(tmp_path, 1)
-    monkeypatch.setattr(tracker_module, "read_baseline_seed", refuse)
+    monkeypatch.setattr(runhistory, "read_baseline_seed", refuse)
     async with alone(tmp_path) as tracker:
         row = tracker.engine.metrics("BTCUSDT", now_ms())
         assert row is not None
@@ -444,7 +447,7 @@ async def test_levels_go_on_after_a_restart_with_what_they_had_learned(
 
     async with alone(tmp_path) as second:
         learned = kept_of(second, now_ms())
-        assert second._levels.raised() == []  # what the run before looked at is not looked at again
+        assert second.pipeline._levels.raised() == []  # what the run before looked at is not looked at again
     async with alone(tmp_path) as third:
         again = kept_of(third, now_ms())
 

@@ -18,6 +18,7 @@ from liqtape.feeds import backfill, backoff, pool
 from liqtape.feeds.backoff import Backoff, Timeouts
 from liqtape.history.log.database import open_for_reading
 from liqtape.pipeline.gaps import STARTING
+from liqtape.pipeline.onevent import OnAlert, OnGap, OnLiquidation, OnTrouble
 from liqtape.settings import HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
@@ -46,9 +47,9 @@ class Run:
         self.simulator = simulator
         self.tracker = Tracker(Settings(venues={venue: own}, redis=RedisSettings("off"), price=price), timeouts=QUICK)
         self.gaps: list[Gap] = []
-        self.tracker.outages.taps.append(self.gaps.append)
+        self.tracker.listen(OnGap(self.gaps.append))
         self.accepted: list[Liquidation] = []
-        self.tracker.taps.append(self.accepted.append)
+        self.tracker.listen(OnLiquidation(self.accepted.append))
         self.published: set[tuple[str, int, str]] = set()
         send = simulator._market._send
 
@@ -134,7 +135,7 @@ async def test_a_gap_is_filled_from_the_venues_archive_and_is_no_news(venue: str
     async with running(venue) as run:
         alerts: list[Alert] = []
         await cut_off(run, 1.5)
-        run.tracker.alert_taps.append(alerts.append)
+        run.tracker.listen(OnAlert(alerts.append))
         await until(lambda: any(gap.backfilled for gap in run.outages()))
         await settled(run)
 
@@ -228,7 +229,7 @@ async def test_another_address_is_tried_where_the_first_stays_silent(
 async def test_a_ledger_that_does_not_add_up_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     troubles: list[Trouble] = []
     async with running("okx") as run:
-        run.tracker.monitor.taps.append(troubles.append)
+        run.tracker.listen(OnTrouble(troubles.append))
         run.feed.connections[0].ledger.frames_received += 1
         await until(lambda: run.health.state == "unbalanced")
         await asyncio.sleep(1.2)
@@ -293,7 +294,7 @@ async def test_the_time_between_two_runs_is_filled_where_the_venue_tells_of_it(t
         await asyncio.sleep(1.5)  # what is published meanwhile, nobody hears
         accepted: list[Liquidation] = []
         second = Tracker(settings, timeouts=QUICK)
-        second.taps.append(accepted.append)
+        second.listen(OnLiquidation(accepted.append))
         async with second:
             await until(lambda: any(gap.backfilled for gap in second.gaps()))
 

@@ -4,7 +4,7 @@ import gc
 import random
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from liqtape.identity import Identities
 from liqtape.instruments import MOST_SYMBOLS
 from liqtape.pipeline import admission as intake_module
 from liqtape.pipeline import gaps as outages_module
+from liqtape.pipeline.onevent import OnAlert, OnGap, OnLiquidation
 from liqtape.settings import AlertSettings, HistorySettings, RedisSettings, Settings, VenueSettings
 from liqtape.sinks.callback import CallbackQueue
 from liqtape.sinks.publisher import RECENT_EVENTS, Publisher
@@ -80,9 +81,10 @@ def tracker(
         )
     )
     made.publishers.append(Publisher(Hanging(), made.snapshot, made.active))
-    for taps in (made.taps, made.alert_taps, made.outages.taps):
-        add: Callable[[Any], None] = taps.append
-        add(CallbackQueue(lambda _: None, "hanging", limit=500).offer)
+    made.listen(made.publishers[0])
+    for hearing in (OnLiquidation, OnAlert, OnGap):
+        queue: CallbackQueue[Any] = CallbackQueue(lambda _: None, "hanging", limit=500)
+        made.listen(hearing(queue.offer))
     return made
 
 
@@ -121,8 +123,8 @@ def test_memory_after_a_week_is_that_of_some_days(tracker: Tracker, clock: list[
             tracker.pulse(at_ms)
         if number % 20 == 0:  # each venue is lost and found again three times an hour
             for venue in VENUES:
-                tracker.outages.down(venue, at_ms - 5_000, "closed by the venue with code 1006")
-                tracker.outages.up(venue, at_ms)
+                tracker.pipeline.feeds.outages.down(venue, at_ms - 5_000, "closed by the venue with code 1006")
+                tracker.pipeline.feeds.outages.up(venue, at_ms)
         if (number + 1) % 1_440 == 0:
             weights.append(weight(tracker))
 
@@ -133,8 +135,8 @@ def test_memory_after_a_week_is_that_of_some_days(tracker: Tracker, clock: list[
     if tracker.settings.alerts.rule == "surprise":  # the other rule has too few of them in a week
         assert publisher.alerts_dropped_total > 0
     assert publisher.events_dropped_total > 10 * RECENT_EVENTS
-    assert len(tracker.outages.gaps()) <= 500 + len(VENUES)
-    assert tracker.outages.total > 1_900
+    assert len(tracker.pipeline.feeds.outages.gaps()) <= 500 + len(VENUES)
+    assert tracker.pipeline.feeds.outages.total > 1_900
     assert max(weights[4:]) < 1.1 * weights[3], weights  # by the fourth day all bounds are reached
 
 

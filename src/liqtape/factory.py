@@ -1,55 +1,56 @@
 """What a tracker is built of, from its settings."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+import ssl
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
+from liqtape.alarms.alarmservice import QUEUE_FILE, AlarmService
+from liqtape.alarms.delivery.channelfactory import channels_of
 from liqtape.alarms.policy.messagepolicy import PolicySettings
 from liqtape.alarmsettings import ChannelSettings
-from liqtape.engine import VelocityEngine
-from liqtape.engine.levels.returnperiods import ReturnPeriods
-from liqtape.engine.levels.surpriselevels import LevelRule
-from liqtape.engine.levels.threshold import Threshold
-from liqtape.errors import ConfigurationError
-from liqtape.history.log.eventlog import EventLog
-from liqtape.history.log.logreader import LogReader
-from liqtape.instruments import Contract
-from liqtape.settings import AlertSettings, HistorySettings, VenueSettings
-from liqtape.sinks.postgres.postgressink import PostgresSink
+from liqtape.embedded import EmbeddedServer
+from liqtape.engine.price.selector import PriceSelector
+from liqtape.errors import ConfigurationError, EmbeddedUnavailable
+from liqtape.events import Event
+from liqtape.feeds.pricefeed import PriceFeed
+from liqtape.pipeline.pipeline import Pipeline
+from liqtape.pipeline.pricesources import price_sources
+from liqtape.recording.recorder import Track
+from liqtape.runscope import RunScope, parse_symbols, rule_of
+from liqtape.settings import AlertSettings, RedisSettings, Settings, VenueSettings
 from liqtape.venues import VENUES, watched
-from liqtape.venues.base import is_partial
-
-_SPREAD_MS = 6_000  # of the evaluation times of venues: what is held back, and 2 s twice ahead
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["check_accounts", "database_of", "engine_of", "parse_symbol", "parse_symbols", "policy_of", "rule_of"]
+__all__ = ["alarms_of", "enabled_venues", "policy_of", "price_feed", "rule_of", "scope_of", "start_embedded"]
 
 
-def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
-    """The engine that knows what each venue hides, and when to raise a level."""
-    throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
-    partly = [name for name, venue in VENUES.items() if is_partial(venue)]
-    form = alerts.acceleration_form
+def enabled_venues(settings: Settings) -> dict[str, VenueSettings]:
+    """Return the venues that are to be connected. Raises ConfigurationError for one that cannot be."""
+    enabled = {venue: own for venue, own in settings.venues.items() if own.enabled}
+    if unknown := sorted(set(enabled) - set(VENUES)):
+        raise ConfigurationError(f"venues: unknown venue '{unknown[0]}'; known: {', '.join(VENUES)}")
+    for venue, own in enabled.items():
+        if own.accounts:
+            try:
+                watched(venue, own.accounts)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"venues.{venue}: accounts: {error}") from error
+    return enabled
+
+
+def scope_of(settings: Settings, venues: Mapping[str, VenueSettings]) -> RunScope:
+    """Return what a run of these settings watches; what of them nobody will read is said."""
+    alerts = settings.alerts
     if alerts.rule != "surprise":
         for key in ("watch", "alert", "critical", "alert_count"):
             if getattr(alerts, key) != getattr(AlertSettings(), key):
                 _log.warning("alerts.%s is read only with alerts.rule = surprise; the rule is %s", key, alerts.rule)
-    rule = rule_of(alerts, venues)
-    return VelocityEngine(throttled, rule, partial_venues=partly, acceleration=form, spread_ms=_SPREAD_MS)
-
-
-def rule_of(alerts: AlertSettings, venues: Iterable[str]) -> ReturnPeriods | LevelRule | Threshold:
-    """Return the rule that decides levels by these settings."""
-    if alerts.rule == "threshold":
-        return Threshold(alerts.velocity_10s, alerts.acceleration)
-    floors = {name: floor for key, floor in alerts.floors_usd.items() for name in parse_symbols([key], venues)}
-    if alerts.rule == "return_period":
-        return ReturnPeriods(alerts.floor_usd, floors)
-    return LevelRule(
-        alerts.watch, alerts.alert, alerts.critical, alerts.alert_count, alerts.floor_usd, floors_usd=floors
-    )
+    symbols_of = {venue: own.symbols for venue, own in venues.items()}
+    return RunScope(settings.symbols, symbols_of, alerts, settings.price.always)
 
 
 def policy_of(alerts: AlertSettings, venues: Iterable[str]) -> PolicySettings:
@@ -71,30 +72,57 @@ def policy_of(alerts: AlertSettings, venues: Iterable[str]) -> PolicySettings:
     )
 
 
-def check_accounts(venues: Mapping[str, VenueSettings]) -> None:
-    """Raises ConfigurationError where a venue cannot watch the accounts of its settings."""
-    for venue, own in venues.items():
-        if own.accounts:
-            try:
-                watched(venue, own.accounts)
-            except ConfigurationError as error:
-                raise ConfigurationError(f"venues.{venue}: accounts: {error}") from error
+def alarms_of(
+    alerts: AlertSettings,
+    venues: Collection[str],
+    pipeline: Pipeline,
+    data_dir: Path | None,
+    wrong: Callable[[], Mapping[str, str]],
+) -> AlarmService:
+    """Return the alarms of a run; raises ConfigurationError for a channel that cannot be had.
 
-
-def parse_symbols(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:
-    """The symbols themselves, and the instruments they are at any of the venues."""
-    return frozenset(symbols).union(
-        VENUES[venue].parse_symbol(symbol).instrument for symbol in symbols for venue in venues
+    `wrong` says what is wrong with the run beside its venues, subject: reason.
+    """
+    policy = policy_of(alerts, venues)
+    path = None if data_dir is None else data_dir / QUEUE_FILE
+    clock = pipeline.clock
+    return AlarmService(
+        policy, channels_of(policy.channels), pipeline.engine, path=path, at=lambda: clock.now_at, wrong=wrong
     )
 
 
-def parse_symbol(venue: str, symbol: str) -> Contract:
-    """What a symbol's name tells of its contract; of a venue that is not ours it is an instrument of its own."""
-    return VENUES[venue].parse_symbol(symbol) if venue in VENUES else Contract(venue, symbol, symbol, unit_value="1")
+def price_feed(  # noqa: PLR0913 - the settings, and what is put together elsewhere
+    settings: Settings,
+    venues: Collection[str],
+    selector: PriceSelector,
+    on_events: Callable[[Sequence[Event], str], None],
+    *,
+    ssl_context: ssl.SSLContext | None,
+    track: Track,
+    now: Callable[[], float],
+) -> PriceFeed:
+    """Return the feed of the price from the venues that are connected anyway.
+
+    Binance's spot host stands in where futures fail. Without any such venue all sources are connected as needed, if
+    the settings want that.
+    """
+    hosts = {venue: own.ws_url for venue, own in settings.venues.items()}
+    hosts["binance-spot"] = settings.price.spot_url
+    sources = [
+        replace(source, host=hosts.get(source.name) or source.host)
+        for source in price_sources(venues, always=settings.price.always)
+    ]
+    return PriceFeed(selector, sources, on_events, brought=venues, ssl_context=ssl_context, track=track, now=now)
 
 
-def database_of(settings: HistorySettings, log: EventLog | None) -> PostgresSink | None:
-    """The sink that follows the log where a server is named; it has a reader of its own."""
-    if log is None or settings.url is None or not settings.is_server:
+async def start_embedded(settings: RedisSettings, data_dir: Path | None) -> EmbeddedServer | None:
+    """Start the embedded server of these settings; None, and a warning, where it cannot run."""
+    if settings.persist and data_dir is None:
+        raise ConfigurationError("redis.persist: the embedded server needs a data_dir to keep its data in")
+    server = EmbeddedServer(data_dir if settings.persist else None, persist=settings.persist)
+    try:
+        await server.start()
+    except EmbeddedUnavailable as error:
+        _log.warning("no embedded Redis: %s; going on without Redis", error)
         return None
-    return PostgresSink(settings.url, LogReader(log.directory), retention_days=settings.retention_days)
+    return server

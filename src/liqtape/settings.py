@@ -168,6 +168,10 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
         if not all(self.floors_usd):
             raise ValueError("floors_usd must not contain an empty name")
 
+    def of_levels(self) -> "AlertSettings":
+        """Return what decides levels alone; addresses of channels are nobody else's."""
+        return msgspec.structs.replace(self, channels={}, rules=())
+
 
 class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """`spot_url` replaces scheme and host of Binance's spot data stream, the first stand-in for the futures price.

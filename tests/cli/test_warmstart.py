@@ -165,7 +165,7 @@ async def test_a_tracker_begins_with_what_it_does_not_know_better() -> None:
 
     assert tracker.learned == f"levels learned from {DAYS} simulated days"
     assert levels.streams[known].histogram.weights == warm_start().states[MARKET_KEY].bins
-    tracker.learned = "levels learned from elsewhere"
+    tracker._history.learned = "levels learned from elsewhere"
     tracker.begin_with(warm_start().states, str(warm_start()))
     assert tracker.learned == "levels learned from elsewhere"
     other = StreamKey("bybit", "ETHUSDT")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-_EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_EXAMPLES = _CHECKOUT / "examples"
 _PROGRAM = _EXAMPLES / "enhanced_websocket_example.py"
 _SHOWS = {
     "1": ("Basic Usage", r"^events: [1-9]\d*, alerts: \d+, streams: \['binance', 'bybit', 'okx'\]$"),
@@ -66,3 +67,23 @@ def test_no_answer_is_no_example() -> None:
 
     assert done.returncode == 2
     assert done.stderr.endswith("error: which example? 1 to 5, or all\n")
+
+
+@pytest.mark.parametrize(
+    "script", ["examples/enhanced_websocket_example.py", "tests/test_enhanced_websocket_compatibility.py"]
+)
+@pytest.mark.parametrize(("path", "missing"), [("", "liqtape"), ("src", "redis")])
+def test_after_the_documents_own_install_line_it_says_what_is_missing(script: str, path: str, missing: str) -> None:
+    """The founding document installs other libraries than liqtape needs, and not liqtape."""
+    done = subprocess.run(
+        [sys.executable, "-S", script],  # without any installed package
+        cwd=_CHECKOUT,
+        env={"PYTHONPATH": str(_CHECKOUT / path) if path else ""},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{missing} is not installed: pip install -r {_CHECKOUT / 'requirements.txt'}\n"

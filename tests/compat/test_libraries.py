@@ -43,7 +43,7 @@ async def main():
         await asyncio.sleep(0.01)
         if running.done():
             running.result()
-    manager.tracker.taps.append(read.append)
+    manager.tracker.listen(OnLiquidation(read.append))
     loop = asyncio.get_running_loop()
     while len(read) < 10:
         await asyncio.sleep(0.02)

@@ -337,7 +337,7 @@ async def test_an_event_of_a_stream_beside_the_manager_may_be_handed_over(
     await beside._handle_liquidation_event(event := LiquidationEvent(1, 0, "X", 0, 1.0, 1.0, 1.0))
     assert event.taken_in_by is None
 
-    manager._native(_liquidation(1))
+    manager._native(_liquidation(1), is_news=True)
     await manager._handle_liquidation_event(
         LiquidationEvent(int(time.time() * 1000), 1, "BTCUSDT", 0, 5.0, 2.0, 10.0, _liquidation(2), object())
     )

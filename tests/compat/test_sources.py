@@ -18,6 +18,7 @@ from enhanced_websocket_manager import EnhancedWebSocketManager
 from liqtape.compat import attach, sources
 from liqtape.compat.sources import Source
 from liqtape.events import Liquidation
+from liqtape.pipeline.onevent import OnLiquidation
 
 Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 Callback = Callable[[Any], Any]
@@ -45,7 +46,7 @@ async def _running(manager: EnhancedWebSocketManager) -> AsyncIterator[list[Liqu
     task = asyncio.create_task(manager.start_all())
     await manager.initialize()
     assert manager.tracker is not None
-    manager.tracker.taps.append(read.append)
+    manager.tracker.listen(OnLiquidation(read.append))
     try:
         yield read
     finally:

@@ -15,8 +15,9 @@ from liqtape.events import Event, Gap, Invalid, RawLiquidation
 from liqtape.feeds import backfill
 from liqtape.feeds.backfill import Backfill
 from liqtape.ledger import Ledger
+from liqtape.pipeline.fromrest import read_answer
 from liqtape.venues import okx
-from liqtape.venues.base import BackfillPage, BackfillRequest
+from liqtape.venues.base import BackfillPage, BackfillRequest, Backfills
 from liqtape.venues.limits import RateLimit
 
 T = 1_790_000_000_000
@@ -57,6 +58,23 @@ class Archive:
         return b"answer"
 
 
+class Heard:
+    """What a backfill tells: answers are read as the service reads them."""
+
+    def __init__(self, take: Callable[[Sequence[Event], Ledger], None], filled: list[Gap]) -> None:
+        self._take = take
+        self._filled = filled
+
+    def gap_backfilled(self, gap: Gap, /) -> None:
+        self._filled.append(gap)
+
+    def answered(
+        self, venue: Backfills, name: str, request: BackfillRequest, payload: bytes, receive_ms: int, ledger: Ledger
+    ) -> BackfillPage:
+        assert name in {"toy", "okx"}
+        return read_answer(venue, request, payload, receive_ms, ledger, self._take)
+
+
 class Rig:
     def __init__(self, archive: Archive, *, are_all: bool = True) -> None:
         self.archive = archive
@@ -67,11 +85,10 @@ class Rig:
             archive,
             None,
             subjects=lambda: (list(archive.pages), are_all),
-            on_events=self.take,
-            on_backfilled=self.filled.append,
+            listener=Heard(self.take, self.filled),
         )
 
-    def take(self, events: list[Event], ledger: Ledger) -> None:
+    def take(self, events: Sequence[Event], ledger: Ledger) -> None:
         assert ledger is self.backfill.ledger
         self.events += events
 
@@ -281,8 +298,7 @@ class OkxRig:
             okx,
             rest_url,
             subjects=lambda: (symbols, True),
-            on_events=lambda events, _: self.events.extend(events),
-            on_backfilled=self.filled.append,
+            listener=Heard(lambda events, _: self.events.extend(events), self.filled),
         )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -12,11 +12,15 @@ from msgspec.structs import replace
 from websockets.asyncio.server import ServerConnection
 
 from liqtape.engine.price import selector as engine_price
-from liqtape.events import PriceTick
+from liqtape.events import Event, PriceTick
 from liqtape.feeds import backoff
-from liqtape.feeds import pricefeed as feed_price
-from liqtape.feeds.pricefeed import PRICE_SOURCES, PriceFeed, PriceSource
+from liqtape.feeds.pricefeed import PriceFeed
 from liqtape.ledger import Ledger
+from liqtape.ourtime import our_seconds
+from liqtape.pipeline import btcprice
+from liqtape.pipeline.btcprice import PriceChoice, ticks_of
+from liqtape.pipeline.onevent import OnPrice
+from liqtape.pipeline.pricesources import PRICE_SOURCES, PriceSource
 from liqtape.settings import PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
@@ -83,7 +87,11 @@ def sources(simulator: Simulator, spot: str = NOWHERE) -> list[PriceSource]:
 class Rig:
     def __init__(self, feed_sources: list[PriceSource]) -> None:
         self.prices: list[PriceTick] = []
-        self.feed = PriceFeed(self.prices.append, feed_sources)
+        self.choice = PriceChoice(feed_sources, our_seconds())
+        self.feed = PriceFeed(self.choice.selector, feed_sources, self.offer)
+
+    def offer(self, events: Sequence[Event], source: str) -> None:
+        self.prices += [tick for tick in ticks_of(events, source) if self.choice.takes(tick, our_seconds())]
 
     @property
     def runs(self) -> list[str]:
@@ -170,7 +178,7 @@ async def test_all_the_way_down_and_no_price_where_nobody_trades() -> None:
             assert rig.open == [source.name for source in PRICE_SOURCES]
             simulator.silence("okx")
             count = len(rig.prices)
-            await until(lambda: rig.feed.selector.is_silent(time.monotonic()))
+            await until(lambda: rig.feed.selector.is_silent(our_seconds()))
             assert rig.runs == ["okx"]
             assert len(rig.prices) <= count + 20
 
@@ -210,57 +218,38 @@ async def test_nothing_is_opened_after_the_end() -> None:
         assert not [task for task in asyncio.all_tasks() if task.get_name().startswith(("price", "close"))]
 
 
-class ManualTime:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> ManualTime:
-    made = ManualTime()
-    monkeypatch.setattr(feed_price, "time", made)
-    return made
-
-
 def tick(venue: str, event_ms: int, price: float = 80_000.0, receive_ms: int | None = None) -> PriceTick:
     symbol = next(source.symbol for source in PRICE_SOURCES if source.name == venue)
     return PriceTick(venue, symbol, price, 0.1, event_ms, receive_ms)
 
 
-def offered(feed_ticks: list[tuple[float, PriceTick]], clock: ManualTime) -> tuple[list[PriceTick], PriceFeed]:
+def offered(ticks: list[tuple[float, PriceTick]]) -> tuple[list[PriceTick], PriceChoice]:
     """The prices of ticks that are offered at these seconds."""
-    prices: list[PriceTick] = []
-    feed = PriceFeed(prices.append, brought=[source.name for source in PRICE_SOURCES])
-    for at, offer in feed_ticks:
-        clock.now = 1_000.0 + at
-        feed.offer(offer)
-    return prices, feed
+    choice = PriceChoice(PRICE_SOURCES, 1_000.0)
+    return [offer for at, offer in ticks if choice.takes(offer, 1_000.0 + at)], choice
 
 
-def test_only_the_named_symbol_of_a_source_is_the_price(clock: ManualTime) -> None:
+def test_only_the_named_symbol_of_a_source_is_the_price() -> None:
     others = [
         PriceTick("binance", "BTCUSD_PERP", 1.0, 1.0, T),
         PriceTick("okx", "BTC-USDT", 1.0, 1.0, T),
         PriceTick("hyperliquid", "BTC", 1.0, 1.0, T),
     ]
 
-    prices, _ = offered([(20.0, other) for other in others], clock)
+    prices, _ = offered([(20.0, other) for other in others])
 
     assert prices == []
 
 
-def test_older_trades_than_the_price_are_not_the_price(clock: ManualTime) -> None:
+def test_older_trades_than_the_price_are_not_the_price() -> None:
     ticks = [(0.0, tick("binance", T)), (0.1, tick("binance", T - 300_000, 1.0)), (0.2, tick("binance", T, 3.0))]
 
-    prices, _ = offered(ticks, clock)
+    prices, _ = offered(ticks)
 
     assert [price.price for price in prices] == [80_000.0, 3.0]
 
 
-def test_trades_repeated_at_subscribe_make_no_stand_in(clock: ManualTime) -> None:
+def test_trades_repeated_at_subscribe_make_no_stand_in() -> None:
     ticks = [
         (0.0, tick("binance", T)),
         (11.0, tick("okx", T - 60_000, 1.0)),
@@ -268,41 +257,41 @@ def test_trades_repeated_at_subscribe_make_no_stand_in(clock: ManualTime) -> Non
         (11.2, tick("okx", T + 11_000, 4.0)),
     ]
 
-    prices, feed = offered(ticks, clock)
+    prices, choice = offered(ticks)
 
     assert [(price.venue, price.price) for price in prices] == [("binance", 80_000.0), ("okx", 4.0)]
-    assert feed.selector.switches == 1
+    assert choice.selector.switches == 1
 
 
-def test_a_better_source_with_a_little_more_lag_is_returned_to(clock: ManualTime) -> None:
+def test_a_better_source_with_a_little_more_lag_is_returned_to() -> None:
     ticks: list[tuple[float, PriceTick]] = []
     for tenth in range(150, 2_000):
         at = tenth / 10
         ticks.append((at, tick("bybit", T + 100 * tenth)))
         ticks.append((at, tick("binance", T + 100 * tenth - 150)))  # always behind the newest price
 
-    prices, feed = offered([(0.0, tick("binance", T)), (12.0, tick("bybit", T + 12_000)), *ticks], clock)
+    prices, choice = offered([(0.0, tick("binance", T)), (12.0, tick("bybit", T + 12_000)), *ticks])
 
     assert [source for source, _ in itertools.groupby(price.venue for price in prices)] == [
         "binance",
         "bybit",
         "binance",
     ]
-    assert feed.selector.switches == 2
+    assert choice.selector.switches == 2
 
 
-def test_a_better_source_that_tells_old_news_is_not_returned_to(clock: ManualTime) -> None:
+def test_a_better_source_that_tells_old_news_is_not_returned_to() -> None:
     ticks: list[tuple[float, PriceTick]] = []
     for second in range(15, 200):
         ticks.append((second, tick("bybit", T + 1_000 * second)))
         ticks.append((second + 0.5, tick("binance", T + 1_000 * second - 30_000)))
 
-    _, feed = offered([(0.0, tick("binance", T)), (12.0, tick("bybit", T + 12_000)), *ticks], clock)
+    _, choice = offered([(0.0, tick("binance", T)), (12.0, tick("bybit", T + 12_000)), *ticks])
 
-    assert (feed.selector.current, feed.selector.switches) == ("bybit", 1)
+    assert (choice.selector.current, choice.selector.switches) == ("bybit", 1)
 
 
-def test_a_stamp_of_the_future_does_not_stop_the_price(clock: ManualTime) -> None:
+def test_a_stamp_of_the_future_does_not_stop_the_price() -> None:
     year = 365 * 86_400_000
     ticks = [
         (0.0, tick("binance", T, 1.0, T + 50)),
@@ -310,17 +299,15 @@ def test_a_stamp_of_the_future_does_not_stop_the_price(clock: ManualTime) -> Non
         (0.3, tick("binance", T + 200, 3.0, T + 250)),
     ]
 
-    prices, _ = offered(ticks, clock)
+    prices, _ = offered(ticks)
 
     assert [price.price for price in prices] == [1.0, 2.0, 3.0]
 
 
-def test_price_is_stale_after_a_minute_without_any(clock: ManualTime) -> None:
-    _, feed = offered([(0.0, tick("binance", T))], clock)
-    clock.now = 1_059.9
-    assert not feed.is_stale
-    clock.now = 1_060.0
-    assert feed.is_stale
+def test_price_is_stale_after_a_minute_without_any() -> None:
+    _, choice = offered([(0.0, tick("binance", T))])
+    assert not choice.is_stale(1_059.9)
+    assert choice.is_stale(1_060.0)
 
 
 def settings(simulator: Simulator, spot: str) -> Settings:
@@ -343,7 +330,7 @@ async def test_tracker_names_its_source_and_brings_each_by_itself(
         simulator.refuse("binance", 451)
         prices: list[PriceTick] = []
         async with Tracker(settings(simulator, url)) as tracker:
-            tracker.price_taps.append(prices.append)
+            tracker.listen(OnPrice(prices.append))
             await until(lambda: tracker.engine.btc_source == "binance-spot" and tracker.snapshot(tracker.active()))
             row = tracker.snapshot(tracker.active())[0]
             assert (row.btc_source, row.btc_price) == ("binance-spot", 64348.95)
@@ -362,7 +349,7 @@ async def test_tracker_names_its_source_and_brings_each_by_itself(
 @pytest.mark.usefixtures("quick")
 async def test_price_nobody_has_is_no_price(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("liqtape.tracker._TICK_SECONDS", 0.05)
-    monkeypatch.setattr(feed_price, "_STALE_SECONDS", 1.0)
+    monkeypatch.setattr(btcprice, "_STALE_SECONDS", 1.0)
     async with Simulator() as simulator, Tracker(settings(simulator, NOWHERE)) as tracker:
         await until(lambda: tracker.engine.btc_price)
         for venue in ("binance", "bybit", "okx"):

@@ -13,16 +13,17 @@ from msgspec.structs import replace
 
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ListingError
-from liqtape.events import Event, VenueHealth
+from liqtape.events import Event, Gap, VenueHealth
 from liqtape.feeds import pool, venuefeed
 from liqtape.feeds.connection import State, Status
 from liqtape.feeds.listing import PartialListing
 from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
+from liqtape.pipeline.fromrest import take_list
 from liqtape.settings import VenueSettings
 from liqtape.venues import bybit
-from liqtape.venues.base import Endpoint
+from liqtape.venues.base import BackfillPage, Endpoint
 from liqtape.venues.limits import Limits
 
 BOUND_SECONDS = 10.0
@@ -125,23 +126,48 @@ class Rig:
     def __init__(self, venue: Any = None, wanted: Iterable[str] = (), **settings: Any) -> None:
         self.told = Told()
         self.events: list[tuple[list[Event], Ledger]] = []
-        self.listed: list[str] = []
+        self.listed_symbols: list[str] = []
+        self.target = tuple(wanted)
+        self.instruments = Instruments(lambda venue, symbol: contract(symbol, venue))
         self.unseen: list[tuple[int, list[str], bool]] = []
         self.refused: list[tuple[int, str]] = []
         self.feed = VenueFeed(
             toy() if venue is None else venue,
             VenueSettings(**settings),
-            Instruments(lambda venue, symbol: contract(symbol, venue)),
-            wanted=tuple(wanted),
-            on_events=lambda events, ledger: self.events.append((events, ledger)),
-            on_up=self.told.up,
-            on_down=self.told.down,
-            on_missed=self.told.missed,
-            on_unsubscribed=lambda _, at_ms, names, is_listed: self.unseen.append((at_ms, list(names), is_listed)),
-            on_refused=lambda _, at_ms, reason: self.refused.append((at_ms, reason)),
-            on_backfilled=lambda _: None,
-            on_listed=lambda contracts: self.listed.extend(c.symbol for c in contracts),
+            self.instruments,
+            target=self.target,
+            listener=self,
         )
+
+    def ingest(self, events: Sequence[Event], ledger: Ledger, /) -> None:
+        self.events.append((list(events), ledger))
+
+    def feed_up(self, venue: str, at_ms: int, /) -> None:
+        self.told.up(venue, at_ms)
+
+    def feed_down(self, venue: str, known_until_ms: int, reason: str, /) -> None:
+        self.told.down(venue, known_until_ms, reason)
+
+    def feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str, /) -> list[Gap]:
+        self.told.missed(venue, from_ms, until_ms, reason)
+        return []
+
+    def feed_refused(self, _venue: str, at_ms: int, reason: str, /) -> None:
+        self.refused.append((at_ms, reason))
+
+    def feed_unsubscribed(self, _venue: str, at_ms: int, instruments: Sequence[str], /, *, is_listed: bool) -> None:
+        self.unseen.append((at_ms, list(instruments), is_listed))
+
+    def gap_backfilled(self, gap: Gap, /) -> None:
+        raise AssertionError(f"nothing is asked for here: {gap}")
+
+    def answered(self, *_: object) -> BackfillPage:
+        raise AssertionError("nothing is asked for here")
+
+    def listed(self, venue: Any, contracts: Sequence[Contract], /, *, is_whole: bool) -> Sequence[str]:
+        listing = take_list(self.instruments, venue, contracts, self.target, is_whole=is_whole)
+        self.listed_symbols += [contract.symbol for contract in listing.watched]
+        return listing.gone
 
     def connection(self, symbol: str, number: int = 0) -> Any:
         return [c for c in self.feed.connections if c.endpoint.topics == (symbol,)][number]
@@ -204,7 +230,7 @@ async def test_connects_what_the_venue_lists_and_says_what_it_lists(listings: Us
         await until(lambda: bool(rig.feed.connections))
 
     assert topics(rig) == ["A-X", "B-X"]
-    assert rig.listed == ["A-X", "B-X"]
+    assert rig.listed_symbols == ["A-X", "B-X"]
 
 
 @pytest.mark.parametrize("wanted", ["BX", "B-X"], ids=["ours", "the venue's"])
@@ -215,7 +241,7 @@ async def test_only_wanted_symbols_are_subscribed_in_either_spelling(listings: U
         await until(lambda: bool(rig.feed.connections))
 
     assert topics(rig) == ["B-X"]
-    assert rig.listed == ["B-X"]
+    assert rig.listed_symbols == ["B-X"]
 
 
 async def test_venue_without_need_of_a_list_connects_at_once(listings: Use) -> None:
@@ -250,7 +276,7 @@ async def test_without_a_list_the_bundled_symbols_are_used_said_and_extended_lat
         assert rig.health.detail == (
             "list of instruments not loaded (1 failed): the bundled one is used, what else is listed is not subscribed"
         )
-        assert rig.listed == ["A-X"]
+        assert rig.listed_symbols == ["A-X"]
         first = rig.connection("A-X")
 
         await until(lambda: len(rig.feed.pool.all) == 2)
@@ -675,7 +701,7 @@ async def test_stop_closes_everything_and_nothing_begins_afterwards(listings: Us
 
 
 async def test_list_is_fetched_over_tls_with_the_given_trust(
-    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def answer(request: web.Request) -> web.Response:
         inverse = request.query["category"] == "inverse"
@@ -691,12 +717,12 @@ async def test_list_is_fetched_over_tls_with_the_given_trust(
     await site.start()
     rig = Rig(bybit, rest_url=f"https://127.0.0.1:{runner.addresses[0][1]}", ws_url="ws://127.0.0.1:9")
     rig.feed._ssl_context = client_tls
-    rig.feed._on_down = lambda _venue, _ms, _reason: None
-    rig.feed._on_up = lambda _venue, _ms: None
+    monkeypatch.setattr(rig, "feed_down", lambda *_: None)
+    monkeypatch.setattr(rig, "feed_up", lambda *_: None)
     try:
         async with running(rig):
             await until(lambda: bool(rig.feed.connections))
             assert rig.feed.listing_error is None
     finally:
         await runner.cleanup()
-    assert sorted(rig.listed) == ["BTCUSD", "XUSDT"]
+    assert sorted(rig.listed_symbols) == ["BTCUSD", "XUSDT"]

@@ -100,14 +100,14 @@ def test_every_command_of_the_page_runs(command: str, capfd: pytest.CaptureFixtu
         assert re.search(r"BTCUSDT|per s|minutes", told)
 
 
-def test_every_block_of_the_page_runs(recorded: Path, now_ms: int, capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, object] = {"directory": recorded, "now_ms": now_ms}
+def test_every_block_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
     for block in _blocks("python"):
         exec(block, names)
     told = capsys.readouterr().out
     assert "'event_count_10s'" in told
     assert "ETHUSDT" in told
-    assert len(names["frame"]) == 120  # type: ignore[arg-type]
+    assert names["table"].num_rows == 120  # type: ignore[attr-defined]
     assert names["totals"].num_rows == 2  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""The page on reading the history: each block runs, beside a log that is being written, and finds every event."""
+"""The page on reading the history: its blocks run as they stand while a log is being written, and miss no event."""
 
 import re
 import sqlite3
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -49,14 +50,24 @@ def log(event_log: MakeLog, liquidations: MakeMany, tmp_path: Path, until: Until
     return log
 
 
+@pytest.fixture(autouse=True)
+def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the page's default place the test's own, with the history of the fixtures in it."""
+    home = tmp_path / "home"
+    place = home / ".local" / "share" / "liqtape" / "history"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / "history")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+
+
 def test_every_block_runs_and_finds_all(log: EventLog, capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, object] = {}
-    for block in blocks():
-        exec(block.replace('"~/.local/share/liqtape/history"', repr(str(log.directory))), names)
-    frames = {name: len(names[name]) for name in ("events", "newest", "newest_in_pandas", "everything")}  # type: ignore[arg-type]
+    names = _run_page()
+
+    frames = {name: len(names[name]) for name in ("events", "newest", "newest_in_pandas", "everything")}
     assert frames == {"events": 200, "newest": 100, "newest_in_pandas": 100, "everything": 300}
-    assert names["everything"]["seq"].to_list() == list(range(1, 301))  # type: ignore[index]
-    assert names["by_minute"]["len"].sum() == 200  # type: ignore[index]
+    assert names["everything"]["seq"].to_list() == list(range(1, 301))
+    assert names["by_minute"]["len"].sum() == 200
     told = capsys.readouterr().out
     assert re.search(r"bybit *│ *100 ", told)
     assert "okx reset 2.5 s" in told
@@ -65,11 +76,33 @@ def test_every_block_runs_and_finds_all(log: EventLog, capsys: pytest.CaptureFix
     assert log.events_logged == 51
 
 
+def test_every_block_runs_before_the_first_hour_is_sealed(
+    liquidations: MakeMany, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "history").mkdir()
+    store = Store(tmp_path / "history")
+    store.write(liquidations(7))
+    store.close()
+
+    names = _run_page()
+
+    assert (len(names["newest"]), len(names["everything"])) == (7, 7)
+    assert "C5USDT" in capsys.readouterr().out
+
+
+def _run_page() -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    for block in blocks():
+        exec(block, names)
+    return names
+
+
 def test_the_command_line_reads_beside_the_writer(log: EventLog, require_server: Callable[[str], Path]) -> None:
-    command = [str(require_server("sqlite3")), "-readonly", str(log.directory / "log.sqlite")]
-    count = "SELECT count(*) FROM unsealed_events"
-    assert count in _PAGE.read_text()
-    assert subprocess.run([*command, count], check=True, capture_output=True, text=True).stdout == "100\n"
+    require_server("sqlite3")
+    [command] = re.findall(r"^```sh\n(.*?)^```", _PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+    assert log.events_logged == 50
+    assert subprocess.run(["sh", "-c", command], check=True, capture_output=True, text=True).stdout == "100\n"
 
 
 def test_readers_in_other_processes_see_a_growing_log(log: EventLog, liquidations: MakeMany) -> None:

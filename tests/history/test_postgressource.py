@@ -202,7 +202,7 @@ async def test_tracker_writes_through_an_outage_and_the_next_run_goes_on(
             for event in events[10:20]:
                 tracker.admit(event, ledger)
             await until(lambda: database.health().state == "failing" and database.health().events_behind == 10)
-            assert [line.state for line in tracker._log_health()] == ["writing", "failing"]
+            assert [line.state for line in tracker._history.health()] == ["writing", "failing"]
             assert tracker.snapshot(["C1USDT"])[0].event_count_60s == 3
         finally:
             await asyncio.to_thread(postgres_server.start)

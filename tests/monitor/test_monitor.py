@@ -7,6 +7,8 @@ import pytest
 from liqtape.events import Trouble
 from liqtape.ledger import Ledger
 from liqtape.monitor.monitor import Monitor
+from liqtape.pipeline.listener import Listeners
+from liqtape.pipeline.onevent import OnTrouble
 
 T = 1_790_000_000_000
 
@@ -23,9 +25,10 @@ class Rig:
     def __init__(self, *names: str) -> None:
         self.feeds = [_feed(name) for name in names]
         self.clock = cast(Any, SimpleNamespace(skews={}, shifts={}, our_ms=T, now_ms=T))
-        self.watch = Monitor(self.feeds, self.clock)
+        listeners = Listeners()
+        self.watch = Monitor(self.feeds, self.clock, listeners)
         self.told: list[Trouble] = []
-        self.watch.taps.append(self.told.append)
+        listeners.add(OnTrouble(self.told.append))
         self.now = 0.0
 
     def look(self, **skews: int) -> list[str]:

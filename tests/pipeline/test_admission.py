@@ -150,7 +150,7 @@ def test_filtered_event_leaves_no_identity() -> None:
 
 
 def test_symbols_of_one_venue_replace_those_of_all() -> None:
-    made, ledger = intake(["BTCUSDT"], wanted_of={"bybit": ["ETHUSDT"], "okx": []}), Ledger()
+    made, ledger = intake(["BTCUSDT"], target_of={"bybit": ["ETHUSDT"], "okx": []}), Ledger()
 
     made.take([raw(symbol=symbol) for symbol in ("BTCUSDT", "ETHUSDT")], ledger, T)
     made.take([raw(symbol=symbol, venue="binance") for symbol in ("BTCUSDT", "ETHUSDT")], ledger, T)

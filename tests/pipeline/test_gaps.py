@@ -16,7 +16,7 @@ HOLD = 1_100
 def _outages() -> tuple[Outages, list[Gap], VelocityEngine]:
     engine = VelocityEngine()
     told: list[Gap] = []
-    return Outages(engine, {"okx": HOLD}, [told.append]), told, engine
+    return Outages(engine, {"okx": HOLD}, told.append), told, engine
 
 
 def test_a_gap_is_told_when_it_begins_ends_and_is_filled() -> None:

@@ -50,7 +50,7 @@ def test_frames_and_marks_come_back_in_their_order(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "new" / "recording")
     recorder.open(_BEGAN)
     track = recorder.track("bybit", _ENDPOINT)
-    track.told("connecting", "", "")
+    track.became("connecting", "", "")
     track.received((b"one",), 10**18)
     listed = ListingLoaded("bybit", [Contract("bybit", "BTCUSDT", "BTCUSDT")])
     recorder.record(listed)
@@ -134,8 +134,8 @@ def test_each_segment_can_be_read_by_itself(tmp_path: Path) -> None:
     listed = ListingLoaded("okx", [Contract("okx", "BTC-USDT-SWAP", "BTCUSDT", unit_value="0.01")])
     for record in (listed, FeedUp("okx", 5), FeedUp("bybit", 6), FeedDown("bybit", 7)):
         recorder.record(record)
-    tracks[0].told("live", "", "")
-    tracks[2].told("stopped", "", "")
+    tracks[0].became("live", "", "")
+    tracks[2].became("stopped", "", "")
     for number in range(3):
         before = recorder.summary().segments
         tracks[1].received((b"%d" % number,), 10**18 + number)

@@ -120,8 +120,8 @@ def publisher(sink: MemorySink) -> Publisher:
 
 async def test_writes_what_was_marked_and_everything_else_new(sink: MemorySink, publisher: Publisher) -> None:
     publisher.changed(["ETHUSDT", "BTCUSDT"])
-    publisher.events([liquidation(1)])
-    publisher.alert(alert(1))
+    publisher.accepted([liquidation(1)])
+    publisher.announce(alert(1))
     publisher.price(TICK)
     publisher.health([HEALTH])
 
@@ -143,7 +143,7 @@ async def test_flood_while_the_sink_hangs_is_a_backlog_of_instruments(sink: Memo
     async with running(publisher):
         await until(lambda: sink.busy)
         for number in range(100_000):
-            publisher.events([liquidation(number, f"S{number % 40}")])
+            publisher.accepted([liquidation(number, f"S{number % 40}")])
         assert len(publisher._dirty) == 40
         assert len(publisher._recent) == RECENT_EVENTS
         assert publisher.events_dropped_total == 99_000
@@ -181,16 +181,16 @@ async def test_flood_lets_the_next_flush_rest_but_no_alert(
     monkeypatch.setattr(publisher_module, "_FLOOD", 0)
     monkeypatch.setattr(publisher_module, "_REST", float("inf"))
     monkeypatch.setattr(publisher_module, "_LONGEST_REST", 3_600.0)
-    publisher.events([liquidation(number) for number in range(100)])
+    publisher.accepted([liquidation(number) for number in range(100)])
     async with running(publisher) as task:
         await until(lambda: len(sink.batches) == 1)
         publisher.changed(["BTCUSDT"])
         await asyncio.sleep(0.02)
         assert len(sink.batches) == 1
 
-        publisher.alert(alert(1))
+        publisher.announce(alert(1))
         await until(lambda: len(sink.batches) == 2)
-        publisher.events([liquidation(number) for number in range(100)])
+        publisher.accepted([liquidation(number) for number in range(100)])
         await until(lambda: len(sink.batches) == 3)
         publisher.stop()
         await asyncio.wait_for(task, BOUND_SECONDS)
@@ -206,14 +206,14 @@ async def test_events_that_come_one_by_one_are_written_at_once(
     monkeypatch.setattr(publisher_module, "_LONGEST_REST", 3_600.0)
     async with running(publisher):
         for number in range(5):
-            publisher.events([liquidation(number)])
+            publisher.accepted([liquidation(number)])
             await until(lambda: len(sink.events) == number + 1)  # noqa: B023 - waited for at once
 
 
 async def test_events_come_once_and_in_order(sink: MemorySink, publisher: Publisher) -> None:
     async with running(publisher):
         for number in range(300):
-            publisher.events([liquidation(2 * number), liquidation(2 * number + 1)])
+            publisher.accepted([liquidation(2 * number), liquidation(2 * number + 1)])
             if number % 7 == 0:
                 await asyncio.sleep(0)
         await until(lambda: len(sink.events) == 600)
@@ -225,7 +225,7 @@ async def test_first_batch_replaces_what_an_earlier_run_left(sink: MemorySink, p
     async with running(publisher):
         publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 1)
-        publisher.events([liquidation(1)])
+        publisher.accepted([liquidation(1)])
         await until(lambda: len(sink.batches) == 2)
 
     assert [batch.resync for batch in sink.batches] == [True, False]
@@ -237,10 +237,10 @@ async def test_failed_batch_comes_again_with_all_recent_events(
     sink: MemorySink, publisher: Publisher, error: Exception
 ) -> None:
     async with running(publisher):
-        publisher.events([liquidation(1)])
+        publisher.accepted([liquidation(1)])
         await until(lambda: len(sink.batches) == 1)
         sink.trouble = [error]
-        publisher.events([liquidation(2, "ETHUSDT")])
+        publisher.accepted([liquidation(2, "ETHUSDT")])
         publisher.price(TICK)
         publisher.health([HEALTH])
         await until(lambda: len(sink.batches) == 2)
@@ -282,7 +282,7 @@ async def test_sink_that_was_away_gets_every_live_instrument(sink: MemorySink) -
 async def test_refused_command_does_not_reopen_and_repeats_no_alert(sink: MemorySink, publisher: Publisher) -> None:
     sink.trouble = [SinkError("WRONGTYPE"), SinkError("WRONGTYPE")]
     async with running(publisher):
-        publisher.alert(alert(1))
+        publisher.announce(alert(1))
         publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 1)
 
@@ -299,8 +299,8 @@ async def test_refusal_is_a_state_until_it_ends_and_the_rest_goes_on(
     caplog.set_level(logging.INFO, "liqtape")
     async with running(publisher):
         sink.refusal = Refusal("refuses PUBLISH: NOPERM", "NOPERM", 2)
-        publisher.alert(alert(1))
-        publisher.alert(alert(2))
+        publisher.announce(alert(1))
+        publisher.announce(alert(2))
         await until(lambda: publisher.state == "failing")
         assert publisher.detail == "refuses PUBLISH: NOPERM; 2 alerts could not be published"
 
@@ -313,7 +313,7 @@ async def test_refusal_is_a_state_until_it_ends_and_the_rest_goes_on(
         assert [len(batch.alerts) for batch in sink.batches] == [2, 0, 0, 0]
 
         sink.refusal = None
-        publisher.alert(alert(3))
+        publisher.announce(alert(3))
         await until(lambda: publisher.state == "ok")
         assert publisher.detail == ""
 
@@ -329,7 +329,7 @@ async def test_alerts_that_are_lost_at_the_end_are_told(
 ) -> None:
     sink.refusal = Refusal("refuses PUBLISH: NOPERM", "NOPERM", 1)
     async with running(publisher):
-        publisher.alert(alert(1))
+        publisher.announce(alert(1))
         await until(lambda: publisher.state == "failing")
 
     assert caplog.messages[-1] == "memory: 1 alert could not be published"
@@ -340,8 +340,8 @@ async def test_refused_in_part_counts_the_alerts_that_were_not_announced(
 ) -> None:
     sink.trouble = [SinkError("refused", unannounced=[alert(2)])]
     async with running(publisher):
-        publisher.alert(alert(1))
-        publisher.alert(alert(2))
+        publisher.announce(alert(1))
+        publisher.announce(alert(2))
         publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 1)
 
@@ -353,7 +353,7 @@ async def test_only_what_was_not_announced_is_announced_again(sink: MemorySink, 
     sink.trouble = [SinkUnavailable("a replica", unannounced=[alert(2)]), SinkUnavailable("gone")]
     async with running(publisher):
         for number in (1, 2, 3):
-            publisher.alert(alert(number))
+            publisher.announce(alert(number))
         await until(lambda: len(sink.batches) == 1)
 
     assert sink.alerts == [2]
@@ -367,15 +367,15 @@ async def test_levels_above_none_are_written_again_and_again(
         return [dict(batch.levels) for batch in sink.batches]
 
     async with running(publisher):
-        publisher.alert(alert(1, "MARKET", "CRITICAL"))
-        publisher.alert(alert(2, "ETHUSDT", "WATCH"))
+        publisher.announce(alert(1, "MARKET", "CRITICAL"))
+        publisher.announce(alert(2, "ETHUSDT", "WATCH"))
         await until(lambda: len(sink.batches) == 1)
         publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 2)
         monkeypatch.setattr(publisher_module, "_LEVELS_SECONDS", 0.0)
         publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 3)
-        publisher.alert(alert(3, "ETHUSDT", "NONE"))
+        publisher.announce(alert(3, "ETHUSDT", "NONE"))
         await until(lambda: len(sink.batches) == 4)
         publisher.changed(["BTCUSDT"])
         await until(lambda: len(sink.batches) == 5)
@@ -399,10 +399,10 @@ async def test_level_of_a_row_that_nobody_announced_is_kept_as_well(sink: Memory
 
 async def test_levels_that_could_not_be_written_come_again(sink: MemorySink, publisher: Publisher) -> None:
     async with running(publisher):
-        publisher.alert(alert(1, "MARKET", "CRITICAL"))
+        publisher.announce(alert(1, "MARKET", "CRITICAL"))
         await until(lambda: len(sink.batches) == 1)
         sink.trouble = [SinkError("refused"), SinkUnavailable("gone")]
-        publisher.alert(alert(2, "MARKET", "NONE"))
+        publisher.announce(alert(2, "MARKET", "NONE"))
         await until(lambda: len(sink.batches) == 2)
 
     assert [dict(batch.levels) for batch in sink.batches] == [{"MARKET": "CRITICAL"}, {"MARKET": "NONE"}]
@@ -412,7 +412,7 @@ async def test_alerts_all_arrive_in_order_across_an_outage(sink: MemorySink, pub
     sink.trouble = [None, SinkUnavailable("gone"), SinkUnavailable("gone"), None, SinkUnavailable("gone")]
     async with running(publisher):
         for number in range(200):
-            publisher.alert(alert(number))
+            publisher.announce(alert(number))
             if number % 20 == 0:
                 await asyncio.sleep(0.002)
         await until(lambda: len(sink.alerts) == 200)
@@ -423,11 +423,11 @@ async def test_alerts_all_arrive_in_order_across_an_outage(sink: MemorySink, pub
 
 async def test_alerts_have_a_bound_that_drops_the_oldest_and_counts(sink: MemorySink, publisher: Publisher) -> None:
     sink.gate.clear()
-    publisher.alert(alert(0))
+    publisher.announce(alert(0))
     async with running(publisher):
         await until(lambda: sink.busy)
         for number in range(1, RECENT_EVENTS + 50):
-            publisher.alert(alert(number))
+            publisher.announce(alert(number))
         sink.trouble = [SinkUnavailable("gone")]
         sink.gate.set()
         await until(lambda: bool(sink.batches))
@@ -478,7 +478,7 @@ async def test_unforeseen_error_is_logged_once_counted_and_the_sink_made_anew(
     sink.trouble = [ZeroDivisionError("oops")] * 3
     async with running(publisher) as task:
         publisher.changed(["BTCUSDT"])
-        publisher.alert(alert(7))
+        publisher.announce(alert(7))
         await until(lambda: len(sink.batches) == 1)
         assert not task.done()
 
@@ -500,8 +500,8 @@ async def test_snapshot_that_fails_loses_nothing(sink: MemorySink) -> None:
 
     publisher = Publisher(sink, snapshot, list)
     async with running(publisher):
-        publisher.events([liquidation(1)])
-        publisher.alert(alert(1))
+        publisher.accepted([liquidation(1)])
+        publisher.announce(alert(1))
         await until(lambda: len(sink.batches) == 1)
 
     assert [event.id for event in sink.batches[0].events] == ["1"]
@@ -529,7 +529,7 @@ async def test_stop_flushes_what_is_pending(sink: MemorySink, publisher: Publish
     async with running(publisher) as task:
         await until(lambda: "open" in sink.calls)
         publisher.changed(["BTCUSDT"])
-        publisher.events([liquidation(1)])
+        publisher.accepted([liquidation(1)])
         publisher.stop()
         await asyncio.wait_for(task, BOUND_SECONDS)
 

@@ -89,7 +89,7 @@ class Feed:
         self.count += 1
         ms = 1_790_000_000_000 + self.count
         event = Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 8e4, "fill", None, None, ms, ms, f"b:{self.count}")
-        self.publisher.events([event])
+        self.publisher.accepted([event])
 
     def _rows(self, instruments: Any) -> list[VelocityMetrics]:
         values: dict[str, Any] = {}

@@ -4,30 +4,36 @@ from collections.abc import Callable
 
 from liqtape.sinks.stream import Subscription
 
-Taps = list[Callable[[int], None]]
+
+class Queues(list[Callable[[int], None]]):
+    """Who gets the items."""
+
+    def join(self, offer: Callable[[int], None]) -> Callable[[], None]:
+        self.append(offer)
+        return lambda: self.remove(offer)
 
 
-def give(taps: Taps, *items: int) -> None:
-    for queue in tuple(taps):
+def give(queues: Queues, *items: int) -> None:
+    for queue in tuple(queues):
         for item in items:
             queue(item)
 
 
 async def test_items_come_in_order_until_the_end() -> None:
-    taps: Taps = []
-    subscription: Subscription[int] = Subscription(taps)
-    give(taps, 1, 2)
+    queues = Queues()
+    subscription: Subscription[int] = Subscription(queues.join)
+    give(queues, 1, 2)
 
     subscription.end()
-    give(taps, 3)
+    give(queues, 3)
 
     assert [item async for item in subscription] == [1, 2]
-    assert taps == []
+    assert queues == []
 
 
 async def test_waiting_reader_is_woken_by_an_item_and_by_the_end() -> None:
-    taps: Taps = []
-    subscription: Subscription[int] = Subscription(taps)
+    queues = Queues()
+    subscription: Subscription[int] = Subscription(queues.join)
     got: list[int] = []
 
     async def read() -> None:
@@ -36,7 +42,7 @@ async def test_waiting_reader_is_woken_by_an_item_and_by_the_end() -> None:
 
     reader = asyncio.create_task(read())
     await asyncio.sleep(0)
-    give(taps, 1)
+    give(queues, 1)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert got == [1]
@@ -46,39 +52,39 @@ async def test_waiting_reader_is_woken_by_an_item_and_by_the_end() -> None:
 
 
 async def test_forgotten_subscription_leaves_the_stream() -> None:
-    taps: Taps = []
-    subscription: Subscription[int] = Subscription(taps)
-    give(taps, 1, 2, 3)
+    queues = Queues()
+    subscription: Subscription[int] = Subscription(queues.join)
+    give(queues, 1, 2, 3)
     async for item in subscription:
         assert item == 1
         break
-    assert len(taps) == 1
+    assert len(queues) == 1
 
     del subscription
     gc.collect()
 
-    assert taps == []
+    assert queues == []
 
 
 async def test_break_without_a_name_leaves_the_stream() -> None:
-    taps: Taps = []
+    queues = Queues()
 
     def subscribe() -> Subscription[int]:
-        made: Subscription[int] = Subscription(taps)
-        give(taps, 1)
+        made: Subscription[int] = Subscription(queues.join)
+        give(queues, 1)
         return made
 
     async for _ in subscribe():
         break
     gc.collect()
 
-    assert taps == []
+    assert queues == []
 
 
 async def test_break_and_on_again_loses_nothing() -> None:
-    taps: Taps = []
-    subscription: Subscription[int] = Subscription(taps)
-    give(taps, 1, 2, 3)
+    queues = Queues()
+    subscription: Subscription[int] = Subscription(queues.join)
+    give(queues, 1, 2, 3)
     async for _ in subscription:
         break
 
@@ -88,12 +94,12 @@ async def test_break_and_on_again_loses_nothing() -> None:
 
 
 async def test_two_at_once_get_everything() -> None:
-    taps: Taps = []
-    first: Subscription[int] = Subscription(taps)
-    second: Subscription[int] = Subscription(taps)
-    give(taps, 1, 2)
+    queues = Queues()
+    first: Subscription[int] = Subscription(queues.join)
+    second: Subscription[int] = Subscription(queues.join)
+    give(queues, 1, 2)
     await first.aclose()
-    give(taps, 3)
+    give(queues, 3)
     second.end()
 
     assert [item async for item in first] == [1, 2]
@@ -101,9 +107,9 @@ async def test_two_at_once_get_everything() -> None:
 
 
 async def test_what_does_not_fit_is_dropped_and_counted() -> None:
-    taps: Taps = []
-    subscription: Subscription[int] = Subscription(taps, limit=3)
-    give(taps, *range(10))
+    queues = Queues()
+    subscription: Subscription[int] = Subscription(queues.join, limit=3)
+    give(queues, *range(10))
     subscription.end()
 
     assert [item async for item in subscription] == [0, 1, 2]
@@ -111,19 +117,19 @@ async def test_what_does_not_fit_is_dropped_and_counted() -> None:
 
 
 async def test_impatient_reader_loses_nothing() -> None:
-    taps: Taps = []
-    subscription: Subscription[int] = Subscription(taps)
+    queues = Queues()
+    subscription: Subscription[int] = Subscription(queues.join)
     reading = asyncio.create_task(anext(subscription))
     await asyncio.sleep(0)
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
-    give(taps, 1)
+    give(queues, 1)
 
     assert await anext(subscription) == 1
 
 
 async def test_end_may_be_told_twice() -> None:
-    subscription: Subscription[int] = Subscription([])
+    subscription: Subscription[int] = Subscription(Queues().join)
     subscription.end()
     subscription.end()
 

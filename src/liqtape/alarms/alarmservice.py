@@ -1,7 +1,7 @@
 """Policy and delivery together, fed by what a run tells."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,18 +14,23 @@ from liqtape.alarms.delivery.messagechannel import MessageChannel
 from liqtape.alarms.policy.eventthread import EventThread
 from liqtape.alarms.policy.messagepolicy import ANY_INSTRUMENT, MessagePolicy, PolicySettings, PolicyState
 from liqtape.alarms.policy.messages import AddressedMessage, AlarmMessage, MemberFacts
+from liqtape.alarms.policy.rulewatch import RowsOf, RuleReading
 from liqtape.alarms.policy.scenes import breadth_of, rows_of, scene_of
 from liqtape.alarms.policy.sightings import BREADTH_SCOPE
+from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.velocity import MARKET, VelocityEngine
 from liqtape.errors import ConfigurationError
-from liqtape.events import Level, Liquidation, VenueHealth
+from liqtape.events import Alert, Level, Liquidation
+from liqtape.ourtime import our_ms
+from liqtape.pipeline.listener import Listener, Pulse
 
 __all__ = ["QUEUE_FILE", "AlarmService", "EffectiveSteps", "OpenEvent", "minute_in"]
 
 QUEUE_FILE = "alarms.sqlite"
 
 _KEEP_MS = 60_000  # so often the state of the policy is kept where no message does it
-_WELL = frozenset({"live", "starting", "ok", "closed"})
+# A clock that is off, a quiet venue and a ledger are told by `wrong`.
+_WELL = frozenset({"live", "starting", "ok", "closed", "clock off", "quiet", "unbalanced"})
 
 _log = logging.getLogger(__name__)
 
@@ -72,11 +77,26 @@ def minute_in(zone: str) -> Callable[[int], int]:
     return minute
 
 
-class AlarmService:
+class AlarmService(Listener):
     """Hears of events, level changes and each second, and tells channels and `taps` what a person should know.
 
-    `at` says where the windows of each venue end. Where a `path` is named the queue is there, else in memory.
+    `at` says where the windows of each venue end, `wrong` what is wrong beside venues and services (subject: reason).
+    Where a `path` is named the queue is there, else in memory.
     """
+
+    __slots__ = (
+        "_at",
+        "_engine",
+        "_kept_ms",
+        "_minute",
+        "_now_ms",
+        "_wrong",
+        "active",
+        "dispatcher",
+        "policy",
+        "settings",
+        "taps",
+    )
 
     def __init__(
         self,
@@ -86,18 +106,21 @@ class AlarmService:
         *,
         path: Path | None = None,
         at: Callable[[], Mapping[str, int] | None] = lambda: None,
+        wrong: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self.settings = settings
         self.taps: list[Callable[[AlarmMessage], None]] = []
         self.dispatcher = Dispatcher(channels, path)
         self._minute = minute_in(settings.quiet.zone)
         self.policy = MessagePolicy(settings, None, self._minute)
-        self._engine, self._at = engine, at
+        self.active: Collection[str] = ()  # instruments
+        self._engine, self._at, self._wrong = engine, at, wrong
         self._now_ms = self._kept_ms = 0
 
     async def start(self) -> None:
         """Open the queue, go on where the last run ended, and begin to send."""
         kept = await self.dispatcher.open()
+        self._kept_ms = our_ms()
         if kept is not None:
             try:
                 state = msgspec.json.decode(kept, type=PolicyState)
@@ -113,42 +136,55 @@ class AlarmService:
             self.dispatcher.submit((), self._state())
         await self.dispatcher.stop(seconds)
 
-    def accepted(self, events: Iterable[Liquidation]) -> None:
-        """Hear of liquidations."""
+    def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:  # noqa: ARG002 - all of it happened
+        """Count liquidations into the event that is open."""
         self.policy.add(events)
 
-    def look(self, now_ms: int) -> None:
-        """Look at the levels, when one has changed and once a second."""
+    def alert(self, alert: Alert) -> None:
+        """Look at the levels, of which one has changed."""
+        self._look(alert.at_ms)
+
+    def pulse(self, pulse: Pulse) -> None:
+        """Look at everything, once a second."""
+        self._look(pulse.now_ms)
+        self.active = pulse.active
+        if self.settings.rules:
+            breadth = breadth_of(self._engine, pulse.now_ms)
+            self._tell(self.policy.look_rules(pulse.now_ms, pulse.active, self._rows(), breadth))
+        self._tell(self.policy.look_conditions(pulse.our_ms, self._conditions(pulse)))
+        if pulse.our_ms - self._kept_ms >= _KEEP_MS:
+            self._kept_ms = pulse.our_ms
+            self.dispatcher.submit((), self._state())
+
+    def begin_with(self, state: StreamState) -> None:
+        """Let the budget go on from what it learned elsewhere, where it has learned nothing."""
+        if not self.policy.budget.watched_days(self._now_ms):
+            self.policy.budget.restore(state)
+
+    def _look(self, now_ms: int) -> None:
         if now_ms < self._now_ms:  # a counted step of the clock
             self.policy.shift(now_ms - self._now_ms)
         self._now_ms = now_ms
         self._tell(self.policy.look(scene_of(self._engine, now_ms, self._at())))
 
-    def pulse(
-        self,
-        now_ms: int,
-        our_ms: int,
-        active: Collection[str] = (),
-        health: Iterable[VenueHealth] = (),
-        wrong: Mapping[str, str] | None = None,
-    ) -> None:
-        """Hear that a second has passed: `health` of venues and services, and what else is `wrong`, subject: reason."""
-        self.look(now_ms)
-        if self.settings.rules:
-            rows = rows_of(self._engine, now_ms, self._at())
-            self._tell(self.policy.look_rules(now_ms, active, rows, breadth_of(self._engine, now_ms)))
-        found = dict(wrong or {})
-        for one in health:
+    def _rows(self) -> RowsOf:
+        return rows_of(self._engine, self._now_ms, self._at())
+
+    def _conditions(self, pulse: Pulse) -> dict[str, str]:
+        """Return what is wrong now, by subject."""
+        found = dict(self._wrong())
+        for one in (*pulse.health, *pulse.services):
             if one.state not in _WELL:
                 found[one.venue] = f"{one.state}: {one.detail}" if one.detail else one.state
         if self.dispatcher.detail:
             found["alarms"] = self.dispatcher.detail
         for channel, reason in self.dispatcher.failing.items():
             found[f"alarm channel {channel}"] = reason
-        self._tell(self.policy.look_conditions(our_ms, found))
-        if our_ms - self._kept_ms >= _KEEP_MS:
-            self._kept_ms = our_ms
-            self.dispatcher.submit((), self._state())
+        return found
+
+    def readings(self) -> list[RuleReading]:
+        """Return what each rule reads now, and what is left to its USD."""
+        return self.policy.rule_readings(self.active, self._rows(), breadth_of(self._engine, self._now_ms))
 
     def open_event(self) -> OpenEvent | None:
         """Return the market event that is open."""

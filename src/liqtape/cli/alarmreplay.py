@@ -52,7 +52,7 @@ def alert_replay(
     if is_recording(path):
         if coverage is not None:
             raise ConfigurationError(f"--coverage {coverage}: a recording says itself when its feeds were up")
-        replay = _of_recording(path, settings, policy)
+        replay = _of_recording(path, policy)
     else:
         replay = _of_events(path, settings, policy, coverage)
     replay.finish()
@@ -71,7 +71,7 @@ def _of_events(path: Path, settings: "Settings", policy: "PolicySettings", cover
     from liqtape.eventfiles.coveragefile import load_coverage
     from liqtape.eventfiles.readers import load
     from liqtape.eventfiles.replay import steps
-    from liqtape.factory import engine_of
+    from liqtape.runscope import engine_of
 
     engine = engine_of(settings.alerts, VENUES)
     replay = AlarmReplay(policy, engine, MessagePolicy(policy))
@@ -80,8 +80,26 @@ def _of_events(path: Path, settings: "Settings", policy: "PolicySettings", cover
     return replay
 
 
-def _of_recording(path: Path, settings: "Settings", policy: "PolicySettings") -> "AlarmReplay":
-    raise NotImplementedError(path, settings, policy)
+def _of_recording(path: Path, policy: "PolicySettings") -> "AlarmReplay":
+    """Live listened by the settings of the recorded run; who is told is decided by those of today."""
+    from liqtape.alarms.policy.messagepolicy import MessagePolicy
+    from liqtape.alarms.replaying import AlarmReplay
+    from liqtape.recording.playback import Playback
+
+    playback = Playback(path)
+    replay: AlarmReplay | None = None
+    for step in playback.steps():
+        pipeline = playback.pipeline
+        if pipeline is None:
+            continue
+        if replay is None or replay.engine is not pipeline.engine:
+            policy_so_far = MessagePolicy(policy) if replay is None else replay.policy
+            replay = AlarmReplay(policy, pipeline.engine, policy_so_far, [] if replay is None else replay.messages)
+        clock = pipeline.clock
+        replay.step(clock.t_ms(1_000 * step.second), step.events, clock.at(1_000 * step.second))
+    if replay is None:
+        raise ConfigurationError(f"{path}: nothing in it")
+    return replay
 
 
 def _lines(replay: "AlarmReplay", *, whole: bool) -> list[str]:

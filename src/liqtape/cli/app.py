@@ -307,7 +307,7 @@ def _pace(speed: str) -> float | None:
 
 
 def _play_recording(path: Path, every: int, play: "_Player") -> tuple[int, dict[str, Any]]:
-    from liqtape.playback import Playback
+    from liqtape.recording.playback import Playback
 
     playback = Playback(path)
     rows = [0]

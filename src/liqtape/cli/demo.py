@@ -63,7 +63,7 @@ async def demo(
             began = time.monotonic()
             learned = warm_start()
             async with tracker:
-                tracker.begin_with(learned.states, _learned_note(learned, speed))
+                tracker.begin_with(learned.states, _learned_note(learned, speed), learned.messages)
                 await watch(tracker, stop, seconds or None, [_note(scenario)], out)
                 lasted = time.monotonic() - began
                 await simulator.stop_generating()

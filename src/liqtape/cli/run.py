@@ -126,7 +126,7 @@ async def _run(settings: Settings, stop: "StopSignals", record: Path | None, lev
     tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
     async with tracker, notified(lambda: tracker.pulses):
         if learned is not None:
-            tracker.begin_with(learned.states, str(learned))
+            tracker.begin_with(learned.states, str(learned), learned.messages)
         await watch(tracker, stop, None, out=sys.stdout)
 
 

@@ -13,7 +13,7 @@ __all__ = ["CallbackSlot"]
 
 
 class CallbackSlot:
-    """`function` gets what is offered, behind a tap that is made with the first item and ends with the tracker.
+    """`function` gets what is offered, behind a queue that is made with the first item and ends with the tracker.
 
     A function that is replaced still gets what was offered before. Counts outlive the tracker, which runs once.
     """
@@ -37,7 +37,7 @@ class CallbackSlot:
         self._function, self._queue = function, None
 
     def offer(self, item: Any, tracker: Tracker | None) -> None:
-        """Queue one item; without a tracker the tap lives by itself."""
+        """Queue one item; without a tracker the queue lives by itself."""
         if self._queue is None:
             if self._function is None:
                 return

@@ -31,6 +31,7 @@ from liqtape.compat.velocity import VelocityMetrics, VelocityTracker
 from liqtape.compat.wrapped import Declared, liquidation_of
 from liqtape.events import Liquidation, PriceTick
 from liqtape.ledger import Ledger
+from liqtape.pipeline.listener import Listener
 from liqtape.settings import RedisSettings, Settings
 from liqtape.tracker import Tracker
 
@@ -167,8 +168,7 @@ class EnhancedWebSocketManager:
         self._wrapped_ledger = tracker.new_ledger()
         for outlet in self._outlets():
             outlet.join(tracker)
-        tracker.taps.append(self._native)
-        tracker.price_taps.append(self._price)
+        tracker.listen(_Native(self._native, self._price))
         # As the document's own: bytes, and the pooling of redis-py. Nothing is connected before it is used.
         self.redis_client = redis.asyncio.Redis(**self.redis_config)
         await tracker.start()
@@ -273,11 +273,10 @@ class EnhancedWebSocketManager:
                 loop.call_soon_threadsafe(self._dispatch, event, source)
         return attach.DONE
 
-    def _native(self, liquidation: Liquidation) -> None:
+    def _native(self, liquidation: Liquidation, is_news: bool) -> None:  # noqa: FBT001 - of one call, below
         """A liquidation that the tracker took in: already in the engine and on its way to Redis."""
         if liquidation.id:  # wrapped ones bear none, and have been passed on as the object they were
-            replayed = self.tracker is not None and self.tracker.is_replaying
-            self._dispatch(native_event(liquidation, self.tracker, replayed=replayed))
+            self._dispatch(native_event(liquidation, self.tracker, replayed=not is_news))
 
     def _price(self, tick: PriceTick) -> None:
         self.btc_price_feed.take(tick)
@@ -379,3 +378,20 @@ class EnhancedWebSocketManager:
             if source is not self._by_hand:
                 states[f"{source.label} (wrapped)" if source.label in states else source.label] = source.state
         return states
+
+
+class _Native(Listener):
+    """Hears what the venues that liqtape serves bring."""
+
+    def __init__(self, take: Callable[[Liquidation, bool], None], price: Callable[[PriceTick], None]) -> None:
+        self._take = take
+        self._price = price
+
+    def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:
+        """Hand on each of them."""
+        for event in events:
+            self._take(event, is_news)
+
+    def price(self, tick: PriceTick) -> None:
+        """Hand it on."""
+        self._price(tick)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,8 +12,11 @@ from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from liqtape.compat.streams import configured
-from liqtape.events import PriceTick
-from liqtape.feeds.pricefeed import PRICE_SOURCES, PriceFeed, PriceSource
+from liqtape.events import Event, PriceTick
+from liqtape.feeds.pricefeed import PriceFeed
+from liqtape.ourtime import our_seconds
+from liqtape.pipeline.btcprice import PriceChoice, ticks_of
+from liqtape.pipeline.pricesources import PRICE_SOURCES, PriceSource
 from liqtape.sinks.callback import CallbackQueue
 
 __all__ = ["BTCPriceFeed", "BTCPriceUpdate"]
@@ -80,7 +83,15 @@ class BTCPriceFeed:
         if self.callback is not None:
             self._queue = CallbackQueue(self.callback, "BTC price")
             self._queue.start()
-        feed = PriceFeed(self.take, _sources())
+        sources = _sources()
+        choice = PriceChoice(sources, our_seconds())
+
+        def offer(events: Sequence[Event], source: str) -> None:
+            for tick in ticks_of(events, source):
+                if choice.takes(tick, our_seconds()):
+                    self.take(tick)
+
+        feed = PriceFeed(choice.selector, sources, offer)
         try:
             while not stopped.is_set():
                 feed.pulse()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from liqtape.compat.events import LiquidationEvent, native_event
+from liqtape.pipeline.onevent import OnLiquidation
 from liqtape.settings import RedisSettings, Settings, VenueSettings, load_settings
 from liqtape.sinks.callback import CallbackQueue
 from liqtape.tracker import Tracker
@@ -93,7 +94,7 @@ class Stream:
         if self.callback is not None:
             queue: CallbackQueue[LiquidationEvent] = CallbackQueue(self.callback, f"{self.venue} stream")
             tracker.add_callback(queue)
-            tracker.taps.append(lambda liquidation: queue.offer(native_event(liquidation)))
+            tracker.listen(OnLiquidation(lambda liquidation: queue.offer(native_event(liquidation))))
 
 
 class BinanceLiquidationStream(Stream):

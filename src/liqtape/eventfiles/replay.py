@@ -2,28 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from math import inf
-
-from msgspec import Struct
 
 from liqtape.engine import VelocityEngine
 from liqtape.engine.velocity import MARKET
 from liqtape.eventfiles.eventtable import EventTable
-from liqtape.events import Alert, Liquidation, VelocityMetrics
+from liqtape.events import Alert, Liquidation
+from liqtape.pipeline.grid import GridStep, rows_due
 from liqtape.pipeline.levelalerts import Levels
 from liqtape.pipeline.rerun import Rerun, feed_marks
 
-__all__ = ["GridStep", "paced", "rows_due", "steps"]
-
-
-class GridStep(Struct, frozen=True):
-    """One second of the grid: the liquidations added for it and then the metrics at it, sorted by instrument."""
-
-    second: int
-    events: Sequence[Liquidation]
-    rows: Sequence[VelocityMetrics]
-    alerts: Sequence[Alert]
+__all__ = ["GridStep", "paced", "steps"]
 
 
 def steps(
@@ -76,32 +66,6 @@ def steps(
         if events or rows or alerts:
             yield GridStep(second, events, rows, alerts)
         second += every
-
-
-def rows_due(
-    engine: VelocityEngine,
-    instruments: Iterable[str],
-    shown: set[str],
-    now_ms: int,
-    at: Mapping[str, int] | None = None,
-) -> list[VelocityMetrics]:
-    """The rows due now, `at` as for the engine.
-
-    `shown`, the instruments whose last row was not of zeros, is kept up to date.
-    """
-    rows = []
-    for instrument in sorted(instruments):
-        row = engine.metrics(instrument, now_ms, at=at)
-        if row is None:
-            continue
-        if row.event_count_300s:
-            shown.add(instrument)
-        elif instrument in shown:
-            shown.remove(instrument)
-        else:
-            continue  # came and left between two seconds of the grid
-        rows.append(row)
-    return rows
 
 
 async def paced(

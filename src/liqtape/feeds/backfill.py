@@ -8,12 +8,11 @@ from contextlib import suppress
 import aiohttp
 
 from liqtape.errors import DecodeError, RestError
-from liqtape.events import Event, Gap
+from liqtape.events import Gap
+from liqtape.feeds.feedlistener import BackfillListener
 from liqtape.feeds.rest import fetch
 from liqtape.ledger import Ledger
 from liqtape.ourtime import our_ms
-from liqtape.recording.recorder import Recorder
-from liqtape.recording.records import BackfillAnswer
 from liqtape.sanitize import sanitize, without_credentials
 from liqtape.venues.base import BackfillPage, BackfillRequest, Backfills
 from liqtape.venues.limits import RateLimiter
@@ -43,16 +42,14 @@ class Backfill:
     later, unless it is too long ago. `detail` says what stands open.
     """
 
-    def __init__(  # noqa: PLR0913 - where it gets things from and where it tells them
+    def __init__(
         self,
         name: str,
         venue: Backfills,
         rest_url: str | None,
         *,
         subjects: Callable[[], tuple[Sequence[str], bool]],
-        on_events: Callable[[list[Event], Ledger], None],
-        on_backfilled: Callable[[Gap], None],
-        recorder: Recorder | None = None,
+        listener: BackfillListener,
     ) -> None:
         self.ledger = Ledger()
         self.backfilled_total = self.dropped_total = 0
@@ -61,9 +58,7 @@ class Backfill:
         self._venue = venue
         self._rest_url = rest_url
         self._subjects = subjects
-        self._on_events = on_events
-        self._on_backfilled = on_backfilled
-        self._recorder = recorder
+        self._listener = listener
         self._rounds: dict[Gap, int] = {}  # of each gap that stands open
         self._asked: dict[Gap, int] = {}  # when, by our time: it had just ended then
         self._rate_limiter = RateLimiter([venue.backfill_rate_limit])
@@ -102,7 +97,7 @@ class Backfill:
             asked = self._asked.pop(gap, 0)
             if is_told and not reason:
                 self.backfilled_total += 1
-                self._on_backfilled(gap)
+                self._listener.gap_backfilled(gap)
             elif is_told and rounds < _MOST_ROUNDS:
                 self._rounds[gap], self._asked[gap] = rounds, asked
         reason = "; ".join(filter(None, [_TOO_LONG if too_long else "", reason]))
@@ -169,21 +164,4 @@ class Backfill:
                 payload = await fetch(url, request.body, session)
         except TimeoutError:
             raise RestError(f"{url}: no answer within {_ANSWER_SECONDS:g} s") from None
-        return self.answered(request, payload, our_ms())
-
-    def answered(self, request: BackfillRequest, payload: bytes, receive_ms: int) -> BackfillPage:
-        """Take in an answer, which came at `receive_ms`. Raises DecodeError where it is none."""
-        if self._recorder is not None:
-            self._recorder.record(BackfillAnswer(self._name, request, payload, receive_ms))
-        self.ledger.frames_received += 1
-        try:
-            page = self._venue.decode_backfill(request, payload, receive_ms)
-        except DecodeError:
-            self.ledger.frames_undecodable += 1
-            raise
-        if page.events:
-            self.ledger.frames_liquidation += 1
-            self._on_events(page.events, self.ledger)
-        else:
-            self.ledger.frames_other_topic += 1
-        return page
+        return self._listener.answered(self._venue, self._name, request, payload, our_ms(), self.ledger)

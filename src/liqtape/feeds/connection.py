@@ -417,7 +417,7 @@ class Connection:
         down_ms = None if state == "live" else self._take_down_ms()
         self.status = status = Status(state, now_ms, cause, reason, until_ms, up_ms, down_ms)
         if self._track is not None:
-            self._track.told(state, cause, reason)
+            self._track.became(state, cause, reason)
         self._log_status(status, logging.DEBUG if repeated and state != "stopped" else logging.INFO)
         if self._on_state is not None:
             try:

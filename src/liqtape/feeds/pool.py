@@ -13,7 +13,7 @@ from liqtape.feeds.backoff import Timeouts
 from liqtape.feeds.connection import Connection, State, Status
 from liqtape.feeds.liveness import Liveness
 from liqtape.ledger import Ledger
-from liqtape.recording.recorder import Recorder
+from liqtape.recording.recorder import Track, untracked
 from liqtape.venues.base import Endpoint, OffersAlternatives, Venue
 from liqtape.venues.limits import RateLimiter
 from liqtape.venues.session import Undecodable
@@ -45,12 +45,12 @@ class ConnectionPool:
         self,
         venue: Venue,
         liveness: Liveness,
-        on_events: Callable[[list[Event], Ledger], None],
+        on_events: Callable[[Sequence[Event], Ledger], None],
         *,
         redundancy: int = 1,
         ssl_context: ssl.SSLContext | None = None,
         timeouts: Timeouts | None = None,
-        recorder: Recorder | None = None,
+        track: Track = untracked,
         on_refused: Callable[[Connection, str], None] | None = None,
     ) -> None:
         self.running: list[Connection] = []
@@ -60,7 +60,7 @@ class ConnectionPool:
         self._on_events = on_events
         self._on_refused = on_refused
         self._redundancy = redundancy
-        self._recorder = recorder
+        self._track = track
         self._ssl_context = ssl_context
         self._timeouts = Timeouts() if timeouts is None else timeouts
         attempts = self._timeouts.attempts
@@ -173,7 +173,7 @@ class ConnectionPool:
             rate_limiter=self._rate_limiter,
             ledger=ledger,
             samples=self.samples,
-            track=None if self._recorder is None else self._recorder.track(self._venue.name, endpoint),
+            track=self._track(self._venue.name, endpoint),
             ssl_context=self._ssl_context,
             backoff=self._timeouts.backoff,
             connect_timeout=self._timeouts.connect,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import ssl
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 import aiohttp
@@ -12,19 +12,21 @@ from msgspec.structs import replace
 
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ListingError
-from liqtape.events import Event, Gap, VenueHealth
+from liqtape.events import Gap, VenueHealth
 from liqtape.feeds.backfill import Backfill
 from liqtape.feeds.backoff import Timeouts
 from liqtape.feeds.connection import Connection, refused_words
+from liqtape.feeds.feedlistener import FeedListener
 from liqtape.feeds.listing import PartialListing, fetch_contracts
 from liqtape.feeds.liveness import Liveness
 from liqtape.feeds.pool import ConnectionPool
 from liqtape.instruments import Contract, Instruments
 from liqtape.ledger import Ledger
 from liqtape.ourtime import our_ms
+from liqtape.pipeline.fromrest import is_target
 from liqtape.pipeline.gaps import STARTING
-from liqtape.recording.recorder import Recorder
-from liqtape.recording.records import ListingLoaded
+from liqtape.pipeline.listener import Listener
+from liqtape.recording.recorder import Track, untracked
 from liqtape.settings import VenueSettings
 from liqtape.venues.base import Backfills, Endpoint, Venue, WatchesAccounts, is_partial
 
@@ -40,16 +42,11 @@ _SHORT_START_MS = 10_000
 _log = logging.getLogger(__name__)
 
 
-class VenueFeed:
-    """All connections of one venue. Moments told are those of the venue's clock, in ms.
+class VenueFeed(Listener):
+    """All connections of one venue, which tell `listener` what they bring and what becomes of them.
 
-    `on_up` and `on_down` tell when the venue as a whole is live, `on_missed` what turned out later not to have been;
-    the gaps they give back are filled where the venue tells of the past, and then told to `on_backfilled`.
-    `on_unsubscribed` tells which instruments that the venue lists no connection brings, and whether its list is had;
-    `on_refused` since when and why living connections are refused what they are to bring, and with an empty reason that
-    they no more are; an outage ends that as well. `suspicion` is
-    what speaks against a feed that lives, `unbalanced` names ledgers that do not add up, `skew_ms` is how far our clock
-    is ahead of the venue's: these are set from outside.
+    `suspicion` is what speaks against a feed that lives, `unbalanced` names ledgers that do not add up, `skew_ms` is
+    how far our clock is ahead of the venue's: these are set from outside.
     """
 
     def __init__(  # noqa: PLR0913 - where it gets things from and where it tells them
@@ -58,17 +55,10 @@ class VenueFeed:
         settings: VenueSettings,
         instruments: Instruments,
         *,
-        wanted: Collection[str],
-        on_events: Callable[[list[Event], Ledger], None],
-        on_up: Callable[[str, int], Gap | None],
-        on_down: Callable[[str, int, str], None],
-        on_missed: Callable[[str, int, int, str], Iterable[Gap] | None],
-        on_unsubscribed: Callable[..., None],
-        on_backfilled: Callable[[Gap], None],
-        on_listed: Callable[[Iterable[Contract]], None],
-        on_refused: Callable[[str, int, str], None] | None = None,
+        target: Collection[str],
+        listener: FeedListener,
         ssl_context: ssl.SSLContext | None = None,
-        recorder: Recorder | None = None,
+        track: Track = untracked,
         timeouts: Timeouts | None = None,
     ) -> None:
         self.venue = venue
@@ -79,25 +69,19 @@ class VenueFeed:
         self.listing_failures = 0
         self._settings = settings
         self._instruments = instruments
-        self._wanted = frozenset(wanted)
-        self._on_up = on_up
-        self._on_down = on_down
-        self._on_missed = on_missed
-        self._on_unsubscribed = on_unsubscribed
-        self._on_refused = on_refused
-        self._on_listed = on_listed
+        self._target = frozenset(target)
+        self._listener = listener
         self._ssl_context = ssl_context
-        self._recorder = recorder
         self._timeouts = timeouts
         self._liveness = Liveness(self._up, self._down, self._missed, self._whole)
         self.pool = ConnectionPool(
             venue,
             self._liveness,
-            on_events,
+            listener.ingest,
             redundancy=settings.redundancy,
             ssl_context=ssl_context,
             timeouts=timeouts,
-            recorder=recorder,
+            track=track,
             on_refused=self._refused_whole,
         )
         if settings.ws_url is None:
@@ -109,9 +93,7 @@ class VenueFeed:
                 venue,
                 settings.rest_url,
                 subjects=self._subjects,
-                on_events=on_events,
-                on_backfilled=on_backfilled,
-                recorder=recorder,
+                listener=listener,
             )
         self._since_ms = our_ms()
         self._refreshed: float | None = None
@@ -143,9 +125,9 @@ class VenueFeed:
                 self._connect()
                 await self._until_reload()
 
-    def unsized(self, symbol: str) -> None:
-        """An event of unknown contract size came: the list is fetched again, at most once a minute."""
-        if not self._reload.is_set() and self._unsized[symbol] < _UNSIZED_LOADS:
+    def unsized(self, venue: str, symbol: str) -> None:
+        """An event of unknown contract size came: fetch the venue's list again, at most once a minute."""
+        if venue == self.venue.name and not self._reload.is_set() and self._unsized[symbol] < _UNSIZED_LOADS:
             self._unsized[symbol] += 1
             self._reload.set()
 
@@ -270,28 +252,19 @@ class VenueFeed:
 
     def take_list(self, contracts: Sequence[Contract], *, is_whole: bool = False) -> None:
         """The venue's list, or as much of it as is known; what a whole one does not name any more leaves."""
-        if self._recorder is not None:
-            self._recorder.record(ListingLoaded(self.venue.name, contracts, is_whole))
-        self._instruments.load(contracts)
-        if is_whole and (gone := self._instruments.delist(self.venue.name, {c.symbol for c in contracts})):
+        gone = self._listener.listed(self.venue, contracts, is_whole=is_whole)
+        if gone:
             _log.info("%s: %d instruments are listed no more: %s", self.venue.name, len(gone), ", ".join(gone[:10]))
-        symbols = [contract.symbol for contract in contracts]
-        if not self._instruments.listed(self.venue.name):  # what is subscribed all the same
-            symbols = list(self.venue.bundled_symbols)
-        # As they are named now: what one contract is called may depend on which others there are.
-        self._on_listed(self._instruments.contract(self.venue.name, s) for s in symbols if self._wants(s))
 
-    def _wants(self, symbol: str) -> bool:
-        if not self._wanted:
-            return True
-        return symbol in self._wanted or self._instruments.contract(self.venue.name, symbol).instrument in self._wanted
+    def _is_target(self, symbol: str) -> bool:
+        return is_target(self._instruments, self.venue.name, symbol, self._target)
 
     def _connect(self) -> None:
         """Run what the symbols of now need."""
         symbols = self._instruments.listed(self.venue.name)
         if not self._listed:  # half a list must not hide what is known of the other half
             symbols = sorted({*symbols, *self.venue.bundled_symbols})
-        endpoints = endpoints_of(self.venue, self._settings, [s for s in symbols if self._wants(s)])
+        endpoints = endpoints_of(self.venue, self._settings, [s for s in symbols if self._is_target(s)])
         if self._timeouts is not None and (limit := self._timeouts.silence_limit) is not None:
             endpoints = [replace(endpoint, silence_limit=limit) for endpoint in endpoints]
         self._used = frozenset(endpoints)
@@ -301,7 +274,7 @@ class VenueFeed:
         """Whose past liquidations are asked for, and whether these are all."""
         if isinstance(self.venue, WatchesAccounts):
             return _accounts(self.venue, self._settings), True
-        return [s for s in self._instruments.listed(self.venue.name) if self._wants(s)], self._listed
+        return [s for s in self._instruments.listed(self.venue.name) if self._is_target(s)], self._listed
 
     def _whole(self, at_ms: int) -> None:
         """All connections that stand for the venue are live: is everything subscribed that is to be?"""
@@ -323,21 +296,20 @@ class VenueFeed:
         if not (self.venue.listing_needed and self._begun):
             return
         name = self.venue.name
-        symbols = [s for s in self._instruments.listed(name) if self._wants(s)]
+        symbols = [s for s in self._instruments.listed(name) if self._is_target(s)]
         missing = {
             self._instruments.contract(name, s).instrument for s in symbols if not self._topics_of(s) <= self._seen
         }
         unseen = tuple(sorted(missing)), not self._unlisted
         if unseen != self._unsubscribed:
             self._unsubscribed = unseen
-            self._on_unsubscribed(name, at_ms, unseen[0], is_listed=unseen[1])
+            self._listener.feed_unsubscribed(name, at_ms, unseen[0], is_listed=unseen[1])
         opened = [s for s in symbols if not self._instruments.contract(name, s).is_pre_market]
         refused = {t: self._not_given[t] for s in opened for t in self._topics_of(s) if t in self._not_given}
         words = refused_words(refused) if refused else ""
         if words != self._refused:
             self._refused = words
-            if self._on_refused is not None:
-                self._on_refused(name, at_ms, words)
+            self._listener.feed_refused(name, at_ms, words)
 
     def _topics_of(self, symbol: str) -> frozenset[str]:
         """The topics that bring the symbol's liquidations."""
@@ -350,21 +322,21 @@ class VenueFeed:
 
     def _up(self, at_ms: int) -> None:
         self._since_ms = our_ms()
-        self._fill(self._on_up(self.venue.name, at_ms))
+        self._fill(self._listener.feed_up(self.venue.name, at_ms))
 
     def _down(self, at_ms: int, reason: str) -> None:
         self._since_ms = our_ms()
         self._refused = ""
-        self._on_down(self.venue.name, at_ms, reason)
+        self._listener.feed_down(self.venue.name, at_ms, reason)
 
     def _refused_whole(self, connection: Connection, reason: str) -> None:
         """A connection lives without what would make it whole: that is why the venue is not live."""
-        if not self._liveness.is_up and self._on_refused is not None:
+        if not self._liveness.is_up:
             stamp_ms = connection.session.stamp_ms
-            self._on_refused(self.venue.name, our_ms() if stamp_ms is None else stamp_ms, reason)
+            self._listener.feed_refused(self.venue.name, our_ms() if stamp_ms is None else stamp_ms, reason)
 
     def _missed(self, from_ms: int, until_ms: int, reason: str) -> None:
-        for gap in self._on_missed(self.venue.name, from_ms, until_ms, reason) or ():
+        for gap in self._listener.feed_missed(self.venue.name, from_ms, until_ms, reason):
             self._fill(gap)
 
     def _trades_silent(self) -> float:

@@ -3,16 +3,18 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from liqtape.events import Trouble
 from liqtape.feeds.venuefeed import VenueFeed, clock_words
+from liqtape.instruments import Separation
 from liqtape.ledger import Ledger
 from liqtape.monitor.quarantine import Quarantine
 from liqtape.monitor.rates import Rates
 from liqtape.pipeline.clock import EventClock
+from liqtape.pipeline.listener import Listener, Listeners
 from liqtape.venues.session import Undecodable
 
 __all__ = ["Monitor"]
@@ -24,17 +26,19 @@ _STOP_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Monitor:
-    """Tells each trouble once while it lasts: in the log, in the health of the venue, and to `taps`.
+class Monitor(Listener):
+    """Tells each trouble once while it lasts: in the log, in the health of the venue, and to the listeners.
 
     Undecodable frames go to `quarantine/` in the data directory, where there is one.
     """
 
-    def __init__(self, feeds: Sequence[VenueFeed], clock: EventClock, data_dir: Path | None = None) -> None:
-        self.taps: list[Callable[[Trouble], None]] = []
+    def __init__(
+        self, feeds: Sequence[VenueFeed], clock: EventClock, listeners: Listeners, data_dir: Path | None = None
+    ) -> None:
         self.troubles: deque[Trouble] = deque(maxlen=_KEPT)
         self._feeds = feeds
         self._clock = clock
+        self._listeners = listeners
         self._rates = Rates()
         self._lasting: dict[str, str] = {}  # by subject
         self._quarantines = (
@@ -52,13 +56,22 @@ class Monitor:
             _log.info("%s: well again", subject)
         self._lasting = found
 
+    @property
+    def lasting(self) -> Mapping[str, str]:
+        """What is wrong now, subject: reason."""
+        return self._lasting
+
     def tell(self, trouble: Trouble) -> None:
         """Log and tell a trouble; what somebody else found is not asked after again."""
         level = logging.ERROR if trouble.subject.startswith("ledger") else logging.WARNING
         _log.log(level, "%s: %s", trouble.subject, trouble.reason)
         self.troubles.append(trouble)
-        for tap in tuple(self.taps):
-            tap(trouble)
+        for listener in self._listeners:
+            listener.trouble(trouble)
+
+    def separated(self, separation: Separation) -> None:
+        """Tell of an instrument that is called by another name from now on."""
+        self.tell(Trouble(f"name of {separation.venue} {separation.symbol}", str(separation), separation.at_ms))
 
     def keep_samples(self) -> None:
         """Write the undecodable frames since the last call; a disk that hangs delays nothing but the next of them."""

@@ -66,10 +66,10 @@ class _Recalled(Struct):
 class _VenueFilter:
     """What is asked of a venue's events: `target` (empty: all) and which were seen before."""
 
-    __slots__ = ("identities", "wanted")
+    __slots__ = ("identities", "target")
 
     def __init__(self, target: frozenset[str]) -> None:
-        self.wanted = target
+        self.target = target
         self.identities = Identities()
 
 
@@ -78,7 +78,7 @@ class Intake:
 
     ::
 
-        take, admit ──▶ known? wanted? sized? ──▶ clocks known? ──no──▶ _early ──── when they are ────┐
+        take, admit ──▶ known? target? sized? ──▶ clocks known? ──no──▶ _early ──── when they are ────┐
                                                       │ yes                                           │
                                                       ▼                                               ▼
                                           > t_v + 2 s after the shift? ──yes──▶ _held ── reached, or judged anew
@@ -87,7 +87,7 @@ class Intake:
                                             engine, at stamp - shift  ◀── taken out and placed anew when the shift
                                                                           was not known yet (`_doubted`)
 
-    `target` names instruments or symbols in either spelling, empty means all; `wanted_of` replaces it for the venues
+    `target` names instruments or symbols in either spelling, empty means all; `target_of` replaces it for the venues
     named there. An event is in exactly one place of the ledger it came with: accepted, duplicate, rejected or pending.
     With `is_starting` the venues' lists of instruments are still on their way: events without a size wait for them.
     """
@@ -97,7 +97,7 @@ class Intake:
         engine: VelocityEngine,
         instruments: Instruments,
         target: Collection[str] = (),
-        wanted_of: Mapping[str, Collection[str]] | None = None,
+        target_of: Mapping[str, Collection[str]] | None = None,
         max_publish_delay_ms: Mapping[str, int] | None = None,
     ) -> None:
         self.engine = engine
@@ -106,8 +106,8 @@ class Intake:
         self.ticks: list[PriceTick] = []
         self.future_total = 0
         self.is_starting = False
-        self._wanted = frozenset(target)
-        self._wanted_of = {venue: frozenset(names) for venue, names in (wanted_of or {}).items()}
+        self._target = frozenset(target)
+        self._target_of = {venue: frozenset(names) for venue, names in (target_of or {}).items()}
         self._filters: dict[str, _VenueFilter] = {}
         self._held: dict[str, list[tuple[int, int, int, Liquidation, Ledger]]] = {}  # by venue, heaps by raw stamp
         self._held_count = self._held_total = 0
@@ -147,7 +147,7 @@ class Intake:
             if event.venue != venue:
                 venue = event.venue
                 door = self._filter(venue)
-                target, is_new = door.wanted, door.identities.is_new
+                target, is_new = door.target, door.identities.is_new
                 shift_ms, at_ms, max_publish_delay_ms = clock.reach_of(venue)
                 late_ms = early_ms - _EARLY_MS - max_publish_delay_ms - _LATE_MS
             if target and not self._is_among(target, event):
@@ -209,7 +209,7 @@ class Intake:
     def _filter(self, venue: str) -> _VenueFilter:
         door = self._filters.get(venue)
         if door is None:
-            door = self._filters[venue] = _VenueFilter(self._wanted_of.get(venue, self._wanted))
+            door = self._filters[venue] = _VenueFilter(self._target_of.get(venue, self._target))
         return door
 
     def admit(self, liquidation: Liquidation, ledger: Ledger, our_ms: int) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from msgspec.structs import replace
 
@@ -28,7 +28,7 @@ class Outages:
     is of a clock that has just stepped, and our own time stands for it.
 
     `max_publish_delay_ms` is how long each venue may hold a liquidation back: a gap begins so much before the feed was
-    lost, for what was on its way is lost as well, and bears an older stamp. `taps` get each gap when it begins
+    lost, for what was on its way is lost as well, and bears an older stamp. `on_gap` gets each gap when it begins
     (`until_ms` None), when it ends, and when it was filled: venue and `from_ms` are the same each time. No two gaps of
     a venue overlap, whatever is found when, but those without a list, which are no outages.
     """
@@ -37,12 +37,12 @@ class Outages:
         self,
         engine: VelocityEngine,
         max_publish_delay_ms: Mapping[str, int],
-        taps: Iterable[Callable[[Gap], None]] = (),
+        on_gap: Callable[[Gap], object] | None = None,
         clock: EventClock | None = None,
     ) -> None:
-        self.taps = list(taps)
         self.total = 0
         self._engine = engine
+        self._on_gap = on_gap
         self._clock = clock
         self._early: list[tuple[int, Callable[[int], None]]] = []  # (our time, what the engine is to be told)
         self._spans: dict[tuple[str, int], tuple[int, int]] = {}  # of gaps by venue and beginning, as the engine has it
@@ -240,5 +240,5 @@ class Outages:
         return gap
 
     def _tell(self, gap: Gap) -> None:
-        for tap in tuple(self.taps):
-            tap(gap)
+        if self._on_gap is not None:
+            self._on_gap(gap)

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -27,7 +28,7 @@ from liqtape.recording.records import (
 from liqtape.recording.segments import Segments
 from liqtape.venues.base import Endpoint
 
-__all__ = ["ConnectionTrack", "Recorder", "Recording"]
+__all__ = ["ConnectionTrack", "Recorder", "Recording", "Track", "untracked"]
 
 _CHUNK_BYTES = 1 << 20
 _RECORD_COST = 64  # of a record's place in the buffer, beyond its bytes
@@ -229,9 +230,19 @@ class ConnectionTrack:
         """Frames that were received together, as they go into the session."""
         self._take(self._number, receive_ns, payloads)
 
-    def told(self, state: str, cause: str, reason: str) -> None:
+    def became(self, state: str, cause: str, reason: str) -> None:
         """The connection changed its state."""
         self._recorder.record(ConnectionState(self._number, state, cause, reason))
+
+
+class Track(Protocol):
+    """Gives a connection its place in a recording, if there is one."""
+
+    def __call__(self, venue: str, endpoint: Endpoint, price_source: str = "", /) -> ConnectionTrack | None: ...
+
+
+def untracked(_venue: str, _endpoint: Endpoint, _price_source: str = "", /) -> None:
+    """Be the `Track` of connections that nobody records."""
 
 
 def _chunks(groups: list[Group]) -> "list[list[Group]]":

@@ -61,7 +61,8 @@ class CallbackQueue(Generic[T]):
         self._is_async = _is_async(callback)
 
     def __repr__(self) -> str:
-        return f"<Tap {self.name}: {self.called_total} calls, {len(self._queue)} waiting, {self.dropped_total} dropped>"
+        counts = f"{self.called_total} calls, {len(self._queue)} waiting, {self.dropped_total} dropped"
+        return f"<CallbackQueue {self.name}: {counts}>"
 
     def __len__(self) -> int:
         return len(self._queue)

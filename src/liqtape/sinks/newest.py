@@ -20,14 +20,14 @@ async def publishing_newest(sink: Sink) -> AsyncIterator[Callable[[Batch], None]
     SinkUnavailable at the end when nothing at all could be written.
     """
     latest: dict[str, VelocityMetrics] = {}
-    publisher = Publisher(sink, lambda wanted: [latest[name] for name in wanted if name in latest], lambda: [*latest])
+    publisher = Publisher(sink, lambda names: [latest[name] for name in names if name in latest], lambda: [*latest])
 
     def publish(batch: Batch) -> None:
         latest.update((row.symbol, row) for row in batch.metrics)
-        publisher.events(batch.events)
+        publisher.accepted(batch.events)
         publisher.changed([row.symbol for row in batch.metrics])
         for alert in batch.alerts:
-            publisher.alert(alert)
+            publisher.announce(alert)
 
     publishing = asyncio.create_task(publisher.run())
     try:

@@ -19,8 +19,10 @@ from itertools import islice
 from operator import attrgetter
 from time import perf_counter
 
+from liqtape.engine.velocity import MARKET
 from liqtape.errors import SinkError, SinkUnavailable
 from liqtape.events import Alert, Level, Liquidation, PriceTick, VelocityMetrics, VenueHealth
+from liqtape.pipeline.listener import Listener, Pulse
 from liqtape.sinks.sink import Batch, Refusal, Sink
 
 __all__ = ["RECENT_EVENTS", "Publisher"]
@@ -43,7 +45,7 @@ _instrument = attrgetter("instrument")
 _log = logging.getLogger(__name__)
 
 
-class Publisher:
+class Publisher(Listener):
     """Changes in, batches out. Nothing here waits for the sink but `run` itself.
 
     `snapshot` turns instruments into their newest metrics at flush time; `everything` names all live instruments, for
@@ -81,9 +83,9 @@ class Publisher:
         self._stop = asyncio.Event()
         self._urgent = asyncio.Event()  # ends a rest
         self._resync = True
-        self._told: set[str] = set()  # causes since it was last well
+        self._said: set[str] = set()  # causes since it was last well
         self._dropped = 0
-        self._alerts_told = 0  # of the dropped ones
+        self._alerts_said = 0  # of the dropped ones
         self._flushed_at = perf_counter()
 
     def __repr__(self) -> str:
@@ -99,14 +101,25 @@ class Publisher:
         self._dirty.update(dict.fromkeys(instruments))
         self._wake.set()
 
-    def events(self, liquidations: Sequence[Liquidation]) -> None:
-        """New liquidations, oldest first; only the newest `RECENT_EVENTS` survive until the flush."""
-        self._recent.extend(liquidations)
-        self._new += len(liquidations)
-        self.changed(map(_instrument, liquidations))
+    def accepted(self, events: Sequence[Liquidation], *, is_news: bool = True) -> None:  # noqa: ARG002 - repeats, too
+        """Take note of liquidations, oldest first; only the newest `RECENT_EVENTS` survive until the flush."""
+        self._recent.extend(events)
+        self._new += len(events)
+        self.changed(map(_instrument, events))
+
+    def pulse(self, pulse: Pulse) -> None:
+        """Take note of what a second left behind: rows age, whether events come or not."""
+        self.changed(pulse.active)
+        self.health([*pulse.health, *pulse.services])
 
     def alert(self, alert: Alert) -> None:
-        """A level changed."""
+        """Take note of a level that changed; the row says it too, and may have been the last one."""
+        self.announce(alert)
+        if alert.instrument != MARKET:
+            self.changed([alert.instrument])
+
+    def announce(self, alert: Alert) -> None:
+        """Take note of a level that changed, and of nothing else."""
         self._note_level(alert.instrument, alert.level)
         self._alerts.append(alert)
         self._bound_alerts()
@@ -239,13 +252,13 @@ class Publisher:
         if self.state == "failing":
             lost = self._alerts_lost()
             _log.info("%s: back, caught up%s", self.sink.name, f"; {lost}" if lost else "")
-            self._told.clear()
-            self._alerts_told = self.alerts_dropped_total
+            self._said.clear()
+            self._alerts_said = self.alerts_dropped_total
         self.state, self.detail = "ok", ""
 
     def _alerts_lost(self) -> str:
         """How many alerts were lost since that was told last, in words; empty for none."""
-        lost = self.alerts_dropped_total - self._alerts_told
+        lost = self.alerts_dropped_total - self._alerts_said
         return f"{lost} alert{'s' * (lost > 1)} could not be published" if lost else ""
 
     async def _rest(self, seconds: float) -> None:
@@ -255,8 +268,8 @@ class Publisher:
                 await self._urgent.wait()
 
     def _take(self) -> Batch:
-        wanted = list(islice(self._dirty, _ROWS))
-        metrics = self._snapshot(sorted(wanted))
+        chosen = list(islice(self._dirty, _ROWS))
+        metrics = self._snapshot(sorted(chosen))
         newest = islice(reversed(self._recent), None if self._resync else self._new)
         events = tuple(newest)[::-1]
         self._dropped, self._new = self.events_dropped_total, 0
@@ -264,7 +277,7 @@ class Publisher:
         batch = Batch(
             metrics, events, tuple(self._alerts), self._price, self._health, self._dropped, self._resync, levels
         )
-        for instrument in wanted:
+        for instrument in chosen:
             del self._dirty[instrument]
         self._alerts.clear()
         self._urgent.clear()
@@ -311,8 +324,8 @@ class Publisher:
         self._failing(str(error), error.cause)
 
     def _failing(self, text: str, cause: str) -> None:
-        if cause not in self._told:
-            self._told.add(cause)
+        if cause not in self._said:
+            self._said.add(cause)
             _log.warning("%s: %s; feeds and callbacks go on, retrying", self.sink.name, text)
         lost = self._alerts_lost()
         self.state, self.detail = "failing", f"{text}; {lost}" if lost else text

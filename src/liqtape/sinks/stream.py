@@ -33,14 +33,13 @@ class _Inbox(Generic[T]):
 class Subscription(AsyncIterator[T], Generic[T]):
     """Items from now on; what does not fit into the queue is dropped and counted.
 
-    `async for` tells nobody that it was left with `break`: a subscription that is forgotten leaves the stream by
-    itself.
+    `join` lets a function get the items, and returns what ends that. `async for` tells nobody that it was left with
+    `break`: a subscription that is forgotten leaves the stream by itself.
     """
 
-    def __init__(self, taps: list[Callable[[T], None]], limit: int = QUEUE_LIMIT) -> None:
+    def __init__(self, join: Callable[[Callable[[T], None]], Callable[[], object]], limit: int = QUEUE_LIMIT) -> None:
         self._inbox: _Inbox[T] = _Inbox(limit)
-        taps.append(self._inbox.offer)
-        self._leave = weakref.finalize(self, taps.remove, self._inbox.offer)
+        self._leave = weakref.finalize(self, join(self._inbox.offer))
         self._leave.atexit = False
 
     def __repr__(self) -> str:

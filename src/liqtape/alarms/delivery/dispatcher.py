@@ -26,6 +26,7 @@ _SEND_SECONDS = 30.0
 _FIRST_RETRY_MS, _LAST_RETRY_MS = 1_000, 300_000
 _REFRESH_SECONDS = 60.0
 _PRUNE_MS = 3_600_000
+_DRAIN_SECONDS = 0.02
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -58,7 +59,10 @@ class Dispatcher:
 
     async def open(self) -> bytes | None:
         """Open the queue and return the state of the policy that is kept in it."""
-        self._outbox = await self._call(Outbox, self._path)
+        try:
+            self._outbox = await self._call(Outbox, self._path)
+        except sqlite3.Error as error:
+            await self._give_up_disk(error)
         for channel in self.channels:
             channel.resume(await self._call(self._box.sent, channel.name))
         return await self._call(self._box.state)
@@ -80,7 +84,14 @@ class Dispatcher:
         self._wake.set()
 
     async def stop(self, seconds: float = 2.0) -> None:
-        """Write what is pending and leave; what is not sent is in the queue, for the next start."""
+        """Write what is pending and leave; what is not sent is in the queue, for the next start.
+
+        Where the queue is in memory there is none: what waits is given half of the time.
+        """
+        with contextlib.suppress(TimeoutError, sqlite3.Error):
+            async with asyncio.timeout(seconds / 2):
+                while self._tasks and self._path is None and (self._pending or await self.waiting()):
+                    await asyncio.sleep(_DRAIN_SECONDS)  # noqa: ASYNC110 - the workers tell nobody
         for task in self._tasks:
             task.cancel()
         if self._tasks:

@@ -10,7 +10,7 @@ from liqtape.alarms.policy.conditionwatch import Condition, ConditionWatch
 from liqtape.alarms.policy.eventthread import END_MS, JOIN_MS, EventThread
 from liqtape.alarms.policy.messagebudget import MARKET_GROUP, MessageBudget
 from liqtape.alarms.policy.messages import LEVEL_ORDER, AddressedMessage, AlarmMessage, MemberFacts
-from liqtape.alarms.policy.rulewatch import RowsOf, RuleWatch
+from liqtape.alarms.policy.rulewatch import RowsOf, RuleReading, RuleWatch
 from liqtape.alarms.policy.sightings import BREADTH_SCOPE, Scene, Sighting
 from liqtape.alarms.policy.threadmessages import LaterNote, end_message, later_message, news_message
 from liqtape.alarmsettings import AlarmRule, ChannelSettings, QuietHours
@@ -128,6 +128,10 @@ class MessagePolicy:
             found += self._addressing.address([crossing.message], now_ms, crossing.rule.channels or None)
             self._addressing.forget(crossing.message.thread)
         return found
+
+    def rule_readings(self, active: Iterable[str], rows_of: RowsOf, breadth: int) -> list[RuleReading]:
+        """Return what each of the user's rules reads now."""
+        return self._rules.readings(active, rows_of, breadth)
 
     def look_conditions(self, now_ms: int, wrong: Mapping[str, str]) -> list[AddressedMessage]:
         """Look at what is wrong with liqtape itself, (subject: reason), by our own time, once a second."""

@@ -48,19 +48,19 @@ class BaselineSeed(Struct, frozen=True):
         watch = LiveIntervals((begin, end) for _, begin, end in [*self.feeds, *self.backfilled])
         return watch.live_ms(self.from_ms, self.until_ms) / _HOUR_MS
 
-    def only(self, wanted: Mapping[str, Collection[str]]) -> "BaselineSeed":
+    def only(self, target: Mapping[str, Collection[str]]) -> "BaselineSeed":
         """Of these instruments (none named: all) of these venues: what a run that sees no more may learn.
 
         Another venue's absence would be a gap, and its events missing ever after.
         """
         return replace(
             self,
-            feeds=[spell for spell in self.feeds if spell[0] in wanted],
-            backfilled=[spell for spell in self.backfilled if spell[0] in wanted],
+            feeds=[spell for spell in self.feeds if spell[0] in target],
+            backfilled=[spell for spell in self.backfilled if spell[0] in target],
             counts=[
                 count
                 for count in self.counts
-                if count[1] in wanted and (not wanted[count[1]] or count[2] in wanted[count[1]])
+                if count[1] in target and (not target[count[1]] or count[2] in target[count[1]])
             ],
         )
 

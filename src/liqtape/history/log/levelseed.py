@@ -47,14 +47,14 @@ def learn_levels(
     directory: Path,
     now_ms: int,
     engine: VelocityEngine,
-    wanted: Parts | None = None,
+    target: Parts | None = None,
     *,
     most_events: int = _MOST_EVENTS,
     seconds: float = _SECONDS,
 ) -> LevelSeed:
     """Look at the log's newest events before `now_ms`, in event-time order, with its coverage as feed up and down.
 
-    Only at what a run that watches `wanted` (None: whatever comes) would have seen. `engine`, which has to be new and
+    Only at what a run that watches `target` (None: whatever comes) would have seen. `engine`, which has to be new and
     to give levels by return period, is used up. After `seconds` what was learned by then counts. Files are read with
     the extra `analysis`; without it events begin behind them. Raises as `open_for_reading`, and sqlite3.Error or
     OSError where the disk fails.
@@ -66,13 +66,13 @@ def learn_levels(
             "SELECT venue, max(up_ms, ?1), coalesce(down_ms, up_ms) FROM coverage WHERE down_ms > ?1 AND up_ms < ?2",
             (begin_ms, now_ms),
         ).fetchall()
-        rerun = Rerun(engine, feed_marks(spell for spell in spells if wanted is None or spell[0] in wanted))
+        rerun = Rerun(engine, feed_marks(spell for spell in spells if target is None or spell[0] in target))
         events = until_ms = 0
         minute_ms = begin_ms // _MINUTE_MS * _MINUTE_MS
         for from_ms in range(begin_ms, now_ms, _BATCH_MS):
             until_ms = min(from_ms + _BATCH_MS, now_ms)
             for event in _events(connection, directory, from_ms, until_ms):
-                if wanted is not None and not _is_wanted(event, wanted):
+                if target is not None and not _is_target(event, target):
                     continue
                 while minute_ms + _MINUTE_MS < event.event_ms and minute_ms < rerun.newest_ms:
                     minute_ms += _MINUTE_MS  # what a mean minute brings is counted by the minute
@@ -88,8 +88,8 @@ def learn_levels(
     return LevelSeed(states, begin_ms, until_ms, events)
 
 
-def _is_wanted(event: Liquidation, wanted: Parts) -> bool:
-    return event.venue in wanted and (not wanted[event.venue] or event.instrument in wanted[event.venue])
+def _is_target(event: Liquidation, target: Parts) -> bool:
+    return event.venue in target and (not target[event.venue] or event.instrument in target[event.venue])
 
 
 def _begin_ms(connection: sqlite3.Connection, begin_ms: int, most_events: int) -> int:

@@ -38,11 +38,11 @@ class KeptLevel(Struct, frozen=True):
 
 
 class LevelStateWriter:
-    """Makes records of the states of a run that watches `wanted`."""
+    """Makes records of the states of a run that watches `target`."""
 
-    def __init__(self, levels: ReturnPeriods | None, wanted: Parts) -> None:
+    def __init__(self, levels: ReturnPeriods | None, target: Parts) -> None:
         self._levels = levels
-        self._wanted = {venue: sorted(instruments) for venue, instruments in wanted.items()}
+        self._target = {venue: sorted(instruments) for venue, instruments in target.items()}
 
     def record(self, states: Mapping[StreamKey, StreamState], at_ms: int) -> LevelStatesEntry | None:
         """Return the record of these states, None of none; a name that no venue can send is left out."""
@@ -57,10 +57,10 @@ class LevelStateWriter:
 
     def _parts(self, key: StreamKey) -> Parts:
         if key in {MARKET_KEY, BREADTH_KEY}:
-            return self._wanted
+            return self._target
         if key.instrument is None:
             venue = str(key.venue)
-            return {venue: self._wanted.get(venue, [])}
+            return {venue: self._target.get(venue, [])}
         if key.venue is not None:
             return {key.venue: ()}
         venues = () if self._levels is None else self._levels.venues_of(key.instrument)
@@ -103,15 +103,15 @@ def read_level_states(directory: Path) -> dict[StreamKey, KeptLevel]:
     return kept
 
 
-def choose(kept: Mapping[StreamKey, KeptLevel], wanted: Parts | None) -> dict[StreamKey, StreamState]:
-    """Return what a run that watches `wanted` (None: whatever comes) begins with.
+def choose(kept: Mapping[StreamKey, KeptLevel], target: Parts | None) -> dict[StreamKey, StreamState]:
+    """Return what a run that watches `target` (None: whatever comes) begins with.
 
     A sum goes on from its own state if that was of nothing else and of all parts that have a state; otherwise (a venue
     was left out, or comes back) from those of its parts. The breadth has no parts.
     """
-    if wanted is None:
+    if target is None:
         return {key: own.state for key, own in kept.items()}
-    watched = {venue: sorted(instruments) for venue, instruments in wanted.items()}
+    watched = {venue: sorted(instruments) for venue, instruments in target.items()}
     parts = {
         key: own.state
         for key, own in kept.items()

@@ -1,10 +1,10 @@
-"""What a running tracker tells its log beside events: prices, feeds, states, and that it lives."""
+"""What a running service tells its log: events, gaps, prices, feeds, states, and that it lives."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from liqtape.engine.levels.episodes import StreamState
-from liqtape.engine.levels.returnperiods import StreamKey
-from liqtape.events import PriceTick, VenueHealth
+from liqtape.engine.levels.returnperiods import ReturnPeriods, StreamKey
+from liqtape.events import Gap, Liquidation, PriceTick, VenueHealth
 from liqtape.history.log.eventlog import EventLog
 from liqtape.history.log.journal import (
     AliveEntry,
@@ -14,60 +14,80 @@ from liqtape.history.log.journal import (
     KnownUntilEntry,
     StateEntry,
 )
-from liqtape.history.log.levelstates import LevelStateWriter
+from liqtape.history.log.levelstates import LevelStateWriter, Parts
 from liqtape.history.log.pricebars import PriceBars
+from liqtape.pipeline.listener import Listener, Pulse
 
 __all__ = ["LogFeed"]
 
 
-class LogFeed:
-    """Turns what happens into records of the log; times are those of the venues."""
+class LogFeed(Listener):
+    """Turns what it hears into events and journal entries of the log; times are those of the venues."""
 
-    def __init__(self, log: EventLog, level_states: LevelStateWriter) -> None:
+    def __init__(self, log: EventLog, levels: ReturnPeriods | None, target: Parts) -> None:
         self._log = log
-        self._level_states = level_states
+        self._offer = log.offer
+        self._levels = levels
+        self._level_states = LevelStateWriter(levels, target)
         self._bars = PriceBars()
         self._states: dict[str, str] = {}
 
+    def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:  # noqa: ARG002 - repeats count, too
+        """Log events."""
+        self._offer(events)
+
+    def gap(self, gap: Gap) -> None:
+        """Log a gap as it is known now."""
+        self._log.gap(gap, backfilled=gap.backfilled)
+
     def price(self, tick: PriceTick) -> None:
-        """A trade of the reference price."""
+        """Log the bars that trades of the reference price make."""
         bar = self._bars.add(tick)
         if bar is not None:
             self._log.note(bar)
 
-    def feed_up(self, venue: str, at_ms: int) -> None:
-        """A venue's feed is live."""
+    def covered(self, venue: str, at_ms: int) -> None:
+        """Log that a venue's feed is live."""
         self._log.note(FeedUpEntry(venue, at_ms))
 
-    def feed_down(self, venue: str, at_ms: int) -> None:
-        """A venue's feed was last seen live."""
+    def uncovered(self, venue: str, at_ms: int) -> None:
+        """Log when a venue's feed was last seen live."""
         self._log.note(FeedDownEntry(venue, at_ms))
 
-    def feed_missed(self, venue: str, from_ms: int, until_ms: int) -> None:
-        """It turned out that a venue's feed was not live in between."""
+    def missed(self, venue: str, from_ms: int, until_ms: int) -> None:
+        """Log that a venue's feed turned out not to have been live in between."""
         self._log.note(FeedMissedEntry(venue, from_ms, until_ms))
 
-    def known_until(self, venue: str, at_ms: int) -> None:
-        """Where a gap of the venue begins if nothing more is written; before the pulse that ends it."""
-        self._log.note(KnownUntilEntry(venue, at_ms))
+    def pulse(self, pulse: Pulse) -> None:
+        """Log what has changed since the last second, and at the end that all events until now were offered."""
+        for venue, at_ms in pulse.known_until_ms.items():
+            self._log.note(KnownUntilEntry(venue, at_ms))
+        if self._levels is not None:
+            self._keep(self._levels.take_states(pulse.now_ms), pulse.now_ms)
+        self._live(pulse.alive_ms, pulse.health)
 
-    def levels(self, states: Mapping[StreamKey, StreamState], at_ms: int) -> None:
-        """What is to be kept of these streams of the levels."""
+    def begin(self, now_ms: int) -> None:
+        """Log what levels begin with, so that nothing is learned twice, however this run ends."""
+        if self._levels is not None:
+            self._keep(self._levels.states(now_ms), now_ms)
+
+    def end(self, now_ms: int, health: Iterable[VenueHealth]) -> None:
+        """Log what levels learned to the end, the bar that was being made, and the last sign of life."""
+        if self._levels is not None:
+            self._keep(self._levels.end(now_ms), now_ms)
+        bar = self._bars.end()
+        if bar is not None:
+            self._log.note(bar)
+        self._live(now_ms, health)
+
+    def _keep(self, states: Mapping[StreamKey, StreamState], at_ms: int) -> None:
         record = self._level_states.record(states, at_ms)
         if record is not None:
             self._log.note(record)
 
-    def pulse(self, at_ms: int, health: Iterable[VenueHealth]) -> None:
-        """Once a second, and last of all: what has changed, and that all events until now were offered."""
+    def _live(self, at_ms: int, health: Iterable[VenueHealth]) -> None:
         for venue in health:
             if self._states.get(venue.venue) != venue.state:
                 self._states[venue.venue] = venue.state
                 self._log.note(StateEntry(at_ms, venue.venue, venue.state, venue.detail))
         self._log.note(AliveEntry(at_ms))
-
-    def end(self, at_ms: int, health: Iterable[VenueHealth]) -> None:
-        """The last pulse, with the bar that was being made."""
-        bar = self._bars.end()
-        if bar is not None:
-            self._log.note(bar)
-        self.pulse(at_ms, health)

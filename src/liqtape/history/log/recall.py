@@ -10,11 +10,9 @@ from liqtape.events import NO_LIST, Gap, Liquidation
 from liqtape.history.log.database import transaction
 from liqtape.history.log.journal import AWAY
 from liqtape.history.log.layout import EVENT_COLUMNS
+from liqtape.pipeline.seeding import WINDOW_MS
 
 __all__ = ["SELECTED", "WINDOW_MS", "RecalledRun", "end_last_run", "liquidation_of_row", "recall"]
-
-WINDOW_MS = 302_000
-"""The largest window, and the two seconds an evaluation may be asked for in the past."""
 
 IDENTITIES_MS = 1_200_000
 """How far back repeats are known: venues repeat at subscribe, and are backfilled after an outage."""
