@@ -194,7 +194,7 @@ def replayed(stem: str) -> AlarmReplay:
     """Return what a stored file would have sent, with a budget of three a week and nothing learned before."""
     engine = VelocityEngine()
     settings = PolicySettings(3.0, channels=_CHANNELS)
-    replay = AlarmReplay(settings, engine, MessagePolicy(settings))
+    replay = AlarmReplay(settings, engine)
     coverage = HISTORY / f"coverage_{stem}.csv"
     spans = load_coverage(coverage) if coverage.exists() else []
     for step in steps(load(HISTORY / f"{stem}.parquet"), 1, spans, engine):

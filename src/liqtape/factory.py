@@ -85,10 +85,7 @@ def alarms_of(
     """
     policy = policy_of(alerts, venues)
     path = None if data_dir is None else data_dir / QUEUE_FILE
-    clock = pipeline.clock
-    return AlarmService(
-        policy, channels_of(policy.channels), pipeline.engine, path=path, at=lambda: clock.now_at, wrong=wrong
-    )
+    return AlarmService(policy, channels_of(policy.channels), pipeline, path=path, wrong=wrong)
 
 
 def price_feed(  # noqa: PLR0913 - the settings, and what is put together elsewhere

@@ -18,11 +18,12 @@ from liqtape.alarms.policy.rulewatch import RowsOf, RuleReading
 from liqtape.alarms.policy.scenes import breadth_of, rows_of, scene_of
 from liqtape.alarms.policy.sightings import BREADTH_SCOPE
 from liqtape.engine.levels.episodes import StreamState
-from liqtape.engine.velocity import MARKET, VelocityEngine
+from liqtape.engine.velocity import MARKET
 from liqtape.errors import ConfigurationError
 from liqtape.events import Alert, Level, Liquidation
 from liqtape.ourtime import our_ms
 from liqtape.pipeline.listener import Listener, Pulse
+from liqtape.pipeline.pipeline import Pipeline
 
 __all__ = ["QUEUE_FILE", "AlarmService", "EffectiveSteps", "OpenEvent", "minute_in"]
 
@@ -77,17 +78,31 @@ def minute_in(zone: str) -> Callable[[int], int]:
     return minute
 
 
-class AlarmService(Listener):
-    """Hears of events, level changes and each second, and tells channels and `taps` what a person should know.
+class _EventCount(Listener):
+    """Counts liquidations into the event that is open. It listens only meanwhile: a call a frame has its price."""
 
-    `at` says where the windows of each venue end, `wrong` what is wrong beside venues and services (subject: reason).
-    Where a `path` is named the queue is there, else in memory.
+    __slots__ = ("_policy",)
+
+    def __init__(self, policy: MessagePolicy) -> None:
+        self._policy = policy
+
+    def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:  # noqa: ARG002 - all of it happened
+        self._policy.add(events)
+
+
+class AlarmService(Listener):
+    """Hears of level changes and each second, and tells channels and `taps` what a person should know.
+
+    It hears of events while a market event is open. `wrong` says what is wrong beside venues and services (subject:
+    reason). Where a `path` is named the queue is there, else in memory.
     """
 
     __slots__ = (
-        "_at",
+        "_clock",
+        "_count",
         "_engine",
         "_kept_ms",
+        "_listeners",
         "_minute",
         "_now_ms",
         "_wrong",
@@ -102,10 +117,9 @@ class AlarmService(Listener):
         self,
         settings: PolicySettings,
         channels: Sequence[MessageChannel],
-        engine: VelocityEngine,
+        pipeline: Pipeline,
         *,
         path: Path | None = None,
-        at: Callable[[], Mapping[str, int] | None] = lambda: None,
         wrong: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self.settings = settings
@@ -114,8 +128,10 @@ class AlarmService(Listener):
         self._minute = minute_in(settings.quiet.zone)
         self.policy = MessagePolicy(settings, None, self._minute)
         self.active: Collection[str] = ()  # instruments
-        self._engine, self._at, self._wrong = engine, at, wrong
+        self._engine, self._clock, self._wrong = pipeline.engine, pipeline.clock, wrong
         self._now_ms = self._kept_ms = 0
+        self._listeners = pipeline.listeners
+        self._count: _EventCount | None = None
 
     async def start(self) -> None:
         """Open the queue, go on where the last run ended, and begin to send."""
@@ -128,17 +144,13 @@ class AlarmService(Listener):
                 _log.warning("alarms: what was kept of the last run cannot be read, starting anew: %s", error)
             else:
                 self.policy = MessagePolicy(self.settings, state, self._minute)
+                self._follow()
         self.dispatcher.start()
 
     async def stop(self, seconds: float = 2.0) -> None:
         """Keep all; what is not sent is sent after the next start."""
-        if self._now_ms:
-            self.dispatcher.submit((), self._state())
+        self._keep()
         await self.dispatcher.stop(seconds)
-
-    def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:  # noqa: ARG002 - all of it happened
-        """Count liquidations into the event that is open."""
-        self.policy.add(events)
 
     def alert(self, alert: Alert) -> None:
         """Look at the levels, of which one has changed."""
@@ -154,7 +166,7 @@ class AlarmService(Listener):
         self._tell(self.policy.look_conditions(pulse.our_ms, self._conditions(pulse)))
         if pulse.our_ms - self._kept_ms >= _KEEP_MS:
             self._kept_ms = pulse.our_ms
-            self.dispatcher.submit((), self._state())
+            self._keep()
 
     def begin_with(self, state: StreamState) -> None:
         """Let the budget go on from what it learned elsewhere, where it has learned nothing."""
@@ -165,10 +177,24 @@ class AlarmService(Listener):
         if now_ms < self._now_ms:  # a counted step of the clock
             self.policy.shift(now_ms - self._now_ms)
         self._now_ms = now_ms
-        self._tell(self.policy.look(scene_of(self._engine, now_ms, self._at())))
+        self._tell(self.policy.look(scene_of(self._engine, now_ms, self._clock.now_at)))
+        self._follow()
+
+    def _follow(self) -> None:
+        """Listen to events while one is open."""
+        if self.policy.thread is not None and self._count is None:
+            self._count = _EventCount(self.policy)
+            self._listeners.add(self._count)
+        elif self.policy.thread is None and self._count is not None:
+            self._listeners.remove(self._count)
+            self._count = None
+
+    def _keep(self) -> None:
+        if self.policy.budget.watched_ms(self._now_ms) or self.policy.thread is not None:
+            self.dispatcher.submit((), self._state())
 
     def _rows(self) -> RowsOf:
-        return rows_of(self._engine, self._now_ms, self._at())
+        return rows_of(self._engine, self._now_ms, self._clock.now_at)
 
     def _conditions(self, pulse: Pulse) -> dict[str, str]:
         """Return what is wrong now, by subject."""

@@ -39,45 +39,39 @@ class ReplayTotals(Struct, frozen=True):
 class AlarmReplay:
     """Takes the seconds of a replay in order; `messages` is all that would have been sent."""
 
-    def __init__(
-        self,
-        settings: PolicySettings,
-        engine: VelocityEngine,
-        policy: MessagePolicy,
-        messages: Sequence[AddressedMessage] = (),
-    ) -> None:
-        self.messages = list(messages)
-        self.engine, self.policy = engine, policy
-        self._settings = settings
+    def __init__(self, settings: PolicySettings, engine: VelocityEngine) -> None:
+        self.messages: list[AddressedMessage] = []
+        self._policy = MessagePolicy(settings)
+        self._settings, self._engine = settings, engine
         self._last_ms = 0
 
     def step(self, now_ms: int, events: Sequence[Liquidation], at: Mapping[str, int] | None = None) -> None:
         """Take a second of the grid, after the engine took it."""
         self._last_ms = now_ms
-        due_ms = self.policy.due_ms()
+        due_ms = self._policy.due_ms()
         if due_ms is not None and due_ms < now_ms:  # seconds in which nothing is left to tell are not on the grid
-            self.messages += self.policy.look(Scene(due_ms))
-        self.policy.add(events)
-        self.messages += self.policy.look(scene_of(self.engine, now_ms, at))
+            self.messages += self._policy.look(Scene(due_ms))
+        self._policy.add(events)
+        self.messages += self._policy.look(scene_of(self._engine, now_ms, at))
         if self._settings.rules:
             active = {event.instrument for event in events}
-            rows = rows_of(self.engine, now_ms, at)
-            self.messages += self.policy.look_rules(now_ms, active, rows, breadth_of(self.engine, now_ms))
+            rows = rows_of(self._engine, now_ms, at)
+            self.messages += self._policy.look_rules(now_ms, active, rows, breadth_of(self._engine, now_ms))
 
     def finish(self) -> None:
         """End the event that is open."""
-        due_ms = self.policy.due_ms()
+        due_ms = self._policy.due_ms()
         if due_ms is not None:
-            self.messages += self.policy.finish(scene_of(self.engine, max(due_ms, self._last_ms)))
+            self.messages += self._policy.finish(scene_of(self._engine, max(due_ms, self._last_ms)))
 
     def totals(self) -> ReplayTotals:
         """Return what was sent beside the budget."""
-        days = self.policy.budget.watched_ms(self._last_ms) / DAY_MS
+        days = self._policy.budget.watched_ms(self._last_ms) / DAY_MS
         channels = {}
         for name, channel in self._settings.channels.items():
             times = [one.message.at_ms for one in self.messages if one.channel == name]
             channels[name] = ChannelTotals(len(times), _most_in_an_hour(times), channel.messages_per_hour)
-        policy = self.policy
+        policy = self._policy
         return ReplayTotals(
             round(days, 4),
             policy.threads_total,

@@ -66,7 +66,6 @@ def alert_replay(
 
 
 def _of_events(path: Path, settings: "Settings", policy: "PolicySettings", coverage: Path | None) -> "AlarmReplay":
-    from liqtape.alarms.policy.messagepolicy import MessagePolicy
     from liqtape.alarms.replaying import AlarmReplay
     from liqtape.eventfiles.coveragefile import load_coverage
     from liqtape.eventfiles.readers import load
@@ -74,15 +73,14 @@ def _of_events(path: Path, settings: "Settings", policy: "PolicySettings", cover
     from liqtape.runscope import engine_of
 
     engine = engine_of(settings.alerts, VENUES)
-    replay = AlarmReplay(policy, engine, MessagePolicy(policy))
+    replay = AlarmReplay(policy, engine)
     for step in steps(load(path), 1, [] if coverage is None else load_coverage(coverage), engine):
         replay.step(1_000 * step.second, step.events)
     return replay
 
 
 def _of_recording(path: Path, policy: "PolicySettings") -> "AlarmReplay":
-    """Live listened by the settings of the recorded run; who is told is decided by those of today."""
-    from liqtape.alarms.policy.messagepolicy import MessagePolicy
+    """Levels are those of the recorded run's settings; who is told is decided by those of today."""
     from liqtape.alarms.replaying import AlarmReplay
     from liqtape.recording.playback import Playback
 
@@ -90,15 +88,12 @@ def _of_recording(path: Path, policy: "PolicySettings") -> "AlarmReplay":
     replay: AlarmReplay | None = None
     for step in playback.steps():
         pipeline = playback.pipeline
-        if pipeline is None:
-            continue
-        if replay is None or replay.engine is not pipeline.engine:
-            policy_so_far = MessagePolicy(policy) if replay is None else replay.policy
-            replay = AlarmReplay(policy, pipeline.engine, policy_so_far, [] if replay is None else replay.messages)
-        clock = pipeline.clock
-        replay.step(clock.t_ms(1_000 * step.second), step.events, clock.at(1_000 * step.second))
+        if pipeline is not None:
+            replay = replay or AlarmReplay(policy, pipeline.engine)
+            now_ms = 1_000 * step.second
+            replay.step(pipeline.clock.t_ms(now_ms), step.events, pipeline.clock.at(now_ms))
     if replay is None:
-        raise ConfigurationError(f"{path}: nothing in it")
+        raise ConfigurationError(f"{path}: there is nothing in it to look at")
     return replay
 
 

@@ -16,6 +16,8 @@ import msgspec
 import typer
 
 from liqtape import __version__
+from liqtape.cli.alarmreplay import alert_replay
+from liqtape.cli.alarmtest import alert_test
 from liqtape.cli.bench import bench
 from liqtape.cli.check import check
 from liqtape.cli.history import history
@@ -494,3 +496,5 @@ app.command()(demo)
 app.command()(check)
 app.command()(bench)
 app.command()(history)
+app.command()(alert_test)
+app.command()(alert_replay)

@@ -186,12 +186,14 @@ def _spoken(summary: "DemoSummary") -> list[str]:
         "metrics recounted": f"{summary.metrics_checked:,} rows of {summary.instruments} symbols",
         "level changes": f"{summary.alerts:,}",
         "highest levels": _levels(summary.levels),
+        "messages": f"{len(summary.messages):,}",
         "differences": f"{len(summary.differences):,}",
     }
     return [
         f"demo: scenario {summary.scenario}, seed {summary.seed}, {summary.seconds:g} s",
         *(f"  {name:<22} {text}" for name, text in facts.items()),
         *(f"    {difference}" for difference in summary.differences[:20]),
+        *(f"    message: {message}" for message in summary.messages),
     ]
 
 

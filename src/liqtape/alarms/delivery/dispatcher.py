@@ -58,7 +58,9 @@ class Dispatcher:
         self._pruned_ms = 0
 
     async def open(self) -> bytes | None:
-        """Open the queue and return the state of the policy that is kept in it."""
+        """Open the queue, if there is one, and return the state of the policy that is kept in it."""
+        if self._path is not None and not self._path.exists():
+            return None  # it is made with the first thing that is to be kept
         try:
             self._outbox = await self._call(Outbox, self._path)
         except sqlite3.Error as error:
@@ -90,16 +92,18 @@ class Dispatcher:
         """
         with contextlib.suppress(TimeoutError, sqlite3.Error):
             async with asyncio.timeout(seconds / 2):
-                while self._tasks and self._path is None and (self._pending or await self.waiting()):
-                    await asyncio.sleep(_DRAIN_SECONDS)  # noqa: ASYNC110 - the workers tell nobody
+                while self._tasks and self._path is None:
+                    if not self._pending and not await self.waiting():
+                        break
+                    await asyncio.sleep(_DRAIN_SECONDS)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         with contextlib.suppress(TimeoutError, sqlite3.Error):
             async with asyncio.timeout(seconds):
+                await self._flush()
                 if self._outbox is not None:
-                    await self._flush()
                     await self._call(self._outbox.close)
                 for channel in self.channels:
                     await channel.close()
@@ -107,11 +111,11 @@ class Dispatcher:
 
     async def waiting(self) -> dict[str, int]:
         """Return how many messages wait, by channel."""
-        return await self._call(self._box.waiting)
+        return {} if self._outbox is None else await self._call(self._box.waiting)
 
     async def dead(self) -> list[DeadLetter]:
         """Return the newest dead letters."""
-        return await self._call(self._box.dead)
+        return [] if self._outbox is None else await self._call(self._box.dead)
 
     @property
     def _box(self) -> Outbox:
@@ -140,6 +144,8 @@ class Dispatcher:
         messages, state = self._pending, self._state
         self._pending, self._state = [], None
         try:
+            if self._outbox is None:
+                self._outbox = await self._call(Outbox, self._path)
             await self._call(self._box.add, messages, state, self._now())
         except BaseException:
             self._take_back(messages, state)
@@ -170,7 +176,7 @@ class Dispatcher:
         while True:
             awake.clear()
             try:
-                entry = await self._call(self._box.first, channel.name)
+                entry = None if self._outbox is None else await self._call(self._box.first, channel.name)
                 wait = _REFRESH_SECONDS if entry is None else (entry.due_ms - self._now()) / 1_000
                 if entry is not None and wait <= 0:
                     await self._attempt(channel, entry)
@@ -206,8 +212,9 @@ class Dispatcher:
                 due_ms = self._now() + round(pause_ms * random.uniform(0.5, 1.0))
                 await self._call(self._box.postpone, entry.seq, due_ms, text)
         else:
-            await self._call(self._box.settle, entry.seq, "sent", self._now())
             self.counts[name, "sent"] += 1
+            # Shielded: at a stop it would be sent again by the next run.
+            await asyncio.shield(self._call(self._box.settle, entry.seq, "sent", self._now()))
             if self.failing.pop(name, None) is not None:
                 _log.info("alarm channel %s: well again", name)
                 await self._refresh(channel)  # it may have forgotten all meanwhile

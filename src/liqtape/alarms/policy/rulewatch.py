@@ -46,7 +46,10 @@ def read_rule(rule: AlarmRule, instrument: str, rows: Sequence[VelocityMetrics],
     usd = sum(_sum(rows, f"{side}_usd_{w}s") for side in sides)
     count = int(sum(_sum(rows, f"{side}_count_{w}s") for side in sides))
     if rule.side is None and not rule.venues and rows:
-        usd, count = w * _sum(rows, f"usd_velocity_{w}s"), int(_sum(rows, f"event_count_{w}s"))  # unsided ones, too
+        usd, count = (
+            round(w * _sum(rows, f"usd_velocity_{w}s"), 6),
+            int(_sum(rows, f"event_count_{w}s")),
+        )  # unsided ones, too
     acceleration = _sum(rows, "acceleration")
     long_usd, short_usd = _sum(rows, f"long_usd_{w}s"), _sum(rows, f"short_usd_{w}s")
     both = long_usd + short_usd
