@@ -2,16 +2,18 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
-CHECKED := $(wildcard src tests benchmarks chaos examples *.py)
+CHECKED := $(wildcard src tests benchmarks chaos examples .ci/*.py *.py)
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 
 .DEFAULT_GOAL := help
-.PHONY: run demo test check bench chaos fuzz soak clean help
+.PHONY: run demo test pythons floors check bench chaos fuzz soak clean help
 
 help:
 	@echo 'make demo    the whole system against the built-in exchange simulator, no network'
 	@echo 'make run     the whole system, live'
 	@echo 'make test    the tests'
+	@echo 'make pythons the core on each other Python of 3.11 to 3.14 found here'
+	@echo 'make floors  what the own tests of each file of engine and venues execute, against a floor'
 	@echo 'make check   lint, format, types, import rules'
 	@echo 'make bench   the figures quoted in the README'
 	@echo 'make chaos   200 seeded scenarios of failing networks, venues, servers and kills'
@@ -28,6 +30,12 @@ demo: .venv/.base
 
 test: .venv/.dev
 	@$(BIN)/python -m pytest $(ARGS)
+
+pythons: .venv/.dev
+	@.ci/pythons $(ARGS)
+
+floors: .venv/.dev
+	@$(BIN)/python .ci/floors.py $(ARGS)
 
 check: .venv/.dev
 	$(BIN)/ruff check $(CHECKED)
@@ -48,7 +56,7 @@ soak: .venv/.dev
 	@$(BIN)/python -m chaos soak $(ARGS)
 
 clean:
-	rm -rf build dist .venv-libraries .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
+	rm -rf build dist .venv-libraries .venv-pythons .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
 	find src tests $(wildcard benchmarks chaos examples) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A new pip halves the time of the second step. The build backend comes with it and is used without isolation, so that it

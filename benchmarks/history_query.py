@@ -17,13 +17,14 @@ from liqtape.history.archive.archiver import CLOSED_AFTER_MS, Archiver
 from liqtape.history.log.journal import AliveEntry, FeedUpEntry, PriceBarEntry
 from liqtape.history.log.store import Store
 from liqtape.history.query.query import History
+from liqtape.venues import VENUES
 
 _EVENTS = 1_000_000
 _HOUR_MS = 3_600_000
 _BEGIN_MS = 1_790_000_000_000 // _HOUR_MS * _HOUR_MS
 _END_MS = _BEGIN_MS + 24 * _HOUR_MS
 _NOON_MS = _BEGIN_MS + 12 * _HOUR_MS
-_VENUES = ("binance", "bybit", "okx", "hyperliquid")
+_VENUES = tuple(VENUES)[:4]  # the figure is one of four
 _BATCH = 20_000
 
 _Question = Callable[[History], object]

@@ -33,9 +33,11 @@ from liqtape.postgresql import connected
 from liqtape.sinks.postgres.postgressink import PostgresSink
 from liqtape.sinks.postgres.schema import prepare
 from liqtape.sinks.postgres.writer import Writer
+from liqtape.venues import VENUES
 
 BATCH = 10_000
 T = 1_790_000_000_000
+_VENUES = tuple(VENUES)[:4]  # the figure is one of four
 COLUMNS = Liquidation.__struct_fields__
 _fields_of = attrgetter(*COLUMNS)
 PLAIN = """
@@ -51,7 +53,7 @@ def events(count: int) -> list[Liquidation]:
     """Of 100 instruments at four venues, 100 a second."""
     return [
         Liquidation(
-            ("binance", "bybit", "okx", "hyperliquid")[n % 4],
+            _VENUES[n % len(_VENUES)],
             f"COIN{n % 100}USDT",
             f"COIN{n % 100}USDT",
             "long" if n % 3 else "short",

@@ -276,8 +276,8 @@ def targets(directory: Path) -> dict[str, Target]:
         found[f"{name} decode"] = frames, _decoding(venue)
         if pages:
             found[f"{name} listing"] = pages, _listing(venue)
-        if isinstance(venue, Backfills):
-            found[f"{name} backfill"] = _past(name), _backfilling(venue)
+        if isinstance(venue, Backfills) and (answers := _past(name)):
+            found[f"{name} backfill"] = answers, _backfilling(venue)
     found["configuration"] = [_CONFIG], _configuration(directory)
     variables = [b"REDIS_URL=off", b"VENUES_BYBIT_REDUNDANCY=2", b"SYMBOLS=BTCUSDT,ETHUSDT", b"ALERTS_ACCELERATION=1.5"]
     found["environment"] = variables, _environment()

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from liqtape.simulator.dialects import DIALECTS
 from liqtape.simulator.faults import CLOSE_CODES
 from liqtape.simulator.incidents import STATUSES
+from liqtape.venues import VENUES as LIVE
+from liqtape.venues.base import WatchesAccounts
 
 __all__ = ["SILENCE_LIMIT", "VENUES", "Plan", "Strike", "plan"]
 
-VENUES = ("binance", "bybit", "okx", "hyperliquid")
+VENUES = tuple(DIALECTS)
 
 SILENCE_LIMIT = 2.0
 """Seconds without data that make a feed stalled, here; the venues' own are 15 and more."""
@@ -120,10 +123,15 @@ def plan(seed: int) -> Plan:
         + refusals,
         strikes=tuple(sorted(strikes, key=lambda strike: strike.at)),
         tls=dice.random() < 0.25,
-        redundancy={venue: 2 if dice.random() < 0.2 and venue != "hyperliquid" else 1 for venue in VENUES},
+        redundancy={venue: 2 if dice.random() < 0.2 and not _watches_accounts(venue) else 1 for venue in VENUES},
         skew_ms=skew_ms,
         has_postgres=has_postgres,
     )
+
+
+def _watches_accounts(venue: str) -> bool:
+    """Whether the venue is seen in the fills of accounts, which one connection subscribes."""
+    return isinstance(LIVE[venue], WatchesAccounts)
 
 
 def _of_venue(dice: random.Random, venue: str) -> list[Strike]:

@@ -144,12 +144,13 @@ async def simulated(number: str, seconds: float) -> None:
     """The same against built-in venues and a Redis server of its own, a market at three times its speed."""
     from liqtape.embedded import EmbeddedServer
     from liqtape.simulator import Simulator
+    from liqtape.simulator.dialects import DIALECTS
 
     server = EmbeddedServer()
     port = await server.start()
     try:
         async with Simulator("cascade", speed=3.0) as simulator:
-            for venue in ("binance", "bybit", "okx", "hyperliquid"):
+            for venue in DIALECTS:
                 os.environ[f"LIQTAPE_VENUES_{venue.upper()}_WS_URL"] = simulator.ws_url(venue)
                 os.environ[f"LIQTAPE_VENUES_{venue.upper()}_REST_URL"] = simulator.rest_url(venue)
             await run_example(number, seconds, port)

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 import shutil
 import signal
 import socket
@@ -41,6 +42,21 @@ def require_server() -> Callable[[str], Path]:
         return Path(found)
 
     return require
+
+
+@pytest.fixture(scope="session")
+def refused_frames() -> Callable[[Path], int]:
+    """`refused_frames(path)`: how many frames of a fixture no decoder takes, by the `SOURCE.md` beside it.
+
+    The line of the file says so, as in "refused: 8" or "refused: 3, 4".
+    """
+
+    def count_refused(path: Path) -> int:
+        source = (path.parent / "SOURCE.md").read_text(encoding="utf-8")
+        found = re.search(rf"^\|[^|]*`{re.escape(path.name)}`.*refused: (\d+(?:, \d+)*)", source, re.MULTILINE)
+        return len(found[1].split(", ")) if found else 0
+
+    return count_refused
 
 
 class PostgresServer:

@@ -1,12 +1,12 @@
 """Venues of the simulator whose clocks are wrong, over real sockets: rows, health, history, recording and replay."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 from msgspec.structs import replace
+from tests.polling import until
 
 from liqtape.cli.demo import _settings
 from liqtape.events import Liquidation, VenueHealth
@@ -15,16 +15,11 @@ from liqtape.recording.playback import Playback
 from liqtape.recording.recorder import Recorder
 from liqtape.settings import HistorySettings, RedisSettings, Settings
 from liqtape.simulator import Simulator
+from liqtape.simulator.dialects import DIALECTS
 from liqtape.tracker import Tracker
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
-
-
-async def until(true: Callable[[], object], seconds: float = 30.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.02)
 
 
 def health_of(tracker: Tracker, venue: str) -> VenueHealth:
@@ -116,7 +111,7 @@ async def test_the_simulator_steps_a_clock_and_loses_nothing() -> None:
         settings = settings_of(simulator, Path("unused"))
         async with Tracker(settings) as tracker:
             await until(lambda: tracker.ledger().events_accepted > 5)
-            for venue in ("binance", "bybit", "okx", "hyperliquid"):
+            for venue in DIALECTS:
                 simulator.step_clock(venue, -HOUR_MS)
             now_ms, done = tracker.now_ms(), len(published)
             await until(lambda: {venue for venue, _ in published[done:]} >= {"binance", "bybit", "okx"})

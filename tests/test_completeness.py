@@ -3,18 +3,18 @@
 Over real sockets, against the simulated venues.
 """
 
-# ruff: noqa: ASYNC110 - a test polls what it does not own
 import asyncio
 import itertools
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from tests.polling import until
 
 from liqtape.events import Gap, Liquidation
 from liqtape.feeds import backfill
@@ -29,16 +29,9 @@ from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
 from liqtape.venues.limits import RateLimit
 
-BOUND_SECONDS = 40.0
 SPEED = 12.0
 SIMULATED_SECONDS = 90.0
 QUICK = Timeouts(connect=2.0, backoff=Backoff(0.05, 0.1), attempts=(RateLimit(1_000, 1.0),))
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(BOUND_SECONDS):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 class Run:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import pkgutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -12,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import liqtape.venues
-from liqtape.engine.velocity import THROTTLED
+from liqtape.engine import VelocityEngine
 from liqtape.errors import DecodeError
 from liqtape.events import Event, Liquidation, RawLiquidation
 from liqtape.identity import identity
 from liqtape.instruments import Contract, Instruments
+from liqtape.pipeline.pricesources import PRICE_SOURCES
+from liqtape.settings import Settings, load_settings
 from liqtape.venues import VENUES
 from liqtape.venues.base import InstrumentPage, Venue, invalid_reason
 from liqtape.venues.session import Session
@@ -30,10 +33,6 @@ def _found() -> list[Venue]:
 
 _VENUES = _found()
 _FIXTURES = Path(__file__).parent / "fixtures"
-# Seconds of nothing from us after which the venue closes; the servers of those not named here ping by themselves.
-_IDLE_LIMITS = {"bybit": 600, "okx": 30, "hyperliquid": 60}
-# Constructed to be refused, see the SOURCE.md beside them.
-_UNDECODABLE = {("okx", "constructed.jsonl"): 1, ("hyperliquid", "constructed.jsonl"): 1}
 
 every_venue = pytest.mark.parametrize("venue", _VENUES, ids=lambda venue: venue.name)
 
@@ -46,26 +45,51 @@ def _frames(venue: Venue) -> list[bytes]:
     return [line for path in _files(venue, "*.jsonl") for line in path.read_bytes().splitlines()]
 
 
-def test_the_founding_venues_are_found_and_each_registered_one_is_a_module() -> None:
-    found = {venue.name: venue for venue in _VENUES}
-
-    assert {"binance", "bybit", "okx", "hyperliquid"} <= set(found)
-    assert {name: found[name] for name in VENUES} == VENUES
-
-
-def test_the_engine_corrects_for_the_throttled_venues_and_no_others() -> None:
-    assert {venue.name for venue in _VENUES if venue.slot_seconds is not None} == THROTTLED
+def test_each_module_is_registered_by_its_name_and_no_other_is() -> None:
+    assert {venue.name: venue for venue in _VENUES} == VENUES
 
 
 @every_venue
-def test_fixtures_decode(venue: Venue) -> None:
+def test_the_engine_corrects_for_a_throttle_that_the_venue_has_and_for_no_other(venue: Venue) -> None:
+    engine = VelocityEngine()
+    symbol = "BTCUSDT"
+    for second in range(9):
+        at_ms = 1_790_000_000_000 + 1_000 * second
+        engine.add(Liquidation(venue.name, symbol, symbol, "long", 1.0, "fill", 1.0, 1.0, at_ms))
+    row = engine.metrics(symbol, 1_790_000_009_000)
+
+    assert row is not None
+    assert venue.slot_seconds in {None, 1}  # the engine knows no other length
+    assert (row.velocity_est_10s > row.velocity_10s) == (venue.slot_seconds is not None)
+
+
+@every_venue
+def test_a_venue_is_connected_by_default_where_it_says_so(venue: Venue) -> None:
+    assert (venue.name in Settings().venues) == venue.on_by_default
+    assert (venue.name in load_settings(None, {}, known_venues=frozenset(VENUES)).venues) == venue.on_by_default
+
+
+@every_venue
+def test_the_price_may_come_from_each_source_of_the_venue(venue: Venue) -> None:
+    topics = {endpoint.canary for endpoint in venue.endpoints(["BTCUSDT"])}
+    for source in venue.price_sources:
+        assert source in PRICE_SOURCES
+        assert source.venue == venue.name
+        if source.name == venue.name:  # brought by the connections that are there anyway
+            assert (source.host, source.topic in topics) == (venue.ws_url, True)
+    names = [source.name for source in PRICE_SOURCES]
+    assert len(set(names)) == len(names)
+
+
+@every_venue
+def test_fixtures_decode(venue: Venue, refused_frames: Callable[[Path], int]) -> None:
     for path in _files(venue, "*.jsonl"):
         session = Session(venue, venue.endpoints(["BTCUSDT"])[0])
         lines = path.read_bytes().splitlines()
         for line in lines:
             session.received(line, 1_790_000_000_000, 0.0)
         assert lines
-        assert session.ledger.frames_undecodable == _UNDECODABLE.get((venue.name, path.name), 0), list(session.samples)
+        assert session.ledger.frames_undecodable == refused_frames(path), list(session.samples)
         assert session.ledger.balanced()
 
 
@@ -111,9 +135,9 @@ def test_frames_to_send_are_json_or_the_documented_text(venue: Venue) -> None:
 
 @every_venue
 def test_the_heartbeat_is_below_the_venues_idle_limit(venue: Venue) -> None:
-    limit = _IDLE_LIMITS.get(venue.name)
+    limit = venue.limits.idle
 
-    assert (venue.heartbeat is None) == (limit is None)
+    assert (venue.heartbeat is None) == (limit is None)  # else its server pings by itself
     if venue.heartbeat and limit:
         assert 0 < venue.heartbeat.every <= limit - 5
 

@@ -1,10 +1,10 @@
 """A venue that shows only part of its liquidations says so wherever its numbers appear; sizes that were unknown."""
 
 import asyncio
-from collections.abc import Callable
 
 import msgspec
 import pytest
+from tests.polling import until
 
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ConfigurationError
@@ -17,15 +17,8 @@ from liqtape.tracker import Tracker
 from liqtape.tui.table import metric_line, venue_line
 from liqtape.venues import VENUES, hyperliquid, watched
 
-BOUND_SECONDS = 15.0
 T = 1_790_000_000_000
 OFF = RedisSettings("off")
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(BOUND_SECONDS):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.01)
 
 
 def only(simulator: Simulator, venue: str, **known: object) -> Settings:

@@ -19,9 +19,9 @@ from liqtape.settings import (
     settings_file,
     variables_in,
 )
-from liqtape.venues import watched
+from liqtape.venues import VENUES, watched
 
-VENUES = frozenset({"binance", "bybit", "okx", "hyperliquid"})
+KNOWN = frozenset(VENUES)
 SECRET = "s3cret-pa55"
 ACCOUNT, OTHER_ACCOUNT = "0x" + "a1" * 20, "0x" + "b2" * 20
 
@@ -76,7 +76,7 @@ def load(
     if toml is not None:
         path = tmp_path / "liqtape.toml"
         path.write_bytes(toml.encode() if isinstance(toml, str) else toml)
-    return load_settings(path, environ or {}, options, VENUES)
+    return load_settings(path, environ or {}, options, KNOWN)
 
 
 def refusal(tmp_path: Path, *args: Any, **known: Any) -> str:
@@ -279,7 +279,7 @@ def test_merging_leaves_the_options_as_they_were(tmp_path: Path) -> None:
         ("sybols = []", ["unknown key sybols", "allowed: symbols, venues, redis"]),
         ("[redis]\nurk = 1", ["redis", "unknown key urk", "allowed: url, prefix, persist"]),
         ("[venues.bybit]\nfoo = 1", ["venues.bybit", "unknown key foo", "allowed: enabled, ws_url"]),
-        ("[venues.bibit]", ["unknown venue 'bibit'", "known: binance, bybit, hyperliquid, okx"]),
+        ("[venues.bibit]", ["unknown venue 'bibit'", f"known: {', '.join(sorted(VENUES))}"]),
         ("venues = 3", ["venues", "expected a section"]),
         ('redis = "off"', ["redis: expected a section"]),
         ('[history]\nurl = "mysql://x"', ["history: url must be a directory, off, or begin with postgresql://"]),
@@ -372,7 +372,7 @@ def test_accounts_that_cannot_be_watched_are_refused_with_their_place(
     ]
     for place, file, environ, options in given:
         with pytest.raises(ConfigurationError) as caught:
-            load_settings(file, environ, options, VENUES, watched)
+            load_settings(file, environ, options, KNOWN, watched)
         assert str(caught.value).startswith(f"{place}: venues.{venue}: accounts: ")
         assert said in str(caught.value)
 
@@ -380,7 +380,7 @@ def test_accounts_that_cannot_be_watched_are_refused_with_their_place(
 def test_ten_accounts_in_any_case_can_be_watched() -> None:
     accounts = tuple(f"0x{i:040X}" for i in range(10, 20))
 
-    settings = load_settings(None, {"LIQTAPE_VENUES_HYPERLIQUID_ACCOUNTS": ",".join(accounts)}, {}, VENUES, watched)
+    settings = load_settings(None, {"LIQTAPE_VENUES_HYPERLIQUID_ACCOUNTS": ",".join(accounts)}, {}, KNOWN, watched)
 
     assert settings.venues["hyperliquid"].accounts == accounts
 
@@ -465,9 +465,11 @@ def test_load_reads_file_and_environment_as_the_commands_do(tmp_path: Path, monk
     (tmp_path / "other.toml").write_text('[redis]\nurl = "redis://other/2"')
     monkeypatch.setenv("LIQTAPE_REDIS_PREFIX", "environment:")
     loaded = Settings.load()
-    assert loaded == load_settings(settings_file(None), known_venues=VENUES)
+    assert loaded == load_settings(settings_file(None), known_venues=KNOWN)
     assert (loaded.symbols, loaded.redis) == (("BTCUSDT",), RedisSettings(prefix="environment:"))
-    assert [name for name, own in loaded.venues.items() if own.enabled] == ["binance", "bybit", "hyperliquid"]
+    assert [name for name, own in loaded.venues.items() if own.enabled] == [
+        name for name in Settings().venues if name != "okx"
+    ]
 
     assert Settings.load("other.toml").redis == RedisSettings("redis://other/2", "environment:")
     assert Settings.load(tmp_path / "other.toml", {}).redis.prefix == ""

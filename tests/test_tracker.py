@@ -22,6 +22,7 @@ import redis
 import trustme
 from aiohttp import ClientSession, web
 from msgspec.structs import replace
+from tests.polling import until
 
 from liqtape import supervise
 from liqtape import tracker as tracker_module
@@ -34,9 +35,10 @@ from liqtape.pipeline.onevent import OnAlert, OnLiquidation, OnTrouble
 from liqtape.pipeline.pricesources import PRICE_SOURCES
 from liqtape.settings import AlertSettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
+from liqtape.simulator.dialects import DIALECTS
 from liqtape.sinks.sink import Batch
 from liqtape.tracker import Tracker
-from liqtape.venues import VENUES, binance, bybit
+from liqtape.venues import binance, bybit
 
 BOUND_SECONDS = 12.0
 T = 1_790_000_000_000
@@ -83,12 +85,6 @@ class ManualWall:
         return self.ms
 
 
-async def until(true: Callable[[], object], seconds: float = BOUND_SECONDS) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.01)
-
-
 async def seen_by(client: Any, true: Callable[[Any], object]) -> None:
     """Wait for something in a Redis server, asked from a thread: the loop is busy with the tracker."""
     async with asyncio.timeout(BOUND_SECONDS):
@@ -97,7 +93,7 @@ async def seen_by(client: Any, true: Callable[[Any], object]) -> None:
 
 
 def against(simulator: Simulator, *venues: str, redis_settings: RedisSettings = OFF, **known: Any) -> Settings:
-    names = venues or tuple(VENUES)
+    names = venues or tuple(DIALECTS)
     own = {name: VenueSettings(ws_url=simulator.ws_url(name), rest_url=simulator.rest_url(name)) for name in names}
     values: dict[str, Any] = {"venues": own, "redis": redis_settings, "price": NOWHERE} | known
     return Settings(**values)
@@ -611,7 +607,7 @@ async def test_stop_before_the_start_and_twice_is_nothing() -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-async def test_four_venues_over_real_sockets_arrive_whole(secure: bool) -> None:
+async def test_all_simulated_venues_over_real_sockets_arrive_whole(secure: bool) -> None:
     authority = trustme.CA()
     server_tls, client_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(server_tls)
@@ -620,9 +616,9 @@ async def test_four_venues_over_real_sockets_arrive_whole(secure: bool) -> None:
     async with Simulator("cascade", seed=5, speed=3.0, ssl_context=server_tls if secure else None) as simulator:
         tracker = Tracker(against(simulator), sinks=[sink], ssl_context=client_tls)
         async with tracker:
-            await until(lambda: [health.state for health in tracker.health()] == ["live"] * 4)
+            await until(lambda: [health.state for health in tracker.health()] == ["live"] * len(DIALECTS))
             await until(lambda: tracker.ledger().events_accepted > 50)
-            assert [feed.listing_error for feed in tracker.feeds] == [None] * 4
+            assert [feed.listing_error for feed in tracker.feeds] == [None] * len(DIALECTS)
             await simulator.stop_generating()
             distinct = {
                 (record.venue, record.symbol, record.event_ms, record.price) for record in simulator.ledger.distinct()
@@ -690,7 +686,7 @@ def _check_keys(client: Any) -> None:
     assert client.llen("cascade:events:buffer") <= 1_000
     assert {client.get(key) for key in client.keys("cascade:*:level")} <= {"ALERT", "NONE"}
     health = {venue: json.loads(text) for venue, text in client.hgetall("liqtape:health").items()}
-    assert set(health) == {"binance", "bybit", "okx", "hyperliquid"}
+    assert set(health) == set(DIALECTS)
     assert {venue["state"] for venue in health.values()} <= {"live", "subscribing", "connecting"}
     assert 0 < client.ttl("liqtape:health") <= 30
 
@@ -819,7 +815,7 @@ async def test_a_tracker_of_ones_own_starts_no_server_unasked(tmp_path: Path) ->
 
 async def test_a_tracker_shows_its_venues_and_sinks() -> None:
     tracker = Tracker(Settings(redis=RedisSettings("redis://:secret@127.0.0.1:9/1")))
-    assert repr(tracker) == "<Tracker not started: binance, bybit, okx, hyperliquid; 0 instruments active>"
+    assert repr(tracker) == f"<Tracker not started: {', '.join(Settings().venues)}; 0 instruments active>"
     async with Tracker(Settings(venues={}, redis=RedisSettings("redis://:secret@127.0.0.1:9/1"))) as tracker:
         await until(lambda: tracker.publishers[0].state == "failing")
         assert repr(tracker) == "<Tracker running: no venue; 0 instruments active; redis failing>"

@@ -1,17 +1,17 @@
 """The life of connections, seen from the tracker, against the simulated venues over real sockets."""
 
-# ruff: noqa: ASYNC110 - a test polls what it does not own
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec.structs import replace
+from tests.polling import until
 
 from liqtape.events import Alert, Gap, Liquidation, Trouble
 from liqtape.feeds import backfill, backoff, pool
@@ -26,14 +26,7 @@ from liqtape.venues import VENUES, binance
 from liqtape.venues.base import Endpoint
 from liqtape.venues.limits import RateLimit
 
-BOUND_SECONDS = 15.0
 QUICK = Timeouts(connect=2.0, backoff=Backoff(0.05, 0.1), attempts=(RateLimit(1_000, 1.0),))
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(BOUND_SECONDS):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 class Run:

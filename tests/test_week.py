@@ -21,10 +21,11 @@ from liqtape.sinks.callback import CallbackQueue
 from liqtape.sinks.publisher import RECENT_EVENTS, Publisher
 from liqtape.sinks.sink import Batch
 from liqtape.tracker import Tracker
+from liqtape.venues import VENUES
 
 T = 1_790_000_000_000
 DAY_MS = 86_400_000
-VENUES = ("binance", "bybit", "okx", "hyperliquid")
+_NAMES = tuple(VENUES)
 SHARED = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.CodeType, types.FrameType)
 
 
@@ -102,7 +103,7 @@ def minute(chance: random.Random, number: int) -> Iterator[list[Event]]:
             event_ms += chance.randrange(3_600_000)
         listed = 8 if is_cascade else 8 + number // 3_000  # some new ones a week
         symbol = f"C{chance.randrange(listed)}USDT"
-        venue = VENUES[i % 4]
+        venue = _NAMES[i % len(_NAMES)]
         raw = RawLiquidation(
             *(venue, symbol, "long", 100.0, "fill", 1.0 + i % 7, "base", event_ms),
             receive_ms=at_ms + i * lasts_ms // count + 50,

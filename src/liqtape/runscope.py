@@ -47,11 +47,10 @@ def pipeline_of(scope: RunScope, our_ms: int = 0) -> Pipeline:
 
 def engine_of(alerts: AlertSettings, venues: Iterable[str]) -> VelocityEngine:
     """Return the engine that knows what each venue hides, and when to raise a level."""
-    throttled = [name for name, venue in VENUES.items() if venue.slot_seconds is not None]
     partly = [name for name, venue in VENUES.items() if is_partial(venue)]
     form = alerts.acceleration_form
     rule = rule_of(alerts, venues)
-    return VelocityEngine(throttled, rule, partial_venues=partly, acceleration=form, spread_ms=_SPREAD_MS)
+    return VelocityEngine(rule=rule, partial_venues=partly, acceleration=form, spread_ms=_SPREAD_MS)
 
 
 def rule_of(alerts: AlertSettings, venues: Iterable[str]) -> ReturnPeriods | LevelRule | Threshold:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from liqtape.alarmsettings import AlarmRule, ChannelSettings, QuietHours, check_rules
 from liqtape.errors import ConfigurationError
 from liqtape.sanitize import without_credentials, without_secrets
+from liqtape.venues import VENUES
 
 __all__ = [
     "COMMAND_DEFAULTS",
@@ -34,7 +35,6 @@ COMMAND_DEFAULTS: Mapping[str, Any] = {"redis": {"url": "embedded"}}
 
 _PREFIX = "LIQTAPE_"
 _NOT_SETTINGS = frozenset({"LIQTAPE_CONFIG", "LIQTAPE_REQUIRE_SERVERS"})
-_FOUNDING = ("binance", "bybit", "okx", "hyperliquid")
 _LISTS = frozenset({"symbols", "accounts", "named", "muted"})  # in the environment separated by commas
 _TABLES = frozenset({"floors_usd"})  # in the environment as in BTCUSDT=500000,ETHUSDT=200000
 _NESTED: Mapping[str, type[Struct]] = {"channels": ChannelSettings, "rules": AlarmRule, "quiet": QuietHours}
@@ -243,7 +243,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     symbols: tuple[str, ...] = ()
     venues: dict[str, VenueSettings] = msgspec.field(
-        default_factory=lambda: {venue: VenueSettings() for venue in _FOUNDING}
+        default_factory=lambda: {venue: VenueSettings() for venue in _default_venues()}
     )
     redis: RedisSettings = RedisSettings()
     alerts: AlertSettings = AlertSettings()
@@ -285,6 +285,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         values = [(name, getattr(self, name)) for name in self.__struct_fields__]
         shown = [f"{name}={value!r}" for name, value in values if value != getattr(default, name)]
         return f"Settings({', '.join(shown)})"
+
+
+def _default_venues() -> list[str]:
+    return [name for name, venue in VENUES.items() if venue.on_by_default]
 
 
 def _checked(section: object, kind: type[Section], name: str) -> Section:
@@ -395,7 +399,7 @@ def _settings(tree: Mapping[str, Any], place: str, known_venues: frozenset[str] 
             )
     venues = {
         venue: _converted(values, VenueSettings, f"{place}: venues.{venue}")
-        for venue, values in {**{venue: {} for venue in _FOUNDING}, **own}.items()
+        for venue, values in {**{venue: {} for venue in _default_venues()}, **own}.items()
     }
     rest = {key: value for key, value in tree.items() if key != "venues"}
     return msgspec.structs.replace(_converted(rest, Settings, place), venues=venues)

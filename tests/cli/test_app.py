@@ -9,13 +9,13 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from tests.polling import wait_until
 
 from liqtape import __version__
 from liqtape.recording.recorder import Recorder
@@ -283,7 +283,7 @@ def test_a_signal_ends_a_slow_replay_with_its_rows_in_the_file(
 ) -> None:
     rows = tmp_path / "rows.ndjson"
     with _started("replay", events, "--speed", "1", "--metrics", rows, "--json") as process:
-        _until(lambda: rows.exists() and rows.stat().st_size > 0)
+        wait_until(lambda: rows.exists() and rows.stat().st_size > 0)
         process.send_signal(number)
         out, errors = process.communicate(timeout=10)
     assert (process.returncode, errors) == (128 + number, b"")
@@ -299,7 +299,7 @@ def test_a_replay_reaches_redis(events: Path, require_server: Callable[[str], Pa
     options = ["--port", "0", "--unixsocket", str(unix), "--save", "", "--dir", str(tmp_path)]
     with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as server:
         try:
-            _until(unix.exists)
+            wait_until(unix.exists)
             ended = _run("replay", events, "--redis", f"unix://{unix}?db=1", "--json")
             assert (ended.returncode, ended.stderr) == (0, b"")
             with Redis(unix_socket_path=str(unix), db=1, decode_responses=True) as client:
@@ -390,14 +390,6 @@ def test_a_port_that_is_taken_is_one_line() -> None:
         ended = _run("simulate", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
     assert ended.returncode in (1, 2)
     assert "in use" in _one_line(ended.stderr)
-
-
-def _until(happened: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if happened():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it never happened")
 
 
 @pytest.fixture

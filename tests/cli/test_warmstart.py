@@ -19,19 +19,19 @@ from liqtape.events import Level, Liquidation
 from liqtape.settings import HistorySettings, RedisSettings, Settings
 from liqtape.simulator import instrument_of, micro_usd_of
 from liqtape.simulator.days import printed
+from liqtape.simulator.dialects import DIALECTS
 from liqtape.simulator.listings import LISTINGS
 from liqtape.simulator.scenario import scenario
 from liqtape.simulator.wire import SentRow
 from liqtape.tracker import Tracker
-from liqtape.venues import VENUES
-from liqtape.venues.hyperliquid import watch_list
+from liqtape.venues import hyperliquid
 
 ORDER: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 CALM_SEEDS = range(1, 21)
 
 
 def rows_of(name: str, seed: int, seconds: int) -> Iterator[SentRow]:
-    return printed(scenario(name), seed, 1_000 * seconds, watch_list)
+    return printed(scenario(name), seed, 1_000 * seconds, {hyperliquid.name: hyperliquid.watch_list})
 
 
 def levels_seen(name: str, seed: int, seconds: int) -> tuple[set[Level], set[Level]]:
@@ -41,7 +41,7 @@ def levels_seen(name: str, seed: int, seconds: int) -> tuple[set[Level], set[Lev
     engine = VelocityEngine(rule=levels)
     for item in LISTINGS:
         engine.lists_instrument(item.venue, instrument_of(item.venue, item.symbol))
-    for venue in VENUES:
+    for venue in DIALECTS:
         engine.feed_up(venue, 0)
     market: set[Level] = set()
     instruments: set[Level] = set()
@@ -92,7 +92,7 @@ def test_every_stream_of_the_simulated_venues_has_learned() -> None:
     days = EpisodeHistogram(1.0, 1.0)
     days.decay_to(DAYS * 86_400_000)
 
-    assert states.keys() == at_venues | instruments | {StreamKey(venue, None) for venue in VENUES} | {
+    assert states.keys() == at_venues | instruments | {StreamKey(venue, None) for venue in DIALECTS} | {
         MARKET_KEY,
         BREADTH_KEY,
     }
@@ -104,17 +104,24 @@ def test_every_stream_of_the_simulated_venues_has_learned() -> None:
         assert sum(state.bins.values()) > 1.0, key
         assert (state.usd > 0) == (key.venue is not None), key
     # Decayed by at most 2^(-10/14), as many episodes as the first hours have them.
-    early = learned(simulated_days(2), 2 * 3_600_000)
+    early, _ = learned(simulated_days(2), 2 * 3_600_000)
     for key in (StreamKey("bybit", "BTCUSDT"), StreamKey("okx", None), MARKET_KEY):
         episodes, kept = sum(early[key].bins.values()), sum(states[key].bins.values())
         assert 0.5 * 2 ** (-DAYS / HALF_LIFE_DAYS) < kept / (12 * DAYS * episodes) < 2.0, key
+
+
+def test_the_budget_of_messages_has_learned_as_many_days() -> None:
+    warm = warm_start()
+
+    assert warm.messages.days == pytest.approx(warm.states[MARKET_KEY].days, rel=1e-3)
+    assert sum(warm.messages.bins.values()) > 1.0
 
 
 @pytest.mark.parametrize("name", ["calm", "cascade"])
 def test_days_print_what_the_running_market_prints(name: str) -> None:
     """Of Hyperliquid only those who watch are told, and nobody does in the other form."""
     running = freshstart._printed(name, 3, 30)
-    ours = [row for row in printed(scenario(name), 3, 30_000, ()) if row.venue != "hyperliquid"]
+    ours = [row for row in printed(scenario(name), 3, 30_000, {}) if row.venue != "hyperliquid"]
 
     def essence(rows: list[SentRow]) -> list[tuple[int, str, int, str, str]]:
         return sorted((row.event_ms, row.venue, row.serial, row.symbol, row.side) for row in rows)
@@ -129,8 +136,8 @@ def test_rows_come_in_order_and_each_once() -> None:
     assert [row.event_ms for row in rows] == sorted(row.event_ms for row in rows)
     assert 0 <= rows[0].event_ms <= rows[-1].event_ms <= 30_000
     assert len({(row.venue, row.serial) for row in rows}) == len(rows)
-    assert {row.venue for row in rows} == set(VENUES)
-    assert not any(row.venue == "hyperliquid" for row in printed(scenario("cascade"), 5, 30_000, ()))
+    assert {row.venue for row in rows} == set(DIALECTS)
+    assert not any(row.venue == "hyperliquid" for row in printed(scenario("cascade"), 5, 30_000, {}))
 
 
 def test_what_a_start_costs_is_bounded() -> None:

@@ -1,6 +1,5 @@
 """Nothing of these tests leaves the machine: venues are the simulator's or nobody, Redis is a server of their own."""
 
-import asyncio
 import os
 import socket
 import subprocess
@@ -10,13 +9,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.polling import until
 
 from liqtape.embedded import EmbeddedServer
 from liqtape.errors import EmbeddedUnavailable
 from liqtape.simulator import Simulator
+from liqtape.simulator.dialects import DIALECTS
+from liqtape.venues import VENUES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-_VENUES = ("binance", "bybit", "okx", "hyperliquid")
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +25,9 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[[Simulator | None], d
     """Point every venue at a closed port; call it with a simulator to point them there. Returns the environment."""
 
     def point(simulator: Simulator | None) -> dict[str, str]:
-        for venue in _VENUES:
+        for venue in VENUES:
             ws, rest = ("ws://127.0.0.1:9", "http://127.0.0.1:9")
-            if simulator is not None:
+            if simulator is not None and venue in DIALECTS:
                 ws, rest = simulator.ws_url(venue), simulator.rest_url(venue)
             monkeypatch.setenv(f"LIQTAPE_VENUES_{venue.upper()}_WS_URL", ws)
             monkeypatch.setenv(f"LIQTAPE_VENUES_{venue.upper()}_REST_URL", rest)
@@ -95,11 +96,6 @@ def user_package(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool]], Awaitable[None]]:
-    """`await eventually(lambda: condition)`: looks until it holds, fifteen seconds at most."""
+    """`await eventually(lambda: condition)`: looks until it holds."""
 
-    async def look(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(15):
-            while not condition():  # noqa: ASYNC110 - what is looked at tells nobody
-                await asyncio.sleep(0.01)
-
-    return look
+    return until

@@ -1,4 +1,4 @@
-# ruff: noqa: ASYNC110, ASYNC220, ASYNC221, ASYNC240 - a test may block, and polls what it does not own
+# ruff: noqa: ASYNC220, ASYNC221, ASYNC240 - a test may block, and polls what it does not own
 import asyncio
 import os
 import shutil
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from tests.polling import until
 
 from liqtape.embedded import EmbeddedServer, embeddedserver
 from liqtape.embedded.directory import TEMP_PREFIX
@@ -35,12 +36,6 @@ def is_gone(pid: int) -> bool:
         return status.read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return status.parent.parent.exists()  # on a system without /proc `kill` alone decides
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(BOUND_SECONDS):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 def pid_of(running: EmbeddedServer) -> int:

@@ -299,6 +299,7 @@ _MONTH = "bitmex_xbtusd_20200416_20200508"
 
 @pytest.fixture(name="month")
 def _month() -> Path:
+    pytest.importorskip("pyarrow", reason="the base install reads no Parquet")
     if not (_HISTORY / f"{_MONTH}.parquet").exists():
         pytest.skip(f"not beside the checkout: shared/data/history/{_MONTH}.parquet")
     return _HISTORY

@@ -264,8 +264,15 @@ def test_of_one_millisecond_the_last_to_come_counts() -> None:
 def test_an_earlier_evaluation_is_answered_as_of_the_last_closed_second() -> None:
     price = PriceVolatility()
     now = _ticking(price, 4_000)
+    before = price.volatility_factor(now)
+    for i in range(1, 61):
+        price.add(100.0 + 5 * (i % 2), now + 1_000 * i)
+    after = price.volatility_factor(now + 60_000)
 
-    assert price.volatility_factor(now - 60_000) == price.volatility_factor(now)
+    assert after is not None
+    assert before is not None
+    assert after > 2 * before
+    assert price.volatility_factor(now) == after
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, nan, inf, -inf])

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from tests.polling import until
 
 from liqtape.errors import DecodeError, RestError
 from liqtape.events import Event, Gap, Invalid, RawLiquidation
@@ -104,12 +105,6 @@ async def running(rig: Rig, *gaps: Gap) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.polling import until
 from websockets.asyncio.server import ServerConnection
 
 from liqtape.events import Event, PriceTick, RawLiquidation
@@ -61,9 +62,7 @@ class Life:
         )
 
     async def until(self, fulfilled: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
-            while not fulfilled():  # noqa: ASYNC110 - what is waited for differs from test to test
-                await asyncio.sleep(0.005)
+        await until(fulfilled)
 
     def times(self, state: str) -> int:
         return sum(status.state == state for status in self.statuses)

@@ -464,3 +464,14 @@ async def test_close_is_a_close_frame_and_may_be_repeated(venue_server: Server, 
     await patiently(done)
 
     assert codes == [1000]
+
+
+@pytest.mark.parametrize("code", [1000, 1001])
+async def test_the_answer_to_our_close_frame_is_the_venues_and_no_fault_of_it(
+    venue_server: Server, heard: Heard, code: int
+) -> None:
+    connection = await heard.connect(await venue_server(lambda peer: peer.wait_closed()))
+    await connection.close(code)
+
+    assert connection.lost is not None
+    assert connection.lost.cause == f"closed_{code}"

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from msgspec.structs import replace
+from tests.polling import until
 
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ListingError
@@ -26,7 +27,6 @@ from liqtape.venues import bybit
 from liqtape.venues.base import BackfillPage, Endpoint
 from liqtape.venues.limits import Limits
 
-BOUND_SECONDS = 10.0
 T = 1_790_000_000_000
 
 
@@ -192,12 +192,6 @@ async def running(rig: Rig) -> AsyncIterator[asyncio.Task[None]]:
         await rig.feed.stop()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(BOUND_SECONDS):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture

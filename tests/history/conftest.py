@@ -1,6 +1,5 @@
 """Events of a history, and logs that end with their test."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,19 +44,6 @@ def _one() -> Callable[..., Liquidation]:
 def _several() -> Events:
     """`liquidations(count, first=0)`: so many in order."""
     return lambda count, first=0: [_liquidation(serial) for serial in range(first, first + count)]
-
-
-@pytest.fixture(name="until", scope="session")
-def _until() -> Callable[[Callable[[], object]], None]:
-    """`until(condition)`: what another thread does, soon."""
-
-    def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 10
-        while not condition():
-            assert time.monotonic() < deadline, "it never became so"
-            time.sleep(0.002)
-
-    return wait
 
 
 @pytest.fixture(name="event_log")

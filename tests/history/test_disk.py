@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.polling import wait_until
 
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
@@ -16,7 +17,6 @@ from liqtape.history.log.store import Store
 
 MakeLog = Callable[..., EventLog]
 MakeMany = Callable[..., list[Liquidation]]
-Until = Callable[[Callable[[], object]], None]
 
 
 @pytest.fixture(autouse=True)
@@ -41,20 +41,20 @@ def remount(place: Path, mode: str) -> None:
 
 
 def test_a_full_disk_is_said_and_survived(
-    small_disk: Path, event_log: MakeLog, liquidations: MakeMany, until: Until, caplog: pytest.LogCaptureFixture
+    small_disk: Path, event_log: MakeLog, liquidations: MakeMany, caplog: pytest.LogCaptureFixture
 ) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 1_600_000)
     log = event_log(small_disk / "history")
     log.offer(liquidations(2_000))
-    until(lambda: not log.events_pending or log.health().state == "failing")
+    wait_until(lambda: not log.events_pending or log.health().state == "failing")
     log.offer(liquidations(6_000, 2_000))
-    until(lambda: log.health().state == "failing")
+    wait_until(lambda: log.health().state == "failing")
     assert log.health().detail == "database or disk is full"
     assert log.events_pending >= 6_000
 
     ballast.unlink()
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     assert log.health().state == "writing"
     assert log.events_logged == 8_000
     assert [event for _, event in log.after(0, 9_999)] == liquidations(8_000)
@@ -66,20 +66,20 @@ def test_a_full_disk_is_said_and_survived(
 
 
 def test_a_disk_that_is_full_at_the_start_is_waited_for(
-    small_disk: Path, event_log: MakeLog, liquidations: MakeMany, until: Until
+    small_disk: Path, event_log: MakeLog, liquidations: MakeMany
 ) -> None:
     ballast = small_disk / "ballast"
     subprocess.run(["dd", "if=/dev/zero", f"of={ballast}", "bs=4k"], check=False, capture_output=True)
     log = event_log(small_disk / "history")
     log.offer(liquidations(100))
-    until(lambda: log.health().state == "failing")
+    wait_until(lambda: log.health().state == "failing")
     ballast.unlink()
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     assert [event for _, event in log.after(0, 999)] == liquidations(100)
 
 
 def test_a_disk_that_becomes_read_only_is_said_and_survived(
-    small_disk: Path, event_log: MakeLog, liquidations: MakeMany, until: Until
+    small_disk: Path, event_log: MakeLog, liquidations: MakeMany
 ) -> None:
     first = event_log(small_disk / "history")
     first.offer(liquidations(10))
@@ -87,10 +87,10 @@ def test_a_disk_that_becomes_read_only_is_said_and_survived(
     remount(small_disk, "ro")
     log = event_log(small_disk / "history")
     log.offer(liquidations(20, 10))
-    until(lambda: log.health().state == "failing")
+    wait_until(lambda: log.health().state == "failing")
     assert log.health().detail == "Read-only file system"
     remount(small_disk, "rw")
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     assert log.health().state == "writing"
     assert [event for _, event in log.after(0, 99)] == liquidations(30)
 
@@ -103,7 +103,7 @@ def test_a_directory_without_permission_is_refused(event_log: MakeLog, tmp_path:
 
 
 def test_a_limit_of_the_file_size_is_like_a_full_disk(
-    event_log: MakeLog, liquidations: MakeMany, until: Until, monkeypatch: pytest.MonkeyPatch
+    event_log: MakeLog, liquidations: MakeMany, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_really = Store.__init__
 
@@ -114,11 +114,11 @@ def test_a_limit_of_the_file_size_is_like_a_full_disk(
     monkeypatch.setattr(Store, "__init__", small)
     log = event_log()
     log.offer(liquidations(3_000))
-    until(lambda: log.health().state == "failing")
+    wait_until(lambda: log.health().state == "failing")
     assert log.health().detail == "database or disk is full"
     store = log._store
     assert store is not None
     store._connection.execute("PRAGMA max_page_count = 100000")
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     assert log.events_logged == 3_000
     assert (log.directory / LOCK).exists()

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.polling import wait_until
 
 from liqtape.errors import ConfigurationError
 from liqtape.events import NO_LIST, Gap, Liquidation
@@ -30,7 +31,6 @@ from liqtape.ledger import Ledger
 
 MakeLog = Callable[..., EventLog]
 MakeMany = Callable[..., list[Liquidation]]
-Until = Callable[[Callable[[], object]], None]
 
 
 @pytest.fixture(autouse=True)
@@ -81,29 +81,29 @@ def counted(log: EventLog, accepted: int) -> dict[str, int]:
     return {name.removeprefix("events_"): n for name, n in ledger.as_dict().items() if "log" in name and n}
 
 
-def test_offered_events_are_on_disk_soon_in_order(event_log: MakeLog, liquidations: MakeMany, until: Until) -> None:
+def test_offered_events_are_on_disk_soon_in_order(event_log: MakeLog, liquidations: MakeMany) -> None:
     log = event_log()
     for event in liquidations(500):
         log.offer([event])
     log.offer(liquidations(3_000, 500))
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     assert counted(log, 3_500) == {"logged": 3_500}
     assert log.after(0, 9_999) == list(enumerate(liquidations(3_500), 1))
     assert log.after(3_490, 3) == list(enumerate(liquidations(3, 3_490), 3_491))
     assert log.last_seq == 3_500
 
 
-def test_a_repeat_is_counted_as_one(event_log: MakeLog, liquidations: MakeMany, until: Until) -> None:
+def test_a_repeat_is_counted_as_one(event_log: MakeLog, liquidations: MakeMany) -> None:
     log = event_log()
     log.offer(liquidations(3))
     log.offer(liquidations(4))
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     assert counted(log, 7) == {"logged": 4, "not_logged_duplicate": 3}
     assert log.health().events_lost == 0
 
 
 def test_a_stuck_disk_delays_nobody_and_its_losses_are_written_down(
-    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until, caplog: pytest.LogCaptureFixture
+    event_log: MakeLog, disk: Disk, liquidations: MakeMany, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = event_log(limit=10)
     disk.flows.clear()
@@ -117,11 +117,11 @@ def test_a_stuck_disk_delays_nobody_and_its_losses_are_written_down(
         "history: events are not logged (full); they are counted, metrics and sinks go on"
     ]
     disk.flows.set()
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     log.offer(liquidations(1, 15))
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     assert counted(log, 16) == {"logged": 11, "not_logged_full": 5}
-    until(lambda: rows(log, "log_gaps"))
+    wait_until(lambda: rows(log, "log_gaps"))
     [(from_ms, until_ms, reason, events)] = rows(log, "log_gaps")
     assert (reason, events) == ("full", 5)
     assert isinstance(from_ms, int)
@@ -133,7 +133,6 @@ def test_a_failing_disk_loses_nothing_the_buffer_holds(
     event_log: MakeLog,
     disk: Disk,
     liquidations: MakeMany,
-    until: Until,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -141,7 +140,7 @@ def test_a_failing_disk_loses_nothing_the_buffer_holds(
     log = event_log(limit=100)
     disk.error = sqlite3.OperationalError("disk I/O error")
     log.offer(liquidations(100))
-    until(lambda: log.health().state == "failing")
+    wait_until(lambda: log.health().state == "failing")
     log.offer(liquidations(20, 100))
     assert counted(log, 120) == {"not_logged_disk": 20, "log_pending": 100}
     assert log.health().detail == "disk I/O error"
@@ -150,7 +149,7 @@ def test_a_failing_disk_loses_nothing_the_buffer_holds(
     assert disk.reached.wait(10)
 
     disk.error = None
-    until(lambda: log.health().state == "writing")
+    wait_until(lambda: log.health().state == "writing")
     assert counted(log, 120) == {"logged": 100, "not_logged_disk": 20}
     assert [(reason, events) for _, _, reason, events in rows(log, "log_gaps")] == [("disk", 20)]
     told = [record.getMessage() for record in caplog.records if record.name.startswith("liqtape.history")]
@@ -169,15 +168,13 @@ def test_every_cause_is_told_once(
     assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
 
 
-def test_an_error_nobody_foresaw_is_survived(
-    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until
-) -> None:
+def test_an_error_nobody_foresaw_is_survived(event_log: MakeLog, disk: Disk, liquidations: MakeMany) -> None:
     log = event_log()
     disk.error = ZeroDivisionError("what")
     log.offer(liquidations(2))
-    until(lambda: log.health().detail == "what")
+    wait_until(lambda: log.health().detail == "what")
     disk.error = None
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     assert counted(log, 2) == {"logged": 2}
 
 
@@ -203,18 +200,18 @@ def test_stop_does_not_wait_for_a_stuck_disk(event_log: MakeLog, disk: Disk, liq
 
 
 def test_stop_with_a_failing_disk_counts_the_rest_as_the_disk_s(
-    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until
+    event_log: MakeLog, disk: Disk, liquidations: MakeMany
 ) -> None:
     log = event_log()
     disk.error = sqlite3.OperationalError("disk I/O error")
     log.offer(liquidations(3))
-    until(lambda: log.health().state == "failing")
+    wait_until(lambda: log.health().state == "failing")
     log.stop()
     assert counted(log, 3) == {"not_logged_disk": 3}
 
 
 def test_records_are_written_behind_the_events_before_them(
-    event_log: MakeLog, disk: Disk, liquidations: MakeMany, until: Until, monkeypatch: pytest.MonkeyPatch
+    event_log: MakeLog, disk: Disk, liquidations: MakeMany, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(eventlog, "_MOST_EVENTS", 5)
     monkeypatch.setattr(buffer, "_RECORD_LIMIT", 3)
@@ -239,7 +236,7 @@ def test_records_are_written_behind_the_events_before_them(
 
     monkeypatch.setattr(Store, "write", look)
     disk.flows.set()
-    until(lambda: rows(log, "gaps"))
+    wait_until(lambda: rows(log, "gaps"))
     assert all(meta["alive_ms"] == 0 or events == 11 for events, meta in written)
     assert rows(log, "gaps") == [("okx", 5, 9, "reset", 0)]
 
@@ -258,16 +255,16 @@ def test_a_directory_that_is_a_file_is_refused(event_log: MakeLog, tmp_path: Pat
 
 
 def test_a_log_removed_meanwhile_is_begun_anew(
-    event_log: MakeLog, liquidations: MakeMany, until: Until, caplog: pytest.LogCaptureFixture
+    event_log: MakeLog, liquidations: MakeMany, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = event_log()
     log.offer(liquidations(1))
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     for file in log.directory.iterdir():
         file.unlink()
     log.directory.rmdir()
     log.offer(liquidations(2, 1))
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     assert counted(log, 3) == {"logged": 3}
     assert "removed while it was written" in caplog.text
     assert {path.name for path in log.directory.iterdir()} >= {DATABASE, LOCK}
@@ -275,9 +272,7 @@ def test_a_log_removed_meanwhile_is_begun_anew(
         event_log()
 
 
-def test_a_log_begun_anew_says_at_once_what_is_covered_from_then_on(
-    event_log: MakeLog, liquidations: MakeMany, until: Until
-) -> None:
+def test_a_log_begun_anew_says_at_once_what_is_covered_from_then_on(event_log: MakeLog, liquidations: MakeMany) -> None:
     log = event_log()
     before_ms = time.time_ns() // 1_000_000
     ahead_ms = before_ms + 3_600_000  # its clock is ahead
@@ -293,12 +288,12 @@ def test_a_log_begun_anew_says_at_once_what_is_covered_from_then_on(
         log.note(StateEntry(before_ms, "okx", state, ""))
     log.note(KnownUntilEntry("bybit", ahead_ms))
     log.offer(liquidations(1))
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     for file in log.directory.iterdir():
         file.unlink()
     log.directory.rmdir()
     log.offer(liquidations(2, 1))
-    until(lambda: not log.events_pending)
+    wait_until(lambda: not log.events_pending)
     log.note(FeedDownEntry("binance", ahead_ms))  # what comes later finds its spell
     log.stop()
 
@@ -324,11 +319,11 @@ def test_events_offered_before_the_start_are_logged(tmp_path: Path, liquidations
     assert counted(log, 2) == {"logged": 2}
 
 
-def test_numbers_are_never_used_twice(event_log: MakeLog, liquidations: MakeMany, until: Until) -> None:
+def test_numbers_are_never_used_twice(event_log: MakeLog, liquidations: MakeMany) -> None:
     log = event_log()
     log.offer(liquidations(3))
     log.stop()
     again = event_log()
     again.offer(liquidations(2, 3))
-    until(lambda: not again.events_pending)
+    wait_until(lambda: not again.events_pending)
     assert [seq for seq, _ in again.after(0, 10)] == [1, 2, 3, 4, 5]

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from msgspec.structs import astuple, replace
+from tests.polling import until
 
 import liqtape.history
 from liqtape.errors import ConfigurationError
@@ -26,6 +27,7 @@ from liqtape.history.query.query import History
 from liqtape.settings import HistorySettings, RedisSettings, Settings, VenueSettings
 from liqtape.sinks.postgres.postgressink import PostgresSink
 from liqtape.tracker import Tracker
+from liqtape.venues import VENUES
 
 if TYPE_CHECKING:
     from tests.conftest import PostgresServer
@@ -180,15 +182,10 @@ async def test_tracker_writes_through_an_outage_and_the_next_run_goes_on(
     now_ms = time.time_ns() // 1_000_000
     events = [replace(event, event_ms=now_ms - 1_000 + serial) for serial, event in enumerate(liquidations(40))]
     settings = Settings(
-        venues={name: VenueSettings(enabled=False) for name in ("binance", "bybit", "okx", "hyperliquid")},
+        venues={name: VenueSettings(enabled=False) for name in VENUES},
         redis=RedisSettings("off"),
         history=HistorySettings(url),
     )
-
-    async def until(condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(15):
-            while not condition():  # noqa: ASYNC110 - a server tells nobody
-                await asyncio.sleep(0.01)
 
     async with Tracker(settings, data_dir=tmp_path) as tracker:
         database = tracker.database

@@ -1,11 +1,10 @@
 """The recorder on a real directory: what it was given is there, or its absence is told."""
 
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.polling import wait_until
 
 from liqtape.errors import ConfigurationError
 from liqtape.instruments import Contract
@@ -37,13 +36,6 @@ def _parts(path: Path) -> list[Group | Record | Broken]:
 
 def _frames(path: Path) -> list[bytes]:
     return [bytes(payload) for part in _parts(path) if isinstance(part, Group) for payload in part.payloads]
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_frames_and_marks_come_back_in_their_order(tmp_path: Path) -> None:
@@ -84,7 +76,7 @@ def test_a_full_buffer_drops_counts_and_marks_and_never_waits(tmp_path: Path, mo
         track.received((b"%0200d" % number,), 10**18 + number)
     assert 0 < recorder.dropped_total < 100
     disk.set()
-    _until(lambda: recorder._writing_bytes == recorder._held_bytes == 0)
+    wait_until(lambda: recorder._writing_bytes == recorder._held_bytes == 0)
     track.received((b"after",), 10**18 + 200)
     recorder.close()
     parts = _parts(tmp_path)
@@ -118,7 +110,7 @@ def test_a_disk_that_fails_for_a_while_loses_nothing_that_was_taken(
     sent = [b"%0500d" % number for number in range(50)]
     for number, payload in enumerate(sent):
         track.received((payload,), 10**18 + number)
-    _until(lambda: failures[0] == 0 and recorder.state == "ok")
+    wait_until(lambda: failures[0] == 0 and recorder.state == "ok")
     recorder.close()
     assert sent == _frames(tmp_path)
     assert recorder.summary().errors == 3
@@ -139,7 +131,7 @@ def test_each_segment_can_be_read_by_itself(tmp_path: Path) -> None:
     for number in range(3):
         before = recorder.summary().segments
         tracks[1].received((b"%d" % number,), 10**18 + number)
-        _until(lambda before=before: recorder.summary().segments > before)  # type: ignore[misc]
+        wait_until(lambda before=before: recorder.summary().segments > before)  # type: ignore[misc]
     recorder.close()
     assert [part for part in _parts(tmp_path) if isinstance(part, RunStarted)] == [_BEGAN]
     last = next(file for file in segment_files(tmp_path) if b"2" in _frames(file))
@@ -192,7 +184,7 @@ def test_what_a_recorder_was_killed_with_is_read_up_to_the_cut(tmp_path: Path) -
     recorder.open(_BEGAN)
     track = recorder.track("bybit", _ENDPOINT)
     track.received((b"one",), 10**18)
-    _until(lambda: recorder._held_bytes == recorder._writing_bytes == 0 and b"one" in _frames(tmp_path))
+    wait_until(lambda: recorder._held_bytes == recorder._writing_bytes == 0 and b"one" in _frames(tmp_path))
     file = segment_files(tmp_path)[0]
     recorder.close()
     broken: list[Broken] = []

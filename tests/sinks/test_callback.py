@@ -11,17 +11,12 @@ from functools import partial
 from typing import Any
 
 import pytest
+from tests.polling import until
 
 from liqtape.sinks import callback as callback_module
 from liqtape.sinks.callback import QUEUE_LIMIT, CallbackQueue
 
 BOUND_SECONDS = 10.0
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(BOUND_SECONDS):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

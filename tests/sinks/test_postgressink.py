@@ -19,6 +19,7 @@ import trustme
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import astuple, replace
+from tests.polling import until
 
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
@@ -102,12 +103,6 @@ def database(postgres_server: "PostgresServer") -> str:
 @pytest.fixture
 def url(postgres_server: "PostgresServer", database: str) -> str:
     return postgres_server.url(database)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(BOUND_SECONDS):
-        while not condition():  # noqa: ASYNC110 - a server tells nobody
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -325,6 +320,21 @@ async def test_a_log_that_cannot_be_read_is_a_visible_state(url: str) -> None:
         assert sink.health().detail == "disk I/O error"
         source.events, source.trouble = [EVENT], None
         await caught_up(sink, source)
+
+
+@pytest.mark.parametrize(("in_log", "behind"), [(9, 9), (10, 10), (11, 11), (25, 25)])
+async def test_how_far_behind_is_known_before_a_batch_is_written(
+    monkeypatch: pytest.MonkeyPatch, in_log: int, behind: int
+) -> None:
+    """A full batch may be the end of the log or its beginning: the log is asked then."""
+    monkeypatch.setattr(postgres_module, "_BATCH_EVENTS", 10)
+    source = ListSource()
+    source.events = [numbered(number) for number in range(in_log)]
+    sink = PostgresSink("postgresql://liqtape@127.0.0.1:9/none", source)
+    batch = await sink._next(0)
+
+    assert len(batch) == min(in_log, 10)
+    assert sink.health().events_behind == behind
 
 
 async def test_stop_writes_what_the_log_has(url: str) -> None:

@@ -1,11 +1,12 @@
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import pytest
+from tests.polling import until
 
 from liqtape.errors import SinkError, SinkUnavailable
 from liqtape.events import Alert, Level, Liquidation, PriceTick, VelocityMetrics, VenueHealth
@@ -82,12 +83,6 @@ def liquidation(number: int, instrument: str = "BTCUSDT") -> Liquidation:
 
 def alert(number: int, instrument: str = "BTCUSDT", level: Level = "ALERT") -> Alert:
     return Alert(instrument, level, "NONE", number, 6.5, 2.5, 90, 1e6, "threshold")
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(BOUND_SECONDS):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

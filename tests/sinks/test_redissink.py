@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import redis
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.polling import wait_until
 
 from liqtape.embedded import server_binary
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable, SinkError, SinkUnavailable
@@ -50,10 +50,7 @@ class LocalServer:
         fixed = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.directory)]
         command = [str(self.program), *fixed, *options]
         self.child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + BOUND_SECONDS
-        while not self.answers():
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.005)
+        wait_until(self.answers)
 
     def answers(self) -> bool:
         try:

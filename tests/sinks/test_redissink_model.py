@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.polling import wait_until
 
 from liqtape.embedded import server_binary
 from liqtape.errors import EmbeddedUnavailable, SinkError, SinkUnavailable
@@ -46,10 +46,7 @@ def port(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + BOUND_SECONDS
-    while not _answers(number):
-        assert time.monotonic() < deadline, "the server does not answer"
-        time.sleep(0.01)
+    wait_until(lambda: _answers(number))
     yield number
     child.kill()
     child.wait(BOUND_SECONDS)

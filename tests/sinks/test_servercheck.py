@@ -13,6 +13,7 @@ from liqtape.settings import HistorySettings, Settings
 from liqtape.sinks.postgres.schema import prepare
 from liqtape.sinks.postgres.servercheck import check_postgres
 from liqtape.sinks.postgres.sql import VERSION
+from liqtape.venues import VENUES
 
 if TYPE_CHECKING:
     from tests.conftest import PostgresServer
@@ -99,7 +100,7 @@ def test_without_a_server_in_the_settings_nothing_is_said() -> None:
 
 def test_command_prints_the_server_and_fails_with_it(tmp_path: Path) -> None:
     file = tmp_path / "liqtape.toml"
-    venues = "".join(f"[venues.{name}]\nenabled = false\n" for name in ("binance", "okx", "hyperliquid"))
+    venues = "".join(f"[venues.{name}]\nenabled = false\n" for name in VENUES if name != "bybit")
     file.write_text(
         'redis.url = "off"\nhistory.url = "postgresql://u:s3cret@127.0.0.1:1/x"\n'
         f'{venues}[venues.bybit]\nws_url = "ws://127.0.0.1:1"\nrest_url = "http://127.0.0.1:1"\n'

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liqtape.venues import VENUES
-from liqtape.venues.base import Backfills, Venue
+from liqtape.venues.base import Venue
 from liqtape.venues.limits import RateLimit, RateLimiter
 
 
@@ -44,7 +44,3 @@ def test_every_venue_says_what_it_allows(venue: Venue) -> None:
     assert venue.limits.connections
     assert venue.limits.messages
     assert venue.limits.lifetime is None or venue.limits.lifetime > 3_600
-
-
-def test_who_tells_of_the_past() -> None:
-    assert [name for name, venue in VENUES.items() if isinstance(venue, Backfills)] == ["okx", "hyperliquid"]

@@ -15,7 +15,7 @@ from liqtape.events import Ack, Event, Invalid, Notice, Pong, PriceTick, RawLiqu
 from liqtape.instruments import Contract
 from liqtape.ledger import Ledger
 from liqtape.venues import binance, bybit
-from liqtape.venues.base import Endpoint, Heartbeat, InstrumentPage, InstrumentSource, Venue
+from liqtape.venues.base import Endpoint, Heartbeat, InstrumentPage, InstrumentSource, PriceSource, Venue
 from liqtape.venues.limits import Limits, RateLimit
 from liqtape.venues.session import ACK_LIMIT, Session
 
@@ -38,12 +38,14 @@ class _Toy:
     """A venue whose frames are words: what they mean is in `_EVENTS`, answers are `ack ID` and `no ID`."""
 
     name = "toy"
+    on_by_default = False
     ws_url = "ws://toy"
     slot_seconds: int | None = None
     max_publish_delay_ms = 0
     listing_needed = False
     bundled_symbols: Sequence[str] = ()
     instrument_sources: Sequence[InstrumentSource] = ()
+    price_sources: Sequence[PriceSource] = ()
     limits = Limits((), (RateLimit(1_000, 1.0),))
 
     def __init__(self, topics_per_request: int = 2, heartbeat: Heartbeat | None = None) -> None:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:  # the service is imported by the commands that run it
 __all__ = ["demo", "record", "run"]
 
 _Config = Annotated[Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")]
-_Venues = Annotated[list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: all.")]
+_Venues = Annotated[
+    list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: those enabled.")
+]
 _Symbols = Annotated[list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")]
 
 _END_SECONDS = 4.5  # after a signal; a tracker takes four at most

@@ -24,6 +24,7 @@ from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
 from liqtape.simulator import instrument_of, micro_usd_of
 from liqtape.simulator.days import printed
+from liqtape.simulator.dialects import DIALECTS
 from liqtape.simulator.listings import LISTINGS
 from liqtape.simulator.scenario import scenario
 from liqtape.simulator.wire import SentRow
@@ -104,8 +105,7 @@ def write_warm_start(path: Path) -> None:
 
 def simulated_days(hours: int) -> Iterable[SentRow]:
     """Yield what the calm market prints in its first hours, in event-time order."""
-    hyperliquid = VENUES["hyperliquid"]
-    accounts = hyperliquid.watch_list if isinstance(hyperliquid, WatchesAccounts) else ()
+    accounts = {name: venue.watch_list for name, venue in VENUES.items() if isinstance(venue, WatchesAccounts)}
     return printed(scenario(SCENARIO), SEED, hours * _HOUR_MS, accounts)
 
 
@@ -115,7 +115,7 @@ def learned(rows: Iterable[SentRow], until_ms: int) -> tuple[dict[StreamKey, Str
     engine = VelocityEngine(rule=levels)
     for item in LISTINGS:
         engine.lists_instrument(item.venue, instrument_of(item.venue, item.symbol))
-    for venue in VENUES:
+    for venue in DIALECTS:
         engine.feed_up(venue, 0)
     policy = MessagePolicy(PolicySettings())
     ticked_ms = 0

@@ -29,11 +29,11 @@ from liqtape.engine.windows.venuewindows import VenueWindows
 from liqtape.engine.windows.window import Totals, Window
 from liqtape.events import WINDOWS, Level, Liquidation, VelocityMetrics
 from liqtape.money import CLEAR, MICRO, WHOLE, micro_of
+from liqtape.venues import VENUES
 
-__all__ = ["MARKET", "THROTTLED", "VelocityEngine"]
+__all__ = ["MARKET", "VelocityEngine"]
 
-THROTTLED = frozenset({"binance", "okx"})
-"""Venues that print at most one liquidation per symbol and second."""
+_THROTTLED = frozenset(name for name, venue in VENUES.items() if venue.slot_seconds is not None)
 
 MARKET = "MARKET"
 """The symbol of a row over all instruments."""
@@ -50,9 +50,10 @@ _NOTHING = (0,) * (2 * len(WINDOWS))
 class VelocityEngine:
     """Counts, USD, velocity, acceleration, surprise, level and coverage of every instrument; no clock, no I/O.
 
-    `rule` decides the levels. Instruments of `partial_venues`, which never show all of their liquidations, are partial
-    whatever the coverage. `spread_ms` is how far apart the evaluation times of venues may be in `at`: so much more is
-    kept.
+    `throttled` are the venues that print at most one liquidation of a symbol and second, by default those of ours whose
+    module says so. `rule` decides the levels. Instruments of `partial_venues`, which never show all of their
+    liquidations, are partial whatever the coverage. `spread_ms` is how far apart the evaluation times of venues may be
+    in `at`: so much more is kept.
 
     Where a method takes `at`, the windows of a venue named there end at that time, those of the others at `now_ms`;
     sums over venues, coverage and acceleration are then each of its own time, and `now_ms` is what the row is dated.
@@ -67,7 +68,7 @@ class VelocityEngine:
 
     def __init__(
         self,
-        throttled: Collection[str] = THROTTLED,
+        throttled: Collection[str] = _THROTTLED,
         rule: ReturnPeriods | LevelRule | Threshold | None = None,
         *,
         partial_venues: Collection[str] = (),
@@ -113,37 +114,37 @@ class VelocityEngine:
         return self._throttled
 
     def instruments(self) -> list[str]:
-        """Every instrument that has had an event."""
+        """Return every instrument that has had an event."""
         return list(self._windows)
 
     def feed_up(self, venue: str, at_ms: int) -> None:
-        """The venue's feed is live from `at_ms` on (its subscription was confirmed)."""
+        """Note that the venue's feed is live from `at_ms` on: its subscription was confirmed."""
         self._feeds.up(venue, at_ms, max(self.newest_ms, self._updater.final_ms))
         self._generation += 1
         if self.levels is not None:
             self.levels.feed_up(venue, at_ms)
 
     def feed_down(self, venue: str, at_ms: int) -> None:
-        """The venue's feed was last seen live at `at_ms`."""
+        """Note that the venue's feed was last seen live at `at_ms`."""
         self._feeds.down(venue, at_ms)
         self._generation += 1
         if self.levels is not None:
             self.levels.feed_down(venue, at_ms)
 
     def feed_missed(self, venue: str, from_ms: int, until_ms: int) -> None:
-        """It turned out later that the venue's feed was not live in between."""
+        """Note that the venue's feed turned out not to have been live in between."""
         self._feeds.missed(venue, from_ms, until_ms)
         self._generation += 1
         if self.levels is not None:
             self.levels.feed_missed(venue, from_ms, until_ms)
 
     def feed_backfilled(self, venue: str, from_ms: int, until_ms: int) -> None:
-        """All that the venue's feed missed in between has been added."""
+        """Note that all that the venue's feed missed in between has been added."""
         self._feeds.backfilled(venue, from_ms, until_ms, self._updater.final_ms)
         self._generation += 1
 
     def lists_instrument(self, venue: str, instrument: str) -> None:
-        """The venue offers the instrument, so its outages make the instrument's windows partial.
+        """Note that the venue offers the instrument: its outages make the instrument's windows partial.
 
         So does its absence: where another feed of the instrument was live, one that never was covers nothing.
         """
@@ -155,18 +156,20 @@ class VelocityEngine:
     def feed_unsubscribed(
         self, venue: str, instruments: Collection[str], at_ms: int, *, is_listed: bool = True
     ) -> None:
-        """From `at_ms` on the venue's feed brings all instruments but these, whose coverage begins when they are not
-        named any more. Unless `is_listed` there may be others: the market's windows are partial.
+        """Note which instruments the venue's feed does not bring from `at_ms` on.
+
+        Their coverage begins when they are not named any more. Unless `is_listed` there may be others: the market's
+        windows are partial.
         """
         self._feeds.unsubscribed(venue, instruments, at_ms, is_listed=is_listed)
         self._generation += 1
 
     def coverage(self, venue: str, now_ms: int, at: Mapping[str, int] | None = None) -> float | None:
-        """Share of the largest window in which the venue's feed was live; None before its first `feed_up`."""
+        """Return the share of the largest window in which the venue's feed was live; None before a `feed_up`."""
         return self._feeds.coverage([venue], now_ms, at=at)[-1]
 
     def seed_baselines(self, counts: Iterable[tuple[int, str, str, int]]) -> None:
-        """What a history has of the past: (begin in ms, venue, instrument, liquidations) of slots of ten seconds.
+        """Learn from a history: (begin in ms, venue, instrument, liquidations) of slots of ten seconds.
 
         In order of time, all of them 300 s old, and before the first `add`; when their feeds were live is to be told
         first. Baselines then begin where an earlier run left them, and the first hour is not full of surprises.
@@ -218,7 +221,10 @@ class VelocityEngine:
         return True
 
     def take_out(self, liquidation: Liquidation, window_ms: int) -> bool:
-        """Remove a liquidation that stands in windows at `window_ms`; whether it was there. Costs as a late `add`."""
+        """Remove a liquidation that stands in windows at `window_ms`; return whether it was there.
+
+        Costs as a late `add`.
+        """
         instrument_windows = self._windows.get(liquidation.instrument)
         venue_windows = None if instrument_windows is None else instrument_windows.venue_windows.get(liquidation.venue)
         usd = liquidation.notional_usd
@@ -230,7 +236,7 @@ class VelocityEngine:
         return True
 
     def move(self, by_ms: int, by_venue: Mapping[str, int]) -> None:
-        """Time turned out to be later by `by_ms` than it was taken for: what is due at a time of it moves along.
+        """Make time later by `by_ms` than it was taken for: what is due at a time of it moves along.
 
         The events and feeds of a venue move by what `by_venue` says of it, others stay. O(all events in windows), rare.
         """
@@ -250,7 +256,7 @@ class VelocityEngine:
         self._generation += 1
 
     def rewind(self, now_ms: int) -> None:
-        """It is earlier than it was taken for; what stands later by mistake is to be taken out."""
+        """Make time earlier than it was taken for; what stands later by mistake is to be taken out."""
         self.newest_ms = min(self.newest_ms, now_ms)
         self.cut(now_ms)
 
@@ -310,7 +316,7 @@ class VelocityEngine:
     def _streams(
         self, levels: ReturnPeriods, venue: str, instrument: str, now_ms: int
     ) -> tuple[StreamLevel, StreamLevel]:
-        """The streams of an instrument at a venue and over all of them, which its windows know from now on."""
+        """Return the streams of an instrument at a venue and over all of them, which its windows know from now on."""
         instrument_windows = self._windows[instrument]
         stream = instrument_windows.venue_windows[venue].stream = levels.stream(StreamKey(venue, instrument), now_ms)
         everywhere = instrument_windows.stream = levels.stream(StreamKey(None, instrument), now_ms)
@@ -332,7 +338,7 @@ class VelocityEngine:
                     self._minutes[venue].update(venue_windows, now_ms if at is None else at.get(venue, now_ms))
 
     def _minutes_at(self, now_ms: int, at: Mapping[str, int] | None) -> tuple[Minute, dict[str, Minute]]:
-        """USD and events of 60 s of the market, and of each venue."""
+        """Return USD and events of 60 s of the market, and of each venue."""
         micro = count = 0
         of_venues: dict[str, Minute] = {}
         for venue, minute in self._minutes.items():
@@ -357,7 +363,7 @@ class VelocityEngine:
         return micro / MICRO, count
 
     def level(self, instrument: str, now_ms: int, at: Mapping[str, int] | None = None) -> Level:
-        """The level alone: what is needed after each event, at a fraction of `metrics`. It is remembered.
+        """Return the level alone, and remember it: what each event needs, at a fraction of the cost of `metrics`.
 
         It moves no cursor, or only once a second: a tail only moves forwards, so what lies behind it now is the most
         that can be in the window, and mostly that is calm.
@@ -392,7 +398,10 @@ class VelocityEngine:
         return "NONE" if self.levels is None else self.levels.market_level()
 
     def score(self, instrument: str, now_ms: int, at: Mapping[str, int] | None = None) -> Score | None:
-        """The surprise that is compared with the thresholds, with what it was measured by; None where undefined."""
+        """Return the surprise that is compared with the thresholds, with what it was measured by.
+
+        None where undefined.
+        """
         instrument_windows = self._at(instrument, now_ms, at)
         if instrument_windows is None:
             return None
@@ -406,7 +415,7 @@ class VelocityEngine:
         return [MARKET if instrument is None else instrument for instrument in self.levels.take_changed()]
 
     def raised(self) -> list[str]:
-        """Instruments that the level rule holds above NONE: to be looked at by time alone, too."""
+        """Return the instruments that the level rule holds above NONE: to be looked at by time alone, too."""
         return list(self.evaluator.levels.held) if self.levels is None else self.levels.raised()
 
     def is_raised(self) -> bool:
@@ -414,7 +423,7 @@ class VelocityEngine:
         return bool(self.evaluator.levels.held) if self.levels is None else self.levels.is_raised()
 
     def is_empty(self, instrument: str, now_ms: int, at: Mapping[str, int] | None = None) -> bool:
-        """Whether no event of the instrument is left in any window."""
+        """Return whether no event of the instrument is left in any window."""
         instrument_windows = self._advanced(instrument, now_ms, at)
         return instrument_windows is None or not any(
             column.count(_LARGEST)
@@ -431,7 +440,7 @@ class VelocityEngine:
         *,
         at: Mapping[str, int] | None = None,
     ) -> Window | None:
-        """One window with standard errors, of the instrument or of one of its venues; None if never seen.
+        """Return one window with standard errors, of the instrument or of one of its venues; None if never seen.
 
         Costs O(events in the window), because of the sum of squares. Raises ValueError for another length than 10, 30,
         60 or 300 s.
@@ -460,7 +469,7 @@ class VelocityEngine:
         )
 
     def totals(self, instrument: str, now_ms: int, at: Mapping[str, int] | None = None) -> Totals | None:
-        """Counts, USD and acceleration alone, at `now_ms` as for `metrics`; None if never seen.
+        """Return the counts, USD and acceleration alone, at `now_ms` as for `metrics`; None if never seen.
 
         >>> engine = VelocityEngine()
         >>> engine.add(Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 8e4, "bankruptcy", 0.01, 800.0, 1_000_000))
@@ -494,7 +503,7 @@ class VelocityEngine:
     def metrics(
         self, instrument: str, now_ms: int, venue: str | None = None, *, at: Mapping[str, int] | None = None
     ) -> VelocityMetrics | None:
-        """All metrics at evaluation time `now_ms`; None for an instrument never seen, zeros after its events left.
+        """Return all metrics at evaluation time `now_ms`; None for what was never seen, zeros after its events left.
 
         With a `venue` those of its liquidations alone, None where it had none; their `level` is what the rule says of
         this moment, without hysteresis. `now_ms` may lie up to 2 s before the newest event added; newer events are then
@@ -530,7 +539,10 @@ class VelocityEngine:
         )
 
     def market(self, now_ms: int, venue: str | None = None, *, at: Mapping[str, int] | None = None) -> VelocityMetrics:
-        """The same over all instruments, of one venue or of all; its symbol is `MARKET`. O(instruments with events)."""
+        """Return the same over all instruments, of one venue or of all; its symbol is `MARKET`.
+
+        O(instruments with events).
+        """
         if self.levels is not None:
             for name, instrument_windows in self._updater.active.items():
                 if instrument_windows.has_news:
@@ -559,7 +571,7 @@ class VelocityEngine:
                 self.evaluator.levels.market.venue(venue, now_ms)
 
     def _tell_minutes(self, now_ms: int) -> None:
-        """Once a minute, what it brought, for the mean minute of the streams (`times_usual`)."""
+        """Tell the streams once a minute what it brought, for their mean minute (`times_usual`)."""
         minute = now_ms // _MINUTE_MS
         if minute <= self._told_minute:
             return
@@ -576,7 +588,7 @@ class VelocityEngine:
                 stream.histogram.usd += total / MICRO
 
     def counts(self, from_ms: int, until_ms: int) -> dict[str, dict[str, int]]:
-        """Liquidations with from <= time < until by instrument and venue, where there are any and not yet 300 s old."""
+        """Return the liquidations with from <= time < until by instrument and venue, none older than 300 s."""
         return {
             name: found
             for name, instrument_windows in self._updater.active.items()
@@ -610,7 +622,7 @@ class VelocityEngine:
         late: int,
         at: Mapping[str, int] | None,
     ) -> VelocityMetrics:
-        """A row of one venue, or of the market; by the rule of surprise its level has no memory."""
+        """Return a row of one venue, or of the market; by the rule of surprise its level has no memory."""
         symbol, venue, now_ms = name
         sums = summed(all_venue_windows, now_ms)
         key = StreamKey(venue, None if symbol == MARKET else symbol)
@@ -627,7 +639,10 @@ class VelocityEngine:
         return row(name, all_venue_windows, sums, speed, self._said(name, venues, late, evaluation, at))
 
     def _market_windows(self, now_ms: int, at: Mapping[str, int] | None) -> dict[str | None, list[VenueWindows]]:
-        """The venue windows that may have an event in a window, advanced; by venue, and all of them under None."""
+        """Return the venue windows that may have an event in a window, advanced.
+
+        They come by venue, and all of them under None.
+        """
         if now_ms >= self._due_ms:
             self._finalize(now_ms)
         all_venue_windows: dict[str | None, list[VenueWindows]] = {None: []}
@@ -647,7 +662,7 @@ class VelocityEngine:
         return instrument_windows
 
     def _woken(self, venue: str, instrument: str) -> tuple[InstrumentWindows, VenueWindows]:
-        """The windows for an event of an instrument that was idle, or is new."""
+        """Return the windows for an event of an instrument that was idle, or is new."""
         if self._feeds.spoke(venue, self.newest_ms // 1000 * 1000):
             self._generation += 1
         instrument_windows = self._windows_of(instrument)
@@ -751,7 +766,7 @@ class VelocityEngine:
         return threshold.is_out_of_reach(most / WINDOWS[0], highest(self._form, most_in_horizon))
 
     def _is_hot(self, instrument_windows: InstrumentWindows, now_ms: int, at: Mapping[str, int] | None) -> bool:
-        """Whether one column alone has enough events in the last 10 s."""
+        """Return whether one column alone has enough events in the last 10 s."""
         common_ms, enough, since = now_ms, self._enough, now_ms - 1000 * WINDOWS[0]
         for venue, venue_windows in instrument_windows.venue_windows.items():
             if at is not None:
@@ -765,7 +780,7 @@ class VelocityEngine:
 
 
 def _is_behind(instrument_windows: InstrumentWindows, now_ms: int, at: Mapping[str, int] | None) -> bool:
-    """Whether no window stands later than is asked for now: then its tails lie behind theirs."""
+    """Return whether no window stands later than is asked for now: then its tails lie behind theirs."""
     if at is None:
         return now_ms >= instrument_windows.advanced_ms
     return all(
@@ -775,7 +790,7 @@ def _is_behind(instrument_windows: InstrumentWindows, now_ms: int, at: Mapping[s
 
 
 def _is_calm(instrument_windows: InstrumentWindows, baseline: CurrentBaseline) -> bool:
-    """Whether the most that can be in the windows is below every level."""
+    """Return whether the most that can be in the windows is below every level."""
     most_10s = most_60s = most_300s = 0
     for venue_windows in instrument_windows.venue_windows.values():
         for column in venue_windows.columns:
@@ -789,6 +804,6 @@ def _is_calm(instrument_windows: InstrumentWindows, baseline: CurrentBaseline) -
 
 
 def _least_count(velocity_10s: float) -> int:
-    """The least number of events, at least one, that reaches the velocity; beyond any column where none does."""
+    """Return the least number of events, at least one, that reaches the velocity; beyond any column where none does."""
     count = max(1, ceil(min(velocity_10s * WINDOWS[0], 1e15)))
     return count if count / WINDOWS[0] >= velocity_10s else count + 1

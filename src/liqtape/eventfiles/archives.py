@@ -9,12 +9,11 @@ issue 259), so equal rows are one.
 import re
 from collections.abc import Mapping
 
-from msgspec import Struct
-
 from liqtape.eventfiles.eventtable import EventRow
 from liqtape.events import PriceKind, RawLiquidation, Side, Unit
 from liqtape.instruments import Contract, Instruments, whole
-from liqtape.venues import VENUES
+from liqtape.venues import VENUES, binance
+from liqtape.venues.base import Archived
 
 __all__ = ["BINANCE_COLUMNS", "TARDIS_COLUMNS", "binance_row", "binance_symbol", "tardis_row"]
 
@@ -38,24 +37,11 @@ _MOST = 1e18
 _SYMBOL = re.compile(r"^(\w+)-liquidationSnapshot-")
 
 
-class _Exchange(Struct, frozen=True):
-    """A venue as Tardis names it, and what its amounts count: of linear contracts and of inverse ones.
-
-    What is which its symbol says, not the name of the exchange: the streams of Binance's two families are one.
-    """
-
-    venue: str
-    linear: Unit
-    inverse: Unit
-    price_kind: PriceKind
-
-
 _EXCHANGES = {
-    "binance-futures": _Exchange("binance", "base", "contracts", "fill"),
-    "binance-delivery": _Exchange("binance", "base", "contracts", "fill"),
-    "bybit": _Exchange("bybit", "base", "usd", "bankruptcy"),
-    "okex-futures": _Exchange("okx", "contracts", "contracts", "bankruptcy"),
-    "okex-swap": _Exchange("okx", "contracts", "contracts", "bankruptcy"),
+    exchange.name: (venue, exchange)
+    for venue in VENUES.values()
+    if isinstance(venue, Archived)
+    for exchange in venue.archived_exchanges
 }
 
 
@@ -64,12 +50,12 @@ def tardis_row(fields: Mapping[str, object]) -> EventRow:
     name = str(fields["exchange"])
     symbol, side = str(fields["symbol"]), _side(fields["side"])
     event_ms = _milliseconds(fields["timestamp"])
-    exchange = _EXCHANGES.get(name)
-    if exchange is None:
+    if name not in _EXCHANGES:
         return EventRow(event_ms, name, None, symbol, side, fields["price"], None, None, None, fields["id"])
-    unit = exchange.inverse if VENUES[exchange.venue].parse_symbol(symbol).inverse else exchange.linear
+    venue, exchange = _EXCHANGES[name]
+    unit = exchange.inverse if venue.parse_symbol(symbol).inverse else exchange.linear
     price, amount, kind = fields["price"], fields["amount"], exchange.price_kind
-    return _sized(EventRow(event_ms, exchange.venue, None, symbol, side, price, amount, None, kind, fields["id"]), unit)
+    return _sized(EventRow(event_ms, venue.name, None, symbol, side, price, amount, None, kind, fields["id"]), unit)
 
 
 def binance_symbol(file_name: str) -> str | None:
@@ -80,12 +66,12 @@ def binance_symbol(file_name: str) -> str | None:
 
 def binance_row(fields: Mapping[str, object], symbol: str) -> EventRow:
     """A row of a snapshot file: what was filled, at its average price."""
-    unit: Unit = "contracts" if VENUES["binance"].parse_symbol(symbol).inverse else "base"
+    unit: Unit = "contracts" if binance.parse_symbol(symbol).inverse else "base"
     price, quantity = fields["average_price"], fields["accumulated_fill_quantity"]
     identity = "|".join([symbol, *(str(fields[column]) for column in BINANCE_COLUMNS)])
     side = _side(fields["side"])
     return _sized(
-        EventRow(fields["time"], "binance", None, symbol, side, price, quantity, None, "fill", identity), unit
+        EventRow(fields["time"], binance.name, None, symbol, side, price, quantity, None, "fill", identity), unit
     )
 
 

@@ -108,7 +108,7 @@ class Backfill:
         self.detail = reason
 
     def _is_told(self, gap: Gap) -> bool:
-        """Whether the venue still tells of the gap's beginning: when it was asked for, its end had just come."""
+        """Return whether the venue still tells of the gap's beginning: when it was asked for, its end had just come."""
         elapsed_ms = our_ms() - self._asked.get(gap, 0)
         length_ms = (gap.until_ms or gap.from_ms) - gap.from_ms
         return gap in self._asked and length_ms + elapsed_ms <= 1_000 * self._venue.backfill_horizon_s
@@ -132,7 +132,7 @@ class Backfill:
         return "; ".join(reason if n == 1 else f"{reason} (and {n - 1} more)" for reason, n in reasons.items())[:400]
 
     async def _question(self, first: BackfillRequest, session: aiohttp.ClientSession, vain: int) -> tuple[str, int]:
-        """All pages of a question: why not all of it came, and how many questions in a row had no answer by now."""
+        """Ask for all pages; return why not all of it came, and how many questions in a row had no answer by now."""
         reason = ""
         request: BackfillRequest | None = first
         for _ in range(_MOST_PAGES):

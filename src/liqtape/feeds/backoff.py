@@ -24,7 +24,7 @@ class Backoff(Struct, frozen=True):
     cap: float = 30.0
 
     def delay(self, failures: int, rng: random.Random) -> float:
-        """The wait after the `failures`-th failure in a row."""
+        """Return the wait after the `failures`-th failure in a row."""
         return rng.uniform(0.0, min(self.cap, self.first * 2.0 ** min(failures - 1, 60)))
 
 
@@ -45,13 +45,13 @@ class Clock(Protocol):
     """The time a connection lives by."""
 
     def wall(self) -> float:
-        """Unix seconds, steady: see `ourtime`."""
+        """Return Unix seconds, steady: see `ourtime`."""
 
     def now(self) -> float:
-        """Seconds that never go back."""
+        """Return seconds that never go back."""
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
-        """Until the event is set, at most so long."""
+        """Wait until the event is set, for so long at most."""
 
 
 class SystemClock:
@@ -61,7 +61,7 @@ class SystemClock:
     now = staticmethod(time.monotonic)
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
-        """Until the event is set, at most so long."""
+        """Wait until the event is set, for so long at most."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await event.wait()

@@ -178,7 +178,7 @@ class Connection:
             self._ended.set()
 
     def relieve(self) -> None:
-        """Another one takes over: stay until stopped or lost, and do not reconnect."""
+        """Stay until stopped or lost, and do not reconnect: another connection takes over."""
         self._leaving = True
 
     async def stop(self) -> None:
@@ -191,7 +191,7 @@ class Connection:
             await self._ended.wait()
 
     def _begin(self) -> Session:
-        """A new attempt, nothing known."""
+        """Begin a new attempt, nothing known."""
         self.session = Session(self.venue, self._addresses[0], self.ledger, self.samples)
         self._socket: Socket | None = None
         self._error = None
@@ -202,7 +202,7 @@ class Connection:
         return self.session
 
     async def _serve(self) -> None:
-        """One connection from its beginning to its end, which is an exception unless `stop` was called."""
+        """Run one connection from its beginning to its end, which is an exception unless `stop` was called."""
         session = self._begin()
         await self._admitted()
         if self._stopping:
@@ -234,7 +234,7 @@ class Connection:
             self._timeouts = None
 
     async def _watch(self, session: Session, socket: Socket) -> None:
-        """Wakes at the session's deadlines and when there is news; data by itself wakes nobody."""
+        """Wake at the session's deadlines and when there is news; data by itself wakes nobody."""
         while not self._stopping:
             self._wake.clear()
             if self._error is not None:
@@ -250,7 +250,7 @@ class Connection:
             await self._clock.wait(self._wake, max(_SHORTEST_WAIT, deadline - now))
 
     def _leave(self, session: Session, now: float) -> float:
-        """See whether the end is near, and let another connection take over; when to look again."""
+        """See whether the end is near, and let another connection take over; return when to look again."""
         leave_at = math.inf if self._leave_at is None else self._leave_at
         if session.notice is None and now < leave_at:
             return leave_at
@@ -265,7 +265,7 @@ class Connection:
         return self._leave_at
 
     def _received(self, payload: bytes) -> None:
-        """One frame. A task or queue per frame would cost several times the work itself.
+        """Take in one frame. A task or queue for each frame would cost several times the work itself.
 
         In a flood one read of the socket brings hundreds of frames. The first goes through at once, so that a single
         event is as quick as can be; the others, no more than a read can hold, go on together when this turn of the loop
@@ -341,8 +341,9 @@ class Connection:
         self._tell("live", up_ms=up_ms)
 
     def _beginning(self, session: Session, events: Sequence[Event]) -> int | None:
-        """From where on, in the venue's time, we were told all: what has just come bears a stamp that is older by as
-        much as the venue may have held it back.
+        """Return from where on, in the venue's time, we were told all.
+
+        What has just come bears a stamp that is older by as much as the venue may have held it back.
         """
         if session.stamp_ms is not None and session.stamp_ms != self._proof_after:
             return session.stamp_ms + _TRADES_HELD_MS
@@ -385,7 +386,7 @@ class Connection:
             await self._clock.wait(self._wake, left)
 
     def _lost(self, error: Exception) -> Disconnected:
-        """The error as a named reason; our own are logged with their traceback, once for each place."""
+        """Return the error as a named reason; our own are logged with their traceback, once for each place."""
         if isinstance(error, FeedStalled):
             return Disconnected("stalled" if self.session.confirmed else "subscription", str(error))
         if isinstance(error, SubscriptionRefused):
@@ -450,7 +451,7 @@ class Connection:
         return 0.0 if self.status.state != "live" else self.session.trades_silent(self._now())
 
     def _take_down_ms(self) -> int | None:
-        """When the feed was last seen live, told once."""
+        """Return when the feed was last seen live, once."""
         down_ms, self._up_ms = self.known_until_ms, None
         return down_ms
 

@@ -11,7 +11,7 @@ _ADDRESS_SECONDS = 2.0
 
 
 async def dial(host: str, port: int) -> socket.socket:
-    """The first address that answers, families alternating, so that a dead IPv6 route costs two seconds at most."""
+    """Connect to the first address that answers, families alternating: a dead IPv6 route costs two seconds at most."""
     loop = asyncio.get_running_loop()
     seen: Counter[int] = Counter()
     ranked = []

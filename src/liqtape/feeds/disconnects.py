@@ -23,7 +23,7 @@ class Disconnected(LiqtapeError):
 
 
 def named(error: OSError | WSError | UnicodeError) -> Disconnected:  # noqa: PLR0911 - one line for each kind
-    """The reason in an error of connecting."""
+    """Return the reason in an error of connecting."""
     text = str(error) or type(error).__name__
     if isinstance(error, WSHandshakeError):
         return _refused_handshake(error)
@@ -49,7 +49,7 @@ def _refused_handshake(error: WSHandshakeError) -> Disconnected:
 
 
 def closed_by_us(transport: WSTransport) -> Disconnected:
-    """The reason when no close frame came: what picows complained about, or nothing at all."""
+    """Return the reason when no close frame came: what picows complained about, or nothing at all."""
     sent = transport.close_handshake.sent if transport.is_close_frame_sent else None
     if sent is None or sent.code == WSCloseCode.OK:
         return Disconnected("closed_1006", "connection lost without a close frame")
@@ -57,5 +57,5 @@ def closed_by_us(transport: WSTransport) -> Disconnected:
 
 
 def printable(said: bytes) -> str:
-    """A stranger's words, fit for one line of a log."""
+    """Make a stranger's words fit for one line of a log."""
     return sanitize(said[:1_000].decode(errors="replace"), 120)

@@ -33,13 +33,13 @@ class FeedListener(BackfillListener, Protocol):
         """Take in the events of a frame, or of several that came together, counted in `ledger`."""
 
     def feed_up(self, venue: str, at_ms: int, /) -> Gap | None:
-        """Hear that a venue as a whole is live since then; return the gap that ended."""
+        """Return hear that a venue as a whole is live since then; return the gap that ended."""
 
     def feed_down(self, venue: str, known_until_ms: int, reason: str, /) -> None:
         """Hear that what the venue sent is known no further than that."""
 
     def feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str, /) -> Sequence[Gap]:
-        """Hear that the venue turned out not to have been live in between; return the gaps that makes."""
+        """Return hear that the venue turned out not to have been live in between; return the gaps that makes."""
 
     def feed_refused(self, venue: str, at_ms: int, reason: str, /) -> None:
         """Hear what living connections are refused since then; nothing any more without a reason.

@@ -26,7 +26,7 @@ class PartialListing(ListingError):
 
 
 async def fetch_contracts(venue: Venue, rest_url: str | None, session: aiohttp.ClientSession) -> list[Contract]:
-    """What the venue lists, all sources and pages, within 15 s; `rest_url` replaces scheme and host.
+    """Fetch what the venue lists, all sources and pages, within 15 s; `rest_url` replaces scheme and host.
 
     Raises ListingError when nothing could be had, PartialListing when some of it.
     """

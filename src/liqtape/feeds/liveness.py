@@ -21,7 +21,7 @@ class _Slot:
         self.known_until_ms: int | None = None  # up to here all is known; None while nobody is live
 
     def holes(self) -> tuple[list[tuple[int, int]], int | None]:
-        """What no connection covered since the last look, and the end of it all if none is live."""
+        """Return what no connection covered since the last look, and the end of it all if none is live."""
         reach: float = math.inf if self.known_until_ms is None else self.known_until_ms
         found: list[tuple[int, int]] = []
         for up, down in sorted([*self.ended, *((up, math.inf) for up in self.live.values())]):
@@ -57,7 +57,7 @@ class Liveness:
         self._slots: dict[Endpoint, _Slot] = {}
 
     def require(self, endpoints: Iterable[Endpoint], at_ms: int | None) -> None:
-        """From now on these endpoints are what the venue consists of; all before is known up to `at_ms`."""
+        """Let these endpoints be the venue from now on; all before is known up to `at_ms`."""
         self._required = frozenset(endpoints)
         for endpoint in [e for e, slot in self._slots.items() if e not in self._required and not slot.live]:
             del self._slots[endpoint]
@@ -67,7 +67,7 @@ class Liveness:
             self._look()
 
     def up(self, connection: Hashable, endpoint: Endpoint, up_ms: int) -> None:
-        """A connection is live since `up_ms`; told again, it is since then that it brings all it is to bring."""
+        """Note that a connection is live since `up_ms`; told again, that since then it brings all it is to bring."""
         slot = self._slots.setdefault(endpoint, _Slot())
         if not slot.live:
             slot.ended.clear()
@@ -76,7 +76,22 @@ class Liveness:
         self._look(up_ms)
 
     def down(self, connection: Hashable, endpoint: Endpoint, down_ms: int, reason: str) -> None:
-        """A connection is lost, and was last seen live at `down_ms`."""
+        """Take note that a connection is lost, which was last seen live at `down_ms`.
+
+        The loss is noticed later than it happened, `!` below, and meanwhile others came and went:
+
+            a  =====|. . . . . !        at `!` it turns out that b covers only a part: the hole was missed,
+            b            =========>     the venue stays up, as it was said to be
+                    |hole|
+
+            a  =======|. . !            nobody covers on: the venue is down, from the last end of any connection
+            b  ====|. !    down ->
+                      |down ->
+
+            slot 1  =====|. . . . . !   slot 2 was noticed first, and the venue said to be down from there on;
+            slot 2  =========|. !       slot 1 had ended before that: what lies between was missed as well
+                         |mis|down ->
+        """
         slot = self._slots.get(endpoint)
         if slot is None or connection not in slot.live:
             return
@@ -96,7 +111,7 @@ class Liveness:
             del self._slots[endpoint]
 
     def is_live(self, connection: Hashable, endpoint: Endpoint) -> bool:
-        """Whether this connection is live."""
+        """Return whether this connection is live."""
         slot = self._slots.get(endpoint)
         return slot is not None and connection in slot.live
 

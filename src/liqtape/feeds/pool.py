@@ -79,7 +79,7 @@ class ConnectionPool:
         self._stopping = False
 
     def may_move(self) -> None:
-        """From now on the venue's other addresses are used as well."""
+        """Use the venue's other addresses as well from now on."""
         if isinstance(self._venue, OffersAlternatives):
             self._alternatives = self._venue.alternatives
 
@@ -151,7 +151,7 @@ class ConnectionPool:
         return self._past_reconnects + sum(connection.reconnects for connection in self.all)
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
-        """(name, ledger) of each connection, and of the past ones together."""
+        """Return (name, ledger) of each connection, and of the past ones together."""
         name = self._venue.name
         own = [
             (f"{name} {urlsplit(connection.endpoint.url).path} {i}", connection.ledger)
@@ -193,7 +193,7 @@ class ConnectionPool:
             self._on_refused(connection, status.reason)
 
     def _leave(self, connection: Connection) -> bool:
-        """Whether another one takes over from this one, which is about to end."""
+        """Return whether another one takes over from this one, which is about to end."""
         age = asyncio.get_running_loop().time() - self._began[connection]
         is_busy = any(connection in taking_part for taking_part in self._hand_overs.values())
         if self._stopping or is_busy or connection not in self.running or age < _SHORTEST_LIFE_SECONDS:
@@ -212,13 +212,23 @@ class ConnectionPool:
     async def _handing_over(
         self, incoming: Sequence[Connection], outgoing: Sequence[Connection], seconds: float
     ) -> None:
+        """Let `incoming` become live, then live beside `outgoing` until both are known to have missed nothing.
+
+            incoming   connect, subscribe | live ----------------------------> running
+            outgoing   live ------------- | ---------- data once more ->|  leave
+                       <-    `seconds`   -><- 5 s, then up to `silence` ->
+
+        What a venue sent to the outgoing connection before the incoming one was live arrives within the overlap; its
+        next data prove that it lived till then. Where no outgoing connection lives any more there is nothing to wait
+        for, and where time runs out the incoming ones take over as they are: a gap is then told by `Liveness`.
+        """
         await self._until(outgoing, seconds, lambda: all(map(self._is_live, incoming)))
         silence = max((connection.endpoint.silence_limit for connection in outgoing), default=0.0)
         now = asyncio.get_running_loop().time
         live_at = now()
 
         def is_proven() -> bool:
-            """Whether both lived side by side for a while, the old ones as well up to their last data."""
+            """Return whether both lived side by side for a while, the old ones as well up to their last data."""
             old = [connection.last_data_age for connection in outgoing if not self._tasks[connection].done()]
             both = now() - live_at
             return both >= _OVERLAP_SECONDS and all(age is not None and age < both for age in old)
@@ -254,7 +264,7 @@ class ConnectionPool:
         return self._liveness.is_live(connection, connection.endpoint)
 
     def _replace(self, incoming: Sequence[Connection], outgoing: Sequence[Connection]) -> None:
-        """From now on these stand for the venue, and those leave."""
+        """Let `incoming` stand for the venue from now on, and `outgoing` leave."""
         known_until_ms = self.known_until_ms
         self.running = [*(connection for connection in self.running if connection not in outgoing), *incoming]
         self._liveness.require({c.endpoint for c in self.running}, known_until_ms)
@@ -279,6 +289,6 @@ class ConnectionPool:
 
 
 def _shown(status: Status) -> State:
-    """The state as people are to see it: a feed that was lost because it fell silent is `stalled` until it is live."""
+    """Return the state for people: a feed that was lost because it fell silent is `stalled` until it is live."""
     is_away = status.state in {"waiting", "connecting", "subscribing"}
     return "stalled" if is_away and status.cause == "stalled" else status.state

@@ -81,11 +81,11 @@ class PriceFeed:
         await asyncio.gather(*(self._close(connection) for connection in list(self._tasks)), *self._closing)
 
     def connections(self) -> dict[str, Connection]:
-        """The open connections of our own, by source."""
+        """Return the open connections of our own, by source."""
         return dict(self._connections)
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
-        """(name, ledger) of each connection of our own, and of the past ones together."""
+        """Return (name, ledger) of each connection of our own, and of the past ones together."""
         return [*((f"price {c.endpoint.url}", c.ledger) for c in self._tasks), ("price past", self._past)]
 
     def _open(self, source: PriceSource) -> None:
@@ -113,5 +113,5 @@ class PriceFeed:
 
 
 def is_refused(connection: Connection) -> bool:
-    """Whether the venue answers our handshake with a refusal."""
+    """Return whether the venue answers our handshake with a refusal."""
     return connection.status.cause.startswith(_REFUSED)

@@ -85,7 +85,7 @@ class Probe:
         )
 
     async def run(self, until: float) -> None:
-        """All steps, until the loop's time is `until`; raises Lost at the one that fails."""
+        """Go through all steps, until the loop's time is `until`; raises Lost at the one that fails."""
         try:
             async with asyncio.timeout_at(until):
                 await self._reach()
@@ -94,7 +94,7 @@ class Probe:
             raise Disconnected("timeout", f"no time left; {self._limits.whole:g} s for all steps") from None
 
     async def _reach(self) -> None:
-        """Name, TCP and TLS by themselves; each has a deadline of its own."""
+        """Try name, TCP and TLS by themselves; each has a deadline of its own."""
         try:
             host, port = urlsplit(self.endpoint.url).hostname or "", _port(self.endpoint.url)
         except ValueError as error:

@@ -12,7 +12,7 @@ _JSON = {"Content-Type": "application/json"}
 
 
 async def fetch(url: str, body: bytes, session: aiohttp.ClientSession) -> bytes:
-    """The answer to a GET, or to a POST of JSON where there is a body. Raises RestError, and TimeoutError as it is."""
+    """Fetch the answer to a GET, or to a POST where there is a body. Raises RestError, and TimeoutError as it is."""
     method, data, headers = ("POST", body, _JSON) if body else ("GET", None, None)
     try:
         async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:

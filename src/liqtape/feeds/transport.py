@@ -95,11 +95,11 @@ class WebSocket(WSListener):
             await transport.wait_disconnected()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Called by picows."""
+        """Keep the transport; picows calls it."""
         self.transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Called by picows for every frame but the pings, which it answers."""
+        """Deliver a message; picows calls it for every frame but the pings, which it answers."""
         kind = frame.msg_type
         payload: bytes | None
         if kind is _TEXT and frame.fin and self._partial is None:
@@ -120,13 +120,13 @@ class WebSocket(WSListener):
             self._end(transport, lost, WSCloseCode.INTERNAL_ERROR)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Called by picows."""
+        """Name the reason and tell of the end; picows calls it."""
         self.lost = self._ending or closed_by_us(transport)
         self._gone.set()
         self._on_lost()
 
     def _unusual(self, transport: WSTransport, kind: WSMsgType, frame: WSFrame) -> bytes | None:
-        """The message a binary frame or a last fragment completes."""
+        """Return the message that a binary frame or a last fragment completes."""
         if kind is WSMsgType.CLOSE:
             self._answer_close(transport, frame.get_payload_as_bytes())
         elif kind is WSMsgType.CONTINUATION and self._partial is not None:
@@ -151,7 +151,7 @@ class WebSocket(WSListener):
         self._end(transport, lost, WSCloseCode.OK)
 
     def _end(self, transport: WSTransport, lost: Disconnected, code: WSCloseCode) -> None:
-        """The first reason counts; what still stands in the buffer is not delivered."""
+        """End the connection. The first reason counts; what still stands in the buffer is not delivered."""
         if self._ending is None:
             # A close frame that is not ours went out because picows found fault first.
             self._ending = closed_by_us(transport) if transport.is_close_frame_sent and not self._closing else lost
@@ -206,12 +206,12 @@ async def open_socket(
 
 @functools.cache
 def verifying_context() -> ssl.SSLContext:
-    """What connections are verified with unless the caller brings a context."""
+    """Return what connections are verified with unless the caller brings a context."""
     return ssl.create_default_context()  # reads all root certificates: once, not at every attempt
 
 
 def _ignore(payload: bytes) -> None:
-    """After the end nothing is delivered."""
+    """Drop what comes after the end."""
 
 
 def _too_big(size: int) -> Disconnected:

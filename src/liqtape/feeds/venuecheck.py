@@ -66,7 +66,7 @@ async def check_venue(
     ssl_context: ssl.SSLContext | None = None,
     deadlines: Deadlines | None = None,
 ) -> VenueCheck:
-    """Its stream and its list of instruments; `wanted` limits the symbols as in the settings."""
+    """Check its stream and its list of instruments; `wanted` limits the symbols as in the settings."""
     limits = deadlines or Deadlines()
     until = asyncio.get_running_loop().time() + limits.whole
     listing = asyncio.get_running_loop().create_task(_check_listing(venue, settings, ssl_context, limits))
@@ -81,7 +81,7 @@ async def check_venue(
 
 
 def check_clock(lags_ms: Mapping[str, int]) -> Check:
-    """How far our clock is off: the median over the venues of how much later than their stamps their trades come.
+    """Check how far our clock is off: the median over the venues of how much later than stamped their trades come.
 
     A venue that differs from it by more than a second is named: its clock is off, which a run takes off in windows.
     """

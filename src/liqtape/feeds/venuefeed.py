@@ -126,7 +126,7 @@ class VenueFeed(Listener):
                 await self._until_reload()
 
     def unsized(self, venue: str, symbol: str) -> None:
-        """An event of unknown contract size came: fetch the venue's list again, at most once a minute."""
+        """Fetch the list again, at most once a minute: an event of unknown contract size came."""
         if venue == self.venue.name and not self._reload.is_set() and self._unsized[symbol] < _UNSIZED_LOADS:
             self._unsized[symbol] += 1
             self._reload.set()
@@ -152,7 +152,10 @@ class VenueFeed(Listener):
     def health(
         self, engine: VelocityEngine, now_ms: int, at: Mapping[str, int] | None = None, shift_ms: int = 0
     ) -> VenueHealth:
-        """What an operator needs to see first; `shift_ms` is by how much the venue's clock is known to be ahead."""
+        """Return what an operator needs to see first.
+
+        `shift_ms` is by how much the venue's clock is known to be ahead.
+        """
         state: str = self.pool.state or ("idle" if self._tried else "starting")
         if self._unlisted and state == "live":
             state = "unlisted"
@@ -185,12 +188,12 @@ class VenueFeed(Listener):
         return self.pool.known_until_ms if self._liveness.is_up else None
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
-        """(name, ledger) of each connection, of the past ones together, and of the backfill."""
+        """Return (name, ledger) of each connection, of the past ones together, and of the backfill."""
         own = self.pool.ledgers()
         return own if self.backfill is None else [*own, (f"{self.venue.name} back-fill", self.backfill.ledger)]
 
     async def _until_reload(self) -> None:
-        """Once a day, soon after a failure, and soon after an event of unknown contract size."""
+        """Wait a day, less after a failure, and less after an event of unknown contract size."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._retry_seconds() if self.listing_error else _RELOAD_SECONDS):
                 await asyncio.sleep(_UNSIZED_SECONDS)
@@ -199,7 +202,7 @@ class VenueFeed(Listener):
         self._unsized.clear()
 
     def _retry_seconds(self) -> float:
-        """Soon at first: events of unknown contract size wait for the list, but not for long."""
+        """Return the pause, short at first: events of unknown contract size wait for the list, but not for long."""
         return _RETRY_SECONDS if self._listed else min(_RETRY_SECONDS, 2.0 ** min(self.listing_failures - 1, 6))
 
     def _detail(self, shift_ms: int) -> str:
@@ -251,7 +254,7 @@ class VenueFeed(Listener):
             self._look(known_until_ms)
 
     def take_list(self, contracts: Sequence[Contract], *, is_whole: bool = False) -> None:
-        """The venue's list, or as much of it as is known; what a whole one does not name any more leaves."""
+        """Take the venue's list, or as much of it as is known; what a whole one does not name any more leaves."""
         gone = self._listener.listed(self.venue, contracts, is_whole=is_whole)
         if gone:
             _log.info("%s: %d instruments are listed no more: %s", self.venue.name, len(gone), ", ".join(gone[:10]))
@@ -271,13 +274,13 @@ class VenueFeed(Listener):
         self.pool.use(endpoints)
 
     def _subjects(self) -> tuple[Sequence[str], bool]:
-        """Whose past liquidations are asked for, and whether these are all."""
+        """Return whose past liquidations are asked for, and whether these are all."""
         if isinstance(self.venue, WatchesAccounts):
             return _accounts(self.venue, self._settings), True
         return [s for s in self._instruments.listed(self.venue.name) if self._is_target(s)], self._listed
 
     def _whole(self, at_ms: int) -> None:
-        """All connections that stand for the venue are live: is everything subscribed that is to be?"""
+        """See whether everything is subscribed that is to be: all connections that stand for the venue are live."""
         self._begun = True
         live = [
             connection for connection in self.connections if self._liveness.is_live(connection, connection.endpoint)
@@ -312,7 +315,7 @@ class VenueFeed(Listener):
             self._listener.feed_refused(name, at_ms, words)
 
     def _topics_of(self, symbol: str) -> frozenset[str]:
-        """The topics that bring the symbol's liquidations."""
+        """Return the topics that bring the symbol's liquidations."""
         topics = self._topics.get(symbol)
         if topics is None:
             endpoints = self.venue.endpoints([symbol])
@@ -330,7 +333,7 @@ class VenueFeed(Listener):
         self._listener.feed_down(self.venue.name, at_ms, reason)
 
     def _refused_whole(self, connection: Connection, reason: str) -> None:
-        """A connection lives without what would make it whole: that is why the venue is not live."""
+        """Say why the venue is not live: a connection lives without what would make it whole."""
         if not self._liveness.is_up:
             stamp_ms = connection.session.stamp_ms
             self._listener.feed_refused(self.venue.name, our_ms() if stamp_ms is None else stamp_ms, reason)
@@ -366,7 +369,7 @@ def clock_words(ahead_ms: int) -> str:
 
 
 def endpoints_of(venue: Venue, settings: VenueSettings, symbols: Sequence[str]) -> list[Endpoint]:
-    """The connections that bring these symbols: of the configured accounts, at the configured address."""
+    """Return the connections that bring these symbols: of the configured accounts, at the configured address."""
     if isinstance(venue, WatchesAccounts):
         endpoints = venue.watching(_accounts(venue, settings))
     else:
@@ -376,7 +379,7 @@ def endpoints_of(venue: Venue, settings: VenueSettings, symbols: Sequence[str]) 
 
 
 def _accounts(venue: Venue, settings: VenueSettings) -> list[str]:
-    """The accounts whose fills bring the venue's liquidations, where that is how they are seen."""
+    """Return the accounts whose fills bring the venue's liquidations, where that is how they are seen."""
     if not isinstance(venue, WatchesAccounts):
         return []
     return list(dict.fromkeys(account.lower() for account in settings.accounts or venue.watch_list))

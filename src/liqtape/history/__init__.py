@@ -19,7 +19,7 @@ _SERVERS = ("postgres://", "postgresql://")
 def open(  # noqa: A001 - as in liqtape.history.open(path)
     path_or_url: str | Path, new_engine: "Callable[[], VelocityEngine] | None" = None
 ) -> "History":
-    """The history in a directory or on a PostgreSQL server, to ask from one thread; needs the extra `analysis`.
+    """Open the history in a directory or on a PostgreSQL server, to ask from one thread; needs the extra `analysis`.
 
     `new_engine` makes engines with another rule of levels than the default, as
     `lambda: VelocityEngine(rule=ReturnPeriods(critical_usd=500_000.0))`. Works while the service writes. Raises
@@ -40,13 +40,13 @@ def open(  # noqa: A001 - as in liqtape.history.open(path)
 
 
 def to_pandas(table: "pa.Table") -> Any:
-    """The table as a pandas DataFrame."""
+    """Return the table as a pandas DataFrame."""
     _require("pandas", "a DataFrame of pandas")
     return table.to_pandas()
 
 
 def to_polars(table: "pa.Table") -> Any:
-    """The table as a Polars DataFrame, which shares its memory."""
+    """Return the table as a Polars DataFrame, which shares its memory."""
     _require("polars", "a DataFrame of Polars")
     import polars
 

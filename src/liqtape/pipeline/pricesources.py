@@ -2,29 +2,12 @@
 
 from collections.abc import Collection
 
-from msgspec import Struct
+from liqtape.venues import VENUES
+from liqtape.venues.base import PriceSource
 
 __all__ = ["PRICE_SOURCES", "PriceSource", "price_sources"]
 
-
-class PriceSource(Struct, frozen=True):
-    """Where BTC trades can be had: `symbol` is the one whose trades are the price, `path` and `topic` subscribe it."""
-
-    name: str
-    venue: str
-    symbol: str
-    host: str
-    path: str
-    topic: str
-
-
-PRICE_SOURCES: tuple[PriceSource, ...] = (
-    PriceSource("binance", "binance", "BTCUSDT", "wss://fstream.binance.com", "/market/ws", "btcusdt@aggTrade"),
-    # Serves data only, and also where the futures host refuses a region.
-    PriceSource("binance-spot", "binance", "BTCUSDT", "wss://data-stream.binance.vision", "/ws", "btcusdt@aggTrade"),
-    PriceSource("bybit", "bybit", "BTCUSDT", "wss://stream.bybit.com", "/v5/public/linear", "publicTrade.BTCUSDT"),
-    PriceSource("okx", "okx", "BTC-USDT-SWAP", "wss://ws.okx.com", "/ws/v5/public", "trades:BTC-USDT-SWAP"),
-)
+PRICE_SOURCES: tuple[PriceSource, ...] = tuple(source for venue in VENUES.values() for source in venue.price_sources)
 """In order of preference. Perpetuals and spot differ by some basis points: the source is always named."""
 
 

@@ -88,12 +88,12 @@ class ChunkWriter:
         self._in_stream = 0
 
     def begin(self) -> bytes:
-        """The first bytes."""
+        """Return the first bytes."""
         self.offset = len(MAGIC)
         return MAGIC
 
     def chunk(self, groups: Sequence[Group]) -> bytes:
-        """The groups, which are not none, as the next bytes; what comes before is needed to read them."""
+        """Return the groups, which are not none, as the next bytes; what comes before is needed to read them."""
         payloads = list(chain.from_iterable([group.payloads for group in groups]))
         raw = _packed(groups, payloads)
         flags = 0
@@ -109,7 +109,7 @@ class ChunkWriter:
         return self._told(head, payload)
 
     def end(self) -> bytes:
-        """The last bytes: where the chunks are."""
+        """Return the last bytes: where the chunks are."""
         payload = b"".join(self._entries)
         head = _Head(_INDEX, len(payload), len(payload), len(self._entries), 0, 0, 0, zlib.crc32(payload))
         return self._told(head, payload)
@@ -122,7 +122,7 @@ class ChunkWriter:
 
 
 def read_segment(content: bytes) -> Iterator[Chunk | Damage]:
-    """All that can be read of a segment, in order; whatever the bytes are, nothing is raised.
+    """Yield all that can be read of a segment, in order; whatever the bytes are, nothing is raised.
 
     After damage in the middle reading goes on where the next zstd stream begins. A segment without its last bytes is
     that of a writer that still runs, or was killed.
@@ -176,7 +176,10 @@ def _head(content: bytes, at: int) -> _Head:
 
 
 def _is_cut(content: bytes, at: int) -> bool:
-    """Whether what begins here is a chunk as far as it goes: a head that is cut, or a sound one whose rest is."""
+    """Return whether what begins here is a chunk as far as it goes.
+
+    It may be a head that is cut, or a sound one whose rest is cut.
+    """
     told = content[at : at + _HEAD_SIZE]
     if len(told) < _HEAD_SIZE:
         return told.startswith(_CHUNK[: len(told)])
@@ -186,7 +189,7 @@ def _is_cut(content: bytes, at: int) -> bool:
 
 
 def _next_stream(content: bytes, at: int) -> int:
-    """Where the next chunk is that can be read without those before it; the end if there is none."""
+    """Return where the next chunk is that can be read without those before it; the end if there is none."""
     while (at := content.find(_CHUNK, at)) >= 0:
         try:
             if _head(content, at).flags & (_FRESH | _INDEX):
@@ -205,13 +208,13 @@ class _Stream:
         self._reader: zstandard.ZstdDecompressionReader | None = None
 
     def read(self, size: int = -1) -> bytes:
-        """What the decompressor reads from."""
+        """Return what the decompressor reads from."""
         size = len(self._payload) if size < 0 else size
         taken, self._payload = self._payload[:size], self._payload[size:]
         return taken
 
     def groups(self, head: _Head, payload: bytes) -> list[Group]:
-        """The groups of the next chunk."""
+        """Return the groups of the next chunk."""
         if head.flags & _FRESH:
             limits = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
             self._reader = limits.stream_reader(self, read_size=1 << 17, read_across_frames=False)  # type: ignore[arg-type]
@@ -262,7 +265,7 @@ def _unpacked(head: _Head, raw: bytes) -> list[Group]:
 
 
 def _planes(numbers: "array[int]") -> bytes:
-    """All first bytes, all second bytes ...: those that hardly differ stand together."""
+    """Put all first bytes together, all second bytes ...: those that hardly differ."""
     held = _little(numbers).tobytes()
     width = numbers.itemsize
     return b"".join([held[i::width] for i in range(width)])

@@ -104,7 +104,7 @@ class Recorder:
             _log.error("recording: %s: the disk does not answer; its last frames are lost", self._segments.directory)
 
     def summary(self) -> Recording:
-        """The counts so far."""
+        """Return the counts so far."""
         written = self._segments.written, self._segments.count
         return Recording(self.frames_total, self.bytes_total, *written, self.dropped_total, self.errors_total)
 
@@ -126,7 +126,7 @@ class Recorder:
             self._held_bytes += len(payload) + _RECORD_COST
 
     def take(self, connection: int, receive_ns: int, payloads: Sequence[bytes]) -> None:
-        """Frames that were received together."""
+        """Take frames that were received together."""
         size = sum(map(len, payloads)) if len(payloads) > 1 else len(payloads[0])
         with self._lock:
             if not self._has_room(size):
@@ -158,7 +158,7 @@ class Recorder:
             self._held.append(Group(RECORD, our_ns(), (encode_record(lost),)))
 
     def _run(self) -> None:
-        """The thread: until closed and nothing is left, or the disk fails at the end."""
+        """Write in a thread until closed and nothing is left, or the disk fails at the end."""
         while True:
             if not self._closing:
                 self._wake.wait(self._flush_seconds)
@@ -176,7 +176,7 @@ class Recorder:
                 return
 
     def _write(self, groups: list[Group]) -> bool:
-        """Chunk by chunk, each until the disk takes it; False where it did not before the end."""
+        """Write chunk by chunk, each until the disk takes it; return False where it did not before the end."""
         for chunk in _chunks(groups):
             while not self._written(chunk):
                 if self._closing:
@@ -227,7 +227,7 @@ class ConnectionTrack:
         self._number = number
 
     def received(self, payloads: Sequence[bytes], receive_ns: int) -> None:
-        """Frames that were received together, as they go into the session."""
+        """Take frames that were received together, as they go into the session."""
         self._take(self._number, receive_ns, payloads)
 
     def became(self, state: str, cause: str, reason: str) -> None:
@@ -246,7 +246,7 @@ def untracked(_venue: str, _endpoint: Endpoint, _price_source: str = "", /) -> N
 
 
 def _chunks(groups: list[Group]) -> "list[list[Group]]":
-    """The groups in pieces of about a megabyte."""
+    """Split the groups into pieces of about a megabyte."""
     pieces: list[list[Group]] = []
     size = _CHUNK_BYTES
     for group in groups:

@@ -232,12 +232,12 @@ _decode = msgspec.json.Decoder[Any](_AnyRecord).decode
 
 
 def encode_record(record: Record) -> bytes:
-    """The record as JSON."""
+    """Encode the record as JSON."""
     return msgspec.json.encode(record)
 
 
 def decode_record(payload: bytes) -> Record:
-    """The record of its JSON; raises msgspec.MsgspecError or UnicodeDecodeError for anything else."""
+    """Decode a record from its JSON; raises msgspec.MsgspecError or UnicodeDecodeError for anything else."""
     record: Record = _decode(payload)
     return record
 

@@ -85,7 +85,7 @@ class Segments:
             raise
 
     def write(self, groups: Sequence[Group]) -> None:
-        """One chunk. After an error `abandon` what is open and write the same again."""
+        """Write one chunk. After an error `abandon` what is open and write the same again."""
         if self._file is None or self._encoder.offset >= self._most_bytes or self._age() >= self._most_seconds:
             self._finish()
             self._begin()
@@ -93,7 +93,7 @@ class Segments:
         self._note(groups)
 
     def sync(self, not_within: float) -> None:
-        """To the disk, unless that was done so recently."""
+        """Bring it to the disk, unless that was done so recently."""
         if self._file is not None and time.monotonic() - self._synced >= not_within:
             os.fsync(self._file.fileno())
             self._synced = time.monotonic()
@@ -179,7 +179,7 @@ class Segments:
 
 
 def segment_files(path: Path) -> list[Path]:
-    """The segment itself, or those of a directory in the order they were written."""
+    """Return the segment itself, or those of a directory in the order they were written."""
     if not path.is_dir():
         return [path] if path.suffix == SUFFIX and path.is_file() else []
     return sorted(
@@ -189,14 +189,14 @@ def segment_files(path: Path) -> list[Path]:
 
 
 def is_recording(path: Path) -> bool:
-    """Whether there are segments."""
+    """Return whether there are segments."""
     return bool(segment_files(path))
 
 
 def read_recording(
     path: Path, broken: list[Broken], done: Callable[[int], object] = lambda _: None
 ) -> Iterator[Group | StampedRecord | Broken]:
-    """Groups of frames and records in their order; what cannot be read is in its place, and added to `broken`.
+    """Yield groups of frames and records in their order; what cannot be read is in its place, and in `broken`.
 
     What a segment repeats is left out, unless the first that is read begins with it; `done` is told the size of each
     segment that is through. Raises ConfigurationError where there is no segment.
@@ -224,7 +224,7 @@ class _Standing:
         self._run, self._number = "", 0
 
     def told_by(self, chunk: Chunk) -> Iterator[Group | StampedRecord | Damage]:
-        """What a chunk holds that is news."""
+        """Return what a chunk holds that is news."""
         for group in chunk.groups:
             if group.connection != RECORD:
                 yield group
@@ -240,14 +240,14 @@ class _Standing:
                 yield StampedRecord(group.receive_ns, record)
 
     def _repeated(self, record: SegmentStarted) -> Sequence[Record]:
-        """What a segment says again, after others that were not read."""
+        """Return what a segment says again, after others that were not read."""
         is_next = record.run == self._run and record.segment == self._number + 1
         self._run, self._number = record.run, record.segment
         return () if is_next else record.repeated
 
 
 def _locked(path: Path) -> int | None:
-    """The lock file, ours until it is closed; None on systems without such locks."""
+    """Lock the file until it is closed; return None on systems without such locks."""
     try:
         import fcntl
     except ImportError:

@@ -14,14 +14,26 @@ import msgspec
 from msgspec import Struct
 
 from liqtape.simulator.binance_rest import rest
+from liqtape.simulator.binance_words import broken_frames, broken_topic, instrument_of, usd_of
 from liqtape.simulator.faults import Faults
 from liqtape.simulator.listings import LISTINGS, Listing, listing, on_grid
 from liqtape.simulator.throttle import Throttle
 from liqtape.simulator.wire import Answer, Arrival, ClientSession, Frame, Reply, RestRequest, SentRow, ServerLimits
 
-__all__ = ["converse", "name", "publisher", "rest"]
+__all__ = [
+    "broken_frames",
+    "broken_topic",
+    "converse",
+    "instrument_of",
+    "name",
+    "publisher",
+    "refused_topic",
+    "rest",
+    "usd_of",
+]
 
 name = "binance"
+refused_topic = ""
 
 _ALL = "!forceOrder@arr"
 _TRADES = "btcusdt@aggTrade"

@@ -15,13 +15,25 @@ import msgspec
 from msgspec import Struct
 
 from liqtape.simulator.bybit_rest import rest
+from liqtape.simulator.bybit_words import broken_frames, broken_topic, instrument_of, usd_of
 from liqtape.simulator.faults import Faults
 from liqtape.simulator.listings import LISTINGS, PRE_MARKET, Listing, listing, on_grid
 from liqtape.simulator.wire import Answer, Arrival, ClientSession, Frame, Reply, RestRequest, SentRow, ServerLimits
 
-__all__ = ["converse", "name", "publisher", "rest"]
+__all__ = [
+    "broken_frames",
+    "broken_topic",
+    "converse",
+    "instrument_of",
+    "name",
+    "publisher",
+    "refused_topic",
+    "rest",
+    "usd_of",
+]
 
 name = "bybit"
+refused_topic = "allLiquidation.BTCUSDT"
 
 BATCH_MS = 500
 _LIQUIDATION = "allLiquidation."

@@ -1,7 +1,6 @@
 """What the simulated venues print in days of a market: no socket, no clock, as fast as it can be drawn."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.simulator.faults import Faults
@@ -9,7 +8,7 @@ from liqtape.simulator.generator import Generator
 from liqtape.simulator.listings import MARKETS
 from liqtape.simulator.prices import Prices
 from liqtape.simulator.scenario import Scenario
-from liqtape.simulator.wire import Arrival, SentRow, ServerLimits, VenuePublisher
+from liqtape.simulator.wire import Arrival, FollowsAccounts, SentRow, ServerLimits, VenuePublisher
 
 __all__ = ["printed"]
 
@@ -25,10 +24,10 @@ class _StillPrices(Prices):
         return 1.0
 
 
-def printed(scenario: Scenario, seed: int, until_ms: int, accounts: Sequence[str]) -> Iterator[SentRow]:
+def printed(scenario: Scenario, seed: int, until_ms: int, accounts: Mapping[str, Sequence[str]]) -> Iterator[SentRow]:
     """Yield what a scenario prints from 0 to `until_ms` of its timeline, throttled as live, in event-time order.
 
-    Of Hyperliquid it is what these accounts take part in, each part once.
+    Of a venue that prints only the fills of accounts it is what these of its accounts take part in, each part once.
     """
     no_faults = Faults((), seed)
     generators = [
@@ -36,7 +35,9 @@ def printed(scenario: Scenario, seed: int, until_ms: int, accounts: Sequence[str
         for market, listings in MARKETS.items()
     ]
     publishers = {name: dialect.publisher(seed, ServerLimits(), no_faults) for name, dialect in DIALECTS.items()}
-    _follow(publishers["hyperliquid"], accounts)
+    for name, publisher in publishers.items():
+        if isinstance(publisher, FollowsAccounts):
+            publisher.follow(accounts.get(name, ()))
     waiting: list[SentRow] = []
     for at_ms in range(_STEP_MS, until_ms + _STEP_MS, _STEP_MS):
         for generator in generators:
@@ -49,15 +50,6 @@ def printed(scenario: Scenario, seed: int, until_ms: int, accounts: Sequence[str
         yield from waiting[:ready]
         del waiting[:ready]
     yield from sorted([*waiting, *_rows(publishers, until_ms + _LATEST_MS)], key=lambda row: row.event_ms)
-
-
-def _follow(publisher: VenuePublisher, accounts: Sequence[str]) -> None:
-    """Let the venue print the fills of these accounts, which it does only for who asked."""
-    session = publisher.converse("ws", {}, 1)
-    for account in accounts:
-        subscription = {"type": "userFills", "user": account}
-        if session is not None:
-            session.received(json.dumps({"method": "subscribe", "subscription": subscription}), 0)
 
 
 def _rows(publishers: dict[str, VenuePublisher], now_ms: int) -> list[SentRow]:

@@ -8,7 +8,7 @@ Whoever was sent nothing for 60 s is hung up on, with the code of a normal end. 
 import json
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -17,12 +17,14 @@ from liqtape.simulator.faults import Faults
 from liqtape.simulator.generator import Side, TrueLiquidation
 from liqtape.simulator.hyperliquid_fills import SPOT, Fill, Match, Trader
 from liqtape.simulator.hyperliquid_rest import rest
+from liqtape.simulator.hyperliquid_words import broken_frames, broken_topic, instrument_of, usd_of
 from liqtape.simulator.listings import MARKETS, Listing, listing
 from liqtape.simulator.wire import Answer, Arrival, ClientSession, Frame, Reply, RestRequest, ServerLimits
 
-__all__ = ["name", "publisher"]
+__all__ = ["broken_frames", "broken_topic", "instrument_of", "name", "publisher", "refused_topic", "usd_of"]
 
 name = "hyperliquid"
+refused_topic = ""
 
 _COINS = {item.symbol: item for item in (*MARKETS[name], SPOT)}
 _FILLS = "userFills:"
@@ -168,6 +170,13 @@ class _Publisher:
     def rest(self, asked: RestRequest, now_ms: int) -> Answer | None:
         self._begin(now_ms)
         return rest(asked, self._fills_of, lambda coin: self._trades.get(coin, deque()), self._limits)
+
+    def follow(self, accounts: Sequence[str]) -> None:
+        """Print the fills of these accounts, as for a client that subscribed them."""
+        session = _ClientSession(self, self._limits)
+        for account in accounts:
+            subscription = {"type": "userFills", "user": account}
+            session.received(json.dumps({"method": "subscribe", "subscription": subscription}), 0)
 
     def may_watch(self, topic: str) -> bool:
         """Whether a user's fills may be followed: so many users an address, and all clients here have one address."""

@@ -18,12 +18,14 @@ from msgspec import Struct
 from liqtape.simulator.faults import Faults
 from liqtape.simulator.listings import LISTINGS, Listing, listing, on_grid, trimmed
 from liqtape.simulator.okx_rest import Detail, rest
+from liqtape.simulator.okx_words import broken_frames, broken_topic, instrument_of, usd_of
 from liqtape.simulator.throttle import Printed, Throttle
 from liqtape.simulator.wire import Answer, Arrival, ClientSession, Frame, Reply, RestRequest, SentRow, ServerLimits
 
-__all__ = ["converse", "name", "publisher"]
+__all__ = ["broken_frames", "broken_topic", "converse", "instrument_of", "name", "publisher", "refused_topic", "usd_of"]
 
 name = "okx"
+refused_topic = "liquidation-orders:SWAP"
 
 _LIQUIDATIONS = "liquidation-orders"
 _TYPES = ("SWAP", "FUTURES", "MARGIN", "OPTION")

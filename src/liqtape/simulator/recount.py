@@ -1,6 +1,5 @@
 """The metrics counted again from the ledger, slowly and by other means than the engine: loops over exact numbers."""
 
-import re
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
@@ -8,22 +7,12 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from liqtape.simulator.listings import listing
+from liqtape.simulator.dialects import DIALECTS
 
 __all__ = ["WINDOWS", "Count", "Recount", "instrument_of", "micro_usd_of", "recount"]
 
 WINDOWS = (10, 30, 60, 300)
 ACCELERATION_SECONDS = 20
-
-_CONTRACT_USD = {"BTCUSD_PERP": 100, "ETHUSD_PERP": 10}
-_INVERSE = {"BTCUSD": "BTCUSD", "ETHUSD": "ETHUSD", "BTCUSDZ26": "BTCUSD_261225"}
-_MULTIPLIED = {
-    "1000PEPEUSDT": "PEPEUSDT",
-    "1000SHIBUSDT": "SHIBUSDT",
-    "SHIB1000USDT": "SHIBUSDT",
-}
-_THOUSANDS = {"kPEPE": "PEPE", "kSHIB": "SHIB"}
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
 
 class SentLiquidation(Protocol):
@@ -63,33 +52,14 @@ class Recount(Struct, frozen=True):
 
 
 def instrument_of(venue: str, symbol: str) -> str:
-    """Our name of a venue's symbol.
+    """Return our name of a venue's symbol, as its dialect says.
 
     >>> instrument_of("bybit", "BTCUSDT-25DEC26"), instrument_of("binance", "BTCUSD_PERP")
     ('BTCUSDT_261225', 'BTCUSD')
     >>> instrument_of("okx", "BTC-USD-251226"), instrument_of("hyperliquid", "kPEPE")
     ('BTCUSD_251226', 'PEPEUSDC')
     """
-    if venue == "okx":
-        base, quote, kind = symbol.split("-")
-        return base + quote if kind == "SWAP" else f"{base}{quote}_{kind}"
-    if venue == "hyperliquid":
-        return _THOUSANDS.get(symbol, symbol) + "USDC"
-    if venue == "binance":
-        return _MULTIPLIED.get(symbol, symbol).removesuffix("_PERP")
-    return _MULTIPLIED.get(symbol) or _of_bybit(symbol)
-
-
-def _of_bybit(symbol: str) -> str:
-    if symbol in _INVERSE:
-        return _INVERSE[symbol]
-    if symbol.endswith("PERP"):
-        return symbol.removesuffix("PERP") + "USDC"
-    dated = re.fullmatch(r"(\w+)-(\d\d)([A-Z]{3})(\d\d)", symbol)
-    if dated is None:
-        return symbol
-    pair, day, month, year = dated.groups()
-    return f"{pair}_{year}{_MONTHS.index(month) + 1:02d}{day}"
+    return DIALECTS[venue].instrument_of(symbol)
 
 
 def micro_usd_of(venue: str, symbol: str, price: str, size: str) -> int:
@@ -100,16 +70,7 @@ def micro_usd_of(venue: str, symbol: str, price: str, size: str) -> int:
     """
     with localcontext() as context:
         context.prec = 60  # products here have fewer digits, so the only rounding is the last one
-        if venue == "binance" and symbol in _CONTRACT_USD:
-            usd = Decimal(size) * _CONTRACT_USD[symbol]
-        elif venue == "bybit" and symbol in _INVERSE:
-            usd = Decimal(size)
-        elif venue == "okx":
-            item = listing(venue, symbol)
-            worth = Decimal(size) * Decimal(item.ct_val)
-            usd = worth if item.kind == "inverse" else worth * Decimal(price)
-        else:
-            usd = Decimal(price) * Decimal(size)
+        usd = DIALECTS[venue].usd_of(symbol, Decimal(price), Decimal(size))
         return int((usd * 1_000_000).to_integral_value(ROUND_HALF_EVEN))
 
 

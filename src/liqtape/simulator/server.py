@@ -22,7 +22,6 @@ __all__ = ["Simulator", "run_until_stopped"]
 
 _TICK_SECONDS = 0.02
 _SETTLE_SECONDS = 5.0
-_REFUSED_TOPICS = {"okx": "liquidation-orders:SWAP", "bybit": "allLiquidation.BTCUSDT"}
 
 
 class Simulator:
@@ -63,8 +62,9 @@ class Simulator:
         self._rest_refused: dict[str, int] = {}
         self._refusals: dict[str, dict[str, int]] = {venue: {} for venue in DIALECTS}
         if self._faults.refuses_topic:
-            for venue, topic in _REFUSED_TOPICS.items():
-                self.refuse_topic(venue, topic)
+            for venue, dialect in DIALECTS.items():
+                if dialect.refused_topic:
+                    self.refuse_topic(venue, dialect.refused_topic)
         self._runner: web.AppRunner | None = None
         self._pump: asyncio.Task[None] | None = None
         self._somebody = asyncio.Event()

@@ -1,7 +1,8 @@
 """What the server knows of a venue: frames to send, answers to a client, and the interface of a dialect."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol
+from decimal import Decimal
+from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -14,6 +15,7 @@ __all__ = [
     "Arrival",
     "ClientSession",
     "Dialect",
+    "FollowsAccounts",
     "Frame",
     "FrameKind",
     "Reply",
@@ -171,10 +173,40 @@ class VenuePublisher(Protocol):
         ...
 
 
+@runtime_checkable
+class FollowsAccounts(Protocol):
+    """What a publisher offers whose liquidations are told only to who follows the fills of accounts."""
+
+    def follow(self, accounts: Sequence[str]) -> None:
+        """Print the fills of these accounts, as for a client that subscribed them."""
+
+
 class Dialect(Protocol):
-    """One venue; a module satisfies it."""
+    """One venue; a module satisfies it.
+
+    What its symbols and sizes mean is worked by hand, apart from the decoder and from the listings: the recount and the
+    demo judge by it.
+    """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def refused_topic(self) -> str:
+        """The topic of liquidations that the fault of this name refuses once; empty where it refuses none."""
+
+    @property
+    def broken_frames(self) -> Mapping[str, str]:
+        """A frame broken in the manner of each fault that sends garbage, with `%d` for the time."""
+
+    @property
+    def broken_topic(self) -> str:
+        """Whose followers get these frames; empty: all who follow liquidations."""
+
+    def instrument_of(self, symbol: str) -> str:
+        """Return our name of a symbol."""
+
+    def usd_of(self, symbol: str, price: Decimal, size: Decimal) -> Decimal:
+        """Return what a size is worth in USD, without rounding."""
 
     def publisher(self, seed: int, limits: ServerLimits, faults: Faults) -> VenuePublisher: ...

@@ -131,7 +131,7 @@ class CallbackQueue(Generic[T]):
         self._queue.clear()
 
     def _begin_as(self, task: asyncio.Task[None], item: T) -> None:
-        """From outside of any task: as if the task were running."""
+        """Begin from outside of any task as if the task were running."""
         self._is_idle = False
         loop = task.get_loop()
         _enter_task(loop, task)
@@ -157,7 +157,7 @@ class CallbackQueue(Generic[T]):
                 await self._pause()
 
     async def _pause(self) -> None:
-        """Until there is something to do."""
+        """Wait until there is something to do."""
         self._wake.clear()
         self._is_idle = True
         try:
@@ -170,7 +170,7 @@ class CallbackQueue(Generic[T]):
             self._is_idle = False
 
     def _begin(self, item: T) -> None:
-        """The first step of a call; if it does not end there, the rest is `_unfinished`."""
+        """Do the first step of a call; if it does not end there, the rest is `_unfinished`."""
         steps = EagerStep(self._call_async(item), self._note_block)
         if not steps.begin():
             self._unfinished = steps
@@ -214,7 +214,7 @@ class CallbackQueue(Generic[T]):
             self._note_error(error)
 
     def _await_on_loop(self, awaitable: Awaitable[Any]) -> None:
-        """From the worker thread: wait until the loop has awaited it."""
+        """Wait in the worker thread until the loop has awaited it."""
         step = self._await_for_thread(awaitable)
         try:
             if self._left or self._loop is None:

@@ -34,7 +34,7 @@ class EagerStep:
         return False
 
     def interrupt(self, error: BaseException) -> None:
-        """Have what waits since the first step see this instead of what it waits for."""
+        """Raise this in what waits since the first step."""
         self._interruption = error
 
     def __await__(self) -> Generator[Any, Any, None]:

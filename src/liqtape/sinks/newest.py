@@ -14,7 +14,7 @@ __all__ = ["publishing_newest"]
 
 @asynccontextmanager
 async def publishing_newest(sink: Sink) -> AsyncIterator[Callable[[Batch], None]]:
-    """A function that takes batches and never waits; at the end what is pending is written.
+    """Yield a function that takes batches and never waits; at the end what is pending is written.
 
     Metrics the sink was too slow for are replaced by newer ones, of the events it gets the newest. Raises
     SinkUnavailable at the end when nothing at all could be written.

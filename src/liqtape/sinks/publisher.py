@@ -97,7 +97,7 @@ class Publisher(Listener):
         return self._dropped + max(0, self._new - RECENT_EVENTS)
 
     def changed(self, instruments: Iterable[str]) -> None:
-        """These instruments changed."""
+        """Note that these instruments changed."""
         self._dirty.update(dict.fromkeys(instruments))
         self._wake.set()
 
@@ -113,7 +113,7 @@ class Publisher(Listener):
         self.health([*pulse.health, *pulse.services])
 
     def alert(self, alert: Alert) -> None:
-        """Take note of a level that changed; the row says it too, and may have been the last one."""
+        """Take a change of level."""
         self.announce(alert)
         if alert.instrument != MARKET:
             self.changed([alert.instrument])
@@ -127,12 +127,12 @@ class Publisher(Listener):
         self._wake.set()
 
     def price(self, tick: PriceTick) -> None:
-        """The reference price changed."""
+        """Take a change of the reference price."""
         self._price = tick
         self._wake.set()
 
     def health(self, health: Sequence[VenueHealth]) -> None:
-        """The venues' newest health."""
+        """Take the venues' newest health."""
         self._health = health
         self._wake.set()
 
@@ -192,7 +192,7 @@ class Publisher(Listener):
         }
 
     def unwritten(self) -> str:
-        """What it still has to write, in words; empty when nothing but the state of health."""
+        """Return what it still has to write, in words; empty when nothing but the state of health."""
         events = len(self._recent) if self._resync else min(self._new, RECENT_EVENTS)
         counts = {"instruments": len(self._dirty), "events": events, "alerts": len(self._alerts)}
         return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
@@ -243,7 +243,7 @@ class Publisher(Listener):
             await self._rest(min(_REST * took, _LONGEST_REST))
 
     def _refused(self, refusal: Refusal) -> None:
-        """All else was done: the next flush need not wait."""
+        """Note a refusal: all else was done, so the next flush need not wait."""
         self.alerts_dropped_total += refusal.alerts_lost
         self.failures_total += bool(refusal.alerts_lost)
         self._failing(refusal.text, refusal.cause)
@@ -257,7 +257,7 @@ class Publisher(Listener):
         self.state, self.detail = "ok", ""
 
     def _alerts_lost(self) -> str:
-        """How many alerts were lost since that was told last, in words; empty for none."""
+        """Return how many alerts were lost since that was told last, in words; empty for none."""
         lost = self.alerts_dropped_total - self._alerts_said
         return f"{lost} alert{'s' * (lost > 1)} could not be published" if lost else ""
 
@@ -285,7 +285,7 @@ class Publisher(Listener):
         return batch
 
     def _take_levels(self, metrics: Sequence[VelocityMetrics]) -> dict[str, Level]:
-        """Levels that changed; from time to time, and after a failure, all above NONE, which would expire."""
+        """Return levels that changed; from time to time, and after a failure, all above NONE, which would expire."""
         for row in metrics:
             if row.level != self._levels.get(row.symbol, "NONE"):  # of what was raised before anybody listened
                 self._note_level(row.symbol, row.level)
@@ -303,7 +303,7 @@ class Publisher(Listener):
             self._levels[instrument] = level
 
     def _give_back(self, batch: Batch, alerts: Sequence[Alert]) -> None:
-        """Nothing of a failed batch is lost but what is newer anyway."""
+        """Put a failed batch back; nothing of it is lost but what is newer anyway."""
         self._dirty.update((metrics.symbol, None) for metrics in batch.metrics)
         # The list of recent events is written as a whole after the sink is back.
         self._resync = True

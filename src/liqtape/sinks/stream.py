@@ -51,7 +51,7 @@ class Subscription(AsyncIterator[T], Generic[T]):
         return self._inbox.dropped_total
 
     def end(self) -> None:
-        """No more items; the iteration stops after those queued."""
+        """Take no more items; the iteration stops after those queued."""
         self._leave()
         self._inbox.wake.set()
 

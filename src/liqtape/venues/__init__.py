@@ -1,4 +1,4 @@
-"""The venues, by name. Adding one: a file, its fixtures, and its line here."""
+"""The venues, by name, in the order in which they are shown and asked for the price: CONTRIBUTING.md adds one."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ VENUES: dict[str, Venue] = {
 
 
 def watched(name: str, accounts: Sequence[str]) -> list[Endpoint]:
-    """The connections that bring the liquidations these accounts take part in. Raises ConfigurationError."""
+    """Return the connections for the liquidations these accounts take part in. Raises ConfigurationError."""
     venue = VENUES[name]
     if not isinstance(venue, WatchesAccounts):
         others = ", ".join(other for other, module in VENUES.items() if isinstance(module, WatchesAccounts))

@@ -7,13 +7,15 @@ import msgspec
 from msgspec import Meta, Struct
 
 from liqtape.errors import DecodeError
-from liqtape.events import Event, Invalid
+from liqtape.events import Event, Invalid, PriceKind, Unit
 from liqtape.instruments import Contract
 from liqtape.venues.limits import Limits, RateLimit
 
 __all__ = [
     "MALFORMED",
     "Amount",
+    "Archived",
+    "ArchivedExchange",
     "BackfillPage",
     "BackfillRequest",
     "Backfills",
@@ -23,6 +25,7 @@ __all__ = [
     "InstrumentPage",
     "InstrumentSource",
     "OffersAlternatives",
+    "PriceSource",
     "Stamp",
     "Symbol",
     "Venue",
@@ -92,6 +95,29 @@ class InstrumentSource(Struct, frozen=True):
     may_be_empty: bool = False
 
 
+class PriceSource(Struct, frozen=True):
+    """Where BTC trades can be had: `symbol` is the one whose trades are the price, `path` and `topic` subscribe it.
+
+    The source on the venue's own stream bears the venue's name.
+    """
+
+    name: str
+    venue: str
+    symbol: str
+    host: str
+    path: str
+    topic: str
+
+
+class ArchivedExchange(Struct, frozen=True):
+    """A venue as Tardis names it, and what its amounts count: of linear contracts and of inverse ones."""
+
+    name: str
+    linear: Unit
+    inverse: Unit
+    price_kind: PriceKind
+
+
 class InstrumentPage(Struct, frozen=True):
     """Contracts of one REST answer; `next_query` is to be added to the path for the next page, empty at the end."""
 
@@ -130,6 +156,10 @@ class Venue(Protocol):
     def name(self) -> str: ...
 
     @property
+    def on_by_default(self) -> bool:
+        """Whether the venue is connected where the settings name none."""
+
+    @property
     def ws_url(self) -> str:
         """Scheme and host of the public stream; a configured address replaces it."""
 
@@ -163,20 +193,24 @@ class Venue(Protocol):
     @property
     def instrument_sources(self) -> Sequence[InstrumentSource]: ...
 
+    @property
+    def price_sources(self) -> Sequence[PriceSource]:
+        """Where its BTC trades can be had as the price, the best first; empty where they are not taken for it."""
+
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
-        """The connections that bring these symbols' liquidations (all symbols, where the venue has one such topic)."""
+        """Return the connections for these symbols' liquidations (for all, where the venue has one topic of all)."""
 
     def subscribe(self, request_id: str, topics: Sequence[str]) -> bytes:
-        """The frame that subscribes `topics`."""
+        """Return the frame that subscribes `topics`."""
 
     def decode(self, payload: bytes, receive_ms: int | None) -> list[Event]:
-        """Events of one frame, in its order; an empty list for a topic we do not use. Raises DecodeError."""
+        """Decode one frame into its events, in its order; none for a topic we do not use. Raises DecodeError."""
 
     def parse_symbol(self, symbol: str) -> Contract:
-        """What a symbol means by its spelling and the bundled table."""
+        """Return what a symbol means by its spelling and the bundled table."""
 
     def decode_instruments(self, payload: bytes) -> InstrumentPage:
-        """Contracts of a REST answer as downloaded. Raises DecodeError."""
+        """Decode the contracts of a REST answer as downloaded. Raises DecodeError."""
 
 
 @runtime_checkable
@@ -188,7 +222,16 @@ class DecodesBatches(Protocol):
         """How the frames begin that can be."""
 
     def decode_batch(self, payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-        """The event of each such frame, as by `decode`. Raises DecodeError where they must go one by one."""
+        """Decode the event of each such frame, as by `decode`. Raises DecodeError where they must go one by one."""
+
+
+@runtime_checkable
+class Archived(Protocol):
+    """What a venue offers whose liquidations are in the public archive of Tardis."""
+
+    @property
+    def archived_exchanges(self) -> Sequence[ArchivedExchange]:
+        """The names it has there; which contracts are inverse its symbols say."""
 
 
 @runtime_checkable
@@ -196,7 +239,7 @@ class OffersAlternatives(Protocol):
     """What a venue offers whose liquidations can be had at another address as well."""
 
     def alternatives(self, endpoint: Endpoint) -> list[Endpoint]:
-        """The same liquidations elsewhere, to be tried in this order when the endpoint stays silent."""
+        """Return the same liquidations elsewhere, to be tried in this order when the endpoint stays silent."""
 
 
 @runtime_checkable
@@ -212,10 +255,10 @@ class Backfills(Protocol):
         """How many seconds back the venue tells of."""
 
     def backfill_requests(self, from_ms: int, until_ms: int, subjects: Sequence[str]) -> list[BackfillRequest]:
-        """First pages for `[from_ms, until_ms]` of these symbols, or of these accounts where accounts are watched."""
+        """Return the first pages for `[from_ms, until_ms]` of these symbols, or accounts where accounts are watched."""
 
     def decode_backfill(self, request: BackfillRequest, payload: bytes, receive_ms: int | None) -> BackfillPage:
-        """Events of an answer. Raises DecodeError."""
+        """Decode the events of an answer. Raises DecodeError."""
 
 
 @runtime_checkable
@@ -231,16 +274,16 @@ class WatchesAccounts(Protocol):
         """The accounts watched unless others are configured; `endpoints` are those of these."""
 
     def watching(self, accounts: Sequence[str]) -> list[Endpoint]:
-        """The connections that bring the liquidations these accounts take part in. Raises ConfigurationError."""
+        """Return the connections for the liquidations these accounts take part in. Raises ConfigurationError."""
 
 
 def is_partial(venue: Venue) -> bool:
-    """Whether the venue shows only part of its liquidations: its numbers are labelled partial everywhere."""
+    """Return whether the venue shows only part of its liquidations: its numbers are labelled partial everywhere."""
     return isinstance(venue, WatchesAccounts) and venue.partial_by_design
 
 
 def invalid_reason(price: float, size: float, event_ms: int) -> str:
-    """Why a row cannot be an event; empty when it can.
+    """Return why a row cannot be an event; empty when it can.
 
     >>> invalid_reason(1.0, 2.0, 1_790_000_000_000), invalid_reason(1.0, 2.0, 1_790_000_000)
     ('', 'event time')
@@ -253,13 +296,13 @@ def invalid_reason(price: float, size: float, event_ms: int) -> str:
 
 
 def invalid_row(venue: str, reason: str, row: object) -> Invalid:
-    """An `Invalid` with the row as JSON text, cut to a length fit for a log."""
+    """Return an `Invalid` with the row as JSON text, cut to a length fit for a log."""
     text = bytes(row) if isinstance(row, msgspec.Raw) else msgspec.json.encode(row)
     return Invalid(venue, reason, text[:300].decode(errors="replace"))
 
 
 def rows_of(venue: str, raws: Iterable[msgspec.Raw], decoder: _Decoder[Row_co]) -> list[Row_co | Invalid]:
-    """Rows decoded one by one, the malformed as `Invalid`: the way back when a frame does not decode as a whole.
+    """Decode rows one by one, the malformed as `Invalid`: the way back when a frame does not decode as a whole.
 
     Raises DecodeError when no row is well formed: then it is the frame that is not what the venue documents.
     """
@@ -279,7 +322,7 @@ def rows_of(venue: str, raws: Iterable[msgspec.Raw], decoder: _Decoder[Row_co]) 
 
 
 def joined(payloads: Sequence[bytes]) -> bytes:
-    """JSON objects as one JSON array. Who decodes it must find as many elements as there were objects.
+    """Join JSON objects to one JSON array. Who decodes it must find as many elements as there were objects.
 
     >>> joined([b'{"a":1}', b'{"a":2}'])
     b'[{"a":1},{"a":2}]'
@@ -288,7 +331,7 @@ def joined(payloads: Sequence[bytes]) -> bytes:
 
 
 def beyond(prefix: bytes) -> bytes:
-    """The least bytes above all that begin so: `prefix <= payload < beyond(prefix)` says what `startswith` says.
+    """Return the least bytes above all that begin with it: `prefix <= payload < beyond(prefix)` is `startswith`.
 
     That takes half the time, which shows where it is asked of each frame.
 
@@ -299,7 +342,7 @@ def beyond(prefix: bytes) -> bytes:
 
 
 def batched(topics: Sequence[str], limit: int) -> list[tuple[str, ...]]:
-    """The topics in runs of at most `limit`.
+    """Split the topics into runs of at most `limit`.
 
     >>> batched(["a", "b", "c"], 2)
     [('a', 'b'), ('c',)]
@@ -308,7 +351,7 @@ def batched(topics: Sequence[str], limit: int) -> list[tuple[str, ...]]:
 
 
 def yymmdd(at_ms: int) -> str:
-    """The UTC date of a stamp as venues write it in dated symbols (proleptic Gregorian, by days since 0000-03-01).
+    """Return the UTC date of a stamp as dated symbols have it (proleptic Gregorian, by days since 0000-03-01).
 
     >>> yymmdd(1_798_185_600_000)
     '261225'

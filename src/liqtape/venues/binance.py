@@ -19,9 +19,11 @@ from liqtape.instruments import Contract, linear, whole
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
+    ArchivedExchange,
     Endpoint,
     InstrumentPage,
     InstrumentSource,
+    PriceSource,
     Stamp,
     Symbol,
     beyond,
@@ -34,6 +36,7 @@ from liqtape.venues.tables import BINANCE_ASSETS, BINANCE_COIN_M, BINANCE_WHOLE
 
 __all__ = [
     "alternatives",
+    "archived_exchanges",
     "batch_prefix",
     "bundled_symbols",
     "decode",
@@ -46,7 +49,9 @@ __all__ = [
     "listing_needed",
     "max_publish_delay_ms",
     "name",
+    "on_by_default",
     "parse_symbol",
+    "price_sources",
     "slot_seconds",
     "subscribe",
     "topics_per_request",
@@ -54,6 +59,7 @@ __all__ = [
 ]
 
 name = "binance"
+on_by_default = True
 ws_url = "wss://fstream.binance.com"
 heartbeat = None  # the server sends ping frames every 3 min; the transport answers them
 # Futures: 300 attempts in 5 min, 10 messages a second, cut at 24 h (venues reference, 2.2); half is left to others.
@@ -68,6 +74,16 @@ bundled_symbols: tuple[str, ...] = ()
 instrument_sources = (
     InstrumentSource("https://fapi.binance.com", "/fapi/v1/exchangeInfo"),
     InstrumentSource("https://dapi.binance.com", "/dapi/v1/exchangeInfo"),
+)
+price_sources = (
+    PriceSource(name, name, "BTCUSDT", ws_url, "/market/ws", "btcusdt@aggTrade"),
+    # Serves data only, and also where the futures host refuses a region.
+    PriceSource(f"{name}-spot", name, "BTCUSDT", "wss://data-stream.binance.vision", "/ws", "btcusdt@aggTrade"),
+)
+# The streams of its two families are one: what is inverse the symbol says, not the name of the exchange.
+archived_exchanges = (
+    ArchivedExchange("binance-futures", "base", "contracts", "fill"),
+    ArchivedExchange("binance-delivery", "base", "contracts", "fill"),
 )
 
 batch_prefix = b'{"e":"forceOrder"'
@@ -148,23 +164,23 @@ _frame = msgspec.json.Decoder(_Frame)
 
 
 def endpoints(symbols: Sequence[str]) -> list[Endpoint]:  # noqa: ARG001 - one stream carries every symbol
-    """One connection: the liquidations of all symbols, and BTC trades as price and canary."""
+    """Return one connection: the liquidations of all symbols, and BTC trades as price and canary."""
     return [Endpoint(f"{ws_url}/market/ws", ("!forceOrder@arr", _CANARY), _SILENCE_LIMIT, _CANARY)]
 
 
 def alternatives(endpoint: Endpoint) -> list[Endpoint]:
-    """The COIN-M host: since 2026-06-30 it sends the same stream of all symbols, but no trade of USD-M."""
+    """Return the COIN-M host: since 2026-06-30 it sends the same stream of all symbols, but no trade of USD-M."""
     topics = tuple(topic for topic in endpoint.topics if topic != _CANARY)
     return [Endpoint(f"{_OTHER_HOST}/ws", (*topics, _OTHER_CANARY), _OTHER_SILENCE_LIMIT, _OTHER_CANARY)]
 
 
 def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
-    """`{"method": "SUBSCRIBE", "params": [...], "id": n}`."""
+    """Return `{"method": "SUBSCRIBE", "params": [...], "id": n}`."""
     return msgspec.json.encode({"method": "SUBSCRIBE", "params": list(topics), "id": int(request_id)})
 
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
-    """Events of one frame; price is the average fill, size what was filled in all."""
+    """Decode one frame into events; price is the average fill, size what was filled in all."""
     if batch_prefix <= payload < _BEYOND_PREFIX:  # as every live frame seen; other orders of the keys go the long way
         try:
             order = _strict(payload).o
@@ -183,7 +199,7 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 
 def decode_batch(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-    """The event of each of many liquidation frames."""
+    """Decode the event of each of many liquidation frames."""
     try:
         messages = _strict_batch(joined(payloads))
     except MALFORMED as error:
@@ -200,7 +216,7 @@ def decode_batch(payloads: Sequence[bytes], receive_ms: int | None) -> list[Even
 
 
 def _long_way(payload: bytes, receive_ms: int | None) -> list[Event]:
-    """Events of any frame, in whatever order its keys are, with the reason where a row is none."""
+    """Decode any frame, in whatever order its keys are, with the reason where a row is none."""
     try:
         return _any(payload, receive_ms)
     except MALFORMED as error:
@@ -267,7 +283,7 @@ def _liquidation(message: _ForceOrder, receive_ms: int | None) -> RawLiquidation
 
 
 def parse_symbol(symbol: str) -> Contract:
-    """`1000PEPEUSDT` -> PEPEUSDT x 1000; `BTCUSD_PERP` -> BTCUSD, inverse, 100 USD; dated symbols keep their date."""
+    """Parse `1000PEPEUSDT` as PEPEUSDT x 1000, `BTCUSD_PERP` as BTCUSD, inverse, 100 USD; dates stay."""
     if _COIN_M.search(symbol):
         instrument = symbol.removesuffix("_PERP")
         size = BINANCE_COIN_M.get(symbol.partition("_")[0])
@@ -316,7 +332,7 @@ _exchange_info = msgspec.json.Decoder(_ExchangeInfo)
 
 
 def decode_instruments(payload: bytes) -> InstrumentPage:
-    """`GET /fapi/v1/exchangeInfo` or `/dapi/v1/exchangeInfo`; only COIN-M states a `contractSize` (USD)."""
+    """Decode `GET /fapi/v1/exchangeInfo` or `/dapi/v1/exchangeInfo`; only COIN-M states a `contractSize` (USD)."""
     try:
         listed = _exchange_info.decode(payload).symbols
     except MALFORMED as error:
@@ -342,7 +358,7 @@ def _contract(row: _Listed) -> Contract:
 
 
 def _asset(row: _Listed) -> Asset:
-    """What the contract is on, by the list; where that says nothing by the table of ours."""
+    """Return what the contract is on, by the list; where that says nothing by the table of ours."""
     if row.underlyingType is None and row.contractType is None:
         return parse_symbol(row.symbol).asset
     asset = _ASSETS.get(row.underlyingType, OTHER) if row.underlyingType else UNKNOWN
@@ -350,7 +366,7 @@ def _asset(row: _Listed) -> Asset:
 
 
 def _unit_value(text: str) -> str | None:
-    """What one contract is worth in USD; None where the text is no sensible number."""
+    """Return what one contract is worth in USD; None where the text is no sensible number."""
     try:
         value = Decimal(text)
         return format(value, "f") if Decimal("1e-12") <= value <= Decimal("1e12") else None

@@ -20,10 +20,12 @@ from liqtape.instruments import Contract, linear
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
+    ArchivedExchange,
     Endpoint,
     Heartbeat,
     InstrumentPage,
     InstrumentSource,
+    PriceSource,
     Stamp,
     Symbol,
     beyond,
@@ -38,6 +40,7 @@ from liqtape.venues.tables import BYBIT_SYMBOLS
 
 __all__ = [
     "alternatives",
+    "archived_exchanges",
     "batch_prefix",
     "bundled_symbols",
     "decode",
@@ -50,7 +53,9 @@ __all__ = [
     "listing_needed",
     "max_publish_delay_ms",
     "name",
+    "on_by_default",
     "parse_symbol",
+    "price_sources",
     "slot_seconds",
     "subscribe",
     "topics_per_request",
@@ -58,10 +63,11 @@ __all__ = [
 ]
 
 name = "bybit"
+on_by_default = True
 ws_url = "wss://stream.bybit.com"
 heartbeat = Heartbeat(b'{"op":"ping"}', every=20.0)
 # 500 connections in 5 min from one address (v5 "Connect"); for messages it states no figure: ours is caution.
-limits = Limits((RateLimit(250, 300.0),), (RateLimit(100, 1.0),))
+limits = Limits((RateLimit(250, 300.0),), (RateLimit(100, 1.0),), idle=600.0)
 topics_per_request = 200
 slot_seconds: int | None = None
 max_publish_delay_ms = 600  # batches of 500 ms
@@ -77,6 +83,8 @@ instrument_sources = (
         may_be_empty=True,
     ),
 )
+price_sources = (PriceSource(name, name, "BTCUSDT", ws_url, "/v5/public/linear", "publicTrade.BTCUSDT"),)
+archived_exchanges = (ArchivedExchange("bybit", "base", "usd", "bankruptcy"),)
 
 batch_prefix = b'{"topic":"allLiquidation.'
 _BEYOND_PREFIX = beyond(batch_prefix)
@@ -143,7 +151,7 @@ _frame = msgspec.json.Decoder(_Frame)
 
 
 def endpoints(symbols: Sequence[str]) -> list[Endpoint]:
-    """Connections per category, each within the limit on the length of its topics, each with BTC trades as canary."""
+    """Return connections per category, each within the limit on the length of its topics, with BTC trades as canary."""
     inverse = [s for s in symbols if _INVERSE.match(s)]
     linear = [s for s in symbols if not _INVERSE.match(s)]
     return [
@@ -154,7 +162,7 @@ def endpoints(symbols: Sequence[str]) -> list[Endpoint]:
 
 
 def alternatives(endpoint: Endpoint) -> list[Endpoint]:
-    """The same at the hosts of its regional sites."""
+    """Return the same at the hosts of its regional sites."""
     return [replace(endpoint, url=host + endpoint.url.removeprefix(ws_url)) for host in _OTHER_HOSTS]
 
 
@@ -172,12 +180,12 @@ def _connections(category: str, symbols: Sequence[str], canary: str, silence_lim
 
 
 def subscribe(request_id: str, topics: Sequence[str]) -> bytes:
-    """`{"op": "subscribe", "req_id": ..., "args": [...]}`; one unknown topic makes the venue refuse them all."""
+    """Return `{"op": "subscribe", "req_id": ..., "args": [...]}`; one unknown topic makes the venue refuse them all."""
     return msgspec.json.encode({"op": "subscribe", "req_id": request_id, "args": list(topics)})
 
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
-    """Events of one frame; the retired topic `liquidation.*` means nothing here."""
+    """Decode one frame into events; the retired topic `liquidation.*` means nothing here."""
     if not batch_prefix <= payload < _BEYOND_PREFIX:  # as every live frame seen; other orders go the long way
         return _long_way(payload, receive_ms)
     try:
@@ -193,7 +201,7 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 
 def decode_batch(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-    """The event of each of many liquidation frames."""
+    """Decode the event of each of many liquidation frames."""
     try:
         frames = _strict_batch(joined(payloads))
     except MALFORMED as error:
@@ -226,7 +234,7 @@ def _unit(symbol: str) -> Unit:
 
 
 def _long_way(payload: bytes, receive_ms: int | None) -> list[Event]:
-    """Events of any frame, in whatever order its keys are, with the reason where a row is none."""
+    """Decode any frame, in whatever order its keys are, with the reason where a row is none."""
     try:
         return _any(payload, receive_ms)
     except MALFORMED as error:
@@ -266,7 +274,7 @@ def _liquidation(row: _Row | Invalid, receive_ms: int | None) -> RawLiquidation 
 
 
 def _numbered(events: Iterable[Event]) -> list[Event]:
-    """The events, equal ones with their number: at this venue they are distinct liquidations."""
+    """Number the events that are equal: at this venue they are distinct liquidations."""
     copies: dict[Event, int] = {}
     numbered: list[Event] = []
     for event in events:
@@ -280,7 +288,7 @@ def _numbered(events: Iterable[Event]) -> list[Event]:
 
 
 def parse_symbol(symbol: str) -> Contract:
-    """`BTCPERP` -> BTCUSDC; `BTC-26DEC25` -> BTCUSDC_251226; `BTCUSD`: inverse; `SHIB1000USDT` -> SHIBUSDT x 1000.
+    """Parse `BTCPERP` as BTCUSDC, `BTC-26DEC25` as BTCUSDC_251226, `SHIB1000USDT` as SHIBUSDT x 1000.
 
     A quarterly inverse (`BTCUSDZ26`) keeps its code until the venue's list tells the delivery date.
     """
@@ -293,7 +301,7 @@ def parse_symbol(symbol: str) -> Contract:
 
 
 def _pair(symbol: str) -> Pair:
-    """Base, quote and expiry of a linear symbol; where it names no quote, it trades in USDC."""
+    """Return base, quote and expiry of a linear symbol; where it names no quote, it trades in USDC."""
     dated = _DATED.match(symbol)
     if dated:
         base, settle, day, month, year = dated.groups()
@@ -341,7 +349,7 @@ _instruments_info = msgspec.json.Decoder(_InstrumentsInfo)
 
 
 def decode_instruments(payload: bytes) -> InstrumentPage:
-    """`GET /v5/market/instruments-info`, page by page; kept are symbols that trade, also those before their market."""
+    """Decode `GET /v5/market/instruments-info`, page by page; kept are symbols that trade, also before their market."""
     try:
         result = _instruments_info.decode(payload).result
     except MALFORMED as error:

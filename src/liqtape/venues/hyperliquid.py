@@ -25,6 +25,7 @@ from liqtape.venues.base import (
     Heartbeat,
     InstrumentPage,
     InstrumentSource,
+    PriceSource,
     Stamp,
     Symbol,
     beyond,
@@ -50,8 +51,10 @@ __all__ = [
     "listing_needed",
     "max_publish_delay_ms",
     "name",
+    "on_by_default",
     "parse_symbol",
     "partial_by_design",
+    "price_sources",
     "slot_seconds",
     "subscribe",
     "topics_per_request",
@@ -61,10 +64,11 @@ __all__ = [
 ]
 
 name = "hyperliquid"
+on_by_default = True
 ws_url = "wss://api.hyperliquid.xyz"
 heartbeat = Heartbeat(b'{"method":"ping"}', every=50.0, only_when_idle=True)  # closed after 60 s of nothing
 # 30 new connections and 2000 messages a minute from one address (venues reference, 6.6); at most 4 are ours at once.
-limits = Limits((RateLimit(15, 60.0),), (RateLimit(500, 60.0),))
+limits = Limits((RateLimit(15, 60.0),), (RateLimit(500, 60.0),), idle=60.0)
 backfill_rate_limit = RateLimit(8, 60.0)  # of a weight of 1200 a minute a full page of fills takes 120
 backfill_horizon_s = 30 * 86_400.0  # no date is stated, but the newest 10,000 fills
 topics_per_request = 1
@@ -75,6 +79,7 @@ bundled_symbols: tuple[str, ...] = ()
 partial_by_design = True
 watch_list = tuple(HYPERLIQUID_ACCOUNTS.values())
 instrument_sources = (InstrumentSource("https://api.hyperliquid.xyz", "/info", b'{"type":"meta"}'),)
+price_sources: tuple[PriceSource, ...] = ()
 
 _SILENCE_LIMIT = 30.0
 _CANARY = "trades:BTC"
@@ -186,12 +191,12 @@ _text = msgspec.json.Decoder(str)
 
 
 def endpoints(symbols: Sequence[str]) -> list[Endpoint]:  # noqa: ARG001 - an account's fills are of every symbol
-    """One connection: the fills of the accounts watched by default, and BTC trades as price and canary."""
+    """Return one connection: the fills of the accounts watched by default, and BTC trades as price and canary."""
     return watching(watch_list)
 
 
 def watching(accounts: Sequence[str]) -> list[Endpoint]:
-    """One connection: the fills of these accounts, at most 10, and BTC trades as price and canary."""
+    """Return one connection: the fills of these accounts, at most 10, and BTC trades as price and canary."""
     chosen = tuple(dict.fromkeys(account.lower() for account in accounts))
     for account in chosen:
         if not _ACCOUNT.fullmatch(account):
@@ -203,7 +208,7 @@ def watching(accounts: Sequence[str]) -> list[Endpoint]:
 
 
 def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 - confirmed by topic
-    """`{"method": "subscribe", "subscription": {...}}`, for one topic."""
+    """Return `{"method": "subscribe", "subscription": {...}}`, for one topic."""
     (topic,) = topics
     kind, _, what = topic.partition(":")
     wanted = {"user": what, "aggregateByTime": False} if kind == "userFills" else {"coin": what}
@@ -211,7 +216,7 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 
 
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
-    """Events of one frame, or of one fill as REST lists it: that one is past, and does not name the watched account."""
+    """Decode one frame, or one fill as REST lists it: that one is past, and does not name the watched account."""
     if not _FILLS <= payload < _BEYOND_FILLS:  # as every live frame seen; other orders go the long way
         return _long_way(payload, receive_ms)
     try:
@@ -240,7 +245,7 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 
 def _long_way(payload: bytes, receive_ms: int | None) -> list[Event]:
-    """Events of any frame, in whatever order its keys are, with the reason where a row is none."""
+    """Decode any frame, in whatever order its keys are, with the reason where a row is none."""
     try:
         frame = _frame.decode(payload)
         if frame.channel == "userFills":
@@ -280,7 +285,7 @@ def _topic(subscription: _Subscription) -> str:
 
 
 def _refused(reason: str) -> str:
-    """The topic of the request that an error repeats; empty where it repeats none."""
+    """Return the topic of the request that an error repeats; empty where it repeats none."""
     request = reason[reason.find("{") :].encode(errors="replace")
     try:
         subscription = _request.decode(request).subscription or _subscription.decode(request)
@@ -322,12 +327,12 @@ def _liquidations(
 
 
 def _is_other_market(coin: str) -> bool:
-    """Spot (`@107`, `PURR/USDC`) and outcomes (`#12`) are no perpetuals."""
+    """Return whether it is no perpetual: spot (`@107`, `PURR/USDC`) and outcomes (`#12`) are none."""
     return coin[:1] in {"@", "#"} or "/" in coin
 
 
 def _side(fill: _Fill | _SoundFill, liquidated: str | None, user: str | None) -> Side | None:
-    """The position that was closed; None where it cannot be told."""
+    """Return the position that was closed; None where it cannot be told."""
     if fill.dir.startswith(_LIQUIDATED):
         return _LITERAL.get(fill.dir.rpartition(" ")[2])
     side = _OWN_LEG.get(fill.side)
@@ -338,14 +343,17 @@ def _side(fill: _Fill | _SoundFill, liquidated: str | None, user: str | None) ->
 
 
 def _is_own_leg(fill: _Fill | _SoundFill) -> bool | None:
-    """Whether the fill is the liquidated account's, without knowing whose it is: a forced order closes, as taker."""
+    """Return whether the fill is the liquidated account's, without knowing whose it is.
+
+    A forced order closes, as taker.
+    """
     if fill.dir.startswith("Open") or fill.crossed is False:
         return False
     return True if fill.dir and fill.crossed else None
 
 
 def parse_symbol(symbol: str) -> Contract:
-    """`BTC` -> BTCUSDC; `kPEPE` -> PEPEUSDC x 1000; a builder's `xyz:SILVER` keeps its prefix: xyz:SILVERUSDC."""
+    """Parse `BTC` as BTCUSDC, `kPEPE` as PEPEUSDC x 1000; a builder's `xyz:SILVER` keeps its prefix."""
     is_builders = ":" in symbol  # of what class its asset is, no list says; the prefix keeps it from meeting a coin
     coin, factor = split_multiplier(symbol) if symbol.startswith("k") else (symbol, 1)
     return Contract(
@@ -373,7 +381,7 @@ _metas = msgspec.json.Decoder(_Meta | list[_Meta])
 
 
 def decode_instruments(payload: bytes) -> InstrumentPage:
-    """`POST /info` with `{"type": "meta"}`, of one or (as a list) of several exchanges of builders."""
+    """Decode `POST /info` with `{"type": "meta"}`, of one or (as a list) of several exchanges of builders."""
     try:
         metas = _metas.decode(payload)
     except MALFORMED as error:
@@ -383,7 +391,7 @@ def decode_instruments(payload: bytes) -> InstrumentPage:
 
 
 def backfill_requests(from_ms: int, until_ms: int, subjects: Sequence[str]) -> list[BackfillRequest]:
-    """The first page of each account's fills."""
+    """Return the first page of each account's fills."""
     return [_page(account, from_ms, until_ms, 0) for account in subjects]
 
 
@@ -397,7 +405,7 @@ _past = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | None) -> BackfillPage:
-    """`POST /info` with `userFillsByTime`, oldest first; of the newest 10,000 fills no older ones are told."""
+    """Decode `POST /info` with `userFillsByTime`, oldest first; of the newest 10,000 fills no older ones are told."""
     account, from_ms, until_ms = request.subject.split()
     try:
         rows = rows_of(name, _past.decode(payload), _fill)

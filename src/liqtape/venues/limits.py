@@ -19,12 +19,14 @@ class Limits(Struct, frozen=True):
     """What a venue asks of its clients; each figure has its source where the venue states it.
 
     `connections` are attempts to connect, of all our connections to the venue together; `messages` those that we send
-    on one connection. `lifetime` is after how many seconds the venue cuts a connection, None where it does not.
+    on one connection. `lifetime` is after how many seconds the venue cuts a connection, `idle` after how many seconds
+    without a message from us; None where it does not.
     """
 
     connections: tuple[RateLimit, ...]
     messages: tuple[RateLimit, ...]
     lifetime: float | None = None
+    idle: float | None = None
 
 
 class RateLimiter:
@@ -41,18 +43,18 @@ class RateLimiter:
         self._passed = [(rate_limit.seconds, deque[float](maxlen=rate_limit.count)) for rate_limit in rate_limits]
 
     def next_at(self, now: float) -> float:
-        """When the next one may pass; `now` when it may at once."""
+        """Return when the next one may pass; `now` when it may at once."""
         return max((now, *(past[0] + seconds for seconds, past in self._passed if len(past) == past.maxlen)))
 
     def passes(self, now: float) -> bool:
-        """Whether one more may pass now; it then has."""
+        """Return whether one more may pass now; it then has."""
         if self.next_at(now) > now:
             return False
         self._let(now)
         return True
 
     def reserve(self, now: float) -> float:
-        """When one more may pass; that moment is taken from here on."""
+        """Return when one more may pass, and take that moment."""
         at = self.next_at(now)
         self._let(at)
         return at

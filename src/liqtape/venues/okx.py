@@ -21,12 +21,14 @@ from liqtape.instruments import Contract, linear
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
+    ArchivedExchange,
     BackfillPage,
     BackfillRequest,
     Endpoint,
     Heartbeat,
     InstrumentPage,
     InstrumentSource,
+    PriceSource,
     Stamp,
     Symbol,
     beyond,
@@ -39,6 +41,7 @@ from liqtape.venues.limits import Limits, RateLimit
 from liqtape.venues.tables import OKX_CONTRACTS
 
 __all__ = [
+    "archived_exchanges",
     "backfill_horizon_s",
     "backfill_rate_limit",
     "backfill_requests",
@@ -55,7 +58,9 @@ __all__ = [
     "listing_needed",
     "max_publish_delay_ms",
     "name",
+    "on_by_default",
     "parse_symbol",
+    "price_sources",
     "slot_seconds",
     "subscribe",
     "topics_per_request",
@@ -63,12 +68,13 @@ __all__ = [
 ]
 
 name = "okx"
+on_by_default = True
 ws_url = "wss://ws.okx.com"
 # Text, not JSON. The venue asks for it when nothing came for 30 s; it is sent in any case, since it is not known
 # whether data of its own keeps a connection: the simulator hangs up on who says nothing.
 heartbeat = Heartbeat(b"ping", every=25.0)
 # 3 connections a second from one address, 480 requests an hour on one (venues reference, 4).
-limits = Limits((RateLimit(3, 1.0),), (RateLimit(480, 3_600.0),))
+limits = Limits((RateLimit(3, 1.0),), (RateLimit(480, 3_600.0),), idle=30.0)
 backfill_rate_limit = RateLimit(20, 2.0)  # 40 in 2 s by its documentation; half is left to others
 # "In the last day", as texts of the venue in three client libraries say; an observer found 23.6 h of it.
 backfill_horizon_s = 23.5 * 3_600.0
@@ -80,6 +86,11 @@ bundled_symbols: tuple[str, ...] = ()
 instrument_sources = (
     InstrumentSource("https://www.okx.com", "/api/v5/public/instruments?instType=SWAP"),
     InstrumentSource("https://www.okx.com", "/api/v5/public/instruments?instType=FUTURES"),
+)
+price_sources = (PriceSource(name, name, "BTC-USDT-SWAP", ws_url, "/ws/v5/public", "trades:BTC-USDT-SWAP"),)
+archived_exchanges = (
+    ArchivedExchange("okex-futures", "contracts", "contracts", "bankruptcy"),
+    ArchivedExchange("okex-swap", "contracts", "contracts", "bankruptcy"),
 )
 
 _LIQUIDATIONS = "liquidation-orders"
@@ -198,13 +209,13 @@ _frame = msgspec.json.Decoder(_Frame)
 
 
 def endpoints(symbols: Sequence[str]) -> list[Endpoint]:  # noqa: ARG001 - a topic carries every symbol of its type
-    """One connection: the liquidations of perpetuals and of dated futures, and BTC trades as price and canary."""
+    """Return one connection: the liquidations of perpetuals and dated futures, and BTC trades as price and canary."""
     topics = (f"{_LIQUIDATIONS}:SWAP", f"{_LIQUIDATIONS}:FUTURES", _CANARY)
     return [Endpoint(f"{ws_url}/ws/v5/public", topics, _SILENCE_LIMIT, _CANARY)]
 
 
 def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 - confirmed by topic
-    """`{"op": "subscribe", "args": [{"channel": ..., "instType" or "instId": ...}]}`."""
+    """Return `{"op": "subscribe", "args": [{"channel": ..., "instType" or "instId": ...}]}`."""
     args = []
     for topic in topics:
         channel, _, what = topic.partition(":")
@@ -213,7 +224,7 @@ def subscribe(request_id: str, topics: Sequence[str]) -> bytes:  # noqa: ARG001 
 
 
 def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
-    """Events of one frame; one that lacks a field of an identity is undecodable, a bad value spoils only its row."""
+    """Decode one frame into events; a bad value spoils only its row, a missing field of an identity the frame."""
     if not (_SWAP <= payload < _BEYOND_SWAP or _FUTURES <= payload < _BEYOND_FUTURES):
         return _long_way(payload, receive_ms)
     try:
@@ -242,7 +253,7 @@ def decode(payload: bytes, receive_ms: int | None) -> list[Event]:
 
 
 def decode_batch(payloads: Sequence[bytes], receive_ms: int | None) -> list[Event]:
-    """The event of each of many liquidation frames."""
+    """Decode the event of each of many liquidation frames."""
     try:
         messages = _strict_batch(joined(payloads))
     except MALFORMED as error:
@@ -279,7 +290,7 @@ def _events(orders: Sequence[_StrictOrder], receive_ms: int | None) -> list[Even
 
 
 def _long_way(payload: bytes, receive_ms: int | None) -> list[Event]:
-    """Events of any frame, in whatever order its keys are, with the reason where a row is none."""
+    """Decode any frame, in whatever order its keys are, with the reason where a row is none."""
     try:
         return [Pong()] if payload == b"pong" else _any(payload, receive_ms)
     except MALFORMED as error:
@@ -344,12 +355,12 @@ def _liquidation(symbol: str, row: _Detail | Invalid, receive_ms: int | None) ->
 
 
 def parse_symbol(symbol: str) -> Contract:
-    """`BTC-USDT-SWAP` -> BTCUSDT; `BTC-USD-251226` -> BTCUSD_251226; without a size where the table has none."""
+    """Parse `BTC-USDT-SWAP` as BTCUSDT, `BTC-USD-251226` as BTCUSD_251226; without a size where the table has none."""
     return _spelled(symbol, UNKNOWN, "")
 
 
 def _spelled(symbol: str, asset: Asset, settle: str) -> Contract:
-    """What the symbol says, of a contract on such an asset; a linear one is called by what it `settle`s in, if told."""
+    """Return the contract by its symbol, on such an asset; a linear one is named by what it `settle`s in, if told."""
     family, _, kind = symbol.rpartition("-")
     base, _, quote = family.partition("-")
     dated = _EXPIRY.fullmatch(kind) is not None
@@ -362,7 +373,7 @@ def _spelled(symbol: str, asset: Asset, settle: str) -> Contract:
 
 
 def _currency(quote: str) -> str:
-    """The currency of `USD_UM` or `USD_UM_XPERP`, as families of linear contracts in dollars are called."""
+    """Return the currency of `USD_UM` or `USD_UM_XPERP`, as families of linear contracts in dollars are called."""
     return quote.partition("_")[0]
 
 
@@ -393,7 +404,7 @@ _answer = msgspec.json.Decoder(_Answer)
 
 
 def decode_instruments(payload: bytes) -> InstrumentPage:
-    """`GET /api/v5/public/instruments?instType=SWAP|FUTURES`; `ctType` decides what is inverse, not the name."""
+    """Decode `GET /api/v5/public/instruments?instType=SWAP|FUTURES`; `ctType` decides what is inverse, not the name."""
     try:
         answer = _answer.decode(payload)
     except MALFORMED as error:
@@ -419,14 +430,14 @@ def _contract(row: _Listed) -> Contract:
 
 
 def _asset(row: _Listed) -> Asset:
-    """What the contract is on, by the list."""
+    """Return what the contract is on, by the list."""
     if row.instCategory:
         return _CATEGORIES.get(row.instCategory, OTHER)
     return UNKNOWN if (row.ruleType or "") in _RULES else OTHER
 
 
 def _unit_value(row: _Listed) -> str | None:
-    """What one contract is worth; None where the row does not say it, or says it in an unexpected currency."""
+    """Return what one contract is worth; None where the row does not say it, or says it in an unexpected currency."""
     expected = {"linear": row.instId.partition("-")[0], "inverse": "USD"}.get(row.ctType)
     if expected is None or row.ctValCcy != expected:
         return None
@@ -438,7 +449,7 @@ def _unit_value(row: _Listed) -> str | None:
 
 
 def backfill_requests(from_ms: int, until_ms: int, subjects: Sequence[str]) -> list[BackfillRequest]:
-    """The newest page of each family of these symbols: there is no request for all of a type.
+    """Return the newest page of each family of these symbols: there is no request for all of a type.
 
     The family, not the underlying: `BTC-USD_UM-261030` is of the family BTC-USD_UM, and of the underlying BTC-USD,
     which it shares with `BTC-USD-261030`.
@@ -447,13 +458,13 @@ def backfill_requests(from_ms: int, until_ms: int, subjects: Sequence[str]) -> l
 
 
 def _family(symbol: str) -> tuple[str, str]:
-    """The type and the family of a contract."""
+    """Return the type and the family of a contract."""
     family, _, kind = symbol.rpartition("-")
     return "FUTURES" if _EXPIRY.fullmatch(kind) else "SWAP", family
 
 
 def _page(kind: str, family: str, newer_ms: int, older_ms: int) -> BackfillRequest:
-    """Rows of one family newer than the one and older than the other stamp."""
+    """Return rows of one family newer than the one and older than the other stamp."""
     what = f"instType={kind}&instFamily={family}&state=filled&before={newer_ms}&after={older_ms}&limit={_PAGE_ROWS}"
     subject = f"{kind} {family} {newer_ms} {older_ms}"
     return BackfillRequest("https://www.okx.com", f"/api/v5/public/liquidation-orders?{what}", subject=subject)
@@ -474,7 +485,7 @@ _past = msgspec.json.Decoder(_Past)
 
 
 def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | None) -> BackfillPage:
-    """`GET /api/v5/public/liquidation-orders`, newest first: the fields are those of the socket.
+    """Decode `GET /api/v5/public/liquidation-orders`, newest first: the fields are those of the socket.
 
     Rows of another family or time than was asked for are taken as well, but then it is not known what became of the
     question: the answer is not whole.

@@ -94,14 +94,14 @@ class Session:
         self._next_beat = 0.0
 
     def opened(self, now: float) -> list[bytes]:
-        """The socket is open: the first frames to send."""
+        """Begin with an open socket: return the first frames to send."""
         self.last_received = now
         self._next_beat = now + self.venue.heartbeat.every if self.venue.heartbeat else now
         self._request_more(now)
         return self.take_outgoing()
 
     def received(self, payload: bytes, receive_ms: int | None, now: float) -> list[Event]:
-        """Events of one frame. Counts it; an undecodable one is sampled and gives nothing."""
+        """Count and decode one frame; an undecodable one is sampled and gives no event."""
         ledger = self.ledger
         ledger.frames_received += 1
         self.last_received = now
@@ -131,8 +131,9 @@ class Session:
         return events
 
     def received_together(self, payloads: Sequence[bytes], receive_ms: int | None, now: float) -> list[list[Event]]:
-        """The same of frames that came together, in as few lists as can be: what is replayed stays by itself, being no
-        news. The liquidations among the frames are decoded at once; the order stays that of the frames.
+        """Count and decode frames that came together, into as few lists as can be; the order stays that of the frames.
+
+        What is replayed stays by itself: it is no news. The liquidations among the frames are decoded at once.
         """
         known = self._decoded_batch(payloads, receive_ms, now)
         if known and len(known) == len(payloads):
@@ -159,7 +160,10 @@ class Session:
         return batches
 
     def _decoded_batch(self, payloads: Sequence[bytes], receive_ms: int | None, now: float) -> list[Event]:
-        """One event for each frame that begins as nearly all liquidations do; none where they must go one by one."""
+        """Return one event for each frame that begins as nearly all liquidations do.
+
+        There is none where they must go one by one.
+        """
         together = self._together
         if together is None:
             return []
@@ -178,7 +182,10 @@ class Session:
         return events
 
     def due(self, now: float) -> list[bytes]:
-        """Frames whose time has come. Raises FeedStalled or SubscriptionRefused when the connection is worthless."""
+        """Return the frames whose time has come.
+
+        Raises FeedStalled or SubscriptionRefused on a worthless connection.
+        """
         for request in [request for request in self._in_flight.values() if now >= request.deadline]:
             if request.is_again:  # the others go on
                 del self._in_flight[request.id]
@@ -199,7 +206,7 @@ class Session:
         return self.take_outgoing()
 
     def next_deadline(self) -> float:
-        """When `due` must be asked again at the latest."""
+        """Return when `due` must be asked again at the latest."""
         deadlines = [request.deadline for request in self._in_flight.values()]
         if self._may_request():
             deadlines.append(self._rate_limiter.next_at(0.0))
@@ -225,19 +232,19 @@ class Session:
         return [topic for topic in self.refused if topic in self._essential]
 
     def trades_silent(self, now: float) -> float:
-        """For how many seconds no trade came though they are to be expected; 0 within the silence limit."""
+        """Return for how many seconds expected trades did not come; 0 within the silence limit."""
         if not self.confirmed or not self.has_canary:
             return 0.0
         silent = now - max(self._confirmed_at, self.last_trade or 0.0)
         return silent if silent >= self.endpoint.silence_limit else 0.0
 
     def take_regained(self) -> set[str]:
-        """Topics that were refused and are given since the last call."""
+        """Return the topics that were refused and are given since the last call."""
         regained, self._regained = self._regained, set()
         return regained
 
     def take_outgoing(self) -> list[bytes]:
-        """Frames to send now; the list is empty afterwards."""
+        """Return the frames to send now; the list is empty afterwards."""
         frames, self.outgoing = self.outgoing, []
         return frames
 
@@ -264,7 +271,10 @@ class Session:
                 self._request_more(now)
 
     def _answered(self, answer: Ack | Rejected) -> _Request | None:
-        """The request an answer belongs to: by its id, by the topic it names, or the oldest where it says neither."""
+        """Return the request an answer belongs to.
+
+        It is found by its id, by the topic it names, or is the oldest where the answer says neither.
+        """
         request_id: str | None = answer.request_id
         if not request_id:
             pending = self._in_flight.values()
@@ -272,7 +282,7 @@ class Session:
         return None if request_id is None else self._in_flight.pop(request_id, None)
 
     def _bisect(self, topics: tuple[str, ...], reason: str, now: float) -> None:
-        """One unknown topic refuses a whole request: halve until it stands alone."""
+        """Halve a refused request until one topic stands alone: one unknown topic refuses a whole request."""
         if len(topics) == 1:
             self._refuse(topics[0], sanitize(reason), now)
             return

@@ -59,7 +59,7 @@ class BinStatistics:
         self._bins = tuple(map(_Bins, WIDTHS))
 
     def feed(self, slot: int, count: int, live: LiveIntervals) -> None:
-        """`count` events in slot number `slot`, which is newer than those fed before."""
+        """Take in `count` events of slot number `slot`, which is newer than those fed before."""
         for bins in self._bins:
             number = slot // bins.slots
             if number != bins.number:
@@ -69,7 +69,7 @@ class BinStatistics:
             bins.count += count
 
     def move(self, by_ms: int) -> None:
-        """Bins so far are later by so much, to a whole bin."""
+        """Make the bins so far later by so much, to a whole bin."""
         for bins in self._bins:
             by = round(by_ms / (1000 * bins.window_s))
             bins.at += by
@@ -77,7 +77,10 @@ class BinStatistics:
                 bins.number += by
 
     def expect(self, which: int, end: int, live: LiveIntervals) -> Expected:
-        """What a window of `WIDTHS[which]` seconds brings, from the bins before number `end`; no earlier than fed."""
+        """Return what a window of `WIDTHS[which]` seconds brings, from the bins before number `end`.
+
+        `end` is no earlier than what was fed.
+        """
         bins = self._bins[which]
         window_s = bins.window_s
         if bins.count and bins.number < end:

@@ -32,7 +32,7 @@ class Thresholds(Struct, frozen=True):
 
 
 def score_of(count: int, expected: Expected | None) -> Score | None:
-    """The surprise of a count by what was expected; None where nothing was watched."""
+    """Return the surprise of a count by what was expected; None where nothing was watched."""
     if expected is None:
         return None
     return Score(_surprise(count, expected.mean, expected.fano), expected.mean, expected.fano)
@@ -84,7 +84,17 @@ class CurrentBaseline:
         return all(expected is None for expected in self.expected)
 
     def refresh(self, generation: int, now_ms: int, final_ms: int, live: LiveIntervals, thresholds: Thresholds) -> None:
-        """As of `now_ms`, from bins that ended by `final_ms`."""
+        """Bring everything up to `now_ms`, from bins that ended by `final_ms`.
+
+        Each step is done again only where the one before it changed:
+
+            statistics, live --(a bin ended, or live time changed)--> _whole    a window that was watched throughout
+            _whole --(a gap cuts the window: less of it each ms)----> expected  what was watched of it
+            expected --(it, or the thresholds, changed)-------------> calm      least count of the first threshold
+                                                                      _least    of the others: None until asked for
+
+        While a gap cuts the largest window the generation is -1, so that each evaluation comes here again.
+        """
         if live is not self.live:
             self.live, self._ends = live, [-1] * len(WIDTHS)
         self.since_ms = now_ms
@@ -114,12 +124,12 @@ class CurrentBaseline:
         return Expected(whole.mean * (seen_s / WIDTHS[k]), whole.fano) if seen_s else None
 
     def is_calm(self, of_10s: int, of_60s: int, of_300s: int) -> bool:
-        """Whether no window reaches the first threshold."""
+        """Return whether no window reaches the first threshold."""
         calm_10s, calm_60s, calm_300s = self.calm
         return of_10s < calm_10s and of_60s < calm_60s and of_300s < calm_300s
 
     def reaches(self, counts: Counts, which: int) -> bool:
-        """Whether the surprise of any window reaches its threshold number `which`."""
+        """Return whether the surprise of any window reaches its threshold number `which`."""
         return any(count >= (self._least[k] or self._all(k))[which] for k, count in enumerate(counts))
 
     def _all(self, k: int) -> Sequence[float]:
@@ -132,5 +142,5 @@ class CurrentBaseline:
         return least
 
     def scores(self, counts: Counts) -> list[Score | None]:
-        """The surprise of each window, with what it was measured by."""
+        """Return the surprise of each window, with what it was measured by."""
         return [score_of(count, expected) for count, expected in zip(counts, self.expected, strict=True)]

@@ -41,12 +41,12 @@ class LiveIntervals:
         self._weights: dict[int, tuple[int, float]] = {}
 
     def covers(self, from_ms: int, until_ms: int) -> bool:
-        """Whether all of it was watched."""
+        """Return whether all of it was watched."""
         place = bisect_right(self._begins, from_ms) - 1
         return place >= 0 and until_ms <= self.intervals[place][1]
 
     def live_ms(self, from_ms: int, until_ms: int) -> int:
-        """Milliseconds of (from, until] that were watched."""
+        """Return the milliseconds of (from, until] that were watched."""
         seen = 0
         for begin, end in reversed(self.intervals):
             if end <= from_ms:
@@ -55,7 +55,7 @@ class LiveIntervals:
         return seen
 
     def weight(self, window_s: int, end: int) -> float:
-        """Bins of `window_s` before number `end` that were watched whole: the last weighs 1, each older one less.
+        """Return the weight of bins of `window_s` before number `end` that were watched whole, the last weighing 1.
 
         2^(-age / 6 h), summed over a run of bins at once: whatever the silence, one step an interval.
         """

@@ -63,7 +63,7 @@ class Expected(Struct, frozen=True, gc=False):
 
 
 def expected(window_s: float, weight: float, total: float, squares: float) -> Expected:
-    """From weighted sums over past bins of `window_s`: their number, counts and squared counts; with the prior.
+    """Return what a bin of `window_s` should bring, by the number, counts and squares of past bins, and the prior.
 
     The prior is 1 event/h and F = 3, worth 30 bins, and does not fade.
 
@@ -78,7 +78,7 @@ def expected(window_s: float, weight: float, total: float, squares: float) -> Ex
 
 
 def surprise_fano(count: int, mean: float, fano: float) -> float:
-    """-log10 P(N >= `count`), N negative binomial with that mean and variance mean x fano; Poisson for fano <= 1.
+    """Return -log10 P(N >= `count`), N negative binomial with variance mean x fano; Poisson for fano <= 1.
 
     A statistic: real counts reach S more often than 10^-S. Infinite for a count above a mean of 0.
 
@@ -89,7 +89,7 @@ def surprise_fano(count: int, mean: float, fano: float) -> float:
 
 
 def surprise(count: int, events: float, seconds: float, window_s: float) -> float:
-    """-log10 P(N >= `count`) in `window_s` when the rate is Gamma (shape `events`, rate `seconds`): Gamma-Poisson.
+    """Return -log10 P(N >= `count`) in `window_s` for a Gamma rate (shape `events`, rate `seconds`): Gamma-Poisson.
 
     Right when history is short, blind to clustering; mean and Fano factor as `predictive` has them.
 
@@ -100,12 +100,15 @@ def surprise(count: int, events: float, seconds: float, window_s: float) -> floa
 
 
 def predictive(events: float, seconds: float, window_s: float) -> Expected:
-    """What the Gamma-Poisson form expects of `window_s`: mean events x W / seconds, Fano factor 1 + W / seconds."""
+    """Return what the Gamma-Poisson form expects of `window_s`.
+
+    The mean is events x W / seconds, the Fano factor 1 + W / seconds.
+    """
     return Expected(events * window_s / seconds, 1 + window_s / seconds)
 
 
 def least_count(level: float, mean: float, fano: float, guess: int = 0) -> int:
-    """The smallest count whose `surprise_fano` is at least `level`: what to compare with on a hot path.
+    """Return the smallest count whose `surprise_fano` is at least `level`: what to compare with on a hot path.
 
     Found in a few steps near a good guess.
 
@@ -130,7 +133,7 @@ def least_count(level: float, mean: float, fano: float, guess: int = 0) -> int:
 def least_counts(
     levels: Sequence[float], mean: float, fano: float, guesses: Sequence[int] | None = None
 ) -> Sequence[int]:
-    """`least_count` for several levels in ascending order, in one pass over the counts: 0.1 us a count.
+    """Return `least_count` for several levels in ascending order, in one pass over the counts: 0.1 us a count.
 
     Where there are too many to pass over, from `guesses`.
 
@@ -156,7 +159,7 @@ def least_counts(
 
 
 def _log_tail(k: int, mean: float, excess: float) -> float:
-    """ln P(N >= k) at Fano factor 1 + `excess`.
+    """Return ln P(N >= k) at Fano factor 1 + `excess`.
 
     P is the incomplete beta function I_x(k, r), r = mean / excess, x = excess / (1 + excess). Its fraction converges
     fast above the mean, that of its complement below; `_log_tail_of_few` takes the corner where neither does.
@@ -175,7 +178,7 @@ def _log_tail(k: int, mean: float, excess: float) -> float:
 
 
 def _log_tail_of_few(k: int, r: float, excess: float) -> float:
-    """ln P(N >= k) for r < 1 and k below the Fano factor: almost always nothing, seldom very much.
+    """Return ln P(N >= k) for r < 1 and k below the Fano factor: almost always nothing, seldom very much.
 
     P(N < k) = p^r prod_{j<k} (1 + r/j) (1 + r sum_n (-1)^n C(k-1, n) p^n / (r + n)) is so near to 1 that 1 - P would
     cancel; its logarithm is a sum of terms of order r.
@@ -191,13 +194,13 @@ def _log_tail_of_few(k: int, r: float, excess: float) -> float:
 
 
 def _log_rising(r: float, k: int) -> float:
-    """sum_{j=1}^{k-1} ln(1 + r/j), relatively exact also for tiny r."""
+    """Return sum_{j=1}^{k-1} ln(1 + r/j), relatively exact also for tiny r."""
     total = sum(log1p(r / j) for j in range(1, min(k, _SUMMED)))
     return total + _gamma_step(k, r) - _gamma_step(_SUMMED, r) if k > _SUMMED else total
 
 
 def _gamma_step(z: int, r: float) -> float:
-    """ln Gamma(z + r) - ln Gamma(z) for z >= 32, by Stirling's series term by term, each of order r."""
+    """Return ln Gamma(z + r) - ln Gamma(z) for z >= 32, by Stirling's series term by term, each of order r."""
     y = z + r
     steps = -1 / (12 * y * z) + (y * y + y * z + z * z) / (360 * (y * z) ** 3)
     steps -= (y**4 + y**3 * z + y * y * z * z + y * z**3 + z**4) / (1260 * (y * z) ** 5)
@@ -205,7 +208,7 @@ def _gamma_step(z: int, r: float) -> float:
 
 
 def _log_probability(k: int, mean: float, excess: float) -> float:
-    """ln P(N = k), k >= 1: differences of lgamma would lose six digits at k = 1e5, deviances lose none."""
+    """Return ln P(N = k), k >= 1: differences of lgamma would lose six digits at k = 1e5, deviances lose none."""
     p = 1 / (1 + excess)
     value = -_HALF_LN_2PI - log(k) / 2 - _stirling_error(k)
     value -= k * _deviance((k - mean) / k * p, excess * p + mean / k * p)
@@ -217,7 +220,7 @@ def _log_probability(k: int, mean: float, excess: float) -> float:
 
 
 def _stirling_error(z: float) -> float:
-    """ln Gamma(z + 1) - ((z + 1/2) ln z - z + ln(2 pi) / 2)."""
+    """Return ln Gamma(z + 1) - ((z + 1/2) ln z - z + ln(2 pi) / 2)."""
     if z < _DIRECT:
         return lgamma(z + 1) - (z + 0.5) * log(z) + z - _HALF_LN_2PI
     a, b, c, d, e = _STIRLING
@@ -226,7 +229,7 @@ def _stirling_error(z: float) -> float:
 
 
 def _deviance(e: float, ratio: float) -> float:
-    """-ln(ratio) - e, where ratio = 1 - e; by its series e^2/2 + e^3/3 + ... where that would cancel."""
+    """Return -ln(ratio) - e, where ratio = 1 - e; by its series e^2/2 + e^3/3 + ... where that would cancel."""
     if not -0.1 < e < 0.1:
         return -log(ratio) - e
     total, power, n = 0.0, e, 1
@@ -239,7 +242,10 @@ def _deviance(e: float, ratio: float) -> float:
 
 
 def _fraction(inverse_a: float, bx: float, x: float, ay: float) -> float:
-    """x^a y^b / B(a, b) / I_x(a, b), y = 1 - x, by Lentz's method; from 1/a and products that have a Poisson limit."""
+    """Return x^a y^b / B(a, b) / I_x(a, b), y = 1 - x, by Lentz's method.
+
+    It goes by 1/a and products that have a Poisson limit.
+    """
     value = (ay - bx + 1) / (1 + inverse_a)
     c, d = value, 0.0
     for n in range(1, 100_000):
@@ -295,7 +301,10 @@ class Baseline:
         self._weight = self._sum = self._squares = 0.0
 
     def add(self, event_ms: int, count: int = 1) -> bool:
-        """`count` events at that time; False when their bin was fed already or began before the start. O(1)."""
+        """Add `count` events at that time; return False when their bin was fed already or began before the start.
+
+        O(1).
+        """
         number = event_ms // self._width_ms
         if number < self._next:
             return False
@@ -305,14 +314,14 @@ class Baseline:
         return True
 
     def unwatched(self, from_ms: int, until_ms: int) -> None:
-        """Nothing could be seen in between: bins it touches are left out. In order of time; may grow."""
+        """Leave out the bins of a span in which nothing could be seen. Spans come in order of time; one may grow."""
         first, end = from_ms // self._width_ms, -(-until_ms // self._width_ms)
         if self._gaps and first <= self._gaps[-1][1]:
             first, end = self._gaps[-1][0], max(end, self._gaps.pop()[1])
         self._gaps.append((first, end))
 
     def expect(self, now_ms: int, live_s: float | None = None) -> Expected:
-        """What `live_s` (W seconds unless told) should bring; times never go back by more than the 300 s."""
+        """Return what `live_s` (W seconds unless told) should bring; times never go back by more than the 300 s."""
         self._advance(now_ms)
         window_s = self._width_ms / 1000
         whole = expected(window_s, self._weight, self._sum, self._squares)
@@ -320,7 +329,10 @@ class Baseline:
         return Expected(whole.mean * share, whole.fano)
 
     def history(self, now_ms: int) -> tuple[float, float]:
-        """(events, seconds) seen, weighted and with the prior: shape and rate of the Gamma-Poisson `surprise`."""
+        """Return (events, seconds) seen, weighted and with the prior.
+
+        They are shape and rate of the Gamma-Poisson `surprise`.
+        """
         self._advance(now_ms)
         window_s = self._width_ms / 1000
         return PRIOR_BINS * window_s * _PRIOR_PER_S + self._sum, (PRIOR_BINS + self._weight) * window_s
@@ -351,7 +363,7 @@ class Baseline:
         self._decay_to(end, 1.0)
 
     def _decay_to(self, end: int, seen: float) -> None:
-        """Fade by the bins before `end`; they weigh 1 + s + s^2 + ... if they were seen."""
+        """Decay by the bins before `end`; they weigh 1 + s + s^2 + ... if they were seen."""
         if end > self._next:
             lost = -expm1(-_LN2 * (end - self._next) / self._half)
             self._weight += lost * (seen / self._step - self._weight)
@@ -391,7 +403,7 @@ class Surprise:
         self._newest = self._limit = start_ms // SLOT_MS
 
     def add(self, event_ms: int, count: int = 1) -> bool:
-        """`count` events at that time; False when more than 300 s late. O(1)."""
+        """Add `count` events at that time; return False when more than 300 s late. O(1)."""
         slot = event_ms // SLOT_MS
         if slot > self._newest:
             self._newest = slot
@@ -402,23 +414,23 @@ class Surprise:
         return True
 
     def unwatched(self, from_ms: int, until_ms: int) -> None:
-        """Nothing could be seen in between, as `Baseline.unwatched`."""
+        """Leave out a span in which nothing could be seen, as `Baseline.unwatched`."""
         for baseline in self._baselines.values():
             baseline.unwatched(from_ms, until_ms)
 
     def expect(self, now_ms: int, window_s: int = 60, live_s: float | None = None) -> Expected:
-        """Mean and Fano factor of the window; `live_s` is its live part, all of it unless told."""
+        """Return the mean and Fano factor of the window; `live_s` is its live part, all of it unless told."""
         return self._finalized(now_ms, window_s).expect(now_ms, live_s)
 
     def score(self, count: int, now_ms: int, window_s: int = 60, live_s: float | None = None) -> Score | None:
-        """Surprise of `count` in (now - W, now], Fano form; None without live time."""
+        """Return the surprise of `count` in (now - W, now], Fano form; None without live time."""
         if live_s is not None and live_s <= 0:
             return None
         expected = self.expect(now_ms, window_s, live_s)
         return Score(surprise_fano(count, expected.mean, expected.fano), expected.mean, expected.fano)
 
     def gamma_poisson(self, count: int, now_ms: int, window_s: int = 60, live_s: float | None = None) -> float | None:
-        """The same in the Gamma-Poisson form."""
+        """Return the same in the Gamma-Poisson form."""
         live_s = window_s if live_s is None else live_s
         if live_s <= 0:
             return None

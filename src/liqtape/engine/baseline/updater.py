@@ -34,14 +34,14 @@ class BaselineUpdater:
         self._baselines: dict[str | None, CurrentBaseline] = {None: CurrentBaseline(BinStatistics())}
 
     def baseline(self, venue: str | None) -> CurrentBaseline:
-        """All instruments of a venue, or of all venues."""
+        """Return the baseline of all instruments of a venue, or of all venues."""
         baseline = self._baselines.get(venue)
         if baseline is None:
             baseline = self._baselines[venue] = CurrentBaseline(BinStatistics())
         return baseline
 
     def wake(self, instrument: str, instrument_windows: InstrumentWindows) -> None:
-        """An event came; from now on the instrument's slots are looked at."""
+        """Look at the instrument's slots from now on: an event of it came."""
         instrument_windows.is_idle = False
         self.active[instrument] = instrument_windows
 
@@ -74,7 +74,7 @@ class BaselineUpdater:
         return self._idle(min(until_ms, newest_ms - self._retain_ms + 1))
 
     def seed(self, at_ms: int, venue: str, instrument_windows: InstrumentWindows, count: int) -> None:
-        """`count` events of the slot that begins at `at_ms`, which was made final by somebody else."""
+        """Take in `count` events of the slot that begins at `at_ms` and was made final by somebody else."""
         slot = at_ms // SLOT_MS
         self._feed(instrument_windows.statistics.setdefault(venue, BinStatistics()), [{slot: count}], [venue])
         self._feed(instrument_windows.baseline.statistics, [{slot: count}], instrument_windows.venues)
@@ -83,7 +83,7 @@ class BaselineUpdater:
         self.final_ms = max(self.final_ms, (slot + 1) * SLOT_MS)
 
     def move(self, by_ms: int) -> None:
-        """Time is later by so much than it was taken for. Baselines fade in hours: what they hold stays as it is."""
+        """Make time later by so much. Baselines decay over hours: what they hold stays as it is."""
         if self.final_ms != -EVER_MS:
             self.final_ms = -(-(self.final_ms + by_ms) // SLOT_MS) * SLOT_MS
         self.due_ms = -EVER_MS
@@ -92,7 +92,7 @@ class BaselineUpdater:
             baseline.generation = -1
 
     def cut(self, after_ms: int) -> None:
-        """Nothing was made final later than that: it was told by a wrong clock."""
+        """Forget that anything later was made final: a wrong clock had told it."""
         self.final_ms = min(self.final_ms, after_ms // SLOT_MS * SLOT_MS)
         self.due_ms = -EVER_MS
 

@@ -74,7 +74,7 @@ class Comovement:
         self.venues.advance(end_ms + PATIENCE_MS)
 
     def pairs(self) -> list[CorrelatedPair]:
-        """All pairs of followed instruments, then of venues, in which both had 10 events."""
+        """Return all pairs of followed instruments, then of venues, in which both had 10 events."""
         return [
             CorrelatedPair(x, y, found.rho[0], found.significant_lag, best_rho, found.null_band)
             for streams in (self.instruments, self.venues)

@@ -39,7 +39,7 @@ _REBASE = 256  # half-lives after which the growing weights start anew, far from
 
 
 def square_root(count: float) -> float:
-    """sqrt(c + 3/8): the scale on which the variance of a Poisson count does not depend on its mean."""
+    """Return sqrt(c + 3/8): the scale on which the variance of a Poisson count does not depend on its mean."""
     return sqrt(count + 0.375)
 
 
@@ -77,7 +77,7 @@ class LeadLag(Struct, frozen=True):
 
 
 def pearson(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Plain correlation of two equally long sequences; None when either does not vary.
+    """Return the plain correlation of two equally long sequences; None when either does not vary.
 
     >>> pearson([1, 2, 3], [2, 4, 6]), pearson([1, 2], [0, 0])
     (1.0, None)
@@ -91,7 +91,7 @@ def pearson(x: Sequence[float], y: Sequence[float]) -> float | None:
 
 
 def lagged_pearson(x: Sequence[float], y: Sequence[float], max_lag: int) -> LeadLag:
-    """`pearson` of x[i] with y[i + lag] where both exist, for lags up to `max_lag` bins either way.
+    """Return `pearson` of x[i] with y[i + lag] where both exist, for lags up to `max_lag` bins either way.
 
     >>> lagged_pearson([0, 9, 0, 1, 0, 0], [0, 0, 9, 0, 1, 0], 2).best_lag
     1
@@ -102,7 +102,7 @@ def lagged_pearson(x: Sequence[float], y: Sequence[float], max_lag: int) -> Lead
 
 
 def ewma_correlation(x: Sequence[float], y: Sequence[float], half_life_bins: float) -> float | None:
-    """Exponentially weighted correlation: d = v - m; C <- s (C + (1 - s) d_x d_y); m <- m + (1 - s) d.
+    """Return the exponentially weighted correlation: d = v - m; C <- s (C + (1 - s) d_x d_y); m <- m + (1 - s) d.
 
     s = 2^(-1/half-life); means begin at the first bin, variances at 0. None when either does not vary.
     """
@@ -127,7 +127,7 @@ class HayashiYoshida(Struct, frozen=True):
 
 
 def hayashi_yoshida(a: Sequence[tuple[int, float]], b: Sequence[tuple[int, float]]) -> HayashiYoshida:
-    """sum of r_i r_j over all pairs of overlapping intervals (t[i-1], t[i]], and that over sqrt(sum r_i^2 sum r_j^2).
+    """Return sum r_i r_j over all pairs of overlapping intervals (t[i-1], t[i]], and it over sqrt(sum r_i^2 sum r_j^2).
 
     `a` and `b` are (event time in ms, price) in order of time; trades of one millisecond count as the last of them.
     No grid, hence no bias towards 0 where the two do not trade together; short paths may exceed 1. O(n + m).
@@ -151,7 +151,7 @@ def hayashi_yoshida(a: Sequence[tuple[int, float]], b: Sequence[tuple[int, float
 
 
 def _returns(trades: Sequence[tuple[int, float]]) -> list[tuple[int, int, float]]:
-    """(from, until, log return) between the last trades of successive milliseconds."""
+    """Return (from, until, log return) between the last trades of successive milliseconds."""
     return [
         # Of two near prices the difference is exact, the quotient is not.
         (from_ms, until_ms, log1p((after - before) / before) if 0.5 < after / before < 2 else log(after / before))
@@ -169,7 +169,7 @@ class Synchronisation(Struct, frozen=True):
 
 
 def event_synchronisation(x_ms: Sequence[int], y_ms: Sequence[int], tau_ms: int = 1000) -> Synchronisation:
-    """Q = (c(x after y) + c(y after x)) / sqrt(n_x n_y) and the direction q, the same with a minus: positive, x lags.
+    """Return Q = (c(x after y) + c(y after x)) / sqrt(n_x n_y), and q, the same with a minus: positive, x lags.
 
     Counts are of pairs with 0 < t_x - t_y <= tau. Q is 1 for equal streams whose events are more than tau apart; in
     bursts, where one event has many partners, it exceeds 1. Not defined (None) when either is empty. A venue that
@@ -191,7 +191,7 @@ def event_synchronisation(x_ms: Sequence[int], y_ms: Sequence[int], tau_ms: int 
 
 
 def _twice_after(x_ms: Sequence[int], y_ms: Sequence[int], tau_ms: int) -> int:
-    """Twice the number of pairs in which x follows y, as an integer: ties are halves."""
+    """Return twice the number of pairs in which x follows y, as an integer: ties are halves."""
     return sum(bisect_left(y_ms, t) + bisect_right(y_ms, t) - 2 * bisect_left(y_ms, t - tau_ms) for t in x_ms)
 
 
@@ -275,7 +275,10 @@ class CountCorrelation:
         self._newest = -1
 
     def add(self, stream: str, event_ms: int, count: int = 1) -> bool:
-        """`count` events of a stream at that time, in any order within the patience; False when left out. O(1)."""
+        """Add `count` events of a stream at that time, in any order within the patience; return False if left out.
+
+        O(1).
+        """
         number = event_ms // _BIN_MS
         if number > self._newest:
             self._newest = number
@@ -304,11 +307,11 @@ class CountCorrelation:
             self._next = end
 
     def streams(self) -> list[str]:
-        """Those that are followed, the earliest first."""
+        """Return the streams that are followed, the earliest first."""
         return list(self._streams)
 
     def shown(self) -> list[str]:
-        """Those with enough events for a correlation."""
+        """Return the streams with enough events for a correlation."""
         return [name for name, stream in self._streams.items() if stream.events >= _SHOWN_FROM]
 
     def drop(self, name: str) -> None:
@@ -323,7 +326,7 @@ class CountCorrelation:
         }
 
     def correlation(self, x: str, y: str, lag: int = 0) -> float | None:
-        """Correlation of x with y `lag` bins later, through the last closed bin.
+        """Return the correlation of x with y `lag` bins later, through the last closed bin.
 
         None before each had 10 events, and while either does not vary.
         """
@@ -352,7 +355,7 @@ class CountCorrelation:
         return _bounded(covariance / sqrt(variance_x * variance_y) * exp2(-lag / self._half / 2))
 
     def lead_lag(self, x: str, y: str) -> LeadLag:
-        """`correlation` at all lags, positive: x leads y."""
+        """Return `correlation` at all lags, positive: x leads y."""
         rho = {lag: self.correlation(x, y, lag) for lag in range(-self.max_lag, self.max_lag + 1)}
         return LeadLag(rho, None if rho[0] is None else self._null_band(x, y))
 

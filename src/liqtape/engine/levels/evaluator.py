@@ -27,7 +27,7 @@ class LevelEvaluator:
         self._keeps = {level: surprises.index(surprise) for level, surprise in kept.items()}
 
     def target(self, baseline: CurrentBaseline, counts: Counts, usd_60s: float, floor_usd: float) -> Level:
-        """The highest level whose rule holds now, EXTREME aside."""
+        """Return the highest level whose rule holds now, EXTREME aside."""
         if baseline.is_calm(*counts):
             return "NONE"
         if usd_60s >= floor_usd and baseline.reaches(counts, self._critical):
@@ -37,7 +37,7 @@ class LevelEvaluator:
         return "WATCH"
 
     def step(self, instrument: str, now_ms: int, baseline: CurrentBaseline, counts: Counts, usd_60s: float) -> Level:
-        """The level at `now_ms`, which is remembered."""
+        """Return the level at `now_ms`, and remember it."""
         target = self.target(baseline, counts, usd_60s, self.rule.floor(instrument))
         current = self.levels.current(instrument)
         if target == current == "NONE":
@@ -46,11 +46,11 @@ class LevelEvaluator:
         return self.levels.step(instrument, now_ms, target, is_kept=is_kept)
 
     def shown(self, instrument: str, baseline: CurrentBaseline, sums: Sums) -> Level:
-        """What a row says: the level as it was last remembered, or what the rule says now if that is higher."""
+        """Return what a row says: the level as it was last remembered, or what the rule says now if that is higher."""
         current = self.levels.current(instrument)
         target = self.target(baseline, sums.window_counts, sums.usd_60s, self.rule.floor(instrument))
         return target if _LEVELS.index(target) > _LEVELS.index(current) else current
 
     def decisive(self, baseline: CurrentBaseline, counts: Counts) -> Score | None:
-        """The surprise that is compared with the thresholds, with what it was measured by."""
+        """Return the surprise that is compared with the thresholds, with what it was measured by."""
         return self.rule.decisive(baseline.scores(counts))

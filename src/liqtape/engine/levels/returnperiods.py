@@ -122,7 +122,7 @@ class ReturnPeriods:
     # Watched time
 
     def lists(self, venue: str, instrument: str, at_ms: int) -> None:
-        """The venue offers the instrument: from now on its silence counts, while the venue is up."""
+        """Note that the venue offers the instrument: from now on its silence counts, while the venue is up."""
         if instrument in self._instruments_of.get(venue, ()):
             return
         self._know(venue, instrument)
@@ -133,7 +133,7 @@ class ReturnPeriods:
                 stream.up(max(at_ms, since_ms))
 
     def feed_up(self, venue: str, at_ms: int) -> None:
-        """The venue is watched from `at_ms` on."""
+        """Note that the venue is watched from `at_ms` on."""
         if self._up.get(venue) is not None:
             return
         self._up[venue] = at_ms
@@ -144,7 +144,7 @@ class ReturnPeriods:
             self._stream(StreamKey(None, instrument)).up(at_ms)
 
     def feed_down(self, venue: str, at_ms: int) -> None:
-        """The venue was last watched at `at_ms`: open episodes of the streams that nobody else watches are over."""
+        """End the open episodes of streams that nobody watches: the venue was last watched at `at_ms`."""
         since_ms = self._up.get(venue)
         self._up[venue] = None
         if since_ms is None:
@@ -160,7 +160,7 @@ class ReturnPeriods:
                 self._down(StreamKey(None, instrument), at_ms)
 
     def feed_missed(self, venue: str, from_ms: int, until_ms: int) -> None:
-        """It turned out that the venue had not been watched in between."""
+        """Note that the venue turned out not to have been watched in between."""
         if self._up.get(venue) is not None:
             self.feed_down(venue, from_ms)
             self.feed_up(venue, until_ms)
@@ -340,7 +340,7 @@ class ReturnPeriods:
         return self._steps(key).floors_usd[step - 1] if step else None
 
     def _times_usual(self, key: StreamKey, now_ms: int, usd_60s: float) -> float | None:
-        """USD of 60 s over the mean watched minute, decayed as all is: for people, no decision hangs on it.
+        """Return USD of 60 s over the mean watched minute, decayed as all is: for people, no decision hangs on it.
 
         The mean of a sum of venues is the sum of their means, so that a venue that joined counts at once.
         """

@@ -75,11 +75,14 @@ class LevelRule(Struct, frozen=True):
     min_critical: int = 3
 
     def floor(self, instrument: str) -> float:
-        """The USD that CRITICAL needs within 60 s."""
+        """Return the USD that CRITICAL needs within 60 s."""
         return self.floors_usd.get(instrument, self.floor_usd)
 
     def surprise(self, reading: Reading) -> float | None:
-        """The surprise that counts: of 60 s, or a larger one of 10 or 300 s less the penalty; None without any."""
+        """Return the surprise that counts: of 60 s, or a larger one of 10 or 300 s less the penalty.
+
+        None without any.
+        """
         surprise = reading.surprise_60s
         for other in (reading.surprise_10s, reading.surprise_300s):
             if other is not None and (surprise is None or other - self.penalty > surprise):
@@ -87,11 +90,11 @@ class LevelRule(Struct, frozen=True):
         return surprise
 
     def of_windows(self, surprise: float) -> tuple[float, float, float]:
-        """What the surprises of 10, 60 and 300 s must reach for `surprise` to count."""
+        """Return what the surprises of 10, 60 and 300 s must reach for `surprise` to count."""
         return surprise + self.penalty, surprise, surprise + self.penalty
 
     def decisive(self, scores: Sequence[Score | None]) -> Score | None:
-        """Of the scores of 10, 60 and 300 s the one that counts, its surprise less the penalty; None without any."""
+        """Return the score of 10, 60 or 300 s that counts, its surprise less the penalty; None without any."""
         found: Score | None = None
         for score, penalty in zip(scores, self.of_windows(0.0), strict=True):
             if score is not None and (found is None or score.surprise - penalty > found.surprise):
@@ -99,7 +102,7 @@ class LevelRule(Struct, frozen=True):
         return found
 
     def level(self, reading: Reading, floor_usd: float) -> Level:
-        """The highest level whose rule holds now, EXTREME aside."""
+        """Return the highest level whose rule holds now, EXTREME aside."""
         surprise = self.surprise(reading)
         if surprise is None:
             return "NONE"
@@ -110,7 +113,7 @@ class LevelRule(Struct, frozen=True):
         return "WATCH" if surprise >= self.watch else "NONE"
 
     def keeps(self, level: Level) -> float:
-        """The surprise below which `level` begins to run out."""
+        """Return the surprise below which `level` begins to run out."""
         thresholds = (0.0, self.watch, self.alert, self.critical, self.critical)
         return thresholds[_LEVELS.index(level)] - self.hysteresis
 
@@ -133,12 +136,15 @@ class HysteresisLevel:
         self._below_since: int | None = None
 
     def move(self, by_ms: int) -> None:
-        """Time is later by so much than it was taken for."""
+        """Make time later by so much than it was taken for."""
         if self._below_since is not None:
             self._below_since += by_ms
 
     def step(self, now_ms: int, target: Level, *, is_kept: bool) -> Level:
-        """The level at `now_ms`: `target` when higher, else the present one for as long as it is kept or held."""
+        """Return the level at `now_ms`.
+
+        It is `target` when that is higher, else the present level for as long as it is kept or held.
+        """
         rank = _LEVELS.index(self.level)
         if _LEVELS.index(target) > rank:
             self.level, self._below_since = target, None
@@ -170,23 +176,23 @@ class MarketRule:
         self._venues: dict[str, int] = {}
 
     def instrument(self, name: str, at_ms: int) -> None:
-        """The instrument meets the rule of CRITICAL."""
+        """Note that the instrument meets the rule of CRITICAL."""
         self._instruments.pop(name, None)
         self._instruments[name] = at_ms
 
     def venue(self, name: str, at_ms: int) -> None:
-        """The venue meets the rule of CRITICAL."""
+        """Note that the venue meets the rule of CRITICAL."""
         self._venues.pop(name, None)
         self._venues[name] = at_ms
 
     def move(self, by_ms: int) -> None:
-        """Time is later by so much than it was taken for."""
+        """Make time later by so much than it was taken for."""
         for seen in (self._instruments, self._venues):
             for name in seen:
                 seen[name] += by_ms
 
     def is_extreme(self, now_ms: int) -> bool:
-        """Whether enough of them did in (now - hold, now]."""
+        """Return whether enough instruments or venues met it in (now - hold, now]."""
         for seen in (self._instruments, self._venues):
             while seen and seen[oldest := next(iter(seen))] <= now_ms - self._hold_ms:
                 del seen[oldest]
@@ -212,27 +218,30 @@ class SurpriseLevels:
         self.held: dict[str, HysteresisLevel] = {}  # of the instruments above NONE
 
     def current(self, instrument: str) -> Level:
-        """The level at the last check."""
+        """Return the level at the last check."""
         held = self.held.get(instrument)
         return "NONE" if held is None else held.level
 
     def raised(self) -> list[str]:
-        """Instruments above NONE."""
+        """Return the instruments above NONE."""
         return list(self.held)
 
     def move(self, by_ms: int) -> None:
-        """Time is later by so much than it was taken for: what is waited for comes so much later, too."""
+        """Make time later by so much than it was taken for; what is waited for comes so much later, too."""
         self.market.move(by_ms)
         for held in self.held.values():
             held.move(by_ms)
 
     def check_venue(self, venue: str, reading: Reading) -> None:
-        """A reading of one venue (of its market, or of one instrument there): for EXTREME alone."""
+        """Take a reading of a venue (of its market, or of one instrument there): it decides EXTREME alone."""
         if self.rule.level(reading, self.rule.floor_usd) == "CRITICAL":
             self.market.venue(venue, reading.at_ms)
 
     def step(self, instrument: str, now_ms: int, target: Level, *, is_kept: bool) -> Level:
-        """The level at `now_ms` of an instrument that meets the rule of `target`; `is_kept` is of its present level."""
+        """Return the level at `now_ms` of an instrument that meets the rule of `target`.
+
+        `is_kept` says whether its present level is kept.
+        """
         held = self.held.get(instrument)
         if held is None:
             if target == "NONE":

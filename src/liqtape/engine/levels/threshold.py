@@ -21,10 +21,10 @@ class Threshold(Struct, frozen=True):
     least_in_20s: int = 10
 
     def is_out_of_reach(self, highest_velocity_10s: float, highest_acceleration: float) -> bool:
-        """Whether the level is NONE for anything up to these."""
+        """Return whether the level is NONE for anything up to these."""
         return highest_velocity_10s < self.velocity_10s and highest_acceleration < self.acceleration
 
     def level(self, velocity_10s: float, acceleration: float, in_20s: int) -> Level:
-        """ALERT when either threshold is reached, else NONE."""
+        """Return ALERT when either threshold is reached, else NONE."""
         is_rising = in_20s >= self.least_in_20s and acceleration >= self.acceleration
         return "ALERT" if velocity_10s >= self.velocity_10s or is_rising else "NONE"

@@ -31,7 +31,7 @@ def _sample_variance(terms: Sequence[float]) -> float:
 
 
 def parkinson(bars: Sequence[Bar]) -> float | None:
-    """Mean of ln(h/l)^2 / (4 ln 2); None without bars.
+    """Return the mean of ln(h/l)^2 / (4 ln 2); None without bars.
 
     >>> parkinson([Bar(5.0, 5.0, 5.0, 5.0)])
     0.0
@@ -40,7 +40,7 @@ def parkinson(bars: Sequence[Bar]) -> float | None:
 
 
 def garman_klass(bars: Sequence[Bar]) -> float | None:
-    """Mean of ln(h/l)^2 / 2 - (2 ln 2 - 1) ln(c/o)^2; None without bars."""
+    """Return the mean of ln(h/l)^2 / 2 - (2 ln 2 - 1) ln(c/o)^2; None without bars."""
     return _mean([log(bar.high / bar.low) ** 2 / 2 - (2 * log(2) - 1) * log(bar.close / bar.open) ** 2 for bar in bars])
 
 
@@ -50,12 +50,12 @@ def _rogers_satchell(bar: Bar) -> float:
 
 
 def rogers_satchell(bars: Sequence[Bar]) -> float | None:
-    """Mean of ln(h/c) ln(h/o) + ln(l/c) ln(l/o): free of drift; None without bars."""
+    """Return the mean of ln(h/c) ln(h/o) + ln(l/c) ln(l/o): free of drift; None without bars."""
     return _mean([_rogers_satchell(bar) for bar in bars])
 
 
 def yang_zhang(bars: Sequence[Bar]) -> float | None:
-    """var(open gap) + k var(open to close) + (1 - k) RS, k = 0.34 / (1.34 + (n+1)/(n-1)), over bars 2..n.
+    """Return var(open gap) + k var(open to close) + (1 - k) RS, k = 0.34 / (1.34 + (n+1)/(n-1)), over bars 2..n.
 
     None for fewer than three bars.
     """

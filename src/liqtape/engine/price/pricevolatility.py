@@ -87,11 +87,11 @@ class PriceVolatility:
             self._price, self._price_ms = price, event_ms
 
     def switched(self) -> None:
-        """From here on the trades are those of another source: there is no return from the last price to the next."""
+        """Begin anew with the trades of another source: there is no return from the last price to the next."""
         self._price = self._at_price = None
 
     def volatility_factor(self, now_ms: int) -> float | None:
-        """Volatility of the last 300 s over that of the last day; None before an hour of it is covered."""
+        """Return the volatility of the last 300 s over that of the last day; None before an hour of it is covered."""
         self._advance(now_ms)
         short, long = self._short, self._long
         if long.n < _NEEDED_S:
@@ -99,12 +99,12 @@ class PriceVolatility:
         return volatility_factor(short.rv, short.n, long.rv, long.n)
 
     def long_coverage(self, now_ms: int) -> float:
-        """Share of the last day's seconds that have a return."""
+        """Return the share of the last day's seconds that have a return."""
         self._advance(now_ms)
         return self._long.n / LONG_S
 
     def realised(self, now_ms: int) -> Realised:
-        """Realised variance, bipower and jump test over the last 300 grid seconds; computed once a second."""
+        """Return the realised variance, bipower and jump test over the last 300 grid seconds, once a second."""
         self._advance(now_ms)
         closed = self._closed or 0
         if self._realised is None or self._realised[0] != closed:
@@ -114,7 +114,7 @@ class PriceVolatility:
         return self._realised[1]
 
     def ewma(self, half_life_s: int, now_ms: int) -> float | None:
-        """Variance per second, weighted with a half-life of 60 or 86,400 s; None before the first return.
+        """Return the variance per second, weighted with a half-life of 60 or 86,400 s; None before the first return.
 
         Seconds without a return, as at `switched`, leave it as it is. Raises ValueError for another half-life.
         """
@@ -164,7 +164,7 @@ class PriceVolatility:
             self._weigh(0.0, seconds)
 
     def _weigh(self, x: float, seconds: int) -> None:
-        """v <- v + (1 - 2^(-dt/half)) (x - v), `seconds` times over, which for equal x is once with their sum."""
+        """Do v <- v + (1 - 2^(-dt/half)) (x - v) `seconds` times, which for equal x is once with their sum."""
         for i, half_life_s in enumerate(HALF_LIVES_S):
             last = self._variances[i]
             self._variances[i] = x if last is None else last + (1 - 2.0 ** (-seconds / half_life_s)) * (x - last)

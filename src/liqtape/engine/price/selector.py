@@ -34,7 +34,7 @@ class PriceSelector:
         self._reach = 0
 
     def takes(self, source: str, now: float) -> bool:
-        """Whether a tick of `source` is the price; it may make its source the current."""
+        """Return whether a tick of `source` is the price; it may make its source the current."""
         rank = self._rank.get(source)
         if rank is None:
             return False
@@ -53,16 +53,19 @@ class PriceSelector:
         return wins
 
     def refused(self, source: str, now: float) -> None:
-        """The source will not have us: what is left of its time is the time its stand-in needs to connect."""
+        """Give a source that will not have us no more time than its stand-in needs to connect."""
         if source in self._last:
             self._last[source] = min(self._last[source], now - _WARM_SECONDS)
 
     def is_silent(self, now: float) -> bool:
-        """Whether the current source is to be given up, for whichever comes next."""
+        """Return whether the current source is to be given up, for whichever comes next."""
         return bool(self.current) and now - self._last[self.current] >= SILENCE_SECONDS
 
     def needed(self, now: float) -> list[str]:
-        """Sources that should be connected: the current, those before it, and one more for each spell of silence."""
+        """Return the sources that should be connected.
+
+        They are the current one, those before it, and one more for each spell of silence.
+        """
         rank = self._rank.get(self.current, 0)
         silent_for = now - self._last[self.current] if self.current else 0.0
         if silent_for >= _WARM_SECONDS:

@@ -69,7 +69,7 @@ class Realised(Struct, frozen=True):
 
 
 def sigma_annual(variance_per_s: float) -> float:
-    """Volatility per square root of a year of 365 days.
+    """Return the volatility per square root of a year of 365 days.
 
     >>> round(sigma_annual(1e-8), 4)
     0.5616
@@ -78,7 +78,7 @@ def sigma_annual(variance_per_s: float) -> float:
 
 
 def log_return(before: float, after: float) -> float:
-    """ln(after / before), also where the quotient leaves the range of floats.
+    """Return ln(after / before), also where the quotient leaves the range of floats.
 
     >>> log_return(2.0, 2.0), round(log_return(1e-300, 1e300), 3)
     (0.0, 1381.551)
@@ -108,12 +108,12 @@ def grid_returns(trades: Sequence[tuple[int, float]], now_ms: int, seconds: int,
 
 
 def realised(trades: Sequence[tuple[int, float]], now_ms: int, seconds: int, grid_ms: int = 1000) -> Realised:
-    """Realised variance over (now - T, now]."""
+    """Return the realised variance over (now - T, now]."""
     return realised_of(grid_returns(trades, now_ms, seconds, grid_ms), grid_ms / 1000)
 
 
 def realised_of(returns: Sequence[float], grid_s: float = 1.0) -> Realised:
-    """Realised variance of returns that follow each other `grid_s` seconds apart.
+    """Return the realised variance of returns that follow each other `grid_s` seconds apart.
 
     RV = sum r^2; BV = (pi/2) (n/(n-1)) sum |r_j||r_{j-1}|; TP = n (n/(n-2)) E|Z|^(4/3)^-3 sum of the products of three
     neighbours to the power 4/3.
@@ -125,7 +125,7 @@ def realised_of(returns: Sequence[float], grid_s: float = 1.0) -> Realised:
 
 
 def realised_of_spells(spells: Iterable[Sequence[float]], grid_s: float = 1.0) -> Realised:
-    """Realised variance of spells of returns with gaps between them; only returns of one spell are neighbours.
+    """Return the realised variance of spells of returns with gaps between them; neighbours are within a spell.
 
     As `realised_of`, with the number of neighbouring pairs for n - 1 and of triples for n - 2.
     """
@@ -144,7 +144,7 @@ def realised_of_spells(spells: Iterable[Sequence[float]], grid_s: float = 1.0) -
 
 
 def ewma_variances(trades: Sequence[tuple[int, float]], half_life_s: float) -> list[float]:
-    """Variance per second after each trade but the first, weighted by elapsed time.
+    """Return the variance per second after each trade but the first, weighted by elapsed time.
 
     x = r^2 / dt; v <- v + (1 - 2^(-dt/half)) (x - v), beginning with the first x. Trades of one millisecond count as
     the last of them; `trades` are in order of time.
@@ -175,7 +175,7 @@ class TwoScale(Struct, frozen=True):
 
 
 def two_scale(prices: Sequence[float], k: int) -> TwoScale:
-    """TSRV = (RV_avg(K) - (nbar/n) RV_all) / (1 - nbar/n), nbar = (n - K + 1)/K; noise RV_all / (2n).
+    """Return TSRV = (RV_avg(K) - (nbar/n) RV_all) / (1 - nbar/n), nbar = (n - K + 1)/K; noise RV_all / (2n).
 
     Only needed on grids below a second. Raises ValueError for fewer than K + 1 prices.
     """
@@ -190,7 +190,7 @@ def two_scale(prices: Sequence[float], k: int) -> TwoScale:
 
 
 def volatility_factor(rv_short: float, short_s: float, rv_long: float, long_s: float) -> float | None:
-    """sqrt((RV_short/T_short) / (RV_long/T_long)): 1 = as usual, 2 = twice; None without variance in the long run.
+    """Return sqrt((RV_short/T_short) / (RV_long/T_long)): 1 as usual, 2 twice; None without variance in the long run.
 
     >>> volatility_factor(0.0001, 300, 0.0288, 86_400)
     1.0

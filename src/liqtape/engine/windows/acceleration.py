@@ -12,7 +12,7 @@ __all__ = ["difference", "exponential", "highest_slope", "jerk", "least_squares"
 
 
 def slope(count: int, sum_ms: int, now_ms: int, horizon_s: int) -> float:
-    """Least-squares slope over H = `horizon_s`: (12 / H^3) * sum of (t_i - t + H/2).
+    """Return the least-squares slope over H = `horizon_s`: (12 / H^3) * sum of (t_i - t + H/2).
 
     `count` and `sum_ms` are the number of events in (now - H, now] and the sum of their times. Integers until the last
     division, hence correctly rounded.
@@ -24,35 +24,35 @@ def slope(count: int, sum_ms: int, now_ms: int, horizon_s: int) -> float:
 
 
 def highest_slope(count: int, horizon_s: int) -> float:
-    """The most that `slope` can be for `count` events: all of them now, 6 count / H^2."""
+    """Return the most that `slope` can be for `count` events: all of them now, 6 count / H^2."""
     return 6 * count / horizon_s**2
 
 
 def slope_error(count: int, horizon_s: int) -> float:
-    """Standard error of `slope`: sqrt(12 count / H^4)."""
+    """Return the standard error of `slope`: sqrt(12 count / H^4)."""
     return sqrt(12 * count) / horizon_s**2
 
 
 def least_squares(times_ms: Sequence[int], now_ms: int, width_s: int) -> tuple[float, float]:
-    """(slope, standard error) of sorted event times over H = 2 x `width_s`."""
+    """Return (slope, standard error) of sorted event times over H = 2 x `width_s`."""
     inside = times_ms[_until(times_ms, now_ms - 2000 * width_s) : _until(times_ms, now_ms)]
     return slope(len(inside), sum(inside), now_ms, 2 * width_s), slope_error(len(inside), 2 * width_s)
 
 
 def difference(times_ms: Sequence[int], now_ms: int, width_s: int) -> tuple[float, float]:
-    """((N1 - N2) / W^2, standard error sqrt(N1 + N2) / W^2): last window against the one before."""
+    """Return ((N1 - N2) / W^2, standard error sqrt(N1 + N2) / W^2): last window against the one before."""
     n1, n2, _ = _last_three(times_ms, now_ms, width_s)
     return (n1 - n2) / width_s**2, sqrt(n1 + n2) / width_s**2
 
 
 def jerk(times_ms: Sequence[int], now_ms: int, width_s: int) -> float:
-    """(N1 - 2 N2 + N3) / W^3, liquidations/s^3: noise on most streams, hence not published."""
+    """Return (N1 - 2 N2 + N3) / W^3, liquidations/s^3: noise on most streams, hence not published."""
     n1, n2, n3 = _last_three(times_ms, now_ms, width_s)
     return (n1 - 2 * n2 + n3) / width_s**3
 
 
 def exponential(times_ms: Sequence[int], now_ms: int, tau1_s: float, tau2_s: float) -> float:
-    """(v1 - v2) / (tau2 - tau1) with v_k = sum of exp(-(t - t_i) / tau_k) / tau_k over all events up to `now_ms`."""
+    """Return (v1 - v2) / (tau2 - tau1) with v_k = sum of exp(-(t - t_i) / tau_k) / tau_k over all events so far."""
     ages = [(now_ms - t) / 1000 for t in times_ms[: _until(times_ms, now_ms)]]
     v1, v2 = (sum(exp(-age / tau) for age in ages) / tau for tau in (tau1_s, tau2_s))
     return (v1 - v2) / (tau2_s - tau1_s)

@@ -36,27 +36,27 @@ class Feed:
         return self.since is not None or bool(self.ended)
 
     def up(self, at_ms: int) -> None:
-        """The feed is live from `at_ms`; a second `up` changes nothing."""
+        """Note that the feed is live from `at_ms`; a second `up` changes nothing."""
         if self.since is None:
             # Never overlap what was already counted, whatever the caller's clock did.
             self.since = max(at_ms, self.ended[-1][1]) if self.ended else at_ms
 
     def down(self, at_ms: int) -> None:
-        """The feed was last seen live at `at_ms`; a second `down` changes nothing."""
+        """Note that the feed was last seen live at `at_ms`; a second `down` changes nothing."""
         if self.since is not None:
             self.ended.append((self.since, max(at_ms, self.since)))
             self.since = None
             self.forget(at_ms - self.kept_ms)
 
     def missed(self, from_ms: int, until_ms: int) -> None:
-        """It turned out that the feed was not live in between."""
+        """Take out an interval in which the feed turned out not to have been live."""
         kept: list[tuple[int, int]] = []
         for up, down in self.spans():
             kept += [(up, min(down, from_ms)), (max(up, until_ms), down)]
         self._take([(up, down) for up, down in kept if up < down])
 
     def backfilled(self, from_ms: int, until_ms: int) -> None:
-        """What was missed in between is known now, as if the feed had been live.
+        """Put back an interval of which everything missed is known now, as if the feed had been live.
 
         >>> feed = Feed(); feed.up(0); feed.down(5_000); feed.up(8_000); feed.backfilled(5_000, 8_000)
         >>> feed.live_ms(0, 10_000)
@@ -71,7 +71,7 @@ class Feed:
         self._take(merged)
 
     def spans(self) -> list[tuple[int, int]]:
-        """All intervals that are kept; one that lasts ends at `EVER_MS`."""
+        """Return all intervals that are kept; one that lasts ends at `EVER_MS`."""
         return [*self.ended, *([] if self.since is None else [(self.since, EVER_MS)])]
 
     def _take(self, spans: list[tuple[int, int]]) -> None:
@@ -79,18 +79,18 @@ class Feed:
         self.since = next((up for up, down in spans if down == EVER_MS), None)
 
     def covers(self, from_ms: int) -> bool:
-        """Whether the feed is live now and was without a break since `from_ms`."""
+        """Return whether the feed is live now and was without a break since `from_ms`."""
         return self.since is not None and self.since <= from_ms
 
     def live_ms(self, from_ms: int, until_ms: int) -> int:
-        """Milliseconds of (from, until] in which the feed was live."""
+        """Return the milliseconds of (from, until] in which the feed was live."""
         live = 0 if self.since is None else max(0, until_ms - max(self.since, from_ms))
         for up, down in self.ended:
             live += max(0, min(down, until_ms) - max(up, from_ms))
         return live
 
     def move(self, by_ms: int) -> None:
-        """Everything so far was later by so much."""
+        """Make everything so far later by so much."""
         self.since = None if self.since is None else self.since + by_ms
         self.ended = [(up + by_ms, down + by_ms) for up, down in self.ended]
 
@@ -136,9 +136,14 @@ class Feeds:
         return list(self._feeds)
 
     def spoke(self, venue: str, at_ms: int) -> bool:
-        """An event of the venue came; whether it is the first of all.
+        """Take note that an event of the venue came; return whether it is the first of all venues.
 
-        While nothing is said of the venue's feed, somebody watched since that one.
+        Event files and engines of one's own say nothing of feeds. For baselines somebody then watched every venue that
+        spoke, from the first event of all on, until something is said of its feed:
+
+            first event of all      the venue's first      feed_up
+            |=========================================|     |=====      watched
+                                                      known_until_ms
         """
         self._spoken.add(venue)
         if self._begun_ms is not None:
@@ -148,7 +153,7 @@ class Feeds:
         return True
 
     def up(self, venue: str, at_ms: int, known_until_ms: int) -> None:
-        """The venue's feed is live from `at_ms` on; it was `known_until_ms` before anything was known of it."""
+        """Note that the venue's feed is live from `at_ms` on; until `known_until_ms` nothing was said of it."""
         feed, baseline_feed = self._both(venue)
         if not baseline_feed.is_known and venue in self._spoken and self._begun_ms is not None:
             baseline_feed.ended.append((self._begun_ms, known_until_ms))
@@ -156,24 +161,27 @@ class Feeds:
         baseline_feed.up(at_ms)
 
     def down(self, venue: str, at_ms: int) -> None:
-        """The venue's feed was last seen live at `at_ms`."""
+        """Note that the venue's feed was last seen live at `at_ms`."""
         for feed in self._both(venue):
             feed.down(at_ms)
 
     def missed(self, venue: str, from_ms: int, until_ms: int) -> None:
-        """It turned out later that the venue's feed was not live in between."""
+        """Note that the venue's feed turned out not to have been live in between."""
         for feed in self._both(venue):
             feed.missed(from_ms, until_ms)
 
     def backfilled(self, venue: str, from_ms: int, until_ms: int, final_ms: int) -> None:
-        """All that was missed in between has been added; before `final_ms` too late for the baselines."""
+        """Note that all that was missed in between has been added; before `final_ms` too late for the baselines."""
         feed, baseline_feed = self._both(venue)
         feed.backfilled(from_ms, until_ms)
         if until_ms > final_ms:
             baseline_feed.backfilled(max(from_ms, final_ms), until_ms)
 
     def unsubscribed(self, venue: str, instruments: Collection[str], at_ms: int, *, is_listed: bool) -> None:
-        """From `at_ms` on the venue's feed brings all but these; unless `is_listed` it may offer others, too."""
+        """Note that the venue's feed brings all but these from `at_ms` on.
+
+        Unless `is_listed` it may offer others, too.
+        """
         for instrument, late in self._late.items():
             if late.get(venue) == EVER_MS and instrument not in instruments:
                 late[venue] = at_ms
@@ -186,11 +194,11 @@ class Feeds:
         self._live_intervals.clear()
 
     def is_incomplete(self, venues: Collection[str], from_ms: int) -> bool:
-        """Whether one of them, since `from_ms`, offered instruments that its feed did not bring."""
+        """Return whether one of them, since `from_ms`, offered instruments that its feed did not bring."""
         return any(self._incomplete.get(venue, from_ms) > from_ms for venue in venues)
 
     def move(self, by_ms: int, by_venue: Mapping[str, int]) -> None:
-        """Time is later by so much than it was taken for, and what a venue's feed did by as much as `by_venue` says."""
+        """Make time later by so much than it was taken for, and each venue's feed by as much as `by_venue` says."""
         for feeds in (self._feeds, self._baseline_feeds):
             for venue, feed in feeds.items():
                 feed.move(by_venue.get(venue, 0))
@@ -214,13 +222,13 @@ class Feeds:
         self._live_intervals.clear()
 
     def begin_run(self) -> None:
-        """All that was said so far is of an earlier run: what this one brings late was not missing there."""
+        """Take all that was said so far for an earlier run's: what this one brings late was not missing there."""
         ends = [down for feed in self._baseline_feeds.values() for _, down in feed.ended]
         self._before_ms = max(ends, default=-EVER_MS)
         self._live_intervals.clear()
 
     def add_venue(self, venue: str) -> None:
-        """The venue is one of ours, even if its feed was never live."""
+        """Count the venue among ours, even if its feed was never live."""
         self._feeds.setdefault(venue, Feed())
 
     def live_ms_of(
@@ -231,7 +239,7 @@ class Feeds:
         instrument: str | None = None,
         at: Mapping[str, int] | None = None,
     ) -> list[int]:
-        """Live milliseconds of the window, a feed each; empty when nothing is known of any."""
+        """Return the live milliseconds of the window, a feed each; empty when nothing is known of any."""
         feeds = self._of(venues)
         if not any(feed.is_known for feed in feeds.values()):
             return []
@@ -250,7 +258,10 @@ class Feeds:
         instrument: str | None = None,
         at: Mapping[str, int] | None = None,
     ) -> Sequence[float | None]:
-        """The least of the venues' coverages, for each window; of an instrument since its own topic was confirmed."""
+        """Return the least of the venues' coverages, for each window.
+
+        An instrument's begins when its own topic was confirmed.
+        """
         feeds = self._of(venues)
         if not any(feed.is_known for feed in feeds.values()):
             return _UNKNOWN
@@ -266,7 +277,7 @@ class Feeds:
         return [min(found) / (1000 * seconds) for found, seconds in zip(live_times, WINDOWS, strict=True)]
 
     def live_intervals(self, venues: Collection[str], instrument: str | None = None) -> LiveIntervals:
-        """When at least one of them was live; where nothing is known of any, since the first event."""
+        """Return when at least one of them was live; where nothing is known of any, since the first event."""
         known = frozenset(
             venue for venue in venues if venue in self._baseline_feeds and self._baseline_feeds[venue].is_known
         )
@@ -285,7 +296,7 @@ class Feeds:
         return intervals
 
     def _both(self, venue: str) -> tuple[Feed, Feed]:
-        """To be changed."""
+        """Return both feeds of the venue, to be changed."""
         self._live_intervals.clear()
         return self._feeds.setdefault(venue, Feed()), self._baseline_feeds.setdefault(venue, Feed(_LEARNED_MS))
 

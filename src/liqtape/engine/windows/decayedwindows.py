@@ -34,7 +34,7 @@ class DecayedCounts:
         self.at_ms = 0
 
     def add(self, event_ms: int) -> None:
-        """One event, in any order."""
+        """Add one event, in any order."""
         ahead = event_ms - self.at_ms
         if ahead > 0:
             self.fast = self.fast * exp(-ahead / _TAU1_MS) + 1.0
@@ -50,7 +50,7 @@ class DecayedCounts:
         self.slow -= exp((event_ms - self.at_ms) / _TAU2_MS)
 
     def sums(self, columns: Iterable[EventColumn], now_ms: int) -> tuple[float, float]:
-        """Both sums at `now_ms`, without the events of the columns that are newer: O(those)."""
+        """Return both sums at `now_ms`, without the events of the columns that are newer: O(those)."""
         newer = [
             t - self.at_ms
             for column in columns

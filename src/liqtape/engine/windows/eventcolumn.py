@@ -94,7 +94,7 @@ class EventColumn:
             self._keep(_rebased([*sums[: place + 1], *newer]))
 
     def _keep(self, sums: list[int]) -> None:
-        """64-bit storage where the sums fit, unbounded integers where they do not."""
+        """Store the sums in 64 bits where they fit, as unbounded integers where they do not."""
         self._sum = sums[-1]
         try:
             self.micro_sums = array("q", sums)
@@ -145,12 +145,23 @@ class EventColumn:
         return sums[end] - sums[place], end - place
 
     def _go_back(self, now_ms: int) -> None:
+        """Put every cursor behind the last time <= its limit, `now_ms` less its offset, when that limit went back.
+
+            limit 7   1  4  6 | 9
+            limit 5   1  4 | 6  9      it usually goes back, over what is newer than the limit
+
+            limit 7   1  4 | 9         then 5 is added late: `_insert` leaves it behind the cursor,
+                      1  4 | 5  9      for the next evaluation to walk over;
+            limit 6   1  4  5 | 9      so a cursor may go forwards though its limit went back
+
+        `moment` is the sum of the times between MOMENT and HEAD: HEAD takes in what it passes, MOMENT takes it out.
+        """
         times, at = self.times, self.cursors
         self.now_ms = now_ms
         for k, offset in enumerate(OFFSETS_MS):
             i, limit = at[k], now_ms - offset
             if i < len(times) and times[i] <= limit:
-                at[k] = bisect_right(times, limit, i + 1)  # it came late, behind a cursor that had passed its time
+                at[k] = bisect_right(times, limit, i + 1)
             elif i and times[i - 1] > limit:
                 at[k] = bisect_right(times, limit, 0, i - 1)
             else:
@@ -160,7 +171,7 @@ class EventColumn:
                 self.moment += change if k == HEAD else -change
 
     def windows(self) -> tuple[int, int, int, int, int, int, int, int]:
-        """(counts, then micro-USD) of the windows of 10, 30, 60 and 300 s, after `advance`."""
+        """Return (counts, then micro-USD) of the windows of 10, 30, 60 and 300 s, after `advance`."""
         head, i10, i30, i60, i300, _ = self.cursors
         sums = self.micro_sums
         usd = sums[head]
@@ -176,19 +187,19 @@ class EventColumn:
         )
 
     def count(self, k: int) -> int:
-        """Events in the window of cursor k, after `advance`."""
+        """Return the events in the window of cursor k, after `advance`."""
         return self.cursors[HEAD] - self.cursors[k]
 
     def micro(self, k: int) -> int:
-        """USD in the window of cursor k, in micro-USD, after `advance`."""
+        """Return USD in the window of cursor k, in micro-USD, after `advance`."""
         return self.micro_sums[self.cursors[HEAD]] - self.micro_sums[self.cursors[k]]
 
     def values(self, k: int) -> list[int]:
-        """USD of each event in the window of cursor k, in micro-USD: O(window)."""
+        """Return the USD of each event in the window of cursor k, in micro-USD: O(window)."""
         return [b - a for a, b in pairwise(self.micro_sums[self.cursors[k] : self.cursors[HEAD] + 1])]
 
     def take_out(self, event_ms: int, micro: int) -> bool:
-        """Remove one event of that time and amount, O(k) with k newer ones; whether there was one."""
+        """Remove one event of that time and amount, O(k) with k newer ones; return whether there was one."""
         times, at, sums = self.times, self.cursors, self.micro_sums
         place = bisect_left(times, event_ms)
         while place < len(times) and times[place] == event_ms and sums[place + 1] - sums[place] != micro:
@@ -218,7 +229,7 @@ class EventColumn:
             self._newest_ms += by_ms
 
     def is_mostly_dead(self) -> bool:
-        """Whether more than half of a not quite small column has left every window."""
+        """Return whether more than half of a not quite small column has left every window."""
         gone = self.cursors[_LARGEST]
         return gone > _SLACK and 2 * gone > len(self.times)
 

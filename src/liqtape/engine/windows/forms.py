@@ -48,7 +48,7 @@ class Accelerated(Struct, frozen=True, gc=False):
 
 
 def new_venue_windows(form: Form, *, is_throttled: bool) -> VenueWindows:
-    """Venue windows that keep what the form needs."""
+    """Return venue windows that keep what the form needs."""
     if form == "exponential":
         return ThrottledDecayedVenueWindows() if is_throttled else DecayedVenueWindows()
     return ThrottledVenueWindows() if is_throttled else VenueWindows()
@@ -57,8 +57,8 @@ def new_venue_windows(form: Form, *, is_throttled: bool) -> VenueWindows:
 def accelerated(
     form: Form, all_venue_windows: Iterable[VenueWindows], now_ms: int, count_10s: int, moment: tuple[int, int]
 ) -> Accelerated:
-    """Of venue windows, each at the time it stands at; `moment` is (number, sum of times in ms) of the events of the
-    last 20 s, each as far before `now_ms` as it is before the time of its venue windows.
+    """Return the acceleration of venue windows, each at its own time. `moment` is (number, sum of times in ms) of the
+    events of the last 20 s, each as far before `now_ms` as it is before the time of its venue windows.
     """
     in_horizon, sum_ms = moment
     variance = _VARIANCE[form]
@@ -76,7 +76,7 @@ def accelerated(
 
 
 def highest(form: Form, count: int) -> float:
-    """The most the acceleration can be with `count` events in the last 20 s: all of them now."""
+    """Return the most the acceleration can be with `count` events in the last 20 s: all of them now."""
     if form == "least_squares":
         return highest_slope(count, HORIZON_S)
     if form == "difference":

@@ -83,13 +83,16 @@ class InstrumentWindows:
         self.evaluated_ms = max(self.evaluated_ms, now_ms)
 
     def is_late(self, venue: str, event_ms: int) -> bool:
-        """Whether the venue's events of that time were evaluated already."""
+        """Return whether the venue's events of that time were evaluated already."""
         if event_ms > self.evaluated_ms:
             return False
         return self.evaluated_at is None or event_ms <= self.evaluated_at.get(venue, self.evaluated_ms)
 
     def window_counts(self, now_ms: int, at: Mapping[str, int] | None = None) -> tuple[Counts, int]:
-        """Liquidations in the last 10, 60 and 300 s, and the micro-USD of 60 s, without moving a window: O(log n)."""
+        """Return the liquidations in the last 10, 60 and 300 s, and the micro-USD of 60 s, without moving a window.
+
+        O(log n).
+        """
         common_ms, of_10s, of_60s, of_300s, micro = now_ms, 0, 0, 0, 0
         for venue, venue_windows in self.venue_windows.items():
             if at is not None:
@@ -125,7 +128,7 @@ class InstrumentWindows:
                 venue_windows.move(by_venue_ms)
 
     def slots(self, from_ms: int, until_ms: int) -> dict[str, Slots]:
-        """Events by venue and slot in [from, until), which are multiples of a slot."""
+        """Return the events by venue and slot in [from, until), which are multiples of a slot."""
         return {
             venue: found
             for venue, venue_windows in self.venue_windows.items()
@@ -133,7 +136,7 @@ class InstrumentWindows:
         }
 
     def counts(self, from_ms: int, until_ms: int) -> dict[str, int]:
-        """Events with from <= time < until, of the venues that have any."""
+        """Return the events with from <= time < until, of the venues that have any."""
         found: dict[str, int] = {}
         for venue, venue_windows in self.venue_windows.items():
             for column in venue_windows.columns:
@@ -145,7 +148,7 @@ class InstrumentWindows:
         return found
 
     def has_since(self, from_ms: int) -> bool:
-        """Whether there is an event at `from_ms` or later."""
+        """Return whether there is an event at `from_ms` or later."""
         return any(
             column.times and column.times[-1] >= from_ms
             for venue_windows in self.venue_windows.values()
@@ -169,7 +172,7 @@ def _slots(venue_windows: VenueWindows, from_ms: int, until_ms: int) -> Slots:
 
 
 def merged(parts: Iterable[Slots]) -> list[tuple[int, int]]:
-    """(slot, events) of all parts, in order of time."""
+    """Return (slot, events) of all parts, in order of time."""
     total: Slots = {}
     for part in parts:
         for slot, count in part.items():

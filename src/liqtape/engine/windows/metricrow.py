@@ -79,7 +79,10 @@ class Evaluation(Struct, frozen=True, gc=False):
 
 
 def summed(all_venue_windows: Collection[VenueWindows], now_ms: int) -> Sums:
-    """The sums of venue windows, each at the evaluation time it stands at; for `moment` their times become `now_ms`."""
+    """Return the sums of venue windows, each at the evaluation time it stands at.
+
+    For `moment` their times become `now_ms`.
+    """
     sides: list[Sequence[int]] = [_NOTHING] * 3
     count = sum_ms = 0
     for venue_windows in all_venue_windows:
@@ -100,7 +103,7 @@ def summed(all_venue_windows: Collection[VenueWindows], now_ms: int) -> Sums:
 def _estimates(
     all_venue_windows: Collection[VenueWindows], velocities: Sequence[float]
 ) -> tuple[Sequence[float], bool]:
-    """Velocities with the throttled venues corrected, and whether any of them was saturated."""
+    """Return the velocities with the throttled venues corrected, and whether any of them was saturated."""
     if not any(isinstance(venue_windows, ThrottledVenueWindows) for venue_windows in all_venue_windows):
         return velocities, False
     rates: list[float] = []
@@ -121,7 +124,7 @@ def _estimates(
 
 
 def _rarity_fields(rarity: Rarity | None) -> tuple[float | None, float | None, float | None, bool | None]:
-    """What a row says of the stream's past, in the order of its fields."""
+    """Return what a row says of the stream's past, in the order of its fields."""
     if rarity is None:
         return None, None, None, None
     return rarity.times_usual, rarity.return_days, rarity.watched_days, rarity.is_learning
@@ -134,7 +137,7 @@ def row(
     accelerated: Accelerated,
     said: tuple[RowPrices, RowCoverage, Evaluation],
 ) -> VelocityMetrics:
-    """The row of (symbol, venue, evaluation time in ms)."""
+    """Return the row of (symbol, venue, evaluation time in ms)."""
     symbol, venue, now_ms = name
     prices, seen, evaluation = said
     long, short = sums.long, sums.short

@@ -16,7 +16,7 @@ class SlotRate(Struct, frozen=True, gc=False):
 
 
 def corrected_rate(slots: int, taken: int) -> SlotRate:
-    """Poisson rate behind `taken` of `slots` one-second slots with a print: -ln(1 - k/W), se sqrt(p / ((1 - p) W)).
+    """Return the Poisson rate behind `taken` of `slots` one-second slots: -ln(1 - k/W), se sqrt(p / ((1 - p) W)).
 
     All slots taken: saturated, ln(2 W) as a lower bound. Metrics definition section 1b.
 

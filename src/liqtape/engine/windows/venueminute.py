@@ -51,7 +51,7 @@ class VenueMinute:
         return micro, count
 
     def forget(self) -> None:
-        """Events were moved, or taken out: all venue windows are asked again."""
+        """Ask all venue windows again: events were moved, or taken out."""
         self._now_ms = _NEVER_MS
 
     def at(self, now_ms: int) -> tuple[int, int]:

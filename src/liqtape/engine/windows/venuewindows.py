@@ -58,7 +58,7 @@ class VenueWindows:
                     column.trim(horizon_ms)
 
     def take_out(self, side: Side | None, event_ms: int, micro: int) -> bool:
-        """Remove one such event, which was put in a wrong place; whether there was one."""
+        """Remove one such event, which was put in a wrong place; return whether there was one."""
         column = self.long if side == "long" else self.short if side == "short" else self.unsided
         return column.take_out(event_ms, micro)
 
@@ -165,7 +165,7 @@ class ThrottledVenueWindows(VenueWindows):
             self._note_seconds(horizon_ms)
 
     def taken(self, k: int, width_ms: int, now_ms: int) -> int:
-        """Distinct clock seconds with a print in (now - width, now], after `advance`; k is the window's cursor.
+        """Return the clock seconds with a print in (now - width, now], after `advance`; k is the window's cursor.
 
         Seconds wholly inside are counted from the list; the two the window cuts through count when an event of theirs
         lies inside.

@@ -30,7 +30,7 @@ class ArchivedIds:
         self.until_ms = _NEVER_MS if until_ms is None else until_ms
 
     def holds(self, event: Liquidation) -> bool:
-        """Whether a file holds the event; one without identity is never the same as another."""
+        """Return whether a file holds the event; one without identity is never the same as another."""
         if not event.id:
             return False
         files = self._connection.execute(

@@ -156,7 +156,7 @@ class Archiver:
         self._step("listed")
 
     def _delete_sealed(self) -> None:
-        """The rows that are in files, but the newest row of all, which keeps numbers from being used again."""
+        """Delete the rows that are in files, but the newest row of all, which keeps numbers from being used again."""
         deleted = -1
         while deleted:
             with transaction(self.connection):
@@ -196,7 +196,7 @@ class Archiver:
         return len(content), sha256(content).hexdigest()
 
     def _remove_leftovers(self) -> None:
-        """Half files, whole ones whose rows are still in the database, and those that retention took off the list."""
+        """Remove half files, whole ones whose rows are still in the database, and what retention took off the list."""
         listed = {path for (path,) in self.connection.execute("SELECT path FROM partitions")}
         for temporary in (*self._directory.glob("*.tmp"), *self._directory.glob("*/*/**/*.tmp")):
             temporary.unlink()
@@ -219,7 +219,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _utc_date(at_ms: object) -> str:
-    """The UTC day; times a wrapped stream made up lie on the first or last day there is.
+    """Return the UTC day; times that a wrapped stream made up lie on the first or last day there is.
 
     >>> _utc_date(1_790_000_000_000), _utc_date(1 << 62)
     ('2026-09-21', '9999-12-31')

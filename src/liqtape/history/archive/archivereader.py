@@ -21,7 +21,7 @@ _TEXTS = frozenset({"venue", "instrument", "symbol", "side", "price_kind", "sour
 
 
 def encoded_schema(kind: str, names: Sequence[str]) -> "pa.Schema":
-    """Of these columns of `events` or `prices`, texts of few different values as codes of a dictionary."""
+    """Return the schema of these columns of `events` or `prices`, texts of few values as codes of a dictionary."""
     import pyarrow as pa
 
     codes = pa.dictionary(pa.int32(), pa.string())
@@ -49,7 +49,7 @@ class ArchiveReader:
         span: tuple[int, int],
         only: Mapping[str, str],
     ) -> "pa.Table":
-        """The rows of these files with `time` in (from, until] and these values; raises FileNotFoundError."""
+        """Read the rows of these files with `time` in (from, until] and these values; raises FileNotFoundError."""
         import pyarrow as pa
         import pyarrow.dataset as ds
 

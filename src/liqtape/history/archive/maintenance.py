@@ -31,12 +31,12 @@ class MaintenanceResult(Struct, frozen=True):
 
 
 def can_seal() -> bool:
-    """Whether Parquet can be written here."""
+    """Return whether Parquet can be written here."""
     return importlib.util.find_spec("pyarrow") is not None
 
 
 def main() -> None:
-    """The round; the answer is one JSON object."""
+    """Do one round; the answer is one JSON object."""
     options = argparse.ArgumentParser(prog="python -m liqtape.history.archive.maintenance")
     options.add_argument("directory", type=Path)
     options.add_argument("--seal", action="store_true")

@@ -50,7 +50,7 @@ def retain(directory: Path, connection: sqlite3.Connection, before_ms: int, most
 
 
 def _size(connection: sqlite3.Connection) -> int:
-    """Of the files, and of what is in use of the database."""
+    """Return the size of the files, and of what is in use of the database."""
     (files,) = connection.execute("SELECT coalesce(sum(bytes), 0) FROM partitions").fetchone()
     pages, free, size = (
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
@@ -81,7 +81,7 @@ def _remove_oldest_hour(connection: sqlite3.Connection) -> int:
 
 
 def _remove_rows(connection: sqlite3.Connection, last_seq: int) -> int:
-    """Events up to this number, but never the newest of all, which keeps numbers from being used again."""
+    """Remove events up to this number, but never the newest of all: it keeps numbers from being used again."""
     removed, deleted = 0, -1
     while deleted:
         with transaction(connection):
@@ -95,6 +95,6 @@ def _remove_rows(connection: sqlite3.Connection, last_seq: int) -> int:
 
 
 def _give_back(connection: sqlite3.Connection) -> None:
-    """Free pages to the file system, a few at a time, so that the writer waits only shortly."""
+    """Give free pages to the file system, a few at a time, so that the writer waits only shortly."""
     while connection.execute("PRAGMA freelist_count").fetchone()[0] > _VACUUMED_AT_ONCE:
         connection.execute(f"PRAGMA incremental_vacuum({_VACUUMED_AT_ONCE})").fetchall()

@@ -49,7 +49,7 @@ class BaselineSeed(Struct, frozen=True):
         return watch.live_ms(self.from_ms, self.until_ms) / _HOUR_MS
 
     def only(self, target: Mapping[str, Collection[str]]) -> "BaselineSeed":
-        """Of these instruments (none named: all) of these venues: what a run that sees no more may learn.
+        """Keep what is of these instruments (none named: all) of these venues: what a run that sees no more may learn.
 
         Another venue's absence would be a gap, and its events missing ever after.
         """
@@ -68,7 +68,7 @@ class BaselineSeed(Struct, frozen=True):
 def read_baseline_seed(
     directory: Path, now_ms: int, *, most_counts: int = _MOST_COUNTS, seconds: float = _SECONDS
 ) -> BaselineSeed:
-    """The last 48 h of the log in `directory`, or as much before `now_ms` as fits into `most_counts` and `seconds`.
+    """Read the last 48 h of the log in `directory`, or as much as fits into `most_counts` and `seconds`.
 
     Begins with a whole bin of every window, behind all that was not read: a slot whose events nobody read must not pass
     for a silent one. Raises as `open_for_reading`, and sqlite3.Error or OSError where the disk fails.
@@ -113,7 +113,7 @@ def _within(spells: Sequence[Spell], from_ms: int) -> list[Spell]:
 def _unsealed(
     connection: sqlite3.Connection, span: tuple[int, int], limit: int
 ) -> tuple[dict[tuple[int, str, str], int], int]:
-    """Counts of what is in no file yet, the newest slots of more than `limit`; and where what was left out ends."""
+    """Count what is in no file yet, the newest slots of more than `limit`; return also where what was left out ends."""
     rows = connection.execute(
         f"SELECT event_ms / {SLOT_MS} * {SLOT_MS} AS slot, venue, instrument, count(*) FROM unsealed_events "
         "WHERE event_ms >= ? AND event_ms < ? AND seq > (SELECT coalesce(max(last_seq), 0) FROM hours "
@@ -125,7 +125,7 @@ def _unsealed(
 
 
 def _sealed(path: Path) -> Counter[tuple[int, str, str]] | None:
-    """Counts of a sealed file; None where it cannot be read: retention was quicker, or the extra is not there."""
+    """Count what is in a sealed file; None where it cannot be read: retention was quicker, or the extra is absent."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

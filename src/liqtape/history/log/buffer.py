@@ -68,7 +68,7 @@ class Buffer:
             self._arrived.set()
 
     def lose(self, count: int) -> None:
-        """So many events of the buffer, or offered to it, are not logged."""
+        """Count events of the buffer, or offered to it, that are not logged."""
         if not self.losses.counts[self.reason]:
             _log.error("history: events are not logged (%s); they are counted, metrics and sinks go on", self.reason)
         with self._lock:
@@ -101,7 +101,7 @@ class Buffer:
     # -- below: the writer's thread
 
     def wait(self, seconds: float) -> None:
-        """Until something is there, so long at most."""
+        """Wait until something is there, for so long at most."""
         self._is_idle = True
         if not (self._items or self._is_closed):
             self._arrived.wait(seconds)
@@ -109,7 +109,7 @@ class Buffer:
         self._arrived.clear()
 
     def pause(self, seconds: float) -> None:
-        """Until it is closed, so long at most, whatever comes."""
+        """Wait until it is closed, for so long at most, whatever comes."""
         self._arrived.wait(seconds)
         self._arrived.clear()
 
@@ -125,7 +125,7 @@ class Buffer:
                 events.extend(item)
 
     def finalize(self, written: WriteResult) -> None:
-        """What became of events that were taken; after `abandon` they are counted already."""
+        """Count what became of events that were taken; after `abandon` they are counted already."""
         with self._lock:
             if self._limit < 0:
                 return

@@ -18,7 +18,7 @@ _JOURNAL_LIMIT = 64 * 1024 * 1024
 
 
 def open_for_writing(directory: Path, synchronous: str) -> sqlite3.Connection:
-    """The database in `directory`, made or brought to this version.
+    """Open the database in `directory`, made or brought to this version.
 
     Raises ConfigurationError where the file is no log of ours or newer than we are, sqlite3.Error where the disk fails.
     """
@@ -53,7 +53,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def open_for_reading(directory: Path) -> sqlite3.Connection:
-    """The database of a log that may be written to meanwhile; raises ConfigurationError where there is none."""
+    """Open the database of a log that may be written to meanwhile; raises ConfigurationError where there is none."""
     path = directory / DATABASE
     if not path.exists():
         raise ConfigurationError(f"history: there is no {path}")
@@ -72,7 +72,7 @@ def open_for_reading(directory: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
-    """Committed at the end of the block, rolled back by an error; `DEFERRED` for one that reads."""
+    """Commit at the end of the block, roll back at an error; `DEFERRED` for one that reads."""
     connection.execute(f"BEGIN {kind}")
     try:
         yield

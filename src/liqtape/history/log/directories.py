@@ -11,7 +11,7 @@ __all__ = ["data_directory", "history_directory"]
 
 
 def data_directory() -> Path:
-    """Where this user's data is kept."""
+    """Return where this user's data is kept."""
     if base := os.environ.get("XDG_DATA_HOME"):
         return Path(base) / "liqtape"
     home = Path.home()
@@ -19,7 +19,7 @@ def data_directory() -> Path:
 
 
 def history_directory(settings: HistorySettings, data_dir: Path | None) -> Path | None:
-    """Where the log is kept, None for nowhere; what goes to a server is kept in `data_dir` first."""
+    """Return where the log is kept, None for nowhere; what goes to a server is kept in `data_dir` first."""
     if settings.url is None or settings.url == "off":
         return None
     if not settings.is_server:

@@ -124,7 +124,7 @@ class EventLog:
         return self.buffer.pending
 
     def health(self) -> LogHealth:
-        """State and counts as of now."""
+        """Return state and counts as of now."""
         archiver = "off" if self._archiver_process is None else self._archiver_process.state
         counts = self.buffer.losses.counts
         lost = counts.total() - counts["duplicate"]
@@ -138,7 +138,7 @@ class EventLog:
         return self._follower.last_seq()
 
     def after(self, seq: int, limit: int) -> list[tuple[int, Liquidation]]:
-        """At most `limit` events behind number `seq`, in the order they were logged, sealed ones included.
+        """Return at most `limit` events behind number `seq`, in the order they were logged, sealed ones included.
 
         For whoever follows the log, as a sink that writes it elsewhere: reads files, so call it in a thread. There may
         be fewer than `limit` though more follow, but none only where none follow. Raises sqlite3.Error or OSError while

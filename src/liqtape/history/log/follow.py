@@ -35,13 +35,13 @@ class Follower:
                 self._connection = None
 
     def last_seq(self) -> int:
-        """The number of the newest event, 0 before any."""
+        """Return the number of the newest event, 0 before any."""
         with self._lock:
             (seq,) = self._open().execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
         return int(seq)
 
     def after(self, seq: int, limit: int) -> list[_Numbered]:
-        """At most `limit` events behind `seq`, by number; none when there are none yet."""
+        """Return at most `limit` events behind `seq`, by number; none when there are none yet."""
         with self._lock:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
@@ -57,6 +57,17 @@ class Follower:
         return self._connection
 
     def _after(self, seq: int, limit: int) -> list[_Numbered]:
+        """Read on behind `seq`, from the first hour of the archive that ends behind it, else from the database.
+
+            seq ->      1 ......... 400 401 ......... 900 901 ......... 1200
+                        sealed hour     sealed hour       unsealed_events
+            after(250)      |==== 251 to 400: at most one hour at a time
+            after(400)                  |====
+            after(900)                                    |====
+
+        Which hours are sealed is asked in the transaction that reads the database, or an hour sealed in between would
+        be in neither. An hour of which nothing lies behind `seq` any more is passed over.
+        """
         connection = self._open()
         while True:
             with transaction(connection, "DEFERRED"):

@@ -173,12 +173,12 @@ CREATE TABLE level_states (
 
 
 def schema_sql(version: int) -> str:
-    """The statements that lead from the version before to `version`."""
+    """Return the statements that lead from the version before to `version`."""
     return {1: _VERSION_1, 2: _VERSION_2}[version]
 
 
 def event_partition(log_id: str, date: str, venue: str, first_seq: int, last_seq: int) -> Path:
-    """The file of one sealing's events of one UTC day of event time at one venue, below DIR."""
+    """Return the file of one sealing's events of one UTC day of event time at one venue, below DIR."""
     folder = quote(venue, safe="")
     if len(folder) > _LONGEST_FOLDER:  # a venue of a wrapped stream has any name; file systems end at 255 bytes
         folder = f"{folder[:_LONGEST_FOLDER]}-{sha256(venue.encode()).hexdigest()[:16]}"
@@ -186,23 +186,23 @@ def event_partition(log_id: str, date: str, venue: str, first_seq: int, last_seq
 
 
 def price_partition(log_id: str, date: str, from_ms: int, until_ms: int) -> Path:
-    """The file of the price bars of a part of one UTC day, below DIR."""
+    """Return the file of the price bars of a part of one UTC day, below DIR."""
     return Path("prices", f"date={date}", f"{from_ms:013}-{until_ms:013}-{log_id[:8]}.parquet")
 
 
 def span_of(path: Path) -> tuple[int, int, str] | None:
-    """First and last number in a partition's name, and the beginning of the log's id; None for another file."""
+    """Return first and last number in a partition's name, and the beginning of the log's id; None for another file."""
     found = _NAME.fullmatch(path.name)
     return None if found is None else (int(found[1]), int(found[2]), found[3])
 
 
 def snapshot_file(table: str) -> Path:
-    """The whole of a small table as a file (`gaps`, `coverage`), below DIR."""
+    """Return the whole of a small table as a file (`gaps`, `coverage`), below DIR."""
     return Path(f"{table}.parquet")
 
 
 def arrow_schema(table: str) -> "pa.Schema":
-    """Of the Parquet files of `events`, `prices`, `gaps` or `coverage`; needs the extra `analysis`."""
+    """Return the schema of the Parquet files of `events`, `prices`, `gaps` or `coverage`; needs `analysis`."""
     import pyarrow as pa
 
     text, whole, real = pa.string(), pa.int64(), pa.float64()

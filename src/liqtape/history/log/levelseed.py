@@ -126,7 +126,7 @@ def _can_read_files() -> bool:
 
 
 def _events(connection: sqlite3.Connection, directory: Path, from_ms: int, until_ms: int) -> Iterator[Liquidation]:
-    """The events with a time in (from, until], in order; a file that retention removed meanwhile is left out."""
+    """Yield the events with a time in (from, until], in order; a file that retention removed meanwhile is left out."""
     with transaction(connection, "DEFERRED"):
         rows: list[_Row] = connection.execute(
             "SELECT event_ms, venue, instrument, side, notional_usd FROM unsealed_events "

@@ -149,7 +149,7 @@ def _sum(own: KeptLevel | None, watched: Parts, parts: Mapping[str, StreamState]
 
 
 def _is_of(own: KeptLevel, watched: Parts) -> bool:
-    """Whether all of what the stream was the sum of is watched now, and no other part of it."""
+    """Return whether all of what the stream was the sum of is watched now, and no other part of it."""
     return all(venue in watched and _same(names, watched[venue]) for venue, names in own.parts.items())
 
 

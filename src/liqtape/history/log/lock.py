@@ -14,7 +14,7 @@ class FileLock:
         self._file: int | None = None
 
     def take(self) -> bool:
-        """Whether it is ours now; raises OSError where the file cannot be made."""
+        """Return whether it is ours now; raises OSError where the file cannot be made."""
         import fcntl
 
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -35,7 +35,7 @@ class FileLock:
         return True
 
     def holder(self) -> str:
-        """The process that took it last, as a number in text."""
+        """Return the process that took it last, as a number in text."""
         try:
             return self.path.read_text().strip() or "unknown"
         except OSError:

@@ -41,7 +41,7 @@ class LogFeed(Listener):
         self._log.gap(gap, backfilled=gap.backfilled)
 
     def price(self, tick: PriceTick) -> None:
-        """Log the bars that trades of the reference price make."""
+        """Take a trade of the reference price."""
         bar = self._bars.add(tick)
         if bar is not None:
             self._log.note(bar)
@@ -59,7 +59,7 @@ class LogFeed(Listener):
         self._log.note(FeedMissedEntry(venue, from_ms, until_ms))
 
     def pulse(self, pulse: Pulse) -> None:
-        """Log what has changed since the last second, and at the end that all events until now were offered."""
+        """Write once a second, and last of all, what has changed, and that all events until now were offered."""
         for venue, at_ms in pulse.known_until_ms.items():
             self._log.note(KnownUntilEntry(venue, at_ms))
         if self._levels is not None:
@@ -72,7 +72,7 @@ class LogFeed(Listener):
             self._keep(self._levels.states(now_ms), now_ms)
 
     def end(self, now_ms: int, health: Iterable[VenueHealth]) -> None:
-        """Log what levels learned to the end, the bar that was being made, and the last sign of life."""
+        """Write the last pulse, with the bar that was being made."""
         if self._levels is not None:
             self._keep(self._levels.end(now_ms), now_ms)
         bar = self._bars.end()

@@ -21,24 +21,24 @@ class LogReader(Follower):
     """
 
     def log_id(self) -> str:
-        """Which log this is: another one after its directory was removed."""
+        """Return which log this is: another one after its directory was removed."""
         return str(self._value("log_id"))
 
     def alive_ms(self) -> int:
-        """All events received before are in the log."""
+        """Return the moment up to which all events received are in the log."""
         return int(str(self._value("alive_ms")))
 
     def gaps(self, since_ms: int) -> list[Row]:
-        """Those that last or ended since then, as far as is known now."""
+        """Return the gaps that last or ended since then, as far as is known now."""
         rows = self._rows("SELECT * FROM gaps WHERE until_ms IS NULL OR until_ms >= ?", since_ms)
         return [(*rest, bool(filled)) for *rest, filled in rows]
 
     def coverage(self, since_ms: int) -> list[Row]:
-        """The spells that last or ended since then."""
+        """Return the spells that last or ended since then."""
         return self._rows("SELECT * FROM coverage WHERE down_ms IS NULL OR down_ms >= ?", since_ms)
 
     def prices(self, since_ms: int, limit: int) -> list[Row]:
-        """At least `limit` bars from there on where there are so many, oldest first, sealed ones included."""
+        """Return at least `limit` bars from there on where there are so many, oldest first, sealed ones included."""
         with self._lock:
             connection = self._open()
             with transaction(connection, "DEFERRED"):
@@ -64,7 +64,7 @@ class LogReader(Follower):
 
 
 def _read(path: Path, since_ms: int) -> list[Row]:
-    """The bars of a sealed file, at most a day."""
+    """Return the bars of a sealed file, at most a day."""
     try:
         import pyarrow.parquet as pq
     except ImportError as error:

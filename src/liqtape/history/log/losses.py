@@ -29,7 +29,7 @@ class Losses:
         self._open: dict[str, LogGapEntry] = {}
 
     def add(self, reason: str, events: int, at_ms: int) -> None:
-        """So many events were lost at that moment."""
+        """Count events that were lost at that moment."""
         with self._lock:
             self.counts[reason] += events
             self._join(LogGapEntry(at_ms, at_ms, reason, events))
@@ -42,7 +42,7 @@ class Losses:
         self._open[gap.reason] = gap
 
     def take(self, now_ms: int) -> list[LogGapEntry]:
-        """The intervals that are over, and of those that are not what was lost in more than ten seconds."""
+        """Take the intervals that are over, and of the others what was lost in more than ten seconds."""
         with self._lock:
             over = [
                 gap
@@ -54,11 +54,11 @@ class Losses:
         return over
 
     def give_back(self, gaps: list[LogGapEntry]) -> None:
-        """What was taken and could not be written."""
+        """Put back what was taken and could not be written."""
         with self._lock:
             for gap in gaps:
                 self._join(gap)
 
     def is_empty(self) -> bool:
-        """Whether every interval was taken."""
+        """Return whether every interval was taken."""
         return not self._open

@@ -11,7 +11,7 @@ __all__ = ["event_log"]
 
 
 def event_log(settings: HistorySettings, data_dir: Path | None) -> EventLog | None:
-    """The log of these settings, not started; None where there is to be none."""
+    """Return the log of these settings, not started; None where there is to be none."""
     directory = history_directory(settings, data_dir)
     if directory is None:
         return None

@@ -47,7 +47,7 @@ class PriceBars:
         return ended
 
     def end(self) -> PriceBarEntry | None:
-        """The bar as it is, which is then begun anew; None where no trade came."""
+        """Return the bar as it is and begin a new one; None where no trade came."""
         if not self._trades:
             return None
         bar = PriceBarEntry(

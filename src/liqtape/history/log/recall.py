@@ -36,13 +36,22 @@ class RecalledRun(Struct, frozen=True):
 
 
 def liquidation_of_row(row: Sequence[object]) -> Liquidation:
-    """The event of a row in the order of the columns behind `schema`; a price that is no number is null there."""
+    """Return the event of a row in the order of the columns behind `schema`; no number as price is null there."""
     venue, instrument, symbol, side, price, *rest = row
     return Liquidation(venue, instrument, symbol, side, math.nan if price is None else price, *rest)  # type: ignore[arg-type]
 
 
 def end_last_run(connection: sqlite3.Connection) -> None:
-    """What a run that ended left open: its feeds were up as far as was logged, and since then every venue has a gap."""
+    """Close what a run that ended left open: its feeds were up as far as was logged, then every venue has a gap.
+
+                      last run                       killed     nobody runs       this run
+        coverage      up_ms ================ down_ms    x
+        gap (away)                           |-------------------------------------- ... until the venue is up
+        gap (no list)        |------- alive_ms
+
+    `down_ms` is how far the venue's own events were known (`reached_ms <venue>`), else the run's last sign of life
+    (`alive_ms`). A venue that had a gap when the run ended keeps that one.
+    """
     with transaction(connection):
         connection.execute(
             "UPDATE coverage SET down_ms = max(up_ms, "

@@ -55,14 +55,14 @@ class Store:
         self._connection.close()
 
     def is_there(self) -> bool:
-        """Whether the open file still bears its name: what is written to a removed one is gone with it."""
+        """Return whether the open file still bears its name: what is written to a removed one is gone with it."""
         try:
             return self._path.stat().st_ino == self._inode
         except FileNotFoundError:
             return False
 
     def log_id(self) -> str:
-        """Which log this is: another one after its file was removed."""
+        """Return which log this is: another one after its file was removed."""
         (found,) = self._connection.execute("SELECT value FROM meta WHERE key = 'log_id'").fetchone()
         return str(found)
 
@@ -85,7 +85,7 @@ class Store:
         return WriteResult(logged, len(events) - logged, 0)
 
     def _unsealed(self, events: Sequence[Liquidation]) -> Sequence[Liquidation]:
-        """Without those that are in files already; asked only for times that lie in files."""
+        """Leave out those that are in files already; files are asked only for times that lie in them."""
         sealable_ms = self._sealable_ms
         if all(event.event_ms > sealable_ms for event in events):
             return events
@@ -122,7 +122,7 @@ class Store:
                 execute(BACKFILLED, (record.venue, record.from_ms, record.until_ms))
 
     def _write_one_by_one(self, events: Sequence[Liquidation], records: Sequence[JournalEntry]) -> WriteResult:
-        """As `write`, leaving out what cannot be a row."""
+        """Write as `write`, leaving out what cannot be a row."""
         logged = invalid = 0
         with transaction(self._connection):
             for event in events:
@@ -138,7 +138,7 @@ class Store:
         return WriteResult(logged, len(events) - logged - invalid, invalid)
 
     def mark_hour(self, hour_ms: int) -> None:
-        """All that is logged until now belongs to this hour or an earlier one.
+        """Mark that all that is logged until now belongs to this hour or an earlier one.
 
         By its receipt, too: where the wall clock was set back an hour, what came in between is younger than it says.
         """
@@ -152,7 +152,17 @@ class Store:
         self._look_for_sealable()
 
     def _look_for_sealable(self) -> None:
-        """Only what is logged before an hour is marked can be sealed by it; the index knows the newest time of it."""
+        """Find the event time up to which an event may be in a file, so that newer ones need not be looked up there.
+
+            event time ->
+            files           [=========]  until_ms
+            log, marked            [==========]  hot_ms     may be sealed at any moment, by another process
+            log since then                  [========       not before the next mark, when this is asked again
+                                              | _sealable_ms: behind it no file need be looked into
+
+        The mark covers what was logged before it, so the newest time of the log at the mark is the limit; the index has
+        it at once.
+        """
         (hot_ms,) = self._connection.execute("SELECT max(event_ms) FROM events WHERE id <> ''").fetchone()
         self._sealed.look()
         self._sealable_ms = max(self._sealed.until_ms, self._sealed.until_ms if hot_ms is None else hot_ms)

@@ -44,7 +44,7 @@ class LocalSource:
         venue: str | None = None,
         columns: Sequence[str] | None = None,
     ) -> "pa.Table":
-        """As `Source.events`; text columns are dictionary-encoded."""
+        """Return the events as `Source.events`; text columns are dictionary-encoded."""
         only = {name: value for name, value in (("instrument", instrument), ("venue", venue)) if value is not None}
         span = (from_ms, until_ms)
         if columns is not None:
@@ -54,12 +54,12 @@ class LocalSource:
         return table.sort_by([("event_ms", "ascending"), ("seq", "ascending")]).drop_columns(["seq"])
 
     def prices(self, from_ms: int, until_ms: int) -> "pa.Table":
-        """As `Source.prices`."""
+        """Return the bars as `Source.prices`."""
         table = self._read("prices", PRICE_COLUMNS, (from_ms - _BAR_MS, until_ms - _BAR_MS), {})
         return table.cast(arrow_schema("prices")).sort_by([("bar_ms", "ascending"), ("source", "ascending")])
 
     def gaps(self, from_ms: int, until_ms: int) -> "pa.Table":
-        """As `Source.gaps`."""
+        """Return the gaps as `Source.gaps`."""
         rows = self._rows(
             "SELECT venue, from_ms, until_ms, reason, filled FROM gaps "
             "WHERE from_ms < ? AND coalesce(until_ms, ?) > ? ORDER BY from_ms, venue",
@@ -68,7 +68,7 @@ class LocalSource:
         return _table(arrow_schema("gaps"), [(*row, bool(filled)) for *row, filled in rows])
 
     def coverage(self, from_ms: int, until_ms: int) -> "pa.Table":
-        """As `Source.coverage`."""
+        """Return the spells as `Source.coverage`."""
         rows = self._rows(
             "SELECT venue, up_ms, coalesce(down_ms, max(up_ms, alive)) AS until_ms "
             "FROM coverage, (SELECT value + ? AS alive FROM meta WHERE key = 'alive_ms') "
@@ -81,7 +81,7 @@ class LocalSource:
         return self._connection.execute(statement, values).fetchall()
 
     def _read(self, kind: str, names: Sequence[str], span: tuple[int, int], only: Mapping[str, str]) -> "pa.Table":
-        """The rows of a kind with their time in (from, until], from both places as of one moment."""
+        """Return the rows of a kind with their time in (from, until], from both places as of one moment."""
         import pyarrow as pa
 
         time = "event_ms" if kind == "events" else "bar_ms"

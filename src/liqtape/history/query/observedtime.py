@@ -29,13 +29,13 @@ class ObservedTime:
         return self._venues.keys()
 
     def concerned(self, from_ms: int, until_ms: int) -> Collection[str]:
-        """Venues that were live at some time in the interval; where none was, all that ever were."""
+        """Return venues that were live at some time in the interval; where none was, all that ever were."""
         ends = np.array([from_ms, until_ms])
         live = {venue for venue in self._venues if np.diff(self._live_ms(venue, ends))[0] > 0}
         return live or set(self._venues)
 
     def dark(self, venues: Collection[str], from_ms: int, until_ms: int) -> list[Spell]:
-        """When a feed of one of these venues was not live within the interval; none where no feed is known."""
+        """Return when a feed of one of these venues was not live within the interval; none where no feed is known."""
         spells: list[Spell] = []
         for venue in venues:
             if venue in self._venues:
@@ -45,7 +45,10 @@ class ObservedTime:
         return _merged(spells)
 
     def shares(self, venues: Collection[str], at_ms: Ints, seconds: int) -> "np.ndarray[Any, np.dtype[np.float64]]":
-        """Of each window (t - W, t]: the least live share of these venues; NaN where no feed of theirs is known."""
+        """Return the least live share of these venues for each window (t - W, t].
+
+        It is NaN where no feed of theirs is known.
+        """
         known = [venue for venue in venues if venue in self._venues]
         if not known:
             return np.full(len(at_ms), np.nan)
@@ -53,7 +56,7 @@ class ObservedTime:
         return np.asarray(np.min(live, axis=0) / (1000 * seconds))
 
     def _live_ms(self, venue: str, until_ms: Ints) -> Ints:
-        """Live time from the beginning of all times."""
+        """Return live time from the beginning of all times."""
         ups, downs, before = self._venues[venue]
         place = np.searchsorted(ups, until_ms, "right") - 1
         inside = np.minimum(until_ms, downs[place]) - ups[place]
@@ -61,7 +64,7 @@ class ObservedTime:
 
 
 def _merged(spells: list[Spell]) -> list[Spell]:
-    """In order, those that touch joined."""
+    """Return them in order, those that touch joined."""
     merged: list[Spell] = []
     for from_ms, until_ms in sorted(spells):
         if merged and from_ms <= merged[-1][1]:
@@ -72,6 +75,6 @@ def _merged(spells: list[Spell]) -> list[Spell]:
 
 
 def _columns(spells: list[Spell]) -> tuple[Ints, Ints, Ints]:
-    """Begins, ends, and the live time before each begin."""
+    """Return begins, ends, and the live time before each begin."""
     ups, downs = (np.array(column, np.int64) for column in zip(*spells, strict=True))
     return ups, downs, np.cumsum(downs - ups) - (downs - ups)

@@ -76,7 +76,7 @@ class PastLevels:
         return [second for second in walked if levels.is_extreme and second in wanted]
 
     def _seconds(self, from_ms: int, at_ms: Sequence[int]) -> Iterator[int]:
-        """The seconds since `from_ms` at which something may have changed, and those of `at_ms`, each after its events.
+        """Return the seconds since `from_ms` that may bring a change, and those of `at_ms`, each after its events.
 
         event       | |  |          |                        events before a second are looked at, each at its own time
         seconds   ----+--+-+-+-+-+--+---------60---+-----    then the second: levels come down
@@ -112,7 +112,7 @@ class PastLevels:
                 yield second
 
     def _may_change(self, second: int, newest_ms: int) -> bool:
-        """Whether the level may change in the next second though nothing comes."""
+        """Return whether the level may change in the next second though nothing comes."""
         return self._is_raised() or (self.engine.threshold is not None and second - newest_ms < _HORIZON_MS)
 
     def _is_raised(self) -> bool:

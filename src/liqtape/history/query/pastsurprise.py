@@ -32,7 +32,7 @@ def levels_table(
     rule: LevelRule,
     levels: Sequence[PastRow] | None,
 ) -> "pa.Table":
-    """A row for each evaluation time, which is a whole second.
+    """Return a row for each evaluation time, which is a whole second.
 
     `levels` are what another rule than that of surprise gives at these times, None where surprise decides by `rule`.
     """

@@ -23,7 +23,10 @@ _SIDES: tuple[Side, ...] = ("long", "short")
 
 
 def velocity_table(streams: Streams, at_ms: Ints, seconds: Sequence[int], *, all_rows: bool) -> "pa.Table":
-    """A row for each evaluation time and stream; without `all_rows` only where an event is in the largest window."""
+    """Return a row for each evaluation time and stream.
+
+    Without `all_rows` there are rows only where the largest window has an event.
+    """
     if len(at_ms) * len(streams.names) > _MOST_ROWS:
         raise ConfigurationError(
             f"{len(at_ms):,} steps of {len(streams.names):,} streams are more than {_MOST_ROWS:,} rows: ask for longer "
@@ -62,7 +65,7 @@ def _window(rows: WindowColumns, seconds: int) -> dict[str, Any]:
 
 
 def summary_table(streams: Streams, from_ms: int, until_ms: int, seconds: int) -> "pa.Table":
-    """A row for each stream: its totals in (from, until], and its highest window and slope after any event there."""
+    """Return a row for each stream: totals in (from, until], the highest window and slope after any event there."""
     rows = windows(streams.event_ms, streams.usd, streams.sides, streams.codes, seconds=[seconds])
     inside = (streams.event_ms > from_ms) & (streams.event_ms <= until_ms)
     order = np.flatnonzero(inside)[np.lexsort((streams.event_ms[inside], streams.codes[inside]))]
@@ -99,7 +102,7 @@ def _first_highest(counts: Any, times: Any, begins: Any) -> Ints:
 
 
 def _named(streams: Streams, codes: Ints) -> dict[str, Any]:
-    """The columns `instrument` and `venue`: null where a row is of all of them."""
+    """Return the columns `instrument` and `venue`: null where a row is of all of them."""
     import pyarrow as pa
 
     names = [streams.names[code] for code in codes.tolist()]
@@ -107,7 +110,7 @@ def _named(streams: Streams, codes: Ints) -> dict[str, Any]:
 
 
 def _arrow(columns: Mapping[str, Any]) -> "pa.Table":
-    """NumPy's not-a-number becomes null: not defined."""
+    """Turn NumPy's not-a-number into null: not defined."""
     import pyarrow as pa
 
     return pa.table({name: pa.array(column, from_pandas=True) for name, column in columns.items()})

@@ -18,7 +18,7 @@ _SHORT, _LONG = HALF_LIVES_S
 
 
 def volatility_table(source: Source, at_ms: Ints) -> "pa.Table":
-    """A row for each evaluation time; null where not defined.
+    """Return a row for each evaluation time; null where not defined.
 
     The price at a whole second is the close of the bar that ended there. Live it is also that of a trade exactly then,
     which the bars have in the next second: that is all they may differ by.

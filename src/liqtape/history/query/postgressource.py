@@ -54,7 +54,7 @@ class PostgresSource:
         venue: str | None = None,
         columns: Sequence[str] | None = None,
     ) -> "pa.Table":
-        """As `Source.events`."""
+        """Return the events as `Source.events`."""
         conditions = ["event_ms > $1", "event_ms <= $2"]
         values: list[object] = [from_ms, until_ms]
         for name, value in (("instrument", instrument), ("venue", venue)):
@@ -68,19 +68,19 @@ class PostgresSource:
         return self._table("events", dict(zip(names, names, strict=True)), where, values)
 
     def prices(self, from_ms: int, until_ms: int) -> "pa.Table":
-        """As `Source.prices`."""
+        """Return the bars as `Source.prices`."""
         names = dict(zip(PRICE_COLUMNS, PRICE_COLUMNS, strict=True))
         where = "FROM prices WHERE bar_ms > $1 AND bar_ms <= $2 ORDER BY bar_ms, source"
         return self._table("prices", names, where, [from_ms - _BAR_MS, until_ms - _BAR_MS])
 
     def gaps(self, from_ms: int, until_ms: int) -> "pa.Table":
-        """As `Source.gaps`, of all the logs that write here."""
+        """Return the gaps as `Source.gaps`, of all the logs that write here."""
         names = {name: name for name in arrow_schema("gaps").names}
         where = "FROM gaps WHERE from_ms < $2 AND (until_ms IS NULL OR until_ms > $1) ORDER BY from_ms, venue"
         return self._table("gaps", names, where, [from_ms, until_ms])
 
     def coverage(self, from_ms: int, until_ms: int) -> "pa.Table":
-        """As `Source.coverage`, of all the logs that write here."""
+        """Return the spells as `Source.coverage`, of all the logs that write here."""
         names = {"venue": "venue", "up_ms": "up_ms", "down_ms": _ENDED}
         where = (
             "FROM coverage JOIN liqtape_positions USING (log_id) "
@@ -89,7 +89,7 @@ class PostgresSource:
         return self._table("coverage", names, where, [from_ms, until_ms])
 
     def _table(self, kind: str, columns: dict[str, str], where: str, values: Sequence[object]) -> "pa.Table":
-        """The rows with these columns (name: expression)."""
+        """Return the rows with these columns (name: expression)."""
         import pyarrow as pa
         from pyarrow import csv
 

@@ -60,28 +60,28 @@ class History:
     def events(
         self, from_ms: int, until_ms: int, instrument: str | None = None, venue: str | None = None
     ) -> "pa.Table":
-        """The events by time, columns as everywhere (`docs/reference/events.md`)."""
+        """Return the events by time, columns as everywhere (`docs/reference/events.md`)."""
         check_span(from_ms, until_ms)
         schema = arrow_schema("events")
         table = self._source.events(from_ms, until_ms, instrument, venue)
         return table.cast(schema.remove(schema.get_field_index("seq")))
 
     def instruments(self, from_ms: int, until_ms: int, venue: str | None = None) -> list[str]:
-        """Those with an event in the interval, by name."""
+        """Return the instruments with an event in the interval, by name."""
         check_span(from_ms, until_ms)
         column = self._source.events(from_ms, until_ms, None, venue, ["instrument"])["instrument"]
         return sorted(column.unique().to_pylist())
 
     def gaps(self, from_ms: int, until_ms: int) -> "pa.Table":
-        """Where liquidations of a venue may be missing, as far as it reaches into the interval."""
+        """Return where liquidations of a venue may be missing, as far as it reaches into the interval."""
         return self._source.gaps(from_ms, until_ms)
 
     def coverage(self, from_ms: int, until_ms: int) -> "pa.Table":
-        """When each venue's feed was live."""
+        """Return when each venue's feed was live."""
         return self._source.coverage(from_ms, until_ms)
 
     def prices(self, from_ms: int, until_ms: int) -> "pa.Table":
-        """BTC price bars of a second."""
+        """Return BTC price bars of a second."""
         return self._source.prices(from_ms, until_ms)
 
     def velocity(  # noqa: PLR0913 - a question has so many parts
@@ -95,7 +95,7 @@ class History:
         every: int = 60,
         seconds: Sequence[int] = WINDOWS,
     ) -> "pa.Table":
-        """Windows, acceleration, standard errors, imbalance and coverage, at each multiple of `every` seconds.
+        """Return windows, acceleration, standard errors, imbalance and coverage at each multiple of `every` seconds.
 
         All events asked for are one stream, unless apart `by` instrument or venue: then a stream has a row while an
         event is in its largest window. Raises ValueError for windows shorter than a second.
@@ -114,7 +114,7 @@ class History:
         by: By | None = "instrument",
         seconds: int = 60,
     ) -> "pa.Table":
-        """Totals of each stream, its largest event, and the highest velocity and acceleration after any event."""
+        """Return the totals, largest event, highest velocity and highest acceleration of each stream."""
         check_span(from_ms, until_ms)
         streams = self._streams(from_ms, until_ms, max(seconds, _HORIZON_S), instrument, venue, by)
         return summary_table(streams, from_ms, until_ms, seconds)
@@ -130,7 +130,7 @@ class History:
         learn_hours: float = LEARN_HOURS,
         learn_days: float = TAUGHT_DAYS,
     ) -> "pa.Table":
-        """Level of one stream, what it is by return period, and the surprise of the last 60 s; nothing later is used.
+        """Return the level of one stream, what it is by return period, and the surprise of 60 s; nothing later is used.
 
         A row has the state at its time and the highest level since the row before, looked at after each event and each
         second. Levels by return period learn from `learn_days` before the span (at most 100,000 events), the baseline
@@ -150,7 +150,7 @@ class History:
     def _levels(
         self, engine: VelocityEngine, span: tuple[int, int, list[int]], instrument: str | None, venue: str | None
     ) -> list[PastRow]:
-        """Rows of another rule than that of surprise; only an instrument that was CRITICAL asks for the market."""
+        """Return the rows of another rule than that of surprise; only a CRITICAL instrument asks for the market."""
         _, from_ms, at_ms = span
         selection = Selection(instrument=instrument, venue=venue)
         rows, raised = self._past(engine, selection, span).levels(from_ms, at_ms)
@@ -180,13 +180,13 @@ class History:
         return PastLevels(engine, selection, table, spells)
 
     def volatility(self, from_ms: int, until_ms: int, *, every: int = 60) -> "pa.Table":
-        """Volatility of BTC at each multiple of `every` seconds, as the service had it."""
+        """Return the volatility of BTC at each multiple of `every` seconds, as the service had it."""
         return volatility_table(self._source, grid(from_ms, until_ms, every))
 
     def unusual(
         self, until_ms: int, *, days: int = 30, instrument: str | None = None, venue: str | None = None
     ) -> Unusual:
-        """The minute that ended at `until_ms` against those of the `days` before it."""
+        """Compare the minute that ended at `until_ms` with those of the `days` before it."""
         return unusual(
             self._source, self._observed_time(), until_ms, days, Selection(instrument=instrument, venue=venue)
         )
@@ -194,7 +194,7 @@ class History:
     def _streams(
         self, from_ms: int, until_ms: int, reach_s: int, instrument: str | None, venue: str | None, by: By | None
     ) -> Streams:
-        """The events of the span, and as many before it as its first window reaches back."""
+        """Return the events of the span, and as many before it as its first window reaches back."""
         begin_ms = from_ms - 1000 * reach_s
         table = self._source.events(begin_ms, until_ms, instrument, venue, WINDOW_COLUMNS)
         observed = self._observed_time()

@@ -26,18 +26,21 @@ class Source(Protocol):
         venue: str | None = None,
         columns: "Sequence[str] | None" = None,
     ) -> "pa.Table":
-        """Events by `event_ms`, those of one millisecond as they were accepted; or only `columns`, in any order.
+        """Return the events by `event_ms`, of one millisecond as they were accepted; or only `columns`, in any order.
 
         `instrument` is ours (BTCUSDT), never a venue's spelling.
         """
         ...
 
     def gaps(self, from_ms: int, until_ms: int) -> "pa.Table":
-        """Where liquidations may be missing: the gaps that reach into the interval; `until_ms` null while one lasts."""
+        """Return where liquidations may be missing: the gaps that reach into the interval.
+
+        An open one has `until_ms` null.
+        """
         ...
 
     def coverage(self, from_ms: int, until_ms: int) -> "pa.Table":
-        """When feeds were live: the spells that reach into the interval; `down_ms` null while one lasts.
+        """Return when feeds were live: the spells that reach into the interval; `down_ms` null while one lasts.
 
         A spell ends when the log was last known to be alive, where its writer did not end it. Without rows where it
         is not known, as for events that were imported.
@@ -45,7 +48,7 @@ class Source(Protocol):
         ...
 
     def prices(self, from_ms: int, until_ms: int) -> "pa.Table":
-        """BTC price bars that ended in the interval (a bar ends 1 s after `bar_ms`), by `bar_ms`, then `source`."""
+        """Return the BTC price bars that ended in it (a bar ends 1 s after `bar_ms`), by `bar_ms`, then `source`."""
         ...
 
     def close(self) -> None:

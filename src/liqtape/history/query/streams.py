@@ -73,13 +73,16 @@ class Streams:
         return frozenset().union(*self._venues)
 
     def unwatched(self, from_ms: int, until_ms: int) -> list[Spell]:
-        """When something of the first stream could be missed; where no feed is known, the time before any event."""
+        """Return when something of the first stream could be missed.
+
+        Where no feed is known that is the time before any event.
+        """
         if self._observed_time.venues.isdisjoint(self._venues[0]):
             return [(from_ms, int(self.event_ms.min()))] if len(self.event_ms) else []
         return self._observed_time.dark(self._venues[0], from_ms, until_ms)
 
     def coverage(self, at_ms: Ints, codes: Ints, seconds: int) -> Floats:
-        """Of the window of each row: the least share its venues' feeds were live; NaN where that is not known."""
+        """Return the least share that its venues' feeds were live in the window of each row; NaN where not known."""
         shares = np.full(len(at_ms), np.nan)
         for code in np.unique(codes).tolist():
             rows = codes == code
@@ -87,7 +90,7 @@ class Streams:
         return shares
 
     def partial(self, codes: Ints, coverage: Floats) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-        """Whether something may be missing: not covered, or of a venue that never shows all."""
+        """Return whether something may be missing: not covered, or of a venue that never shows all."""
         by_design = np.array([not _PARTIAL.isdisjoint(venues) for venues in self._venues], np.bool_)
         return np.asarray((coverage < 1) | by_design[codes])
 
@@ -99,7 +102,7 @@ def _narrowed(selection: Selection, by: By, name: str) -> Selection:
 
 
 def _codes(column: "pa.ChunkedArray") -> tuple[Ints, list[str]]:
-    """(the place of each text among the different ones, -1 for null; the different ones)."""
+    """Return (place of each text among the different ones, -1 for null; the different ones)."""
     import pyarrow as pa
 
     if not pa.types.is_dictionary(column.type):

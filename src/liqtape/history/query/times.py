@@ -18,7 +18,7 @@ _MOST_STEPS = 10_000_000
 
 
 def moment_ms(text: str, now_ms: int) -> int:
-    """Milliseconds of Unix time; ISO 8601 without a zone is UTC. Raises ConfigurationError for anything else.
+    """Return Unix time in milliseconds; ISO 8601 without a zone is UTC. Raises ConfigurationError for anything else.
 
     >>> now = 1_790_000_000_000
     >>> moment_ms("-2h", now) - now, moment_ms("now", now) - now, moment_ms("1790000000.5", now) - now
@@ -50,7 +50,7 @@ def check_span(from_ms: int, until_ms: int) -> None:
 
 
 def grid(from_ms: int, until_ms: int, every: int) -> "np.ndarray[Any, np.dtype[np.int64]]":
-    """The multiples of `every` seconds in (from, until]: the same moments, whenever it is asked.
+    """Return the multiples of `every` seconds in (from, until]: the same moments, whenever it is asked.
 
     >>> grid(90_500, 200_000, 30).tolist()
     [120000, 150000, 180000]

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 def day_of(event_ms: int) -> int:
-    """Days since 1970."""
+    """Return days since 1970."""
     return event_ms // DAY_MS
 
 

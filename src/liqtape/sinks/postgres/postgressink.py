@@ -66,7 +66,7 @@ class PostgresSink:
         return f"PostgresSink({self._state})"
 
     def health(self) -> PostgresHealth:
-        """State and counts as of now."""
+        """Return state and counts as of now."""
         written, repeated, refused = self._counts()
         return PostgresHealth(
             self._state,
@@ -122,7 +122,7 @@ class PostgresSink:
                 return
 
     async def _session(self) -> None:
-        """One connection, from the migrations to its end."""
+        """Run one connection, from the migrations to its end."""
         log_id = await asyncio.to_thread(self._source.log_id)
         async with connected(self._url, self.answer_seconds) as connection:
             self._connection = connection
@@ -138,7 +138,7 @@ class PostgresSink:
                 self._writer = self._connection = None
 
     async def _check_log(self, writer: Writer) -> None:
-        """Whether the log still has the event of the position.
+        """Check that the log still has the event of the position, and step back where it has another.
 
         A power cut may take the newest events of a log whose commits do not wait for the disk: their numbers are then
         given again, to events that must not be passed over.
@@ -153,6 +153,14 @@ class PostgresSink:
         _log.warning("history: the log is another than before %s, as after a power cut; comparing again", position)
 
     async def _follow(self, writer: Writer) -> None:
+        """Write batch after batch, and read the next one meanwhile, until closed or until anything fails.
+
+            log      read 1 | read 2        | read 3 ...
+            server          | write 1, rest | write 2, rest ...
+
+        The rest is what is written at intervals: gaps, price bars, retention. A batch that was read ahead is given up
+        with the session; the next one begins behind the server's position.
+        """
         await writer.keep(self._retention_days)
         kept = beside = time.monotonic()
         gaps_since_ms = 0
@@ -220,14 +228,14 @@ class PostgresSink:
         return written + writer.written, repeated + writer.repeated, refused + writer.refused
 
     async def _look_at_log(self, broken: tuple[type[Exception], ...]) -> None:
-        """How far behind, while nothing can be written."""
+        """See how far behind it is while nothing can be written."""
         try:
             self._newest = max(self._newest, await asyncio.to_thread(self._source.last_seq))
         except broken as error:
             self._fail(error)
 
     async def _sleep(self, seconds: float) -> None:
-        """At most so long: `stop` ends it."""
+        """Sleep so long at most: `stop` ends it."""
         try:
             await asyncio.wait_for(self._wake.wait(), seconds)
         except TimeoutError:

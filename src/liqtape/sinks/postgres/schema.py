@@ -47,12 +47,12 @@ class Tables(Struct, frozen=True):
     capabilities: tuple[Capability, ...]
 
     def can(self, name: str) -> bool:
-        """Whether this capability was tried and works."""
+        """Return whether this capability was tried and works."""
         return any(one.works for one in self.capabilities if one.name == name)
 
 
 async def look(connection: "Connection") -> Tables:
-    """What there is; changes nothing."""
+    """Look what there is, and change nothing."""
     server = await connection.fetchval("SELECT current_setting('server_version')")
     timescale = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
     if await connection.fetchval("SELECT to_regclass('liqtape_migrations') IS NULL"):
@@ -83,7 +83,7 @@ async def prepare(connection: "Connection") -> Tables:
 
 
 async def _step(connection: "Connection", tables: Tables) -> None:
-    """The next version. Where a hypertable cannot be made, the first is the one of plain PostgreSQL."""
+    """Bring the tables to the next version. Where no hypertable can be made, the first is that of plain PostgreSQL."""
     layout = tables.layout or ("plain" if tables.timescale is None else "timescale")
     try:
         await _migrate(connection, tables.version + 1, layout)
@@ -123,7 +123,7 @@ async def _try_features(connection: "Connection", tables: Tables) -> None:
 
 
 async def _tried(connection: "Connection", files: tuple[str, ...]) -> str:
-    """Why none of these works; empty where one does, which is then done."""
+    """Try these in turn until one works; return why none does, empty where one did."""
     why: list[str] = []
     for file in files:
         try:

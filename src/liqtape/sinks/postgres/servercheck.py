@@ -31,7 +31,7 @@ class PostgresCheck(Struct, frozen=True):
 
 
 async def check_postgres(url: str) -> PostgresCheck:
-    """Reachable, writable, which tables, which capabilities; raises MissingExtra only."""
+    """Check that it can be reached and written, which tables and capabilities it has; raises MissingExtra only."""
     broken: tuple[type[Exception], ...] = (*failures(), ConfigurationError)
     stage = "connect"
     try:
@@ -47,7 +47,7 @@ async def check_postgres(url: str) -> PostgresCheck:
 
 
 async def _refusal(connection: "Connection", tables: Tables) -> str:
-    """Why the sink could not write there; empty where it can."""
+    """Return why the sink could not write there; empty where it can."""
     if tables.version > VERSION:
         return f"the tables are of a newer liqtape (version {tables.version}, ours is {VERSION})"
     if await connection.fetchval("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool"):

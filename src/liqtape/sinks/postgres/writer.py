@@ -61,7 +61,7 @@ class Writer:
         await self._days.read()
 
     async def keep(self, retention_days: float) -> None:
-        """What is due now and then: days ahead are made, old ones removed."""
+        """Do what is due now and then: make the days ahead, remove the old ones."""
         now_ms = time.time_ns() // 1_000_000
         await self._days.ahead(now_ms)
         await self._days.drop_before(now_ms - round(retention_days * DAY_MS))
@@ -129,5 +129,5 @@ class Writer:
 
 
 def fingerprint(event: Liquidation) -> str:
-    """By which an event is known again under its number."""
+    """Return what tells an event again under its number."""
     return sha256(repr(event).encode(errors="surrogatepass")).hexdigest()[:32]

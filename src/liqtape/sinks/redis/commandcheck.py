@@ -65,7 +65,7 @@ async def check_redis(url: str, prefix: str) -> RedisCheck:
 
 
 def _commands(prefix: str) -> list[bytes]:
-    """All that the sink may send, as it sends it."""
+    """Return all that the sink may send, as it sends it."""
     fields: dict[str, Any] = {field.name: _SAMPLES.get(field.type) for field in msgspec.structs.fields(VelocityMetrics)}
     row = VelocityMetrics(**(fields | {"symbol": "BTCUSDT", "level": "WATCH"}))
     batch = Batch(
@@ -83,13 +83,13 @@ _SAMPLES: dict[Any, Any] = {int: 1, float: 1.0, bool: False}  # the others may b
 
 
 def _harmless(prefix: str) -> list[bytes]:
-    """A hash that is gone with its only field."""
+    """Return a hash that is gone with its only field."""
     key = f"{prefix}velocity:liqtape-check-{os.getpid()}:current".encode()
     return [command(b"HSET", key, b"symbol", b""), command(b"EXPIRE", key, b"10"), command(b"HDEL", key, b"symbol")]
 
 
 async def _is_queueing(connection: Connection) -> bool:
-    """Whether commands are only queued from now on; else they would be done."""
+    """Return whether commands are only queued from now on; else they would be done."""
     try:
         await _ask(connection, command(b"MULTI"))
     except exceptions.ResponseError:
@@ -98,7 +98,7 @@ async def _is_queueing(connection: Connection) -> bool:
 
 
 async def _refused(connection: Connection, commands: Sequence[bytes]) -> list[str]:
-    """What the server refuses, in its words."""
+    """Return what the server refuses, in its words."""
     refused: dict[str, None] = {}
     for packed in commands:
         try:
@@ -115,7 +115,7 @@ async def _ask(connection: Connection, packed: bytes) -> Any:
 
 
 async def _version(client: Any) -> str:
-    """Name and version as the server tells them; a user who may write need not be allowed to ask."""
+    """Return name and version as the server tells them; a user who may write need not be allowed to ask."""
     try:
         told = await client.info("server")
     except exceptions.ResponseError:

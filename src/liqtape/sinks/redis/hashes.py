@@ -55,7 +55,7 @@ class Hashes:
         return symbol in self._written
 
     def write(self, row: VelocityMetrics, now: float) -> tuple[WrittenRow, list[bytes]]:
-        """The commands, HSET first: HDEL and EXPIRE only where they change something, each costs as much as the HSET.
+        """Return the commands, HSET first: HDEL and EXPIRE only where they change something, as each costs an HSET.
 
         `now` is in seconds of any clock that does not go back.
         """
@@ -88,12 +88,12 @@ class Hashes:
         return written, commands
 
     def is_whole(self, written: WrittenRow, reply: object) -> bool:
-        """Whether the server has all of the row now, by its reply to the first of the commands."""
+        """Return whether the server has all of the row now, by its reply to the first of the commands."""
         if written.added is None or reply == written.added:
             return True
         self._written.pop(written.symbol, None)
         return False
 
     def forget(self) -> None:
-        """Nothing is known of what the server has."""
+        """Forget what the server has."""
         self._written.clear()

@@ -190,7 +190,7 @@ class RedisSink:
         return Refusal(f"{first.text}{f' (and {others} keys more)' * bool(others)}", first.cause, alerts_lost)
 
     def _levels_to_write(self, batch: Batch) -> dict[str, Level]:
-        """The newest level of each instrument where it is not what this connection wrote last, and those asked for."""
+        """Return the newest level of each instrument unless this connection wrote it last, and those asked for."""
         levels: dict[str, Level] = {alert.instrument: alert.level for alert in batch.alerts}
         levels.update(batch.levels)
         levels.update({row.symbol: row.level for row in batch.metrics})
@@ -198,7 +198,7 @@ class RedisSink:
         return {symbol: level for symbol, level in levels.items() if symbol in asked or written.get(symbol) != level}
 
     def _commands(self, batch: Batch, levels: Mapping[str, Level], rows: dict[int, WrittenRow]) -> list[bytes]:
-        """Everything to be written; `rows` gets the place of each row's first command."""
+        """Return everything to be written; `rows` gets the place of each row's first command."""
         commands: list[bytes] = []
         now = monotonic()
         for row in batch.metrics:
@@ -250,7 +250,7 @@ class RedisSink:
 
 
 def pool_of(url: str) -> ConnectionPool:
-    """Connections to the server of a URL: database 1 unless it names another. Raises ConfigurationError."""
+    """Return connections to the server of a URL: database 1 unless it names another. Raises ConfigurationError."""
     options = {
         "db": _DATABASE,
         "protocol": 2,
@@ -282,7 +282,7 @@ def _maker_of(pool: ConnectionPool) -> Callable[[], StreamConnection]:
 
 
 def _address(connection: StreamConnection) -> str:
-    """Where it leads, without user and password."""
+    """Return where it leads, without user and password."""
     path = getattr(connection, "path", None)
     place = path if path is not None else f"{getattr(connection, 'host', '?')}:{getattr(connection, 'port', '?')}"
     return f"{place}/{connection.db}"
@@ -294,11 +294,11 @@ async def _disconnect(connection: StreamConnection) -> None:
 
 
 def _shown(verb: bytes, key: bytes) -> str:
-    """Name and key of a command, for an error's text."""
+    """Return name and key of a command, for an error's text."""
     return f"{verb.decode()} {key.decode(errors='replace')}"
 
 
 def _code(reply: str) -> str:
-    """The word an error reply begins with, where it is a code."""
+    """Return the word an error reply begins with, where it is a code."""
     code = _CODE.match(reply)
     return code[0] if code else "refused"

@@ -60,7 +60,15 @@ class ReplyReader(asyncio.Protocol):
         return await answer
 
     def _look(self, patience: float) -> None:
-        """One timer for all questions that come while it runs, not one for each."""
+        """Give up the question whose time is over, or set the one timer anew for the question that is open now.
+
+            question 1  asked -- answered
+            question 2               asked ----------------------------- no reply
+            timer       |------ patience ------>| look: 2 has time left   |
+                                                |--------- left --------->| look: give up
+
+        A timer of its own would be set and cancelled for nearly every question.
+        """
         self._watch = None
         answer = self._answer
         if answer is None or answer.done():
@@ -72,7 +80,7 @@ class ReplyReader(asyncio.Protocol):
             answer.set_exception(TimeoutError(f"no reply in {patience:g} s"))
 
     def data_received(self, data: bytes) -> None:
-        """Called by the transport."""
+        """Collect replies; the transport calls it."""
         answer = self._answer
         if answer is None or answer.done():
             return
@@ -87,7 +95,7 @@ class ReplyReader(asyncio.Protocol):
             answer.set_result(self._replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the transport."""
+        """Give up the question and the timer; the transport calls it."""
         self._lost = exc or ConnectionResetError("closed by the server")
         if self._watch is not None:
             self._watch.cancel()

@@ -13,7 +13,7 @@ _TEXT_OR_BOOL = (b"true", b"false")
 
 
 def command(*words: bytes) -> bytes:
-    r"""One packed command.
+    r"""Pack one command.
 
     >>> command(b"GET", b"key")
     b'*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n'
@@ -52,7 +52,7 @@ class RowPacker:
         self._encode = json.Encoder().encode
 
     def pack(self, key: bytes, values: Sequence[object], wanted: Sequence[bool]) -> tuple[bytes, tuple[bytes, ...]]:
-        """(HSET of the wanted fields that are defined, the names of those that are not); at least one is wanted.
+        """Return (HSET of the wanted fields that are defined, names of the others); at least one is wanted.
 
         Without any that is defined the command is empty.
         """
@@ -81,7 +81,7 @@ class RowPacker:
         return packed, tuple(absent)
 
     def _plain(self, value: object) -> bytes:
-        """As JSON, but texts between the quotes as they are."""
+        """Encode as JSON, but texts as they are between the quotes."""
         return b'"%b"' % value.encode() if isinstance(value, str) else self._encode(value)
 
 
@@ -90,7 +90,7 @@ def _length(length: int) -> bytes:
 
 
 def _as_repr(value: bytes) -> bytes:
-    """JSON and `repr` part where exponents begin: 0.00001 and 1e16 against 1e-05 and 1e+16."""
+    """Write exponents as `repr` does: 1e-05 and 1e+16, where JSON has 0.00001 and 1e16."""
     if value[0] == _QUOTE or value in _TEXT_OR_BOOL or (b"e" not in value and b"." not in value):
         return value
     return repr(float(value)).encode()

@@ -11,5 +11,5 @@ VERSION = 1
 
 @cache
 def sql(name: str) -> str:
-    """The text of a file, as in `sql("common/write")`."""
+    """Return the text of a file, as in `sql("common/write")`."""
     return files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
