@@ -25,8 +25,11 @@ from liqtape.alarms.delivery.messagechannel import DeliveryError, DeliveryRefuse
 from liqtape.alarms.delivery.signature import is_genuine
 from liqtape.alarms.policy.messages import AlarmMessage, MessageKind
 from liqtape.alarmsettings import ChannelSettings
+from liqtape.cli.warmstart import write_warm_start
 from liqtape.errors import ConfigurationError, MissingExtra
 from liqtape.events import Level
+from liqtape.simulator import Simulator
+from liqtape.simulator.dialects import DIALECTS
 
 _SECONDS = 60.0
 
@@ -379,3 +382,51 @@ async def test_a_function_is_called_and_one_that_raises_is_called_again(caplog: 
 
     assert _heard == ["event-1/1"]
     assert [record.getMessage() for record in caplog.records] == ["event-1 ALERT 1"]
+
+
+async def test_a_killed_service_goes_on_with_its_event_and_tells_nobody_twice(
+    tmp_path: Path, alertmanager: _Alertmanager
+) -> None:
+    webhook = _Webhook(_free_port(), b"key")
+    write_warm_start(tmp_path / "warm.json")
+    async with Simulator("cascade", 1, 1.0) as simulator:
+        lines = [
+            f'[price]\nspot_url = "{simulator.ws_url("binance")}"',
+            f'[alerts.channels.hook]\nkind = "webhook"\nurl = "http://127.0.0.1:{webhook.port}/"\nsecret_env = "KEY"',
+            f'[alerts.channels.am]\nkind = "alertmanager"\nurl = "{alertmanager.url}"',
+        ]
+        for name in DIALECTS:
+            addresses = f'ws_url = "{simulator.ws_url(name)}"\nrest_url = "{simulator.rest_url(name)}"'
+            lines.append(f"[venues.{name}]\n{addresses}")
+        config = tmp_path / "liqtape.toml"
+        config.write_text("\n".join(lines), encoding="utf-8")
+        options = [f"--config={config}", "--redis=off", f"--history={tmp_path / 'history'}"]
+        options.append(f"--levels={tmp_path / 'warm.json'}")
+
+        def begin() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                [sys.executable, "-m", "liqtape", "run", *options],
+                env=os.environ | {"KEY": "key", "XDG_DATA_HOME": str(tmp_path)},
+                stdout=subprocess.DEVNULL,
+            )
+
+        alertmanager.kill()  # it is away when the event begins
+        run = begin()
+        try:
+            await asyncio.to_thread(_until, lambda: bool(webhook.keys))
+            run.kill()
+            run.wait()
+            alertmanager.start()
+            run = begin()
+            await asyncio.to_thread(_until, lambda: bool(alertmanager.alerts()))
+        finally:
+            run.kill()
+            run.wait()
+            webhook.stop()
+
+    threads = {key.partition("/")[0] for key in webhook.keys if key.startswith("event-")}
+    assert len(threads) == 1
+    assert threads == {thread for thread, _, _ in alertmanager.alerts() if thread.startswith("event-")}
+    # The kill may have come between an answer and its note: that message comes again, with its key.
+    assert len(webhook.keys) <= len(set(webhook.keys)) + 1
+    assert webhook.forged == 0

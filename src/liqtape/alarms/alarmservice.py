@@ -217,6 +217,10 @@ class AlarmService(Listener):
         thread = self.policy.thread
         return None if thread is None else _shown(thread)
 
+    def wakes_at_days(self, scope: str) -> float | None:
+        """Return the return period from which an instrument, or the market, opens a thread now."""
+        return self.policy.wakes_at_days(scope)
+
     def steps(self) -> EffectiveSteps:
         """Return the effective steps."""
         policy = self.policy

@@ -12,6 +12,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.live import Live
 
+from liqtape.alarms.policy.wording import wakes_words
 from liqtape.events import Alert, VelocityMetrics
 from liqtape.sanitize import sanitize
 from liqtape.tracker import Tracker
@@ -164,7 +165,7 @@ async def _lines(
 
     def say_alert(alert: Alert) -> None:
         if not _SAID.isdisjoint((alert.level, alert.previous)):
-            say([f"alert {alert_line(alert)}"])
+            say([f"alert {alert_line(alert)}{_step_words(tracker, alert.instrument)}"])
 
     tracker.on_alert(say_alert, "lines")
     say(notes)
@@ -186,6 +187,12 @@ async def _lines(
         if rows and rounds % _LINES_EVERY == 0:
             say([metric_line(row) for row in rows[:_LINES]])
         rounds += bool(rows)
+
+
+def _step_words(tracker: Tracker, instrument: str) -> str:
+    """How rare it would have to be to wake a person."""
+    days = tracker.alarms.wakes_at_days(instrument)
+    return "" if days is None else f"; {wakes_words(days)}"
 
 
 def _hint(tracker: Tracker) -> list[str]:
