@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
 from liqtape import __version__
+from liqtape.alarms.policy.messages import AlarmMessage
 from liqtape.embedded import EmbeddedServer
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.engine.levels.episodes import StreamState
@@ -437,6 +438,13 @@ class Tracker:
     def on_trouble(self, callback: Callable[[Trouble], object], name: str = "") -> CallbackQueue[Trouble]:
         """Call `callback` once for each trouble of liqtape itself that a person must look at."""
         return self._calling(callback, name, OnTrouble)
+
+    def on_message(self, callback: Callable[[AlarmMessage], object], name: str = "") -> CallbackQueue[AlarmMessage]:
+        """Call `callback` with every message that a person is told."""
+        queue: CallbackQueue[AlarmMessage] = CallbackQueue(callback, name)
+        self.add_callback(queue)
+        self.alarms.taps.append(queue.offer)
+        return queue
 
     def _calling(
         self, callback: Callable[[T], object], name: str, hearing: Callable[[Callable[[T], object]], Listener]

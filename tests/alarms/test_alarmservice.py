@@ -18,7 +18,8 @@ from liqtape.ledger import Ledger
 from liqtape.pipeline.listener import Pulse
 from liqtape.pipeline.pipeline import Pipeline
 from liqtape.runscope import RunScope, pipeline_of
-from liqtape.settings import AlertSettings
+from liqtape.settings import AlertSettings, Settings
+from liqtape.tracker import Tracker
 
 _T = 1_790_000_000_000
 _SECONDS = 15.0
@@ -200,3 +201,20 @@ def test_without_channels_messages_go_to_the_log() -> None:
     off = AlertSettings(channels={"log": ChannelSettings("log", enabled=False)})
     assert policy_of(off, ()).channels == {}
     assert isinstance(policy_of(off, ()), PolicySettings)
+
+
+async def test_a_program_hears_messages_through_the_tracker() -> None:
+    got: list[AlarmMessage] = []
+    off = {"log": ChannelSettings("log", enabled=False)}
+    async with Tracker(Settings(venues={}, alerts=AlertSettings(channels=off))) as tracker:
+        tracker.on_message(got.append)
+        ledger = tracker.new_ledger()
+        for number in range(4):
+            now_ms = tracker.now_ms() + number
+            tracker.admit(Liquidation("mine", "BTCUSDT", "BTCUSDT", "long", 1.0, "fill", 2e7, 2e7, now_ms), ledger)
+        async with asyncio.timeout(_SECONDS):
+            while not got:  # noqa: ASYNC110 - what it waits for is in another task's hands
+                await asyncio.sleep(0.005)
+
+    assert [message.kind for message in got] == ["begin"]
+    assert got[0].members[0].scope == "BTCUSDT"

@@ -64,7 +64,7 @@ async def demo(
             alerts: list[Alert] = []
             tracker.on_alert(alerts.append, "demo")
             messages: list[AlarmMessage] = []
-            tracker.alarms.taps.append(messages.append)
+            tracker.on_message(messages.append, "demo messages")
             began = time.monotonic()
             learned = warm_start()
             async with tracker:
