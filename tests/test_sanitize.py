@@ -17,6 +17,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from liqtape.cli import app
 from liqtape.cli.foreground import StopSignals, watch
+from liqtape.cli.logs import LogLines
 from liqtape.errors import ConfigurationError, SinkError
 from liqtape.feeds.disconnects import Disconnected, printable
 from liqtape.postgresql import check_url
@@ -152,7 +153,7 @@ async def test_a_venue_cannot_write_on_the_terminal_or_into_the_log(
 
     lines = io.StringIO()
     shown = logging.StreamHandler(lines)
-    shown.setFormatter(app._Lines("%(levelname)s %(name)s: %(message)s"))
+    shown.setFormatter(LogLines("%(levelname)s %(name)s: %(message)s"))
     monkeypatch.setattr(logging.getLogger("liqtape"), "handlers", [shown])
     caplog.set_level(logging.DEBUG, "liqtape")
     out = io.StringIO()
@@ -191,7 +192,7 @@ def test_a_traceback_that_quotes_a_stranger_keeps_its_lines_and_no_escape(tmp_pa
     except ValueError as error:
         record.exc_info = (ValueError, error, error.__traceback__)
 
-    lines = app._Lines("%(message)s").format(record).split("\n")
+    lines = LogLines("%(message)s").format(record).split("\n")
 
     assert all(line.isprintable() for line in lines)
     assert lines[1].startswith("Traceback")

@@ -483,7 +483,7 @@ async def test_callbacks_that_hang_raise_or_block_keep_nobody_from_the_events() 
 
     assert got == list(range(500))
     assert tracker.ledger().events_accepted == 500
-    failing = next(queue for queue in tracker._callbacks if queue.name.endswith("fail"))
+    failing = next(queue for queue in tracker._audience.callbacks if queue.name.endswith("fail"))
     assert list(failing.errors.values()) == [500]
 
 
@@ -868,13 +868,13 @@ async def test_silent_venue_is_stalled_from_its_last_data_on(
     monkeypatch.setattr(binance, "_SILENCE_LIMIT", 1.0)
     downs: list[tuple[str, int]] = []
     tracker = Tracker(against(simulator, *PAIR))
-    told = tracker.feed_down
+    told = tracker.live.feed_down
 
     def down(venue: str, known_until_ms: int, reason: str) -> None:
         downs.append((venue, known_until_ms))
         told(venue, known_until_ms, reason)
 
-    monkeypatch.setattr(tracker, "feed_down", down)
+    monkeypatch.setattr(tracker.live, "feed_down", down)
     async with tracker:
         await until(lambda: [state_of(tracker, venue) for venue in PAIR] == ["live", "live"])
         await until(lambda: tracker.engine.window("BTCUSDT", 300, tracker.now_ms(), "binance") is not None)

@@ -72,7 +72,7 @@ async def test_a_killed_run_goes_on_in_the_next(tmp_path: Path) -> None:
     now = now_ms()
     events = [raw(now - 1_000 * age) for age in (1_500, 900, 295, 200, 50, 20, 5)]
     async with alone(tmp_path / "first") as first:
-        first.feed_up("bybit", now - 100_000)
+        first.live.feed_up("bybit", now - 100_000)
         first.ingest(events, first.new_ledger())
         first.pulse(now)
         before = first.engine.metrics("BTCUSDT", now)
@@ -167,9 +167,9 @@ async def test_a_feed_that_was_lost_earlier_than_was_told_stays_lost(tmp_path: P
     """Two connections of a venue end one after the other, and the second had been silent for longer."""
     async with alone(tmp_path) as tracker:
         now = now_ms()
-        tracker.feed_up("bybit", now - 9_000)
-        tracker.feed_down("bybit", now - 2_000, "closed")
-        tracker.feed_missed("bybit", now - 3_000, now - 2_000, "closed")
+        tracker.live.feed_up("bybit", now - 9_000)
+        tracker.live.feed_down("bybit", now - 2_000, "closed")
+        tracker.live.feed_missed("bybit", now - 3_000, now - 2_000, "closed")
         await written(tracker)
     connection = open_for_reading(tmp_path)
     spells = connection.execute("SELECT up_ms, down_ms FROM coverage").fetchall()
@@ -182,10 +182,10 @@ async def test_a_feed_that_was_lost_earlier_than_was_told_stays_lost(tmp_path: P
 
 async def test_the_time_between_two_runs_is_a_gap(tmp_path: Path) -> None:
     async with alone(tmp_path) as first:
-        first.feed_up("bybit", now_ms() - 5_000)
-        first.feed_down("bybit", now_ms() - 1_000, "not running")
+        first.live.feed_up("bybit", now_ms() - 5_000)
+        first.live.feed_down("bybit", now_ms() - 1_000, "not running")
     async with alone(tmp_path) as second:
-        second.feed_up("bybit", now_ms())
+        second.live.feed_up("bybit", now_ms())
     connection = open_for_reading(tmp_path)
     [(down_ms,), _] = connection.execute("SELECT down_ms FROM coverage ORDER BY up_ms").fetchall()
     [(venue, from_ms, until_ms, reason)] = connection.execute("SELECT venue, from_ms, until_ms, reason FROM gaps")
@@ -280,9 +280,9 @@ async def test_an_outage_that_began_earlier_than_was_told_lasts_on(tmp_path: Pat
     """Of two connections the second to go was the first to fall silent; seen with a venue that refuses both."""
     now = now_ms()
     async with alone(tmp_path) as tracker:
-        tracker.feed_up("bybit", now - 10_000)
-        tracker.feed_down("bybit", now - 2_000, "first")
-        tracker.feed_missed("bybit", now - 3_000, now - 2_000, "second")
+        tracker.live.feed_up("bybit", now - 10_000)
+        tracker.live.feed_down("bybit", now - 2_000, "first")
+        tracker.live.feed_missed("bybit", now - 3_000, now - 2_000, "second")
 
     connection = open_for_reading(tmp_path)
     ((up_ms, down_ms),) = connection.execute("SELECT up_ms, down_ms FROM coverage").fetchall()
@@ -342,7 +342,7 @@ async def changes(tracker: Tracker, from_ms: int) -> list[Alert]:
     alerts: list[Alert] = []
     tracker.listen(OnAlert(alerts.append))
     async with tracker:
-        tracker.feed_up("bybit", from_ms)
+        tracker.live.feed_up("bybit", from_ms)
         ledger = tracker.new_ledger()
         for at_ms in range(from_ms, from_ms + 1_800_000, 12_000):
             tracker.ingest([raw(at_ms)], ledger)
@@ -367,7 +367,7 @@ async def test_what_a_start_learned_is_what_the_whole_run_would_have(tmp_path: P
     for event in events:
         whole.add(event)
     async with alone(tmp_path) as tracker:
-        tracker.feed_up("bybit", next_ms)
+        tracker.live.feed_up("bybit", next_ms)
         for at_ms in (next_ms + 60_000, next_ms + 90_000):
             row, expected = tracker.engine.metrics("BTCUSDT", at_ms), whole.metrics("BTCUSDT", at_ms)
             assert row is not None
@@ -436,7 +436,7 @@ async def test_levels_go_on_after_a_restart_with_what_they_had_learned(
     ours = [begin]
     monkeypatch.setattr(tracker_module, "_our_ms", lambda: ours[0])
     async with alone(tmp_path) as first:
-        first.feed_up("bybit", begin)
+        first.live.feed_up("bybit", begin)
         ledger = first.new_ledger()
         for step in range(6):
             ours[0] = begin + 600_000 * (step + 1)
@@ -467,7 +467,7 @@ async def test_a_killed_run_loses_no_watched_time_of_its_levels(
     ours = [begin]
     monkeypatch.setattr(tracker_module, "_our_ms", lambda: ours[0])
     async with alone(tmp_path / "first") as first:
-        first.feed_up("bybit", begin)
+        first.live.feed_up("bybit", begin)
         ledger = first.new_ledger()
         for step in range(4):
             ours[0] = begin + 600_000 * (step + 1)

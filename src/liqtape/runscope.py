@@ -11,6 +11,7 @@ from liqtape.engine.levels.threshold import Threshold
 from liqtape.pipeline.pipeline import Pipeline
 from liqtape.pipeline.pricesources import price_sources
 from liqtape.settings import AlertSettings
+from liqtape.symbols import spellings
 from liqtape.venues import VENUES
 from liqtape.venues.base import is_partial
 
@@ -66,7 +67,11 @@ def rule_of(alerts: AlertSettings, venues: Iterable[str]) -> ReturnPeriods | Lev
 
 
 def parse_symbols(symbols: Collection[str], venues: Iterable[str]) -> frozenset[str]:
-    """Return the symbols themselves, and the instruments they are at any of the venues."""
+    """Return the symbols themselves, and the instruments they are at any of the venues, in whatever case they are."""
+    known = list(venues)
     return frozenset(symbols).union(
-        VENUES[venue].parse_symbol(symbol).instrument for symbol in symbols for venue in venues
+        name
+        for symbol in symbols
+        for spelled in spellings(symbol)
+        for name in (spelled, *(VENUES[venue].parse_symbol(spelled).instrument for venue in known))
     )

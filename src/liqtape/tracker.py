@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
-from weakref import WeakSet
+from typing import Any, Self
 
 from liqtape import __version__
 from liqtape.alarms.policy.messages import AlarmMessage
@@ -28,16 +27,13 @@ from liqtape.events import (
     VelocityMetrics,
     VenueHealth,
 )
-from liqtape.factory import alarms_of, enabled_venues, price_feed, scope_of, start_embedded
+from liqtape.factory import alarms_of, enabled_venues, scope_of, start_embedded
 from liqtape.feeds.backoff import Timeouts
-from liqtape.feeds.pricefeed import is_refused
-from liqtape.feeds.venuefeed import VenueFeed
 from liqtape.history.log.eventlog import EventLog
-from liqtape.instruments import Contract
 from liqtape.ledger import Ledger
+from liqtape.livefeeds import LiveFeeds
 from liqtape.monitor.monitor import Monitor
 from liqtape.ourtime import our_ms as _our_ms
-from liqtape.pipeline.gaps import STARTING
 from liqtape.pipeline.listener import Listener, Pulse
 from liqtape.pipeline.onevent import OnAlert, OnGap, OnLiquidation, OnTrouble
 from liqtape.recording.recorder import Recorder, untracked
@@ -45,8 +41,9 @@ from liqtape.recording.recordinglistener import RecordingListener
 from liqtape.recording.records import RunStarted
 from liqtape.runhistory import RunHistory
 from liqtape.runscope import pipeline_of
-from liqtape.settings import Settings, VenueSettings
+from liqtape.settings import Settings
 from liqtape.shutdown import Deadline, end, end_callbacks, end_publishers, end_recorder
+from liqtape.sinks.audience import Audience
 from liqtape.sinks.callback import CallbackQueue
 from liqtape.sinks.postgres.postgressink import PostgresSink
 from liqtape.sinks.publisher import Publisher
@@ -54,8 +51,6 @@ from liqtape.sinks.redis.redissink import RedisSink
 from liqtape.sinks.sink import Sink
 from liqtape.sinks.stream import Subscription
 from liqtape.supervise import Supervisor
-from liqtape.venues import VENUES
-from liqtape.venues.base import BackfillPage, BackfillRequest, Backfills, Venue
 
 __all__ = ["Tracker"]
 
@@ -63,7 +58,6 @@ _TICK_SECONDS = 1.0
 _EMBEDDED_SECONDS = 0.5  # at the end; its guard ends it in any case
 
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class Tracker:
@@ -96,25 +90,22 @@ class Tracker:
         self._recorders = [] if recorder is None else [recorder]
         for one in self._recorders:
             pipeline.listeners.add(RecordingListener(one))
-        self._track = untracked if recorder is None else recorder.track
         self._history = RunHistory(self.settings.history, self.settings.alerts, pipeline, data_dir)
-        self.feeds = [self._feed(venue, own, ssl_context, timeouts) for venue, own in enabled.items()]
-        self.price_feed = price_feed(
+        self.live = LiveFeeds(
             self.settings,
-            enabled,
-            pipeline.price.choice.selector,
-            self._offer_prices,
+            pipeline,
+            lambda: _our_ms(),  # noqa: PLW0108 - tests put another clock there
+            track=untracked if recorder is None else recorder.track,
             ssl_context=ssl_context,
-            track=self._track,
-            now=lambda: _our_ms() / 1000,
+            timeouts=timeouts,
         )
+        self.feeds, self.price_feed = self.live.venues, self.live.price
         self.monitor = Monitor(self.feeds, pipeline.clock, pipeline.listeners, data_dir)
         self.alarms = alarms_of(self.settings.alerts, enabled, pipeline, data_dir, self._wrong)
         for listener in (*self.feeds, self.monitor, self.alarms):
             self.listen(listener)
+        self._audience = Audience(pipeline.listeners)
         self._sinks, self._data_dir = list(sinks), data_dir
-        self._callbacks: list[CallbackQueue[Any]] = []
-        self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
         self._ledgers: list[Ledger] = []  # of streams that are not ours
         self._supervisor = Supervisor()
         self._tasks: list[asyncio.Task[None]] = []
@@ -161,10 +152,8 @@ class Tracker:
             self.publishers.append(publisher)
             self.listen(publisher)
             self._publishing.append(self._supervisor.spawn(f"publisher {sink.name}", publisher.run))
-        for queue in self._callbacks:
-            queue.start()
-        for feed in self.feeds:
-            self.pipeline.feeds.begin(Gap(feed.venue.name, self.now_ms(), None, STARTING))
+        self._audience.start()
+        self.live.begin()
         if self.database is not None:
             self._storing = self._supervisor.spawn("postgres", self.database.run)
         self._tasks.append(self._supervisor.spawn("tick", self._tick))
@@ -184,14 +173,13 @@ class Tracker:
                 task.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=deadline.left())
-            await end(deadline.left(), self.price_feed.stop(), *(feed.stop() for feed in self.feeds))
+            await self.live.stop(deadline)
             self.pipeline.finish(_our_ms())
             await self._flush(deadline)
         finally:
             for task in (*self._tasks, *self._publishing):
                 task.cancel()
-            for subscription in list(self._subscriptions):
-                subscription.end()
+            self._audience.stop()
             for recorder in self._recorders:
                 await end(deadline.left(), asyncio.to_thread(recorder.close, 0.0))
             if self.embedded is not None:
@@ -204,7 +192,7 @@ class Tracker:
             publisher.health([*health, *self._history.health()])
         ending = [
             end_publishers(self.publishers, self._publishing, deadline),
-            end_callbacks(self._callbacks, deadline),
+            end_callbacks(self._audience.callbacks, deadline),
             *(end_recorder(recorder, deadline) for recorder in self._recorders),
             self._history.end(self.now_ms(), health, self._storing, deadline),
         ]
@@ -227,7 +215,7 @@ class Tracker:
         """Once a second: what happens by time alone."""
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            self.price_feed.pulse([feed.venue.name for feed in self.feeds if any(map(is_refused, feed.connections))])
+            self.live.pulse()
             self.pulse(_our_ms())
             self.monitor.keep_samples()
 
@@ -236,16 +224,15 @@ class Tracker:
         self.pulses += 1
         active = self.pipeline.pulse(our_ms)
         self.monitor.look(time.monotonic(), our_ms, self.ledgers())
-        known = {feed.venue.name: at_ms for feed in self.feeds if (at_ms := feed.known_until_ms) is not None}
         clock = self.pipeline.clock
         pulse = Pulse(
             our_ms,
             clock.now_ms,
             self.pipeline.alive_ms(our_ms),
             active,
-            self._health_at(clock.now_ms, clock.now_at),
+            self.live.health(clock.now_ms, clock.now_at),
             self._history.health(),
-            self.pipeline.feeds.gaps_ahead(known),
+            self.pipeline.feeds.gaps_ahead(self.live.known_until_ms()),
         )
         for listener in self.pipeline.listeners:
             listener.pulse(pulse)
@@ -272,21 +259,7 @@ class Tracker:
         symbols_of = {name: venue.symbols for name, venue in own.venues.items() if venue.enabled}
         return RunStarted(__version__, own.symbols, symbols_of, own.alerts.of_levels(), own.price.always)
 
-    def _feed(
-        self, name: str, own: VenueSettings, ssl_context: ssl.SSLContext | None, timeouts: Timeouts | None
-    ) -> VenueFeed:
-        return VenueFeed(
-            VENUES[name],
-            own,
-            self.instruments,
-            target=self.pipeline.targets[name],
-            listener=self,
-            ssl_context=ssl_context,
-            timeouts=timeouts,
-            track=self._track,
-        )
-
-    # What comes in: the pipeline's calls, at our time. It is what the feeds talk to.
+    # What a program brings.
 
     def ingest(self, events: Sequence[Event], ledger: Ledger) -> None:
         """Take in the events of a frame, or of several that came together; where they do not say when, it is now."""
@@ -297,43 +270,6 @@ class Tracker:
     def admit(self, liquidation: Liquidation, ledger: Ledger) -> None:
         """Take in a liquidation of a wrapped stream: neither filtered nor compared with earlier ones."""
         self.pipeline.admit(liquidation, ledger, _our_ms())
-
-    def _offer_prices(self, events: Sequence[Event], source: str) -> None:
-        self.pipeline.offer_prices(events, source, _our_ms())
-
-    def feed_up(self, venue: str, at_ms: int) -> Gap | None:
-        """A venue is live since `at_ms` of its clock; returns the gap that ended."""
-        return self.pipeline.feeds.up(venue, at_ms, _our_ms())
-
-    def feed_down(self, venue: str, known_until_ms: int, reason: str) -> None:
-        """What a venue sent is known up to `known_until_ms` of its clock."""
-        self.pipeline.feeds.down(venue, known_until_ms, reason, _our_ms())
-
-    def feed_missed(self, venue: str, from_ms: int, until_ms: int, reason: str) -> Sequence[Gap]:
-        """It turned out that a venue had not been live between two moments of its clock; what gaps that makes."""
-        return self.pipeline.feeds.missed(venue, from_ms, until_ms, reason, _our_ms())
-
-    def feed_refused(self, venue: str, at_ms: int, reason: str) -> None:
-        """Since `at_ms` a venue's feed lives but lacks what is refused, for that reason; an empty one: no more."""
-        self.pipeline.feeds.refused(venue, at_ms, reason, _our_ms())
-
-    def feed_unsubscribed(self, venue: str, at_ms: int, instruments: Sequence[str], *, is_listed: bool) -> None:
-        """Since `at_ms` a venue's connections bring all it lists but these; unless `is_listed` there may be more."""
-        self.pipeline.feeds.unsubscribed(venue, at_ms, instruments, is_listed=is_listed, our_ms=_our_ms())
-
-    def gap_backfilled(self, gap: Gap) -> None:
-        """All of a gap was got afterwards."""
-        self.pipeline.feeds.backfilled(gap, _our_ms())
-
-    def listed(self, venue: Venue, contracts: Sequence[Contract], *, is_whole: bool) -> Sequence[str]:
-        """Take over a venue's list of instruments; returns the symbols that left."""
-        return self.pipeline.listed(venue, contracts, is_whole=is_whole)
-
-    def answered(
-        self, venue: Backfills, name: str, request: BackfillRequest, payload: bytes, receive_ms: int, ledger: Ledger
-    ) -> BackfillPage:
-        """Take in what a venue answered when it was asked for the past. Raises DecodeError where it is no answer."""
-        return self.pipeline.answered(venue, name, request, payload, receive_ms, ledger)
 
     # How it stands.
 
@@ -391,11 +327,7 @@ class Tracker:
 
     def health(self) -> list[VenueHealth]:
         """One record a venue, in the order of the settings."""
-        return self._health_at(*self._moment())
-
-    def _health_at(self, now_ms: int, at: Mapping[str, int]) -> list[VenueHealth]:
-        shifts = self.pipeline.clock.shifts
-        return [feed.health(self.engine, now_ms, at, shifts.get(feed.venue.name, 0)) for feed in self.feeds]
+        return self.live.health(*self._moment())
 
     def gaps(self) -> list[Gap]:
         """Intervals in which liquidations may have been missed, those that last still at the end."""
@@ -409,8 +341,7 @@ class Tracker:
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
         """(name, ledger) of every connection, past ones summed per venue, and of every stream that is not ours."""
-        own = [pair for feed in self.feeds for pair in feed.ledgers()] + self.price_feed.ledgers()
-        return own + [(f"stream {i}", ledger) for i, ledger in enumerate(self._ledgers)]
+        return self.live.ledgers() + [(f"stream {i}", ledger) for i, ledger in enumerate(self._ledgers)]
 
     def new_ledger(self) -> Ledger:
         """A ledger for a stream that is not one of the feeds, counted in the total."""
@@ -425,19 +356,19 @@ class Tracker:
 
     def on_liquidation(self, callback: Callable[[Liquidation], object], name: str = "") -> CallbackQueue[Liquidation]:
         """Call `callback` (sync or async) with every accepted liquidation, behind a queue of its own."""
-        return self._calling(callback, name, OnLiquidation)
+        return self._audience.call(callback, name, OnLiquidation)
 
     def on_alert(self, callback: Callable[[Alert], object], name: str = "") -> CallbackQueue[Alert]:
         """Call `callback` with every level change."""
-        return self._calling(callback, name, OnAlert)
+        return self._audience.call(callback, name, OnAlert)
 
     def on_gap(self, callback: Callable[[Gap], object], name: str = "") -> CallbackQueue[Gap]:
         """Call `callback` with every gap: when it begins (`until_ms` None), when it ends, and when it was filled."""
-        return self._calling(callback, name, OnGap)
+        return self._audience.call(callback, name, OnGap)
 
     def on_trouble(self, callback: Callable[[Trouble], object], name: str = "") -> CallbackQueue[Trouble]:
         """Call `callback` once for each trouble of liqtape itself that a person must look at."""
-        return self._calling(callback, name, OnTrouble)
+        return self._audience.call(callback, name, OnTrouble)
 
     def on_message(self, callback: Callable[[AlarmMessage], object], name: str = "") -> CallbackQueue[AlarmMessage]:
         """Call `callback` with every message that a person is told."""
@@ -446,30 +377,14 @@ class Tracker:
         self.alarms.taps.append(queue.offer)
         return queue
 
-    def _calling(
-        self, callback: Callable[[T], object], name: str, hearing: Callable[[Callable[[T], object]], Listener]
-    ) -> CallbackQueue[T]:
-        queue: CallbackQueue[T] = CallbackQueue(callback, name)
-        self.add_callback(queue)
-        self.listen(hearing(queue.offer))
-        return queue
-
     def add_callback(self, queue: CallbackQueue[Any]) -> None:
         """Start, watch and stop this queue with the tracker; the caller connects its `offer`."""
-        self._callbacks.append(queue)
-        if self._started:
-            queue.start()
+        self._audience.add(queue)
 
     def liquidations(self) -> Subscription[Liquidation]:
         """Every liquidation from now on; ends with the tracker. Slower than 10,000 behind: the newest are dropped."""
-        return self._subscribed(Subscription(lambda offer: self.pipeline.listeners.join(OnLiquidation(offer))))
+        return self._audience.subscribe(OnLiquidation)
 
     def alerts(self) -> Subscription[Alert]:
         """Every level change from now on; ends with the tracker."""
-        return self._subscribed(Subscription(lambda offer: self.pipeline.listeners.join(OnAlert(offer))))
-
-    def _subscribed(self, subscription: Subscription[T]) -> Subscription[T]:
-        self._subscriptions.add(subscription)
-        if self._ended:
-            subscription.end()
-        return subscription
+        return self._audience.subscribe(OnAlert)

@@ -18,6 +18,7 @@ import pytest
 from tests.polling import wait_until
 
 from liqtape import __version__
+from liqtape.cli.app import _COMMANDS
 from liqtape.recording.recorder import Recorder
 from liqtape.recording.records import RunStarted
 from liqtape.settings import AlertSettings
@@ -74,10 +75,57 @@ def test_version_and_help_are_short() -> None:
     assert {b"normalize", b"replay", b"simulate"} <= set(shown.stdout.split())
 
 
+def test_bare_it_shows_its_help_on_standard_output() -> None:
+    shown, asked = _run(), _run("--help")
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, asked.stdout, b"")
+
+
+def test_help_has_the_commands_in_order_and_each_its_whole_first_sentence() -> None:
+    shown = _run("--help").stdout.decode()
+    names = ["demo", "run", "check", "init", "history", "record", "replay", "frames", "normalize", "simulate", "bench"]
+    assert re.findall(r"^  ([a-z]+)  +[A-Z]", shown.partition("Commands:")[2], re.MULTILINE) == names
+    assert "..." not in shown.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("name", [command.__name__ for command, _ in _COMMANDS])
+def test_each_command_shows_an_example_and_readable_names_of_values(name: str) -> None:
+    shown = _run(name, "--help", COLUMNS="200").stdout.decode()
+    assert f"Example: liqtape {name}" in shown
+    assert "-v, --verbose" in shown
+    assert not re.search(r"<(list|str|int|float|path)|[{}]|\[\[", shown, re.IGNORECASE)
+
+
+def test_more_log_may_be_asked_for_before_and_behind_the_command(events: Path) -> None:
+    path = str(events)
+    for arguments in (["-v", "replay", path], ["replay", "--verbose", path]):
+        ended = _run(*arguments)
+        assert ended.returncode == 0
+        assert re.search(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO liqtape\.", ended.stderr, re.MULTILINE)
+    assert b"INFO" not in _run("replay", events).stderr
+
+
+def test_a_replay_of_which_nothing_is_an_event_says_no(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(f"{_ARCHIVE}\n{_MS},bybit,BTCUSDT,up,1,1,1\n")
+    ended = _run("replay", path)
+    assert (ended.returncode, b"1 side" in ended.stderr) == (1, True)
+    path.write_text(f"{_ARCHIVE}\n")
+    assert _run("replay", path).returncode == 0
+
+
+def test_a_record_that_reaches_nobody_says_no(tmp_path: Path) -> None:
+    env = {
+        f"LIQTAPE_VENUES_BYBIT_{kind}_URL": f"{scheme}://127.0.0.1:9"
+        for kind, scheme in (("WS", "ws"), ("REST", "http"))
+    }
+    ended = _run("record", "--venue", "bybit", "--out", tmp_path / "recording", "--seconds", "1", source=b"", **env)
+    assert ended.returncode == 1
+    assert "no venue sent anything" in _one_line(ended.stderr)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Missing command"),
         (["nonsense"], "nonsense"),
         (["normalize"], "--venue"),
         (["normalize", "--venue", "kraken"], "binance, bybit"),
@@ -102,6 +150,12 @@ def test_version_and_help_are_short() -> None:
         (["simulate", "--scenario", "storm"], "cascade"),
         (["simulate", "--faults", "bad"], "duplicate"),
         (["simulate", "--speed", "0"], "speed"),
+        (["history", "--format", "xml"], "'table', 'csv', 'ndjson', 'parquet'"),
+        (["history", "--by", "side"], "'instrument', 'venue'"),
+        (["history", "--tz", "Mars/Olympus"], "Europe/Berlin"),
+        (["demo", "--scenario", "storm"], "'calm', 'cascade', 'block', 'faults'"),
+        (["frames", "no/such/recording"], "no/such/recording"),
+        (["init", "--out", "{events}"], "is there already"),
         (["simulate", "--levels", "no/such/levels.json"], "no/such/levels.json"),
         (["run", "--levels", "no/such/levels.json"], "no/such/levels.json"),
         (["run", "--levels", "{events}", "--history", "off"], "simulate --levels"),
@@ -202,10 +256,15 @@ def test_a_replay_counts_every_row_and_is_the_same_each_time(events: Path, tmp_p
     runs = [_run("replay", events, "--every", "2", "--metrics", tmp_path / name) for name in ("a.ndjson", "b.ndjson")]
     assert {(run.returncode, run.stdout) for run in runs} == {(0, b"")}
     rows = (tmp_path / "a.ndjson").read_bytes()
-    assert _one_line(runs[0].stderr) == (
-        "liqtape replay: rows 52, events 51, duplicates 0, unsized 1, rejected (side 1), "
-        f"metric rows {rows.count(b'symbol')}"
-    )
+    assert runs[0].stderr.decode().splitlines() == [
+        "replay:",
+        "  rows                   52",
+        "  events                 51",
+        "  duplicates             0",
+        "  unsized                1",
+        "  rejected               1 side",
+        f"  metric rows            {rows.count(b'symbol'):,}",
+    ]
     assert rows == (tmp_path / "b.ndjson").read_bytes()
     assert rows.count(b"symbol") > 300
 
@@ -243,6 +302,29 @@ def test_the_levels_of_a_replay_are_by_the_users_settings(events: Path, tmp_path
         levels.append({json.loads(line)["level"] for line in path.read_text().splitlines()})
     assert "ALERT" in levels[1]
     assert levels[1] == {"NONE", "ALERT"} != levels[0]
+
+
+def test_a_replay_sizes_contracts_by_the_venues_list(tmp_path: Path) -> None:
+    header = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
+    (tmp_path / "a.csv").write_text(f"{header}\nokex-swap,SOL-USDT-SWAP,{_MS}000,{_MS}000,,sell,200,7\n")
+    row = (
+        '{"instType":"SWAP","instId":"SOL-USDT-SWAP","ctVal":"1","ctMult":"1","ctValCcy":"SOL",'
+        '"ctType":"linear","settleCcy":"USDT","state":"live"}'
+    )
+    (tmp_path / "list.json").write_text(f'\ufeff{{"code":"0","msg":"","data":[{row}]}}')
+    plain = _run("replay", tmp_path / "a.csv", "--json")
+    listed = _run(
+        "replay",
+        tmp_path / "a.csv",
+        "--json",
+        "--instruments",
+        tmp_path / "list.json",
+        "--metrics",
+        tmp_path / "m.ndjson",
+    )
+    assert [json.loads(run.stdout)["unsized"] for run in (plain, listed)] == [1, 0], listed.stderr
+    first = json.loads((tmp_path / "m.ndjson").read_text().splitlines()[0])
+    assert (first["symbol"], first["total_value_usd"]) == ("SOLUSDT", 1_400.0)
 
 
 def test_a_replay_ends_with_one_json_object_if_asked(events: Path) -> None:
@@ -350,10 +432,11 @@ async def test_the_simulators_ledger_counts_what_a_client_got() -> None:
         process.send_signal(signal.SIGTERM)
         out, errors = process.communicate(timeout=10)
     assert (process.returncode, errors) == (143, b"")
+    said = out.decode().replace(",\n", ", ").replace(",", "")
     told = re.search(
-        rb"liqtape simulate: bybit \(connections 1, .*frames liquidation (\d+),.*, liquidations (\d+),", out
+        r"simulate:.*  bybit +1 connections .* (\d+)\s+frames\s+liquidation .* (\d+)\s+liquidations ", said, re.DOTALL
     )
-    assert told is not None
+    assert told is not None, said
     rows = sum(len(frame.get("data", ())) for frame in frames)
     assert int(told[2]) >= rows >= 11_279
     assert int(told[1]) >= sum("data" in frame for frame in frames)

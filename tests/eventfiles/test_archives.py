@@ -4,11 +4,14 @@ The rows are in the layouts that Tardis and Binance document; sides and sizes ar
 """
 
 import gzip
+import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import csv, parquet
 
 from liqtape.errors import ConfigurationError
 from liqtape.eventfiles.eventtable import EventTable
@@ -68,6 +71,33 @@ def test_tardis_gives_the_orders_side_microseconds_and_the_venues_own_unit(tmp_p
 def test_binance_gives_the_symbol_by_the_files_name_and_every_row_twice(tmp_path: Path, header: str) -> None:
     path = tmp_path / "BTCUSDT-liquidationSnapshot-2023-07-31.csv"
     path.write_text(header + _BINANCE)
+    table = load(path)
+    assert _binance(table) == _BOTH
+    assert (table.rows, table.duplicates) == (3, 1)
+
+
+def _parquet(path: Path, text: str, times: dict[str, str]) -> None:
+    """The CSV as a tool keeps it: numbers as numbers, and times as times where `times` has their unit."""
+    table = csv.read_csv(io.BytesIO(text.encode()))
+    for name, unit in times.items():
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, table[name].cast(pa.timestamp(unit)).cast(pa.timestamp("ns", "UTC")))
+    parquet.write_table(table, path)
+
+
+@pytest.mark.parametrize("unit", [None, "us"], ids=["numbers", "times"])
+def test_parquet_with_the_columns_of_tardis_gives_what_its_csv_gives(tmp_path: Path, unit: str | None) -> None:
+    (tmp_path / "a.csv").write_text(_TARDIS)
+    _parquet(tmp_path / "a.parquet", _TARDIS, {} if unit is None else {"timestamp": unit, "local_timestamp": unit})
+    plain, kept = (load(tmp_path / name) for name in ("a.csv", "a.parquet"))
+    assert _events(kept) == _events(plain)
+    assert (len(kept), kept.summary()) == (6, plain.summary())
+
+
+@pytest.mark.parametrize("unit", [None, "ms"], ids=["numbers", "times"])
+def test_parquet_with_the_columns_of_binance_gives_what_its_csv_gives(tmp_path: Path, unit: str | None) -> None:
+    path = tmp_path / "BTCUSDT-liquidationSnapshot-2023-07-31.parquet"
+    _parquet(path, _BINANCE_HEADER + _BINANCE, {} if unit is None else {"time": unit})
     table = load(path)
     assert _binance(table) == _BOTH
     assert (table.rows, table.duplicates) == (3, 1)

@@ -133,8 +133,11 @@ def test_any_bytes_leave_the_ledger_balanced(venue: str, source: list[bytes]) ->
         (b"\n\n  \na\n\n", [b"a"]),
         (b"", []),
         (b"a\x00b\xff\n", [b"a\x00b\xff"]),
+        (b"\xef\xbb\xbfa\r\nb\n", [b"a", b"b"]),
+        (b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n", [b"a", b"b"]),
+        (b"\xef\xbb\xbf\n", []),
     ],
-    ids=["lines", "no last end", "CRLF", "blank", "empty", "any byte"],
+    ids=["lines", "no last end", "CRLF", "blank", "empty", "any byte", "byte order mark", "of two files", "alone"],
 )
 def test_frames_are_lines(text: bytes, expected: list[bytes]) -> None:
     assert expected == list(frames(io.BytesIO(text)))

@@ -23,7 +23,9 @@ _NOISE = 0.01
 
 
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="decode, engine, flood ...; default: all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="decode, engine, flood ...; default: all.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Less of everything.")] = False,
     compare: Annotated[str | None, typer.Option(metavar="REV", help="Against the code of this revision.")] = None,
 ) -> int:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:  # the service is imported by the commands that run it
     from liqtape.feeds.venuecheck import Check
+    from liqtape.instruments import Contract
 
 __all__ = ["check"]
 
@@ -110,13 +111,41 @@ async def _results(settings: Settings, file: Path | None) -> AsyncIterator["Chec
     for one in await server:
         yield one
     lags: dict[str, int] = {}
+    lists: dict[str, list[Contract]] = {}
     for name, task in zip(settings.venues, venues, strict=True):
         answer = await task
         for one in answer.checks:
             yield one
         if answer.lag_ms is not None:
             lags[name] = answer.lag_ms
+        if settings.venues[name].enabled:
+            lists[name] = answer.listed
+    for one in _symbols(settings, lists):
+        yield one
     yield check_clock(lags)
+
+
+def _symbols(settings: Settings, lists: "Mapping[str, Sequence[Contract]]") -> list["Check"]:
+    """Whether the symbols of the settings are listed; nothing where none are named."""
+    from liqtape.cli.asked import unlisted
+    from liqtape.feeds.venuecheck import Check
+    from liqtape.symbols import Catalogue
+
+    found = []
+    asked = [("", settings.symbols, lists)]
+    asked += [(name, settings.venues[name].symbols, {name: listed}) for name, listed in lists.items()]
+    for name, symbols, there in asked:
+        if not symbols or not any(there.values()):
+            continue
+        catalogue = Catalogue(contract for listed in there.values() for contract in listed)
+        meant = {text: catalogue.meant(text) for text in symbols}
+        subject = f"{name} symbols".strip()
+        if absent := [text for text, instruments in meant.items() if not instruments]:
+            found += [Check.failed(subject, "listed", unlisted(text, catalogue, list(there))) for text in absent]
+        else:
+            detail = ", ".join(dict.fromkeys(one for instruments in meant.values() for one in instruments))
+            found.append(Check.passed(subject, "listed", detail))
+    return found
 
 
 def _configuration(settings: Settings, file: Path | None) -> "Check":

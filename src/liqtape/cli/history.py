@@ -2,121 +2,178 @@
 
 import sys
 import time
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from liqtape.engine import VelocityEngine
 from liqtape.errors import ConfigurationError
-from liqtape.factory import rule_of
-from liqtape.history.log.directories import data_directory
-from liqtape.settings import Settings, load_settings, settings_file
-from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:
-    from liqtape.history.query.query import History
+    from liqtape.cli.output import Columns
+    from liqtape.cli.past import Past
 
 __all__ = ["history"]
 
 _STEPS_S = (1, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 21_600, 86_400)
 _HOUR_MS = 3_600_000
 _ROWS = 60  # of a table whose step nobody named
+_PEAK_S = 60  # the window of highest rates where none is named
+_EVENT_COLUMNS = "event_ms venue instrument symbol side price price_kind quantity notional_usd receive_ms id".split()
+
+By = Literal["instrument", "venue"]
 
 
 def history(
     begin: Annotated[
         str | None,
-        typer.Option("--from", metavar="T", help="-2h, ISO time (UTC), Unix s or ms. Default: 1 h before --to."),
+        typer.Option("--from", metavar="T", help="-2h, 2026-11-25T08:00, 20261125, Unix s or ms [default: 1 h before]"),
     ] = None,
     end: Annotated[str, typer.Option("--to", metavar="T", help="As --from.")] = "now",
-    symbol: Annotated[str | None, typer.Option(help="An instrument, in either spelling. Default: all.")] = None,
-    venue: Annotated[str | None, typer.Option(help=f"One of {', '.join(VENUES)}. Default: all.")] = None,
-    window: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="Length of the windows.")] = 60,
+    symbol: Annotated[
+        str | None, typer.Option(metavar="SYMBOL", help="An instrument, in any spelling. [default: all]")
+    ] = None,
+    venue: Annotated[str | None, typer.Option(metavar="VENUE", help="One venue. [default: all]")] = None,
     every: Annotated[
         int | None,
         typer.Option(metavar="SECONDS", min=1, help="A row for each so many; without a symbol, of the market."),
     ] = None,
-    by: Annotated[
-        Literal["instrument", "venue"] | None,
-        typer.Option(help="Rows apart by these; without --every, totals of each."),
+    window: Annotated[
+        int | None,
+        typer.Option(metavar="SECONDS", min=1, help="Rates over so many at a row's end. [default: its whole step]"),
     ] = None,
+    by: Annotated[By | None, typer.Option(help="Rows apart by these; without --every, totals of each.")] = None,
+    events: Annotated[bool, typer.Option("--events", help="The liquidations themselves.")] = False,
+    gaps: Annotated[bool, typer.Option("--gaps", help="When liquidations of a venue may be missing.")] = False,
+    unusual: Annotated[
+        bool, typer.Option("--unusual", help="The minute that ends at --to against those of the days before.")
+    ] = False,
+    days: Annotated[int, typer.Option(metavar="N", min=1, help="With --unusual: so many days.")] = 30,
+    tz: Annotated[str, typer.Option(metavar="ZONE", help="Of times without one, and of what is shown.")] = "UTC",
     form: Annotated[
         Literal["table", "csv", "ndjson", "parquet"], typer.Option("--format", help="parquet needs --out.")
     ] = "table",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="There instead of to standard output.")] = None,
     plot: Annotated[Path | None, typer.Option(metavar="F.png", help="A picture; its name decides the format.")] = None,
-    unusual: Annotated[
-        bool, typer.Option("--unusual", help="The minute that ends at --to against those of the days before.")
-    ] = False,
-    days: Annotated[int, typer.Option(metavar="N", min=1, help="With --unusual: so many days.")] = 30,
     where: Annotated[
-        str | None, typer.Option("--history", metavar="DIR|URL", help="Default: where `run` keeps it.")
+        str | None, typer.Option("--history", metavar="DIR|URL", help="[default: where `run` keeps it]")
     ] = None,
 ) -> int:
     """Past velocity, USD, acceleration and levels; works while the service is writing."""
-    import liqtape.history
     from liqtape.cli.output import write
-    from liqtape.history.query.streams import Selection
+    from liqtape.cli.past import instrument_of, known_venue_of, opened
     from liqtape.history.query.times import check_span, moment_ms
 
     if form == "parquet" and out is None:
         raise typer.BadParameter("parquet needs a file.", param_hint="'--out'")
+    if events + gaps + unusual > 1:
+        raise typer.BadParameter("Ask for one of --events, --gaps, --unusual.", param_hint="'--events'")
+    zone = _zone(tz)
     now_ms = time.time_ns() // 1_000_000
-    until_ms = moment_ms(end, now_ms)
-    span = (until_ms - _HOUR_MS if begin is None else moment_ms(begin, now_ms), until_ms)
+    until_ms = moment_ms(end, now_ms, zone)
+    span = (until_ms - _HOUR_MS if begin is None else moment_ms(begin, now_ms, zone), until_ms)
     check_span(*span)
-    settings = _settings(where)
-    with liqtape.history.open(_place(settings), lambda: VelocityEngine(rule=rule_of(settings.alerts, VENUES))) as past:
-        selection = Selection(
-            instrument=None if symbol is None else _instrument(past, symbol, venue, span), venue=venue
-        )
+    with opened(where) as past:
+        venue = known_venue_of(past, venue)
+        selection = (instrument_of(past, symbol, venue, span), venue)
         if plot is not None:
-            from liqtape.cli.plot import save_plot
-
-            save_plot(past, plot, span, selection, window)
+            _draw(past, plot, span, selection, window or _PEAK_S, zone)
             if out is None:
                 return 0
-        if unusual:
-            from liqtape.cli.views import unusual_view
-
-            table = unusual_view(past, span[1], selection, days)
+        if events:
+            columns: Columns = past.rows.events(*span, *selection, _EVENT_COLUMNS)
+        elif gaps:
+            columns = _gaps(past, span, selection)
+        elif unusual:
+            columns = _unusual(past, span[1], selection, days)
         elif every is None and symbol is None:
-            from liqtape.cli.views import summary_view
-
-            table = summary_view(past, span, selection, "instrument" if by is None else by, window)
+            columns = _totals(past, span, selection, (by or "instrument", window or _PEAK_S), with_all=form == "table")
         else:
-            from liqtape.cli.views import series_view
-
-            table = series_view(past, span, selection, by, window, every or _step(*span))
-    write(table, form, out)
-    if not table.num_rows:
-        print("liqtape history: no events there", file=sys.stderr)
+            columns = _series(past, span, selection, (by, window, every or _step(*span)))
+    write(columns, form, out, zone)
+    if not any(map(len, columns.values())):
+        print(f"liqtape history: no {'gaps' if gaps else 'events'} there", file=sys.stderr)
     return 0
 
 
-def _settings(where: str | None) -> Settings:
-    """Option, environment, file."""
-    options = None if where is None else {"history": {"url": where}}
-    return load_settings(settings_file(None), None, options, frozenset(VENUES), watched)
-
-
-def _place(settings: Settings) -> str:
-    """Where the settings say, and else where `run` keeps it."""
-    url = settings.history.url
-    if url == "off":
-        raise ConfigurationError("history.url is off; name another with --history DIR or --history postgresql://..")
-    return str(data_directory() / "history") if url is None else url
-
-
-def _instrument(past: "History", symbol: str, venue: str | None, span: tuple[int, int]) -> str:
-    """The instrument of that name; of several that a venue's spelling may mean, the one that has events."""
-    venues = VENUES if venue not in VENUES else [venue]
-    meant = [symbol, *(VENUES[name].parse_symbol(symbol).instrument for name in venues)]
-    there = set(past.instruments(*span, venue=venue))
-    return next((name for name in meant if name in there), symbol)
+def _zone(name: str) -> tzinfo:
+    if name.upper() in {"UTC", "Z"}:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigurationError(f"--tz {name}: no time zone; write one as Europe/Berlin or UTC") from None
 
 
 def _step(from_ms: int, until_ms: int) -> int:
     """The smallest round step with which the span is a readable table."""
     return next((step for step in _STEPS_S if (until_ms - from_ms) // (1000 * step) <= _ROWS), _STEPS_S[-1])
+
+
+def _draw(
+    past: "Past", file: Path, span: tuple[int, int], selection: tuple[str | None, str | None], window: int, zone: tzinfo
+) -> None:
+    analysis = past.needing(f"{file}: a picture")
+    from liqtape.cli.plot import save_plot
+    from liqtape.history.query.streams import Selection
+
+    save_plot(analysis, file, span, Selection(instrument=selection[0], venue=selection[1]), window, zone)
+
+
+def _gaps(past: "Past", span: tuple[int, int], selection: tuple[str | None, str | None]) -> "Columns":
+    """The gaps of the venue, or of all."""
+    columns = past.rows.gaps(*span)
+    chosen = [place for place, name in enumerate(columns["venue"]) if selection[1] in {None, name}]
+    return {name: [column[place] for place in chosen] for name, column in columns.items()}
+
+
+def _unusual(past: "Past", until_ms: int, selection: tuple[str | None, str | None], days: int) -> "Columns":
+    analysis = past.needing("--unusual")
+    from liqtape.cli.views import unusual_view
+    from liqtape.history.query.streams import Selection
+
+    return unusual_view(analysis, until_ms, Selection(instrument=selection[0], venue=selection[1]), days)
+
+
+def _totals(
+    past: "Past",
+    span: tuple[int, int],
+    selection: tuple[str | None, str | None],
+    asked: tuple[By, int],
+    *,
+    with_all: bool,
+) -> "Columns":
+    """Each stream, the one with most USD first; before them all together, which is no row of a file."""
+    from liqtape.history.query.totals import PastStreams, totals
+
+    by, window = asked
+    each = totals(PastStreams(past.rows, span, selection, by, window), span, window)
+    if not with_all:
+        return each
+    whole = totals(PastStreams(past.rows, span, selection, None, window), span, window)
+    return {name: [*whole[name], *each[name]] for name in whole}
+
+
+def _series(
+    past: "Past",
+    span: tuple[int, int],
+    selection: tuple[str | None, str | None],
+    asked: tuple[By | None, int | None, int],
+) -> "Columns":
+    """A row for each step; of one stream also its level and surprise, and the volatility of BTC, where known."""
+    from liqtape.history.query.steps import edges
+    from liqtape.history.query.totals import PastStreams, series
+
+    by, window, every = asked
+    columns = series(PastStreams(past.rows, span, selection, by, window or 0), edges(*span, every), window)
+    if by is not None:
+        return columns
+    if past.analysis is None:
+        print("liqtape history: levels and volatility need the extra 'analysis': not shown", file=sys.stderr)
+        return columns
+    from liqtape.cli.views import with_levels
+    from liqtape.history.query.streams import Selection
+
+    return with_levels(past.analysis, columns, span, Selection(instrument=selection[0], venue=selection[1]), every)

@@ -1,5 +1,7 @@
 """A picture of a span: price with liquidations, USD by side, velocity with its error, levels and gaps."""
 
+from collections.abc import Sequence
+from datetime import UTC, tzinfo
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from liqtape.errors import ConfigurationError, MissingExtra
+from liqtape.history.query.rowsource import ArrowRows
+from liqtape.history.query.steps import edges
 from liqtape.history.query.streams import Selection
+from liqtape.history.query.totals import PastStreams, Peak, highest_of_steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,8 +31,13 @@ _LARGEST_MARK, _SMALLEST_MARK = 600.0, 5.0  # square points
 _SILENCE_MS = 60_000  # across more the line would claim a price nobody saw
 
 
-def save_plot(past: "History", file: Path, span: tuple[int, int], selection: Selection, window: int) -> None:
-    """Draw (from, until] of an instrument, a venue or the market into `file`, whose name decides the format."""
+def save_plot(
+    past: "History", file: Path, span: tuple[int, int], selection: Selection, window: int, zone: tzinfo = UTC
+) -> None:
+    """Draw (from, until] of an instrument, a venue or the market into `file`, whose name decides the format.
+
+    The velocity is the highest within each step, so that a long span hides no burst.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -41,10 +51,13 @@ def save_plot(past: "History", file: Path, span: tuple[int, int], selection: Sel
     events = past.events(*span, **selection)
     _draw_price(price, past.prices(*span), events, selection)
     _draw_usd(usd, events, span)
-    _draw_velocity(velocity, past.velocity(*span, **selection, every=step, seconds=[window]), window)
+    asked = selection["instrument"], selection["venue"]
+    peaks = highest_of_steps(PastStreams(ArrowRows(past.source), span, asked, None, window), edges(*span, step), window)
+    _draw_velocity(velocity, peaks, (window, step))
     _draw_levels(velocity, past.levels(*span, **selection, every=step), step)
+    _hatch_dark(axes, peaks)
     _shade_gaps(axes, past.gaps(*span), events, span)
-    _dress(axes, span, f"{selection['instrument'] or 'All instruments'}, {selection['venue'] or 'all venues'}")
+    _dress(axes, span, f"{asked[0] or 'All instruments'}, {asked[1] or 'all venues'}", zone)
     _explain(figure, axes)
     figure.savefig(file)
 
@@ -117,19 +130,32 @@ def _draw_usd(axes: Any, events: "pa.Table", span: tuple[int, int]) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: _short(abs(value)))
 
 
-def _draw_velocity(axes: Any, rows: "pa.Table", window: int) -> None:
-    """The velocity within one and two standard errors."""
-    times, rate = _days(rows["at_ms"].to_numpy()), rows[f"velocity_{window}s"].to_numpy()
-    error = rows[f"velocity_se_{window}s"].to_numpy()
+def _draw_velocity(axes: Any, peaks: "Sequence[Peak]", asked: tuple[int, int]) -> None:
+    """The highest velocity of each step, within one and two standard errors."""
+    window, step = asked
+    times = _days([peaks[0].from_ms, *(peak.until_ms for peak in peaks)])
+    counts = np.array([np.nan if peak.count is None else peak.count for peak in peaks], float)
+    counts = np.concatenate([counts[:1], counts])
+    rate, error = counts / window, np.sqrt(counts) / window
     for width, alpha in ((2, 0.15), (1, 0.25)):
-        axes.fill_between(
-            times, np.maximum(0, rate - width * error), rate + width * error, color=_LINE, alpha=alpha, lw=0
-        )
-    axes.plot(
-        times, rate, color=_LINE, linewidth=1.1, label=f"velocity over {window} s, within 1 and 2 standard errors"
-    )
+        low, high = np.maximum(0, rate - width * error), rate + width * error
+        axes.fill_between(times, low, high, color=_LINE, alpha=alpha, lw=0, step="pre")
+    label = f"velocity over {window} s, highest in each {step} s, within 1 and 2 standard errors"
+    axes.plot(times, rate, color=_LINE, linewidth=1.1, drawstyle="steps-pre", label=label)
     axes.set_ylabel("liquidations/s")
     axes.set_ylim(bottom=0)
+
+
+def _hatch_dark(axes: Any, peaks: "Sequence[Peak]") -> None:
+    """Where nobody watched."""
+    label: str | None = "nobody watched"
+    for is_dark, spell in groupby(peaks, key=lambda peak: peak.count is None):
+        parts = list(spell)
+        if is_dark:
+            ends = _days([parts[0].from_ms, parts[-1].until_ms])
+            for one in axes:
+                one.axvspan(*ends, facecolor="none", edgecolor=_GAP, hatch="///", linewidth=0, zorder=0, label=label)
+            label = None
 
 
 def _draw_levels(axes: Any, rows: "pa.Table", step: int) -> None:
@@ -148,29 +174,16 @@ def _draw_levels(axes: Any, rows: "pa.Table", step: int) -> None:
 def _shade_gaps(axes: Any, gaps: "pa.Table", events: "pa.Table", span: tuple[int, int]) -> None:
     """Where a venue that matters here may have been missed, and was not backfilled."""
     concerned = set(events["venue"].unique().to_pylist())
-    label: str | None = "gap"
-    for gap in gaps.to_pylist():
-        if gap["filled"] or (concerned and gap["venue"] not in concerned):
-            continue
+    chosen = [gap for gap in gaps.to_pylist() if not gap["filled"] and (not concerned or gap["venue"] in concerned)]
+    label: str | None = f"gap: {', '.join(sorted({gap['venue'] for gap in chosen}))}"
+    for gap in chosen:
         from_ms, until_ms = max(span[0], gap["from_ms"]), min(span[1], gap["until_ms"] or span[1])
         for one in axes:
             one.axvspan(*_days([from_ms, until_ms]), color=_GAP, alpha=0.3, linewidth=0, zorder=0, label=label)
         label = None
-        axes[0].annotate(
-            gap["venue"],
-            (_days((from_ms + until_ms) / 2), 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, -3),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize=7,
-            rotation=90,
-            color=_LINE,
-        )
 
 
-def _dress(axes: Any, span: tuple[int, int], title: str) -> None:
+def _dress(axes: Any, span: tuple[int, int], title: str, zone: tzinfo) -> None:
     from matplotlib import dates
 
     kit: Any = dates  # these two have no annotations
@@ -180,10 +193,10 @@ def _dress(axes: Any, span: tuple[int, int], title: str) -> None:
         one.spines[["top", "right"]].set_visible(False)
         one.set_axisbelow(True)
     axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
-    locator = kit.AutoDateLocator()
+    locator = kit.AutoDateLocator(tz=zone)
     axes[2].xaxis.set_major_locator(locator)
-    axes[2].xaxis.set_major_formatter(kit.ConciseDateFormatter(locator))
-    axes[2].set_xlabel("UTC")
+    axes[2].xaxis.set_major_formatter(kit.ConciseDateFormatter(locator, tz=zone))
+    axes[2].set_xlabel(str(zone))
     axes[2].set_xlim(*_days(span))
 
 

@@ -4,7 +4,8 @@ import asyncio
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -12,8 +13,11 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
+from liqtape.cli.logs import quiet_until
+from liqtape.cli.options import AsJson, Scenario
 from liqtape.errors import ConfigurationError
 from liqtape.history.log.directories import data_directory
+from liqtape.sanitize import sanitize
 from liqtape.settings import COMMAND_DEFAULTS, Settings, load_settings, settings_file
 from liqtape.venues import VENUES, watched
 
@@ -22,14 +26,19 @@ if TYPE_CHECKING:  # the service is imported by the commands that run it
     from liqtape.cli.foreground import StopSignals
     from liqtape.events import Level
     from liqtape.recording.recorder import Recording
+    from liqtape.tracker import Tracker
 
 __all__ = ["demo", "record", "run"]
 
 _Config = Annotated[Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")]
 _Venues = Annotated[
-    list[str] | None, typer.Option(help=f"{', '.join(VENUES)}; may be given again. Default: those enabled.")
+    list[str] | None,
+    typer.Option(metavar="VENUE", help=f"{', '.join(VENUES)}; repeatable. Default: those enabled."),
 ]
-_Symbols = Annotated[list[str] | None, typer.Option(help="In either spelling; may be given again. Default: all.")]
+_Symbols = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SYMBOL", help="BTCUSDT, a venue's spelling, BTC/USDT:USDT, or a coin; may be given again."),
+]
 
 _END_SECONDS = 4.5  # after a signal; a tracker takes four at most
 
@@ -48,9 +57,10 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="Of `simulate --levels`: what levels know where the history has nothing."),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="NDJSON of rows, alerts and states.")] = False,
 ) -> int:
     """Track liquidations live: feeds, metrics, every sink; until interrupted."""
-    settings = _settings(config, _options(venue, symbol, redis, history))
+    settings = _with_instruments(_settings(config, _options(venue, symbol, redis, history)))
     if settings.history.url is None:
         settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
     from liqtape.cli.foreground import StopSignals
@@ -58,7 +68,7 @@ def run(
     os.umask(0o077)  # what it writes is its user's alone
     # Around the loop: it waits for its threads at the end, and one of them may hang in a dead disk.
     with StopSignals(_END_SECONDS).installed() as stop:
-        asyncio.run(_run(settings, stop, record, levels))
+        asyncio.run(_run(settings, stop, record, levels, as_json))
     return 128 + stop.received
 
 
@@ -68,10 +78,10 @@ def record(
     venue: _Venues = None,
     symbol: _Symbols = None,
     seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 records until interrupted.")] = 0.0,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Raw frames of the venues to a recording, for `replay`; ends with what was written."""
-    settings = _settings(config, _options(venue, symbol, "off", "off"))
+    settings = _with_instruments(_settings(config, _options(venue, symbol, "off", "off")))
     from liqtape.cli.foreground import StopSignals
 
     os.umask(0o077)  # as in `run`
@@ -85,13 +95,26 @@ def record(
         sys.stdout.write(f"recorded in {out}: {counts}, {recording.dropped_frames:,} dropped\n")
     if stop.received:
         return 128 + stop.received
-    return 1 if recording.dropped_frames or recording.errors else 0
+    if not recording.frames:
+        print("liqtape record: no venue sent anything; `liqtape check` says why", file=sys.stderr)
+    return 1 if recording.dropped_frames or recording.errors or not recording.frames else 0
 
 
 def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
     settings = load_settings(settings_file(config), None, options, frozenset(VENUES), watched, COMMAND_DEFAULTS)
     if not any(own.enabled for own in settings.venues.values()):
         raise ConfigurationError(f"no venue is enabled; known: {', '.join(VENUES)}")
+    return settings
+
+
+def _with_instruments(settings: Settings) -> Settings:
+    """The settings with instruments for symbols; what could not be looked up is told in red."""
+    from liqtape.cli.asked import resolved
+
+    settings, doubts = resolved(settings)
+    red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
+    for doubt in doubts:
+        print(f"{red}liqtape: {sanitize(doubt, 1_000)}{plain}", file=sys.stderr)
     return settings
 
 
@@ -113,7 +136,9 @@ def _options(
     return options
 
 
-async def _run(settings: Settings, stop: "StopSignals", record: Path | None, levels: Path | None) -> None:
+async def _run(
+    settings: Settings, stop: "StopSignals", record: Path | None, levels: Path | None, as_json: bool
+) -> None:
     from liqtape.cli.foreground import watch
     from liqtape.cli.systemd import notified
     from liqtape.recording.recorder import Recorder
@@ -126,10 +151,27 @@ async def _run(settings: Settings, stop: "StopSignals", record: Path | None, lev
         learned = warm_start(levels)
     recorder = None if record is None else Recorder(record)
     tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
-    async with tracker, notified(lambda: tracker.pulses):
+    async with _quiet_feeds(tracker), tracker, notified(lambda: tracker.pulses):
         if learned is not None:
             tracker.begin_with(learned.states, str(learned), learned.messages)
-        await watch(tracker, stop, None, out=sys.stdout)
+        if as_json:
+            from liqtape.cli.jsonlines import tell
+
+            await tell(tracker, stop, sys.stdout)
+        else:
+            await watch(tracker, stop, None, out=sys.stdout)
+
+
+@asynccontextmanager
+async def _quiet_feeds(tracker: "Tracker") -> AsyncIterator[None]:
+    """Say of a venue that cannot be reached what its state says, once."""
+
+    def has_data(venue: str) -> bool:
+        connections = (one for feed in tracker.feeds if feed.venue.name == venue for one in feed.connections)
+        return any(one.last_data_age is not None for one in connections)
+
+    with quiet_until(has_data):
+        yield
 
 
 async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSignals", out: TextIO) -> "Recording":
@@ -139,17 +181,18 @@ async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSigna
     from liqtape.tracker import Tracker
 
     recorder = Recorder(to)
-    async with Tracker(settings, recorder=recorder) as tracker:
+    tracker = Tracker(settings, recorder=recorder)
+    async with _quiet_feeds(tracker), tracker:
         await watch(tracker, stop, seconds or None, [f"recording to {to}"], out)
     return recorder.summary()
 
 
 def demo(
-    scenario: Annotated[str, typer.Option(help="calm, cascade, block or faults.")] = "cascade",
+    scenario: Annotated[Scenario, typer.Option(help="The market, and what goes wrong with it.")] = "cascade",
     seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 runs until interrupted.")] = 60.0,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed makes the same market.")] = 1,
     speed: Annotated[float, typer.Option(metavar="X", help="Compresses the scenario's timeline.")] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """The same system against the built-in venues: no network, nothing kept; checks itself at the end."""
     from liqtape.cli.demo import demo as run_demo

@@ -7,7 +7,7 @@ issue 259), so equal rows are one.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from liqtape.eventfiles.eventtable import EventRow
 from liqtape.events import PriceKind, RawLiquidation, Side, Unit
@@ -45,7 +45,7 @@ _EXCHANGES = {
 }
 
 
-def tardis_row(fields: Mapping[str, object]) -> EventRow:
+def tardis_row(fields: Mapping[str, object], sizes: Instruments) -> EventRow:
     """A row of a Tardis file; without quantity and USD where the unit of the exchange is not known."""
     name = str(fields["exchange"])
     symbol, side = str(fields["symbol"]), _side(fields["side"])
@@ -55,7 +55,8 @@ def tardis_row(fields: Mapping[str, object]) -> EventRow:
     venue, exchange = _EXCHANGES[name]
     unit = exchange.inverse if venue.parse_symbol(symbol).inverse else exchange.linear
     price, amount, kind = fields["price"], fields["amount"], exchange.price_kind
-    return _sized(EventRow(event_ms, venue.name, None, symbol, side, price, amount, None, kind, fields["id"]), unit)
+    row = EventRow(event_ms, venue.name, None, symbol, side, price, amount, None, kind, fields["id"])
+    return _sized(row, unit, sizes)
 
 
 def binance_symbol(file_name: str) -> str | None:
@@ -64,21 +65,20 @@ def binance_symbol(file_name: str) -> str | None:
     return found and found[1]
 
 
-def binance_row(fields: Mapping[str, object], symbol: str) -> EventRow:
+def binance_row(fields: Mapping[str, object], symbol: str, sizes: Instruments) -> EventRow:
     """A row of a snapshot file: what was filled, at its average price."""
     unit: Unit = "contracts" if binance.parse_symbol(symbol).inverse else "base"
     price, quantity = fields["average_price"], fields["accumulated_fill_quantity"]
     identity = "|".join([symbol, *(str(fields[column]) for column in BINANCE_COLUMNS)])
     side = _side(fields["side"])
-    return _sized(
-        EventRow(fields["time"], binance.name, None, symbol, side, price, quantity, None, "fill", identity), unit
-    )
+    row = EventRow(fields["time"], binance.name, None, symbol, side, price, quantity, None, "fill", identity)
+    return _sized(row, unit, sizes)
 
 
-def _sized(row: EventRow, unit: Unit) -> EventRow:
+def _sized(row: EventRow, unit: Unit, sizes: Instruments) -> EventRow:
     """The row, whose quantity counts `unit`s, in the venue's base and in USD; what is unsound stays as it is.
 
-    Contracts are worth what the bundled table says. The name, and with it the factor, is left to the table.
+    Contracts are worth what `sizes` says. The name, and with it the factor, is left to the table.
     """
     venue, symbol, side = str(row.venue), str(row.symbol), _SIDES.get(str(row.side))
     kind: PriceKind = "bankruptcy" if row.price_kind == "bankruptcy" else "fill"
@@ -86,7 +86,7 @@ def _sized(row: EventRow, unit: Unit) -> EventRow:
         price, size = float(str(row.price)), float(str(row.quantity))
         if side is None or not (0 < price < _MOST and 0 < size < _MOST):
             return row._replace(quantity="unsound")  # which the table refuses, unless it refuses more
-        event = _instruments.sized(RawLiquidation(venue, symbol, side, price, kind, size, unit, 0), "")
+        event = sizes.sized(RawLiquidation(venue, symbol, side, price, kind, size, unit, 0), "")
     except (ArithmeticError, ValueError):
         return row
     return row._replace(quantity=event.quantity, notional_usd=event.notional_usd)
@@ -105,4 +105,8 @@ def _parse_symbol(venue: str, symbol: str) -> Contract:
     return whole(VENUES[venue].parse_symbol(symbol))
 
 
-_instruments = Instruments(_parse_symbol)
+def sizes_of(contracts: Iterable[Contract]) -> Instruments:
+    """Return what contracts are worth by the bundled table, and by these lists of venues before it."""
+    sizes = Instruments(_parse_symbol)
+    sizes.load(map(whole, contracts))
+    return sizes

@@ -11,7 +11,7 @@ import logging
 import math
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
@@ -76,7 +76,7 @@ class EventTable:
     ('PEPEUSDT', 4e-06, 500000.0)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, contracts: Iterable[Contract] = ()) -> None:
         self.rows = 0
         self.duplicates = 0
         self.unsized = 0
@@ -92,6 +92,7 @@ class EventTable:
         self._known: dict[tuple[object, ...], int] = {}
         self._seen: set[int] = set()
         self._instruments = Instruments(_spell, _warn)
+        self._instruments.load(contracts)
 
     def __len__(self) -> int:
         return len(self.times_ms)

@@ -1,6 +1,7 @@
 """Raw frames, one a line, to liquidations: identity only, none of the rules that depend on time."""
 
 import logging
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
@@ -109,11 +110,14 @@ def line(liquidation: Liquidation) -> bytes:
 
 
 def frames(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a stream without their ends, blank ones left out; a line too long for a frame is cut short."""
+    """The lines of a stream without their ends, blank ones left out; a line too long for a frame is cut short.
+
+    A byte order mark, which an editor put before the first line, or `cat` before a later one, is no part of a frame.
+    """
     while text := stream.readline(LONGEST_FRAME):
         if not text.endswith(b"\n"):
             _skip_line(stream)
-        if frame := text.strip():
+        if frame := text.removeprefix(BOM_UTF8).strip():
             yield frame
 
 

@@ -8,7 +8,7 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -16,8 +16,16 @@ import msgspec
 from msgspec import Struct
 
 from liqtape.errors import ConfigurationError, MissingExtra
-from liqtape.eventfiles.archives import BINANCE_COLUMNS, TARDIS_COLUMNS, binance_row, binance_symbol, tardis_row
+from liqtape.eventfiles.archives import (
+    BINANCE_COLUMNS,
+    TARDIS_COLUMNS,
+    binance_row,
+    binance_symbol,
+    sizes_of,
+    tardis_row,
+)
 from liqtape.eventfiles.eventtable import EventRow, EventTable
+from liqtape.instruments import Contract, Instruments
 
 __all__ = ["SUFFIXES", "event_files", "load"]
 
@@ -60,14 +68,20 @@ _ARCHIVE = _Schema(
 )
 
 
-def load(path: Path) -> EventTable:
-    """All events of a file, or of a directory's files in the order of their names.
+_KNOWN_COLUMNS = tuple(
+    dict.fromkeys(name for name in (*_OURS.columns, *_ARCHIVE.columns, *TARDIS_COLUMNS, *BINANCE_COLUMNS) if name)
+)
+
+
+def load(path: Path, contracts: Sequence[Contract] = ()) -> EventTable:
+    """All events of a file, or of a directory's files in the order of their names; `contracts` as venues list them.
 
     Bad rows are counted in the table. Raises ConfigurationError for a file that is in no known format or schema.
     """
-    table = EventTable()
+    table = EventTable(contracts)
+    sizes = sizes_of(contracts)
     for file in event_files(path):
-        _read(file, table)
+        _read(file, table, sizes)
         _log.info("%s: %d rows so far", file, table.rows)
     return table
 
@@ -102,24 +116,24 @@ def _packed_kind(name: str) -> str:
     return _kind(name[:-3]) if name.lower().endswith(".gz") else ""
 
 
-def _read(file: Path, table: EventTable) -> None:
+def _read(file: Path, table: EventTable, sizes: Instruments) -> None:
     if file.suffix.lower() == ".parquet":
-        _read_parquet(file, table)
+        _read_parquet(file, table, sizes)
         return
     try:
         if file.suffix.lower() == ".zip":
-            _read_zip(file, table)
+            _read_zip(file, table, sizes)
         elif file.suffix.lower() == ".gz":
             with gzip.open(file) as stream:
-                _LINES[_packed_kind(file.name)](file, cast("BinaryIO", stream), table)
+                _LINES[_packed_kind(file.name)](file, cast("BinaryIO", stream), table, sizes)
         else:
             with file.open("rb") as plain:
-                _LINES[_kind(file.name)](file, plain, table)
+                _LINES[_kind(file.name)](file, plain, table, sizes)
     except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise ConfigurationError(f"{file}: not a readable {file.suffix[1:]} file: {_one_line(error)}") from error
 
 
-def _read_zip(file: Path, table: EventTable) -> None:
+def _read_zip(file: Path, table: EventTable, sizes: Instruments) -> None:
     """Every event file inside, by name."""
     with zipfile.ZipFile(file) as opened:
         names = [name for name in sorted(opened.namelist()) if _kind(name) in _LINES]
@@ -127,7 +141,7 @@ def _read_zip(file: Path, table: EventTable) -> None:
             raise ConfigurationError(f"{file}: no event file inside; their names end in {', '.join(_LINES)}")
         for name in names:
             with opened.open(name) as stream:
-                _LINES[_kind(name)](Path(name), cast("BinaryIO", stream), table)
+                _LINES[_kind(name)](Path(name), cast("BinaryIO", stream), table, sizes)
 
 
 def _schema_of(file: Path, columns: Collection[str]) -> _Schema:
@@ -142,19 +156,19 @@ def _schema_of(file: Path, columns: Collection[str]) -> _Schema:
     )
 
 
-def _row_maker(file: Path, columns: Sequence[str]) -> Callable[[Mapping[str, object]], EventRow]:
+def _row_maker(file: Path, columns: Sequence[str], sizes: Instruments) -> Callable[[Mapping[str, object]], EventRow]:
     """How a row becomes one of ours, by the columns it has."""
     names = set(columns)
     if set(TARDIS_COLUMNS) <= names:
-        return tardis_row
+        return lambda fields: tardis_row(fields, sizes)
     symbol = binance_symbol(file.name)
     if symbol is not None and set(BINANCE_COLUMNS) <= names:
-        return lambda fields: binance_row(fields, symbol)
+        return lambda fields: binance_row(fields, symbol, sizes)
     schema = _schema_of(file, columns)
     return lambda fields: EventRow(*map(fields.get, schema.columns))
 
 
-def _read_parquet(file: Path, table: EventTable) -> None:
+def _read_parquet(file: Path, table: EventTable, sizes: Instruments) -> None:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
@@ -162,17 +176,26 @@ def _read_parquet(file: Path, table: EventTable) -> None:
     try:
         with parquet.ParquetFile(file) as opened:
             names: list[str] = opened.schema_arrow.names
-            schema = _schema_of(file, names)
-            columns = [name for name in schema.columns if name in names]
+            row_of = _row_maker(file, names, sizes)
+            columns = [name for name in _KNOWN_COLUMNS if name in names]
             for batch in opened.iter_batches(_BATCH_ROWS, columns=columns):
-                held: dict[str, list[Any]] = batch.to_pydict()
-                for row in zip(*(held.get(name, repeat(None)) for name in schema.columns), strict=False):
-                    table.take(EventRow(*row))
+                held = {name: _times_as_numbers(name, batch[name]).to_pylist() for name in columns}
+                for row in zip(*held.values(), strict=True):
+                    table.take(row_of(dict(zip(columns, row, strict=True))))
     except (ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
         raise ConfigurationError(f"{file}: not a readable Parquet file: {_one_line(error)}") from error
 
 
-def _read_ndjson(file: Path, stream: BinaryIO, table: EventTable) -> None:
+def _times_as_numbers(name: str, column: Any) -> Any:
+    """The column; times that a tool made of numbers are numbers again, in the unit of the schema."""
+    import pyarrow as pa
+
+    if not pa.types.is_timestamp(column.type):
+        return column
+    return column.cast(pa.timestamp("us" if name in TARDIS_COLUMNS else "ms"), safe=False).cast(pa.int64())
+
+
+def _read_ndjson(file: Path, stream: BinaryIO, table: EventTable, sizes: Instruments) -> None:
     row_of: Callable[[Mapping[str, object]], EventRow] | None = None
     for number, line in enumerate(stream, start=1):
         if not line.strip():
@@ -183,7 +206,7 @@ def _read_ndjson(file: Path, stream: BinaryIO, table: EventTable) -> None:
             table.refuse("not JSON")
             continue
         if row_of is None:
-            row_of = _row_maker(file, list(fields))
+            row_of = _row_maker(file, list(fields), sizes)
         try:
             row = row_of(fields)
         except KeyError:
@@ -206,7 +229,7 @@ def _json_object(line: bytes) -> dict[str, object] | None:
 _decode: Callable[[bytes], object] = msgspec.json.Decoder().decode
 
 
-def _read_csv(file: Path, stream: BinaryIO, table: EventTable) -> None:
+def _read_csv(file: Path, stream: BinaryIO, table: EventTable, sizes: Instruments) -> None:
     # surrogateescape: a byte that is not UTF-8 spoils its own row, not the file.
     with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         rows = _csv_rows(text)
@@ -217,7 +240,7 @@ def _read_csv(file: Path, stream: BinaryIO, table: EventTable) -> None:
             rows = chain([header], rows)
             header = list(BINANCE_COLUMNS)
         header = [name.strip() for name in header]
-        row_of = _row_maker(file, header)
+        row_of = _row_maker(file, header, sizes)
         for cells in rows:
             if len(cells) == len(header):
                 table.take(row_of(dict(zip(header, cells, strict=True))))
@@ -244,7 +267,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-_LINES: dict[str, Callable[[Path, BinaryIO, EventTable], None]] = {
+_LINES: dict[str, Callable[[Path, BinaryIO, EventTable, Instruments], None]] = {
     ".ndjson": _read_ndjson,
     ".jsonl": _read_ndjson,
     ".csv": _read_csv,

@@ -4,7 +4,8 @@ import re
 import socket
 import ssl
 
-from picows import WSCloseCode, WSError, WSHandshakeError, WSTransport
+from picows import WSCloseCode, WSHandshakeError, WSTransport
+from python_socks import ProxyConnectionError, ProxyError
 
 from liqtape.errors import LiqtapeError
 from liqtape.sanitize import sanitize, without_credentials
@@ -22,11 +23,13 @@ class Disconnected(LiqtapeError):
         self.cause = cause
 
 
-def named(error: OSError | WSError | UnicodeError) -> Disconnected:  # noqa: PLR0911 - one line for each kind
+def named(error: Exception) -> Disconnected:  # noqa: PLR0911 - one line for each kind
     """Return the reason in an error of connecting."""
     text = str(error) or type(error).__name__
     if isinstance(error, WSHandshakeError):
         return _refused_handshake(error)
+    if isinstance(error, ProxyError | ProxyConnectionError):
+        return Disconnected("proxy", f"the proxy of the environment: {text}")
     if isinstance(error, socket.gaierror | UnicodeError):
         return Disconnected("dns", f"name not resolved: {text}")
     if isinstance(error, ssl.SSLError):

@@ -16,6 +16,7 @@ from liqtape.events import Event, PriceTick
 from liqtape.feeds.connection import Connection, Status
 from liqtape.feeds.dial import dial, release
 from liqtape.feeds.disconnects import Disconnected, named
+from liqtape.feeds.proxies import proxy_of, shown_proxy
 from liqtape.feeds.transport import verifying_context
 from liqtape.venues.base import Endpoint, Venue
 
@@ -48,7 +49,8 @@ class Deadlines(Struct, frozen=True):
 
 def _port(url: str) -> int:
     parts = urlsplit(url)
-    return parts.port or (443 if parts.scheme == "wss" else 80)
+    usual = {"wss": 443, "https": 443, "socks5": 1080, "socks4": 1080}
+    return parts.port or usual.get(parts.scheme, 80)
 
 
 @asynccontextmanager
@@ -67,6 +69,7 @@ class Probe:
         self.endpoint = endpoint
         self.stage = "resolve"
         self.transport = "plain"
+        self.proxy: str | None = None
         self.acknowledged = 0
         self.has_data = False
         self.data_after = 0.0
@@ -94,9 +97,11 @@ class Probe:
             raise Disconnected("timeout", f"no time left; {self._limits.whole:g} s for all steps") from None
 
     async def _reach(self) -> None:
-        """Try name, TCP and TLS by themselves; each has a deadline of its own."""
+        """Try name, TCP and TLS by themselves, each with a deadline of its own; of a proxy its name and TCP."""
         try:
-            host, port = urlsplit(self.endpoint.url).hostname or "", _port(self.endpoint.url)
+            self.proxy = proxy_of(self.endpoint.url)
+            url = self.proxy or self.endpoint.url
+            host, port = urlsplit(url).hostname or "", _port(url)
         except ValueError as error:
             raise Disconnected("address", str(error)) from error
         loop = asyncio.get_running_loop()
@@ -110,7 +115,9 @@ class Probe:
         except (OSError, UnicodeError) as error:
             raise named(error) from error
         try:
-            if self.endpoint.url.startswith("wss:"):
+            if self.proxy is not None:
+                self.transport = f"through {shown_proxy(self.proxy)}"
+            elif self.endpoint.url.startswith("wss:"):
                 self.stage = "TLS"
                 context = self._ssl_context or verifying_context()
                 async with _within(limits.tls):

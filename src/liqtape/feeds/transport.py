@@ -19,9 +19,11 @@ from picows import (
     WSTransport,
     ws_connect,
 )
+from python_socks import ProxyConnectionError, ProxyError
 
 from liqtape.feeds.dial import dial, release
 from liqtape.feeds.disconnects import Disconnected, closed_by_us, named, printable
+from liqtape.feeds.proxies import proxy_of
 
 __all__ = ["MAX_MESSAGE", "Connect", "Socket", "WebSocket", "open_socket", "verifying_context"]
 
@@ -169,9 +171,10 @@ async def open_socket(
     on_lost: Callable[[], None],
     ssl_context: ssl.SSLContext | None = None,
 ) -> WebSocket:
-    """Connect and shake hands; certificates are verified unless `ssl_context` says otherwise. Raises Lost.
+    """Connect, through the proxy of the environment if there is one, and shake hands. Raises Lost.
 
-    No deadline: the caller's timeout may cancel it at any point, nothing stays open.
+    Certificates are verified unless `ssl_context` says otherwise. No deadline: the caller's timeout may cancel it at
+    any point, nothing stays open.
     """
     listener = WebSocket(receive, on_lost)
     dialled: list[socket.socket] = []
@@ -190,6 +193,7 @@ async def open_socket(
             logger_name=_MUTE,
             max_frame_size=MAX_MESSAGE,
             max_redirects=0,
+            proxy=proxy_of(url),
             socket_factory=dialled_for,
             ssl_shutdown_timeout=_CLOSE_SECONDS if secure else None,
         )
@@ -198,7 +202,7 @@ async def open_socket(
     except BaseException as error:
         for sock in dialled:
             await release(sock)
-        if isinstance(error, OSError | WSError | UnicodeError):
+        if isinstance(error, OSError | WSError | ValueError | ProxyError | ProxyConnectionError):
             raise named(error) from error
         raise
     return listener

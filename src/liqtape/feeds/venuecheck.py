@@ -14,10 +14,12 @@ from msgspec import Struct
 from liqtape.errors import LiqtapeError
 from liqtape.feeds.listing import PartialListing, fetch_contracts
 from liqtape.feeds.probe import MISSED, Deadlines, Probe
+from liqtape.feeds.proxies import shown_proxy
 from liqtape.feeds.venuefeed import clock_words, endpoints_of
 from liqtape.instruments import Contract
 from liqtape.sanitize import without_credentials
 from liqtape.settings import VenueSettings
+from liqtape.symbols import Catalogue
 from liqtape.venues.base import Venue, is_partial
 
 __all__ = ["Check", "VenueCheck", "check_clock", "check_venue"]
@@ -52,10 +54,11 @@ class Check(Struct, frozen=True):
 
 
 class VenueCheck(Struct, frozen=True):
-    """The checks of one venue, and how much later than its stamps its freshest trade came (None without one)."""
+    """The checks of one venue, how much later than its stamps its freshest trade came (None without one), its list."""
 
     checks: list[Check]
     lag_ms: int | None = None
+    listed: list[Contract] = []
 
 
 async def check_venue(
@@ -66,18 +69,21 @@ async def check_venue(
     ssl_context: ssl.SSLContext | None = None,
     deadlines: Deadlines | None = None,
 ) -> VenueCheck:
-    """Check its stream and its list of instruments; `wanted` limits the symbols as in the settings."""
+    """Check its stream and its list of instruments; `wanted` limits the symbols, by any name of theirs."""
     limits = deadlines or Deadlines()
     until = asyncio.get_running_loop().time() + limits.whole
     listing = asyncio.get_running_loop().create_task(_check_listing(venue, settings, ssl_context, limits))
-    symbols: Sequence[str] = venue.bundled_symbols
-    if venue.listing_needed:
-        symbols = [contract.symbol for contract in (await listing)[1]] or symbols
-    chosen = [s for s in symbols if not wanted or s in wanted or venue.parse_symbol(s).instrument in wanted]
+    contracts = [venue.parse_symbol(symbol) for symbol in venue.bundled_symbols]
+    if venue.listing_needed or wanted:
+        contracts = (await listing)[1] or contracts
+    catalogue = Catalogue(contracts)
+    named = {instrument for text in wanted for instrument in catalogue.meant(text)}
+    chosen = [contract.symbol for contract in contracts if not wanted or contract.instrument in named]
     probes = [Probe(venue, end, ssl_context, limits) for end in endpoints_of(venue, settings, chosen)]
     stream = await _check_stream(venue, probes, limits, until)
     lags = [probe.lag_ms for probe in probes if probe.lag_ms is not None]
-    return VenueCheck([stream, (await listing)[0]], min(lags, default=None))
+    listed, contracts = await listing
+    return VenueCheck([stream, listed], min(lags, default=None), contracts)
 
 
 def check_clock(lags_ms: Mapping[str, int]) -> Check:
@@ -108,7 +114,7 @@ async def _check_listing(
     try:
         async with (
             asyncio.timeout(limits.listing),
-            aiohttp.ClientSession(connector=connector, trust_env=True) as session,
+            aiohttp.ClientSession(connector=connector) as session,
         ):
             contracts = await fetch_contracts(venue, settings.rest_url, session)
     except PartialListing as partly:
@@ -131,7 +137,8 @@ async def _check_stream(venue: Venue, probes: Sequence[Probe], limits: Deadlines
     seconds = time.monotonic() - began
     for probe, answer in zip(probes, answers, strict=True):
         if isinstance(answer, LiqtapeError):
-            return Check.failed(venue.name, probe.stage, f"{answer} ({_place(probe.endpoint.url)})", seconds)
+            way = f" through {shown_proxy(probe.proxy)}" if probe.proxy else ""
+            return Check.failed(venue.name, probe.stage, f"{answer} ({_place(probe.endpoint.url)}{way})", seconds)
         if isinstance(answer, BaseException):
             raise answer
     if not any(probe.has_data for probe in probes):

@@ -109,10 +109,9 @@ class VenueFeed(Listener):
 
     async def run(self) -> None:
         """Fetch the list where it is needed, connect, and reload the list once a day; ends only when cancelled."""
-        # `trust_env`: the proxies of the environment, as every other client would use them.
         connector = aiohttp.TCPConnector(ssl=self._ssl_context or True)
         async with (
-            aiohttp.ClientSession(connector=connector, trust_env=True) as session,
+            aiohttp.ClientSession(connector=connector) as session,
             asyncio.TaskGroup() as beside,
         ):
             if self.backfill is not None:

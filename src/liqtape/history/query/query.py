@@ -57,6 +57,11 @@ class History:
         """Give files and connections back."""
         self._source.close()
 
+    @property
+    def source(self) -> Source:
+        """What it reads."""
+        return self._source
+
     def events(
         self, from_ms: int, until_ms: int, instrument: str | None = None, venue: str | None = None
     ) -> "pa.Table":
