@@ -17,9 +17,9 @@ from benchmarks.marketdays import MarketDays, market_days
 from benchmarks.measure import TINY, Figure, Scale
 from benchmarks.realdays import HISTORY
 from benchmarks.stationary import DAY_MS
+from liqtape.alarms.pastalarms import AlarmReplay
 from liqtape.alarms.policy.messagepolicy import MessagePolicy, PolicySettings
 from liqtape.alarms.policy.sightings import Scene, sightings
-from liqtape.alarms.replaying import AlarmReplay
 from liqtape.alarmsettings import ChannelSettings
 from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.returnperiods import MARKET_KEY, Minute, ReturnPeriods, StreamKey

@@ -371,7 +371,7 @@ class Tracker:
         return self._audience.call(callback, name, OnTrouble)
 
     def on_message(self, callback: Callable[[AlarmMessage], object], name: str = "") -> CallbackQueue[AlarmMessage]:
-        """Call `callback` with every message that a person is told."""
+        """Call `callback` with every message of the alarm policy, whether or not a channel gets it."""
         queue: CallbackQueue[AlarmMessage] = CallbackQueue(callback, name)
         self.add_callback(queue)
         self.alarms.taps.append(queue.offer)

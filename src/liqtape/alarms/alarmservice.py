@@ -237,11 +237,9 @@ class AlarmService(Listener):
         return msgspec.json.encode(self.policy.state(self._now_ms))
 
     def _tell(self, messages: Sequence[AddressedMessage]) -> None:
-        if not messages:
-            return
-        self.dispatcher.submit(messages, self._state())
-        told: dict[str, AlarmMessage] = {one.message.key: one.message for one in messages}
-        for message in told.values():
+        if messages:
+            self.dispatcher.submit(messages, self._state())
+        for message in self.policy.take_made():
             for tap in tuple(self.taps):
                 tap(message)
 

@@ -13,9 +13,9 @@ from liqtape.settings import load_settings, settings_file
 from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:  # commands import what they need, so that none waits for what another needs
+    from liqtape.alarms.pastalarms import AlarmReplay
     from liqtape.alarms.policy.messagepolicy import PolicySettings
     from liqtape.alarms.policy.messages import AlarmMessage
-    from liqtape.alarms.replaying import AlarmReplay
     from liqtape.settings import Settings
 
 __all__ = ["alert_replay"]
@@ -66,7 +66,7 @@ def alert_replay(
 
 
 def _of_events(path: Path, settings: "Settings", policy: "PolicySettings", coverage: Path | None) -> "AlarmReplay":
-    from liqtape.alarms.replaying import AlarmReplay
+    from liqtape.alarms.pastalarms import AlarmReplay
     from liqtape.eventfiles.coveragefile import load_coverage
     from liqtape.eventfiles.readers import load
     from liqtape.eventfiles.replay import steps
@@ -81,7 +81,7 @@ def _of_events(path: Path, settings: "Settings", policy: "PolicySettings", cover
 
 def _of_recording(path: Path, policy: "PolicySettings") -> "AlarmReplay":
     """Levels are those of the recorded run's settings; who is told is decided by those of today."""
-    from liqtape.alarms.replaying import AlarmReplay
+    from liqtape.alarms.pastalarms import AlarmReplay
     from liqtape.recording.playback import Playback
 
     playback = Playback(path)

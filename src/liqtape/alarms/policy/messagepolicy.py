@@ -29,6 +29,7 @@ ANY_INSTRUMENT = ""
 UPDATE_MS = 60_000
 """So long after a message of an event the next may come, unless it is a step up."""
 
+_MOST_MADE = 1_000
 _CRITICAL = LEVEL_ORDER.index("CRITICAL")
 
 
@@ -92,6 +93,7 @@ class MessagePolicy:
         self._risen: dict[str, tuple[int, int]] = {}  # of each scope that is seen: its level, and when it rose to it
         self._instruments = 1
         self._now_ms = 0
+        self._made: list[AlarmMessage] = []
 
     # What comes in
 
@@ -125,6 +127,7 @@ class MessagePolicy:
             return []
         found: list[AddressedMessage] = []
         for crossing in self._rules.look(now_ms, active, rows_of, breadth):
+            self._made.append(crossing.message)
             found += self._addressing.address([crossing.message], now_ms, crossing.rule.channels or None)
             self._addressing.forget(crossing.message.thread)
         return found
@@ -282,7 +285,13 @@ class MessagePolicy:
         self._later = [note for note in self._later if scene.at_ms < note.due_ms]
         return [later_message(note, scene, self.settings.link) for note in due]
 
+    def take_made(self) -> list[AlarmMessage]:
+        """Return the messages that were made since the last call, whoever gets them or not."""
+        made, self._made = self._made, []
+        return made
+
     def _addressed(self, messages: Sequence[AlarmMessage], now_ms: int) -> list[AddressedMessage]:
+        self._made = [*self._made, *messages][-_MOST_MADE:]
         found = self._addressing.address(messages, now_ms)
         for message in messages:
             if message.kind in {"well", "later"} or (message.kind == "end" and not self.settings.follow_up):
