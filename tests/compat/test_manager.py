@@ -285,7 +285,7 @@ async def test_the_handler_may_be_overridden(
     manager.add_cex_exchange("mine", stream=Emitting)
     running = await _running(manager)
     await manager.cex_streams["mine"].emit(_event(), "called")
-    manager._native(_liquidation())
+    manager._native(_liquidation(), is_news=True)
     await eventually(lambda: len(manager.seen) == 2)
     await manager.stop_all()
     await running

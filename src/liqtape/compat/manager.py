@@ -168,7 +168,7 @@ class EnhancedWebSocketManager:
         self._wrapped_ledger = tracker.new_ledger()
         for outlet in self._outlets():
             outlet.join(tracker)
-        tracker.listen(_Native(self._native, self._price))
+        tracker.listen(_Native(self))
         # As the document's own: bytes, and the pooling of redis-py. Nothing is connected before it is used.
         self.redis_client = redis.asyncio.Redis(**self.redis_config)
         await tracker.start()
@@ -273,7 +273,7 @@ class EnhancedWebSocketManager:
                 loop.call_soon_threadsafe(self._dispatch, event, source)
         return attach.DONE
 
-    def _native(self, liquidation: Liquidation, is_news: bool) -> None:  # noqa: FBT001 - of one call, below
+    def _native(self, liquidation: Liquidation, *, is_news: bool) -> None:
         """A liquidation that the tracker took in: already in the engine and on its way to Redis."""
         if liquidation.id:  # wrapped ones bear none, and have been passed on as the object they were
             self._dispatch(native_event(liquidation, self.tracker, replayed=not is_news))
@@ -383,15 +383,14 @@ class EnhancedWebSocketManager:
 class _Native(Listener):
     """Hears what the venues that liqtape serves bring."""
 
-    def __init__(self, take: Callable[[Liquidation, bool], None], price: Callable[[PriceTick], None]) -> None:
-        self._take = take
-        self._price = price
+    def __init__(self, manager: EnhancedWebSocketManager) -> None:
+        self._manager = manager
 
     def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:
         """Hand on each of them."""
         for event in events:
-            self._take(event, is_news)
+            self._manager._native(event, is_news=is_news)
 
     def price(self, tick: PriceTick) -> None:
         """Hand it on."""
-        self._price(tick)
+        self._manager._price(tick)
