@@ -2,9 +2,10 @@
 
 `python -m benchmarks alarms`. 84 days of 1,500 instruments, and of 50: the first 42 are a fresh start, of levels and of
 the budget; the others are what follows once both were taught. A budget holds where the 95 % Poisson interval of the
-threads that were counted has it in. Four market shocks are put into another 84 days, one while it is fresh, three in the
-42 days when it is taught: a shock is met where a thread opens, or is open, within its ten minutes. What the stored real days send is
-counted from a fresh start, with the coverage that is known; the files are other people's, and without them nothing is.
+threads that were counted has it in. Four market shocks are put into another 84 days, one while it is fresh, three in
+the 42 days when it is taught: a shock is met where a thread opens, or is open, within its ten minutes. What the stored
+real days send is counted from a fresh start, with the coverage that is known; the files are other people's, and without
+them nothing is.
 """
 
 import sys
