@@ -8,6 +8,7 @@ import pytest
 
 from liqtape.alarms.alarmservice import QUEUE_FILE
 from liqtape.alarms.delivery.outbox import Outbox
+from liqtape.alarms.policy.messages import AddressedMessage, AlarmMessage
 from liqtape.cli.app import main
 
 _T = 1_790_000_000_000
@@ -137,8 +138,16 @@ usd = 5e6
 
 def test_the_policy_says_what_the_service_has_learned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outbox = Outbox(tmp_path / "data" / "liqtape" / QUEUE_FILE)
-    outbox.add((), b'{"budget":{"days":10.0,"bins":{"40":1.0}}}', 1)
+    message = AlarmMessage("event-1/1", "begin", "market", "ALERT", 1, "title", "text", "event-1")
+    outbox.add(
+        [AddressedMessage(name, message) for name in ("phone", "fax")], b'{"budget":{"days":10.0,"bins":{"40":1.0}}}', 1
+    )
+    entry = outbox.first("fax")
+    assert entry is not None
+    outbox.settle(entry.seq, "dead", 1, "answered 404")
     outbox.close()
 
     assert main(["alert-test"]) == 0
-    assert "learned from 10.0 watched days; the market wakes" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "learned from 10.0 watched days; the market wakes" in said
+    assert said.endswith("queue          1 waiting (phone 1), 1 dead (fax 1)\n")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from liqtape.cli.ending import in_a_line
 from liqtape.errors import ConfigurationError
 from liqtape.history.log.directories import data_directory
 from liqtape.settings import load_settings, settings_file
@@ -17,6 +18,7 @@ from liqtape.venues import VENUES, watched
 
 if TYPE_CHECKING:  # commands import what they need, so that none waits for what another needs
     from liqtape.alarms.delivery.messagechannel import MessageChannel
+    from liqtape.alarms.delivery.outbox import KeptQueue
     from liqtape.alarms.policy.messagepolicy import PolicySettings, PolicyState
     from liqtape.alarms.policy.messages import AlarmMessage
 
@@ -46,13 +48,16 @@ def alert_test(
         if name not in policy.channels:
             raise ConfigurationError(f"--channel {name}: there are {', '.join(policy.channels)}")
     results = asyncio.run(_sent(channels_of({name: policy.channels[name] for name in wanted})))
-    state = _state(data_directory())
+    queue, state = _kept(data_directory())
     if as_json:
-        summary = {"channels": results, "policy": _facts(policy, state)}
+        counts = {"waiting": {}, "dead": {}} if queue is None else {"waiting": queue.waiting, "dead": queue.dead}
+        summary = {"channels": results, "policy": _facts(policy, state), "queue": counts}
         sys.stdout.buffer.write(msgspec.json.encode(summary) + b"\n")
     else:
         lines = [f"  {name:<12} {policy.channels[name].kind:<12} {said or 'sent'}" for name, said in results.items()]
-        sys.stdout.write("\n".join(["channels:", *lines, "policy:", *policy_lines(policy, state)]) + "\n")
+        sys.stdout.write(
+            "\n".join(["channels:", *lines, "policy:", *policy_lines(policy, state), _queue_line(queue)]) + "\n"
+        )
     return int(any(results.values()))
 
 
@@ -87,17 +92,28 @@ def _test_message() -> "AlarmMessage":
     return AlarmMessage(f"test-{now_ms}/1", "test", "market", "NONE", now_ms, "liqtape: a test", text)
 
 
-def _state(directory: Path) -> "PolicyState | None":
-    """What the service has learned, if it ever ran here."""
+def _kept(directory: Path) -> tuple["KeptQueue | None", "PolicyState | None"]:
+    """The queue of the service, if it ever ran here, and what its policy has learned."""
     from liqtape.alarms.alarmservice import QUEUE_FILE
-    from liqtape.alarms.delivery.outbox import kept_state
+    from liqtape.alarms.delivery.outbox import read_queue
     from liqtape.alarms.policy.messagepolicy import PolicyState
 
     try:
-        kept = kept_state(directory / QUEUE_FILE)
-        return None if kept is None else msgspec.json.decode(kept, type=PolicyState)
+        queue = read_queue(directory / QUEUE_FILE)
+        state = None if queue is None else queue.state
+        return queue, None if state is None else msgspec.json.decode(state, type=PolicyState)
     except (sqlite3.Error, msgspec.MsgspecError):
-        return None
+        return None, None
+
+
+def _queue_line(queue: "KeptQueue | None") -> str:
+    if queue is None:
+        return "  queue          nothing was ever in it"
+    said = [
+        f"{sum(counts.values())} {what}{f' ({in_a_line(counts)})' if counts else ''}"
+        for what, counts in (("waiting", queue.waiting), ("dead", queue.dead))
+    ]
+    return f"  queue          {', '.join(said)}"
 
 
 def _facts(settings: "PolicySettings", state: "PolicyState | None") -> dict[str, Any]:

@@ -39,6 +39,8 @@ class _HttpPoster:
                 url, data=body, headers={"Content-Type": "application/json", **headers}, allow_redirects=False
             ) as answer:
                 status, said = answer.status, (await answer.content.read(500)).decode(errors="replace")
+        except aiohttp.InvalidURL as error:
+            raise DeliveryError("its address is none") from error  # which it would quote, and it may be a secret
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise DeliveryError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
         if 200 <= status < 300:

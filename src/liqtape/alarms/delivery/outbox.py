@@ -14,7 +14,7 @@ from msgspec import Struct
 from liqtape.alarms.policy.messages import AddressedMessage, AlarmMessage
 from liqtape.errors import ConfigurationError
 
-__all__ = ["KEPT_DEAD", "DeadLetter", "Outbox", "OutboxEntry", "kept_state"]
+__all__ = ["KEPT_DEAD", "DeadLetter", "Outbox", "KeptQueue", "OutboxEntry", "read_queue"]
 
 KEPT_DEAD = 10_000
 """So many dead letters of a channel are kept, the newest."""
@@ -60,6 +60,14 @@ class DeadLetter(Struct, frozen=True):
     made_ms: int
     attempts: int
     error: str
+
+
+class KeptQueue(Struct, frozen=True):
+    """A queue as another process sees it: the state of the policy, and messages that wait or are dead, by channel."""
+
+    state: bytes | None
+    waiting: dict[str, int]
+    dead: dict[str, int]
 
 
 class Outbox:
@@ -175,13 +183,17 @@ class Outbox:
             self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
 
 
-def kept_state(path: Path) -> bytes | None:
-    """Return the state of the policy that a queue holds, which somebody else may be writing; None where is none."""
+def read_queue(path: Path) -> KeptQueue | None:
+    """Return what a queue holds, which somebody else may be writing; None where there is none."""
     if not path.exists():
         return None
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
     try:
         row = connection.execute("SELECT state FROM policy").fetchone()
+        counts = connection.execute("SELECT channel, state, count(*) FROM message GROUP BY channel, state").fetchall()
     finally:
         connection.close()
-    return None if row is None else bytes(row[0])
+    by_state: dict[str, dict[str, int]] = {"waiting": {}, "dead": {}, "sent": {}}
+    for channel, state, count in counts:
+        by_state.setdefault(state, {})[channel] = count
+    return KeptQueue(None if row is None else bytes(row[0]), by_state["waiting"], by_state["dead"])
