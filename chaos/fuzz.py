@@ -168,10 +168,9 @@ class _Path:
         self._left -= 1
         before = self.ledger.frames_undecodable
         events = self._session.received(payload, _NOW_MS, 0.0)
-        for event in self._intake.take(events, self.ledger, _NOW_MS):
+        for event in self._intake.take(events, self.ledger, _NOW_MS)[0]:
             if not (event.price > 0 and event.side in ("long", "short") and event.instrument):
                 raise AssertionError(f"no liquidation: {event}")
-        self._intake.ticks.clear()
         self._waiting.append(payload)
         if len(self._waiting) >= _TOGETHER:
             for batch in self._session.received_together(self._waiting, _NOW_MS, 0.0):

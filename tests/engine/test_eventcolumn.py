@@ -141,7 +141,7 @@ def test_a_late_event_may_be_the_one_that_overflows() -> None:
 
     column.advance(_T + 20)
     assert column.values(1) == [10, 10**21, 10, 10]
-    assert column.cursors[HEAD] == 4
+    assert column._cursors[HEAD] == 4
 
 
 def test_a_hundred_thousand_in_one_millisecond_and_a_late_event_before_and_amid_them() -> None:

@@ -103,7 +103,7 @@ def test_memory_returns_by_evaluation_alone(kind: type[VenueWindows]) -> None:
 
     assert len(venue_windows.long) == 0
     assert sys.getsizeof(venue_windows.long.times) + sys.getsizeof(venue_windows.long.micro_sums) < 1_000
-    assert venue_windows.long.cursors[HEAD] == 0
+    assert venue_windows.long._cursors[HEAD] == 0
 
 
 def test_an_evaluation_ahead_of_the_horizon_forgets_nothing_that_may_be_asked_again() -> None:

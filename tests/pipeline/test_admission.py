@@ -60,7 +60,7 @@ def synchronised(intake: Intake, skew_ms: int = 0) -> None:
 def test_accepted_event_is_in_the_engine_and_in_the_ledger() -> None:
     made, ledger = intake(), Ledger()
 
-    accepted = made.take([raw()], ledger, T + 50)
+    accepted = made.take([raw()], ledger, T + 50)[0]
 
     assert [liquidation.instrument for liquidation in accepted] == ["BTCUSDT"]
     assert counts(ledger) == {"decoded": 1, "accepted": 1}
@@ -73,7 +73,7 @@ def test_repeat_is_a_duplicate_whatever_connection_brings_it() -> None:
     made, first, second = intake(), Ledger(), Ledger()
     made.take([raw()], first, T)
 
-    assert made.take([raw()], second, T + 900) == []
+    assert made.take([raw()], second, T + 900)[0] == []
     assert counts(first) == {"decoded": 1, "accepted": 1}
     assert counts(second) == {"decoded": 1, "duplicate": 1}
 
@@ -90,7 +90,7 @@ def test_same_event_of_two_venues_is_two_events() -> None:
 def test_bad_row_is_rejected_and_the_good_rows_stand() -> None:
     made, ledger = intake(), Ledger()
 
-    accepted = made.take([Invalid("bybit", "price"), raw()], ledger, T)
+    accepted = made.take([Invalid("bybit", "price"), raw()], ledger, T)[0]
 
     assert len(accepted) == 1
     assert counts(ledger) == {"decoded": 2, "accepted": 1, "rejected_invalid": 1}
@@ -111,7 +111,7 @@ def test_bad_row_is_rejected_and_the_good_rows_stand() -> None:
 def test_event_without_a_finite_size_is_rejected_and_the_next_stands(known: dict[str, Any]) -> None:
     made, ledger = intake(), Ledger()
 
-    accepted = made.take([raw(**known), raw()], ledger, T)
+    accepted = made.take([raw(**known), raw()], ledger, T)[0]
 
     assert counts(ledger) == {"decoded": 2, "accepted": 1, "rejected_invalid": 1}
     assert [event.notional_usd for event in accepted] == [800.0]
@@ -121,7 +121,7 @@ def test_event_without_a_finite_size_is_rejected_and_the_next_stands(known: dict
 def test_unsized_event_counts_and_adds_no_usd() -> None:
     made, ledger = intake(), Ledger()
 
-    accepted = made.take([raw(symbol="NEWUSD_PERP", venue="binance", unit="contracts", size=3.0)], ledger, T)
+    accepted = made.take([raw(symbol="NEWUSD_PERP", venue="binance", unit="contracts", size=3.0)], ledger, T)[0]
 
     assert accepted[0].notional_usd is None
     assert counts(ledger) == {"decoded": 1, "accepted": 1, "unsized": 1}  # by contract size, not by quote
@@ -134,7 +134,7 @@ def test_unsized_event_counts_and_adds_no_usd() -> None:
 def test_symbols_are_filtered_in_either_spelling(target: str) -> None:
     made, ledger = intake([target]), Ledger()
 
-    accepted = made.take([raw(symbol="1000PEPEUSDT"), raw(symbol="BTCUSDT")], ledger, T)
+    accepted = made.take([raw(symbol="1000PEPEUSDT"), raw(symbol="BTCUSDT")], ledger, T)[0]
 
     assert [liquidation.instrument for liquidation in accepted] == ["PEPEUSDT"]
     assert counts(ledger) == {"decoded": 2, "accepted": 1, "rejected_filtered": 1}
@@ -164,7 +164,7 @@ def test_event_two_seconds_ahead_is_accepted_and_a_millisecond_more_waits() -> N
     made, ledger = intake(), Ledger()
     synchronised(made)
 
-    accepted = made.take([raw(T + 2_001), raw(T + 2_000, size=7.0)], ledger, T)
+    accepted = made.take([raw(T + 2_001), raw(T + 2_000, size=7.0)], ledger, T)[0]
 
     assert [liquidation.event_ms for liquidation in accepted] == [T + 2_000]
     assert counts(ledger) == {"decoded": 2, "accepted": 1, "pending": 1}
@@ -269,8 +269,8 @@ def unknown(at_ms: int = T, symbol: str = "NEW-USDT-SWAP") -> RawLiquidation:
 
 def test_at_a_start_an_event_without_a_size_waits_for_the_list() -> None:
     made, ledger = starting(), Ledger()
-    assert made.take([unknown(), raw()], ledger, T) != []
-    assert made.take([unknown()], ledger, T + 100) == []  # a repeat of what waits
+    assert made.take([unknown(), raw()], ledger, T)[0] != []
+    assert made.take([unknown()], ledger, T + 100)[0] == []  # a repeat of what waits
     assert counts(ledger) == {"decoded": 3, "accepted": 1, "duplicate": 1, "pending": 1}
     assert (made.release_sized(T + 1_000), made.waiting_since_ms()) == (([], []), T)
     assert list(made.waiting_from_ms().values()) == [T]
@@ -290,20 +290,20 @@ def test_it_waits_ten_seconds_from_the_first_of_its_venue_and_no_later_one_waits
     assert made.release_sized(T + SIZE_WAIT_MS - 1) == ([], [])
     news, _ = made.release_sized(T + SIZE_WAIT_MS)
     assert [event.notional_usd for event in news] == [None, None]
-    assert len(made.take([unknown(T + 11_000)], ledger, T + 11_000)) == 1
+    assert len(made.take([unknown(T + 11_000)], ledger, T + 11_000)[0]) == 1
     assert counts(ledger) == {"decoded": 3, "accepted": 3, "unsized": 3}
 
 
 def test_a_price_in_no_dollar_waits_for_nothing_once_the_list_says_so() -> None:
     made, ledger = starting(), Ledger()
     assert (
-        made.take([raw(symbol="ETHBTC", venue="binance", price=0.033)], ledger, T) == []
+        made.take([raw(symbol="ETHBTC", venue="binance", price=0.033)], ledger, T)[0] == []
     )  # only its letters say so yet
 
     made.instruments.load([Contract("binance", "ETHBTC", "ETHBTC", quote="BTC")])
     news, _ = made.release_sized(T + 1_000)
     assert [(event.quantity, event.notional_usd) for event in news] == [(0.01, None)]
-    assert len(made.take([raw(T + 1, "ETHBTC", "binance", price=0.033)], ledger, T + 1_000)) == 1
+    assert len(made.take([raw(T + 1, "ETHBTC", "binance", price=0.033)], ledger, T + 1_000)[0]) == 1
     assert counts(ledger) == {"decoded": 2, "accepted": 2, "unsized": 2, "unsized_quote": 2}
     assert ledger.balanced()
 
@@ -317,7 +317,7 @@ def test_what_was_repeated_at_subscribe_is_no_news_when_its_size_is_known_and_th
 
 def test_no_more_than_ten_thousand_wait_for_a_size() -> None:
     made, ledger = starting(), Ledger()
-    accepted = made.take([replace(unknown(T), copy=i + 1) for i in range(HELD_LIMIT + 5)], ledger, T)
+    accepted = made.take([replace(unknown(T), copy=i + 1) for i in range(HELD_LIMIT + 5)], ledger, T)[0]
     assert (len(accepted), ledger.events_pending, ledger.events_unsized) == (5, HELD_LIMIT, 5)
 
 
@@ -332,9 +332,11 @@ def test_a_size_that_makes_no_finite_quantity_is_invalid() -> None:
 def test_trades_are_handed_on_and_not_counted_as_events() -> None:
     made, ledger = intake(), Ledger()
 
-    made.take([PriceTick("binance", "BTCUSDT", 1.0, 1.0, T), PriceTick("binance", "BTCUSDT", 2.0, 1.0, T)], ledger, T)
+    trades = [PriceTick("binance", "BTCUSDT", price, 1.0, T) for price in (1.0, 2.0)]
+    accepted, ticks = made.take(trades, ledger, T)
 
-    assert [tick.price for tick in made.ticks] == [1.0, 2.0]
+    assert accepted == []
+    assert [tick.price for tick in ticks] == [1.0, 2.0]
     assert counts(ledger) == {}
 
 
@@ -397,7 +399,7 @@ class _Run:
     def frame(self, venue: str, payload: bytes) -> None:
         session = self.sessions[venue]
         events = session.received(payload, self.wall_ms, 0.0)
-        self.accepted += self.intake.take(events, session.ledger, self.wall_ms)
+        self.accepted += self.intake.take(events, session.ledger, self.wall_ms)[0]
 
     def passes(self, ms: int) -> None:
         self.now_ms += ms

@@ -20,10 +20,10 @@ from liqtape.engine.levels.surpriselevels import LevelRule
 from liqtape.engine.levels.threshold import Threshold
 from liqtape.engine.windows.acceleration import slope
 from liqtape.engine.windows.coverage import Feeds
-from liqtape.engine.windows.eventcolumn import HEAD, MOMENT, RETAIN_MS
+from liqtape.engine.windows.eventcolumn import RETAIN_MS
 from liqtape.engine.windows.forms import HORIZON_S, Form, accelerated, highest, new_venue_windows
 from liqtape.engine.windows.instrumentwindows import InstrumentWindows
-from liqtape.engine.windows.metricrow import Evaluation, RowCoverage, RowPrices, Sums, row, summed
+from liqtape.engine.windows.metricrow import Evaluation, RowCoverage, RowOf, RowPrices, Sums, row, summed
 from liqtape.engine.windows.venueminute import VenueMinute
 from liqtape.engine.windows.venuewindows import VenueWindows
 from liqtape.engine.windows.window import Totals, Window
@@ -489,9 +489,9 @@ class VelocityEngine:
                 if column.times:
                     row = column.windows()
                     total = row if total is _NOTHING else list(map(add, total, row))
-                    recent = column.cursors[HEAD] - column.cursors[MOMENT]
+                    recent, part_ms = column.recent(behind_ms)
                     in_horizon += recent
-                    sum_ms += column.moment + recent * behind_ms
+                    sum_ms += part_ms
         n10, n30, n60, n300, u10, u30, u60, u300 = total
         if self._form == "least_squares":  # at its place: 400 ns less
             acceleration = slope(in_horizon, sum_ms, now_ms, HORIZON_S)
@@ -528,15 +528,10 @@ class VelocityEngine:
             level = self.levels.level(instrument)
         else:
             level = self.evaluator.shown(instrument, baseline, sums)
-        name = instrument, None, now_ms
+        whose = RowOf(instrument, None, now_ms)
         evaluation = self._evaluation(StreamKey(None, instrument), now_ms, baseline, sums, level)
-        return row(
-            name,
-            all_venue_windows,
-            sums,
-            speed,
-            self._said(name, instrument_windows.venues, instrument_windows.late_total, evaluation, at),
-        )
+        seen = self._seen(whose, instrument_windows.venues, instrument_windows.late_total, at)
+        return row(whose, all_venue_windows, sums, speed, self._prices(), seen, evaluation)
 
     def market(self, now_ms: int, venue: str | None = None, *, at: Mapping[str, int] | None = None) -> VelocityMetrics:
         """Return the same over all instruments, of one venue or of all; its symbol is `MARKET`.
@@ -551,7 +546,7 @@ class VelocityEngine:
         venues = self._feeds.venues if venue is None else [venue]
         late_total = self.late_total if venue is None else self._late.get(venue, 0)
         baseline = self._current(self._updater.baseline(venue), venues, now_ms)
-        return self._row((MARKET, venue, now_ms), all_venue_windows, venues, baseline, late_total, at)
+        return self._row(RowOf(MARKET, venue, now_ms), all_venue_windows, venues, baseline, late_total, at)
 
     def tick(self, now_ms: int, at: Mapping[str, int] | None = None) -> None:
         """Let episodes end and levels come down; by the rule of surprise, look at the venues. About once a second."""
@@ -609,13 +604,12 @@ class VelocityEngine:
         baseline = self._current(
             CurrentBaseline(instrument_windows.statistics.get(venue) or BinStatistics()), [venue], now_ms, instrument
         )
-        return self._row(
-            (instrument, venue, now_ms), [venue_windows], [venue], baseline, instrument_windows.late.get(venue, 0), at
-        )
+        late = instrument_windows.late.get(venue, 0)
+        return self._row(RowOf(instrument, venue, now_ms), [venue_windows], [venue], baseline, late, at)
 
     def _row(
         self,
-        name: tuple[str, str | None, int],
+        whose: RowOf,
         all_venue_windows: Collection[VenueWindows],
         venues: Collection[str],
         baseline: CurrentBaseline,
@@ -623,9 +617,9 @@ class VelocityEngine:
         at: Mapping[str, int] | None,
     ) -> VelocityMetrics:
         """Return a row of one venue, or of the market; by the rule of surprise its level has no memory."""
-        symbol, venue, now_ms = name
+        now_ms = whose.now_ms
         sums = summed(all_venue_windows, now_ms)
-        key = StreamKey(venue, None if symbol == MARKET else symbol)
+        key = StreamKey(whose.venue, None if whose.symbol == MARKET else whose.symbol)
         speed = accelerated(self._form, all_venue_windows, now_ms, sums.every[0], sums.moment)
         if self.threshold is not None:
             level = self.threshold.level(sums.every[0] / WINDOWS[0], speed.value, sums.moment[0])
@@ -633,10 +627,11 @@ class VelocityEngine:
             level = self.levels.level_of(key)
         else:
             level = self.evaluator.target(
-                baseline, sums.window_counts, sums.usd_60s, self.evaluator.rule.floor(name[0])
+                baseline, sums.window_counts, sums.usd_60s, self.evaluator.rule.floor(whose.symbol)
             )
         evaluation = self._evaluation(key, now_ms, baseline, sums, level)
-        return row(name, all_venue_windows, sums, speed, self._said(name, venues, late, evaluation, at))
+        seen = self._seen(whose, venues, late, at)
+        return row(whose, all_venue_windows, sums, speed, self._prices(), seen, evaluation)
 
     def _market_windows(self, now_ms: int, at: Mapping[str, int] | None) -> dict[str | None, list[VenueWindows]]:
         """Return the venue windows that may have an event in a window, advanced.
@@ -721,21 +716,18 @@ class VelocityEngine:
             self._finalize(now_ms)
         instrument_windows.advance(now_ms, self.newest_ms - KEEP_MS, at)
 
-    def _said(
-        self,
-        name: tuple[str, str | None, int],
-        venues: Collection[str],
-        late_total: int,
-        evaluation: Evaluation,
-        at: Mapping[str, int] | None,
-    ) -> tuple[RowPrices, RowCoverage, Evaluation]:
-        instrument, _, now_ms = name
+    def _prices(self) -> RowPrices:
+        return RowPrices(self.btc_price, self.btc_source, self.volatility_factor, self.volatility_coverage)
+
+    def _seen(
+        self, whose: RowOf, venues: Collection[str], late_total: int, at: Mapping[str, int] | None
+    ) -> RowCoverage:
+        instrument, now_ms = whose.symbol, whose.now_ms
         coverage = self._feeds.coverage(venues, now_ms, instrument, at)
         is_partial = not self._partial_venues.isdisjoint(venues) or (coverage[-1] is not None and coverage[-1] < 1)
         if instrument == MARKET and not is_partial:
             is_partial = self._feeds.is_incomplete(venues, now_ms - 1000 * WINDOWS[-1])
-        prices = RowPrices(self.btc_price, self.btc_source, self.volatility_factor, self.volatility_coverage)
-        return prices, RowCoverage(coverage, is_partial, late_total), evaluation
+        return RowCoverage(coverage, is_partial, late_total)
 
     def _evaluation(
         self, key: StreamKey, now_ms: int, baseline: CurrentBaseline, sums: Sums, level: Level
@@ -760,9 +752,8 @@ class VelocityEngine:
         most = most_in_horizon = 0
         for venue_windows in instrument_windows.venue_windows.values():
             for column in venue_windows.columns:
-                size, at = len(column.times), column.cursors
-                most += size - at[1]
-                most_in_horizon += size - at[MOMENT]
+                most += column.most()[0]
+                most_in_horizon += column.most_recent()
         return threshold.is_out_of_reach(most / WINDOWS[0], highest(self._form, most_in_horizon))
 
     def _is_hot(self, instrument_windows: InstrumentWindows, now_ms: int, at: Mapping[str, int] | None) -> bool:
@@ -795,11 +786,10 @@ def _is_calm(instrument_windows: InstrumentWindows, baseline: CurrentBaseline) -
     for venue_windows in instrument_windows.venue_windows.values():
         for column in venue_windows.columns:
             if column.times:
-                size = len(column.times)
-                _, tail_10s, _, tail_60s, tail_300s, _ = column.cursors
-                most_10s += size - tail_10s
-                most_60s += size - tail_60s
-                most_300s += size - tail_300s
+                of_10s, of_60s, of_300s = column.most()
+                most_10s += of_10s
+                most_60s += of_60s
+                most_300s += of_300s
     return baseline.is_calm(most_10s, most_60s, most_300s)
 
 

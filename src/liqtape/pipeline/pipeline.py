@@ -77,14 +77,13 @@ class Pipeline:
         if received is None:
             received = self._now_or_newest(events, our_ms)
         intake = self.intake
-        accepted = intake.take(events, ledger, received)
+        accepted, ticks = intake.take(events, ledger, received)
         if accepted:
             # What a venue repeats at subscribe is counted where it belongs, but is no news.
             self._fan_out(accepted, is_news=not (isinstance(first, RawLiquidation) and first.replayed))
         if intake.is_behind:
             self._reassess(received)
-        if intake.ticks:
-            ticks, intake.ticks = intake.ticks, []
+        if ticks:
             self.price.offer(ticks, self.clock.our_ms)
 
     def _now_or_newest(self, events: Iterable[Event], our_ms: int | None) -> int:

@@ -21,6 +21,7 @@ _LARGEST = 4
 MOMENT = 5
 """The cursor of the acceleration horizon H = 20 s; between it and HEAD the sum of times is kept."""
 
+_BEGINNING = (0,) * len(OFFSETS_MS)
 _TAILS = tuple((k, offset) for k, offset in enumerate(OFFSETS_MS) if k != HEAD)
 
 RETAIN_MS = 302_000
@@ -41,12 +42,12 @@ class EventColumn:
     (1, 7)
     """
 
-    __slots__ = ("_newest_ms", "_sum", "cursors", "micro_sums", "minute_at", "moment", "now_ms", "times", "trim_at")
+    __slots__ = ("_cursors", "_newest_ms", "_sum", "micro_sums", "minute_at", "moment", "now_ms", "times", "trim_at")
 
     def __init__(self) -> None:
         self.times: array[int] = array("q")
         self.micro_sums: array[int] | list[int] = array("q", (0,))  # micro_sums[i]: USD of the first i events + const
-        self.cursors = [0] * len(OFFSETS_MS)
+        self._cursors = [0] * len(OFFSETS_MS)
         self.moment = 0  # sum of times between cursor MOMENT and cursor HEAD
         self.now_ms = 0  # where the cursors stand
         # The last of each array: to read it there takes 45 ns, twice for every event.
@@ -72,7 +73,7 @@ class EventColumn:
         self.times.append(event_ms)
 
     def _insert(self, event_ms: int, micro: int) -> None:
-        times, at = self.times, self.cursors
+        times, at = self.times, self._cursors
         place = bisect_right(times, event_ms)
         if at[MOMENT] <= place < at[HEAD]:
             self.moment += event_ms
@@ -107,7 +108,7 @@ class EventColumn:
             self._go_back(now_ms)
             return
         self.now_ms = now_ms
-        times, at = self.times, self.cursors
+        times, at = self.times, self._cursors
         head = at[HEAD]
         if head < len(times) and (first := times[head]) <= now_ms:
             # Nearly always one step; a leap is found in log time.
@@ -156,7 +157,7 @@ class EventColumn:
 
         `moment` is the sum of the times between MOMENT and HEAD: HEAD takes in what it passes, MOMENT takes it out.
         """
-        times, at = self.times, self.cursors
+        times, at = self.times, self._cursors
         self.now_ms = now_ms
         for k, offset in enumerate(OFFSETS_MS):
             i, limit = at[k], now_ms - offset
@@ -172,7 +173,7 @@ class EventColumn:
 
     def windows(self) -> tuple[int, int, int, int, int, int, int, int]:
         """Return (counts, then micro-USD) of the windows of 10, 30, 60 and 300 s, after `advance`."""
-        head, i10, i30, i60, i300, _ = self.cursors
+        head, i10, i30, i60, i300, _ = self._cursors
         sums = self.micro_sums
         usd = sums[head]
         return (
@@ -186,21 +187,60 @@ class EventColumn:
             usd - sums[i300],
         )
 
+    def recent(self, behind_ms: int) -> tuple[int, int]:
+        """Return (events, sum of their times) of the last 20 s, each time `behind_ms` later, after `advance`."""
+        at = self._cursors
+        count = at[HEAD] - at[MOMENT]
+        return count, self.moment + count * behind_ms
+
+    def most(self) -> tuple[int, int, int]:
+        """Return what at most can be in the windows of 10, 60 and 300 s that end later than those of `advance`."""
+        _, tail_10s, _, tail_60s, tail_300s, _ = self._cursors
+        size = len(self.times)
+        return size - tail_10s, size - tail_60s, size - tail_300s
+
+    def most_recent(self) -> int:
+        """Return the same of 20 s."""
+        return len(self.times) - self._cursors[MOMENT]
+
+    def counts_at(self, now_ms: int, *, is_behind: bool) -> tuple[int, int, int, int]:
+        """Return (events of 10, 60 and 300 s, micro-USD of 60 s) at `now_ms` without moving the windows: O(log n).
+
+        `is_behind`: the windows stand no later than that, so each tail lies somewhere behind its cursor.
+        """
+        times = self.times
+        if not times or times[-1] <= now_ms - 300_000:
+            return 0, 0, 0, 0
+        end = len(times) if times[-1] <= now_ms else bisect_right(times, now_ms)
+        _, tail_10s, _, tail_60s, tail_300s, _ = self._cursors if is_behind else _BEGINNING
+        since = bisect_right(times, now_ms - MINUTE_MS, tail_60s)
+        return (
+            end - bisect_right(times, now_ms - 10_000, tail_10s),
+            end - since,
+            end - bisect_right(times, now_ms - 300_000, tail_300s),
+            self.micro_sums[end] - self.micro_sums[since],
+        )
+
+    def first_and_last_ms(self, k: int) -> tuple[int, int] | None:
+        """Return the times of the oldest and the newest event in the window of cursor k, after `advance`."""
+        start, end = self._cursors[k], self._cursors[HEAD]
+        return (self.times[start], self.times[end - 1]) if start < end else None
+
     def count(self, k: int) -> int:
         """Return the events in the window of cursor k, after `advance`."""
-        return self.cursors[HEAD] - self.cursors[k]
+        return self._cursors[HEAD] - self._cursors[k]
 
     def micro(self, k: int) -> int:
         """Return USD in the window of cursor k, in micro-USD, after `advance`."""
-        return self.micro_sums[self.cursors[HEAD]] - self.micro_sums[self.cursors[k]]
+        return self.micro_sums[self._cursors[HEAD]] - self.micro_sums[self._cursors[k]]
 
     def values(self, k: int) -> list[int]:
         """Return the USD of each event in the window of cursor k, in micro-USD: O(window)."""
-        return [b - a for a, b in pairwise(self.micro_sums[self.cursors[k] : self.cursors[HEAD] + 1])]
+        return [b - a for a, b in pairwise(self.micro_sums[self._cursors[k] : self._cursors[HEAD] + 1])]
 
     def take_out(self, event_ms: int, micro: int) -> bool:
         """Remove one event of that time and amount, O(k) with k newer ones; return whether there was one."""
-        times, at, sums = self.times, self.cursors, self.micro_sums
+        times, at, sums = self.times, self._cursors, self.micro_sums
         place = bisect_left(times, event_ms)
         while place < len(times) and times[place] == event_ms and sums[place + 1] - sums[place] != micro:
             place += 1
@@ -208,7 +248,7 @@ class EventColumn:
             return False
         if at[MOMENT] <= place < at[HEAD]:
             self.moment -= event_ms
-        self.cursors = [passed - (place < passed) for passed in at]
+        self._cursors = [passed - (place < passed) for passed in at]
         self.minute_at -= place < self.minute_at
         del times[place]
         self._sum -= micro
@@ -222,7 +262,7 @@ class EventColumn:
 
     def move(self, by_ms: int) -> None:
         """Give every event, and the cursors, a time that is later by so much."""
-        self.moment += by_ms * (self.cursors[HEAD] - self.cursors[MOMENT])
+        self.moment += by_ms * (self._cursors[HEAD] - self._cursors[MOMENT])
         self.now_ms += by_ms
         if self.times:
             self.times = array("q", [event_ms + by_ms for event_ms in self.times])
@@ -230,16 +270,16 @@ class EventColumn:
 
     def is_mostly_dead(self) -> bool:
         """Return whether more than half of a not quite small column has left every window."""
-        gone = self.cursors[_LARGEST]
+        gone = self._cursors[_LARGEST]
         return gone > _SLACK and 2 * gone > len(self.times)
 
     def trim(self, horizon_ms: int) -> None:
         """Forget events with time <= `horizon_ms`; call when `len(column) >= column.trim_at` or `is_mostly_dead`."""
         dead = bisect_right(self.times, horizon_ms)
         if dead:
-            first, head = self.cursors[MOMENT], self.cursors[HEAD]
+            first, head = self._cursors[MOMENT], self._cursors[HEAD]
             self.moment -= sum(self.times[min(first, dead) : min(head, dead)])
-            self.cursors = [max(0, i - dead) for i in self.cursors]
+            self._cursors = [max(0, i - dead) for i in self._cursors]
             self.minute_at = max(0, self.minute_at - dead)
             # A slice is a fresh, exactly sized array: after a burst the memory goes back.
             self.times = self.times[dead:]

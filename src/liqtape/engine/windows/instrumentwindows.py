@@ -1,17 +1,15 @@
 """All venue windows of one instrument, and what its final events add to the baselines."""
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
 from liqtape.engine.baseline.binstatistics import SLOT_MS, BinStatistics
 from liqtape.engine.baseline.currentbaseline import Counts, CurrentBaseline
 from liqtape.engine.levels.streamlevel import StreamLevel
-from liqtape.engine.windows.eventcolumn import OFFSETS_MS
 from liqtape.engine.windows.venuewindows import VenueWindows
 
 __all__ = ["InstrumentWindows", "Slots", "merged"]
 
-_BEGINNING = [0] * len(OFFSETS_MS)
 
 Slots = dict[int, int]
 """Events by slot number."""
@@ -97,20 +95,14 @@ class InstrumentWindows:
         for venue, venue_windows in self.venue_windows.items():
             if at is not None:
                 now_ms = at.get(venue, common_ms)
+            is_behind = now_ms >= venue_windows.now_ms
             for column in venue_windows.columns:
-                times = column.times
-                if not times or times[-1] <= now_ms - 300_000:
-                    continue
-                end = len(times) if times[-1] <= now_ms else bisect_right(times, now_ms)
-                # A tail only moves forwards, so it is somewhere behind its cursor.
-                _, tail_10s, _, tail_60s, tail_300s, _ = (
-                    column.cursors if now_ms >= venue_windows.now_ms else _BEGINNING
-                )
-                since = bisect_right(times, now_ms - 60_000, tail_60s)
-                of_10s += end - bisect_right(times, now_ms - 10_000, tail_10s)
-                of_60s += end - since
-                of_300s += end - bisect_right(times, now_ms - 300_000, tail_300s)
-                micro += column.micro_sums[end] - column.micro_sums[since]
+                if column.times:
+                    found = column.counts_at(now_ms, is_behind=is_behind)
+                    of_10s += found[0]
+                    of_60s += found[1]
+                    of_300s += found[2]
+                    micro += found[3]
         return (of_10s, of_60s, of_300s), micro
 
     def move(self, by_ms: int, by_venue: Mapping[str, int]) -> None:

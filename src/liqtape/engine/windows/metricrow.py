@@ -11,14 +11,13 @@ from msgspec import Struct
 
 from liqtape.engine.baseline.surprise import Score
 from liqtape.engine.levels.returnperiods import Rarity
-from liqtape.engine.windows.eventcolumn import HEAD, MOMENT
 from liqtape.engine.windows.forms import Accelerated
 from liqtape.engine.windows.slotrate import corrected_rate
 from liqtape.engine.windows.venuewindows import ThrottledVenueWindows, VenueWindows
 from liqtape.events import WINDOWS, Level, VelocityMetrics
 from liqtape.money import MICRO
 
-__all__ = ["Evaluation", "RowCoverage", "RowPrices", "Sums", "row", "summed"]
+__all__ = ["Evaluation", "RowCoverage", "RowOf", "RowPrices", "Sums", "row", "summed"]
 
 _NOTHING = (0,) * (2 * len(WINDOWS))
 _CURSORS = tuple(enumerate(WINDOWS, start=1))  # cursor k of a column bounds window WINDOWS[k - 1]
@@ -45,6 +44,14 @@ class Sums(Struct, frozen=True, gc=False):
     @property
     def usd_60s(self) -> float:
         return self.every[6] / MICRO
+
+
+class RowOf(Struct, frozen=True, gc=False):
+    """Whose row it is, as of when; without a venue it sums over all of them."""
+
+    symbol: str
+    venue: str | None
+    now_ms: int
 
 
 class RowPrices(Struct, frozen=True, gc=False):
@@ -91,9 +98,9 @@ def summed(all_venue_windows: Collection[VenueWindows], now_ms: int) -> Sums:
             if column.times:
                 total, part = sides[which], column.windows()
                 sides[which] = part if total is _NOTHING else list(map(add, total, part))
-                recent = column.cursors[HEAD] - column.cursors[MOMENT]
+                recent, part_ms = column.recent(behind_ms)
                 count += recent
-                sum_ms += column.moment + recent * behind_ms
+                sum_ms += part_ms
     long, short, unsided = sides
     sided = list(map(add, long, short))
     every = sided if unsided is _NOTHING else list(map(add, sided, unsided))
@@ -130,16 +137,39 @@ def _rarity_fields(rarity: Rarity | None) -> tuple[float | None, float | None, f
     return rarity.times_usual, rarity.return_days, rarity.watched_days, rarity.is_learning
 
 
-def row(
-    name: tuple[str, str | None, int],
+def _of(*fields: str) -> list[str]:
+    """Return the names of fields that there are for each window."""
+    return [f"{field}_{seconds}s" for field in fields for seconds in WINDOWS]
+
+
+# A record made by keywords costs 2 us of the 30 that a row takes. So the values are given by position, and their names
+# stand here in the same order: a field that is added, dropped or moved elsewhere is found when this is loaded.
+_NAMES = (
+    *("symbol", "timestamp"),
+    *_of("event_count", "velocity"),
+    *("acceleration", "total_value_usd", "btc_price", "volatility_factor"),
+    *_of("usd_velocity", "long_count", "short_count", "long_usd", "short_usd"),
+    "acceleration_se",
+    *_of("coverage", "velocity_est"),
+    *("saturated", "surprise", "level", "late_total", "partial", "btc_source"),
+    *_of("velocity_se", "imbalance_count", "imbalance_usd"),
+    *("acceleration_z", "surprise_mean", "surprise_fano", "venue"),
+    *("times_usual", "return_days", "watched_days", "is_learning", "volatility_coverage"),
+)
+if VelocityMetrics.__struct_fields__ != _NAMES:
+    raise TypeError("the names of a row's values are not the fields of VelocityMetrics")
+
+
+def row(  # noqa: PLR0913, PLR0917 - the parts a row is made of
+    whose: RowOf,
     all_venue_windows: Collection[VenueWindows],
     sums: Sums,
     accelerated: Accelerated,
-    said: tuple[RowPrices, RowCoverage, Evaluation],
+    prices: RowPrices,
+    seen: RowCoverage,
+    evaluation: Evaluation,
 ) -> VelocityMetrics:
-    """Return the row of (symbol, venue, evaluation time in ms)."""
-    symbol, venue, now_ms = name
-    prices, seen, evaluation = said
+    """Return the row; its values stand in the order of `_NAMES`."""
     long, short = sums.long, sums.short
     n10, n30, n60, n300, u10, u30, u60, u300 = sums.every
     velocities = (n10 / 10, n30 / 30, n60 / 60, n300 / 300)
@@ -147,8 +177,8 @@ def row(
     score = evaluation.score
     f10, f60, f300 = evaluation.fanos
     values: tuple[Any, ...] = (
-        symbol,
-        now_ms / 1000,
+        whose.symbol,
+        whose.now_ms / 1000,
         n10,
         n30,
         n60,
@@ -184,7 +214,7 @@ def row(
         accelerated.z(evaluation.rate),
         None if score is None else score.mean,
         None if score is None else score.fano,
-        venue,
+        whose.venue,
         *_rarity_fields(evaluation.rarity),
         prices.volatility_coverage,
     )

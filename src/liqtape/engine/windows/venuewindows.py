@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_left, bisect_right, insort
 
 from liqtape.engine.levels.streamlevel import StreamLevel
-from liqtape.engine.windows.eventcolumn import HEAD, MINUTE_MS, RETAIN_MS, EventColumn
+from liqtape.engine.windows.eventcolumn import MINUTE_MS, RETAIN_MS, EventColumn
 from liqtape.events import Side
 
 __all__ = ["ThrottledVenueWindows", "VenueWindows"]
@@ -174,8 +174,7 @@ class ThrottledVenueWindows(VenueWindows):
         inner = bisect_left(self.seconds, last) - bisect_right(self.seconds, first)
         cut_old = cut_new = False
         for column in self.columns:
-            start, end = column.cursors[k], column.cursors[HEAD]
-            if start < end:
-                cut_old |= column.times[start] // 1000 == first
-                cut_new |= column.times[end - 1] // 1000 == last
+            if (ends := column.first_and_last_ms(k)) is not None:
+                cut_old |= ends[0] // 1000 == first
+                cut_new |= ends[1] // 1000 == last
         return inner + cut_old + cut_new
