@@ -1,5 +1,6 @@
 """`alert-test` and `alert-replay`."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,10 @@ from liqtape.alarms.alarmservice import QUEUE_FILE
 from liqtape.alarms.delivery.outbox import Outbox
 from liqtape.alarms.policy.messages import AddressedMessage, AlarmMessage
 from liqtape.cli.app import main
+from liqtape.recording.recorder import Recorder
+from liqtape.settings import Settings, VenueSettings
+from liqtape.simulator import Simulator
+from liqtape.tracker import Tracker
 
 _T = 1_790_000_000_000
 _LINE = '{{"schema":1,"venue":"bybit","instrument":"BTCUSDT","symbol":"BTCUSDT","side":"long","price":100.0,"price_kind":"bankruptcy","quantity":{usd},"notional_usd":{usd},"event_ms":{at},"receive_ms":null,"id":"{at}"}}'  # noqa: E501
@@ -151,3 +156,29 @@ def test_the_policy_says_what_the_service_has_learned(tmp_path: Path, capsys: py
     said = capsys.readouterr().out
     assert "learned from 10.0 watched days; the market wakes" in said
     assert said.endswith("queue          1 waiting (phone 1), 1 dead (fax 1)\n")
+
+
+async def _record(directory: Path) -> None:
+    async with Simulator("cascade", 1, 1.0) as simulator:
+        bybit = VenueSettings(ws_url=simulator.ws_url("bybit"), rest_url=simulator.rest_url("bybit"))
+        recorder = Recorder(directory)
+        async with Tracker(Settings(venues={"bybit": bybit}), recorder=recorder) as tracker, asyncio.timeout(60):
+            async for _ in tracker.liquidations():
+                if tracker.ledger().events_accepted > 20:
+                    break
+
+
+def test_a_recording_is_replayed_by_the_rules_of_today(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(_record(tmp_path / "recorded"))
+    (tmp_path / "liqtape.toml").write_text('[[alerts.rules]]\nname = "any"\nusd = 1.0\n', encoding="utf-8")
+
+    said = []
+    for _ in range(2):
+        assert main(["alert-replay", "recorded", "--json"]) == 0
+        said.append(capsys.readouterr().out)
+
+    assert said[0] == said[1]
+    messages = [json.loads(line)["message"] for line in said[0].splitlines()[:-1]]
+    assert {message["kind"] for message in messages} == {"rule"}
+    assert all(message["usd"] >= 1.0 for message in messages)
+    assert main(["alert-replay", "recorded", "--coverage", "x.csv"]) == 2
