@@ -2,7 +2,7 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
-CHECKED := $(wildcard src tests benchmarks chaos examples .ci/*.py *.py)
+CHECKED := $(wildcard src tests benchmarks chaos deploy examples .ci/*.py *.py)
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 
 .DEFAULT_GOAL := help

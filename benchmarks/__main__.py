@@ -32,6 +32,7 @@ NAMES = (
     "recording",
     "idle",
     "founding",
+    "web",
 )
 
 CHECKS = ("calibration", "realdays", "alarms")

@@ -14,7 +14,7 @@ from liqtape.pipeline.onevent import OnLiquidation
 from liqtape.settings import RedisSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
-from liqtape.tui.table import metric_line, venue_line
+from liqtape.tui.lines import metric_line, venue_line
 from liqtape.venues import VENUES, hyperliquid, watched
 
 T = 1_790_000_000_000

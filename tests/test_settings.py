@@ -15,6 +15,7 @@ from liqtape.settings import (
     RedisSettings,
     Settings,
     VenueSettings,
+    WebSettings,
     load_settings,
     settings_file,
     variables_in,
@@ -61,6 +62,10 @@ VALUES: dict[str, tuple[str, object]] = {
     "retention_gb": ("0.5", 0.5),
     "seal": ("false", False),
     "synchronous": ("FULL", "FULL"),
+    "listen": ("127.0.0.1:9999", "127.0.0.1:9999"),
+    "token": ("a-token-of-some-length", "a-token-of-some-length"),
+    "token_file": ("/run/secrets/liqtape", "/run/secrets/liqtape"),
+    "hosts": ("tape.example.net, other.example.net,", ("tape.example.net", "other.example.net")),
 }
 
 
@@ -141,7 +146,7 @@ def test_every_key_by_environment(tmp_path: Path, path: tuple[str, ...]) -> None
     assert value_at(Settings(), path) != meaning
 
 
-@pytest.mark.parametrize("path", every_key(), ids=".".join)
+@pytest.mark.parametrize("path", [path for path in every_key() if path != ("web", "token")], ids=".".join)
 def test_option_over_environment_over_file_over_default(tmp_path: Path, path: tuple[str, ...]) -> None:
     text, meaning = sample(path)
     variable = {"LIQTAPE_" + "_".join(path).upper(): text}
@@ -167,13 +172,14 @@ def test_option_over_environment_over_file_over_default(tmp_path: Path, path: tu
         "floors_usd": {"SOLUSDT": 7.0},
         "budget_per_week": 1.5,
         "follow_up": False,
+        "listen": "[::1]:1",
     }
     if path[-1] in {"quiet", "channels", "rules"}:  # tables within a section: a test of their own
         return
     other = others.get(
         path[-1],
         ["ETHUSDT"]
-        if path[-1] in {"symbols", "accounts", "named", "muted"}
+        if path[-1] in {"symbols", "accounts", "named", "muted", "hosts"}
         else "http://o"
         if path[-1] in {"rest_url", "link"}
         else "ws://o",
@@ -249,6 +255,47 @@ def test_a_table_in_the_environment_that_is_no_json_is_refused(tmp_path: Path) -
     text = refusal(tmp_path, environ={"LIQTAPE_ALERTS_CHANNELS": "log"})
 
     assert "LIQTAPE_ALERTS_CHANNELS: write it as JSON" in text
+
+
+def test_token_comes_by_the_environment_or_a_file_of_its_own(tmp_path: Path) -> None:
+    kept = tmp_path / "token"
+    kept.write_text("the-token-in-a-file\nand more\n")
+
+    assert (
+        load(tmp_path, environ={"LIQTAPE_WEB_TOKEN": "a-token-of-some-length"}).web.secret() == "a-token-of-some-length"
+    )
+    assert load(tmp_path, f'[web]\ntoken_file = "{kept}"').web.secret() == "the-token-in-a-file"
+    assert load(tmp_path).web.secret() is None
+    with pytest.raises(ConfigurationError, match="LIQTAPE_WEB_TOKEN"):
+        load(tmp_path, '[web]\ntoken = "a-token-of-some-length"')
+    with pytest.raises(ConfigurationError, match="at least 16"):
+        load(tmp_path, environ={"LIQTAPE_WEB_TOKEN": "short"})
+    kept.write_text("short\n")
+    with pytest.raises(ConfigurationError, match="at least 16"):
+        load(tmp_path, f'[web]\ntoken_file = "{kept}"').web.secret()
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load(tmp_path, f'[web]\ntoken_file = "{tmp_path}/none"').web.secret()
+
+
+def test_token_is_never_shown(tmp_path: Path) -> None:
+    settings = load(tmp_path, environ={"LIQTAPE_WEB_TOKEN": "a-token-of-some-length"})
+
+    assert "of-some" not in repr(settings)
+    assert "***" in repr(settings.web)
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [("127.0.0.1:8787", ("127.0.0.1", 8787)), ("[::1]:0", ("::1", 0)), ("off", None), (None, None)],
+)
+def test_listen_is_host_and_port(listen: str | None, address: tuple[str, int] | None) -> None:
+    assert WebSettings(listen=listen).address() == address
+
+
+@pytest.mark.parametrize("listen", ["8787", ":8787", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:99999", "on", ""])
+def test_listen_that_is_no_address_is_refused(tmp_path: Path, listen: str) -> None:
+    with pytest.raises(ConfigurationError, match="HOST:PORT"):
+        load(tmp_path, f'[web]\nlisten = "{listen}"')
 
 
 def test_keys_of_one_section_may_come_from_everywhere(tmp_path: Path) -> None:
@@ -493,7 +540,7 @@ def test_commands_take_the_embedded_server_where_none_is_named(tmp_path: Path) -
 
     assert url({}) == "embedded"
     assert url({"LIQTAPE_REDIS_URL": "off"}) == "off"
-    assert COMMAND_DEFAULTS == {"redis": {"url": "embedded"}}
+    assert COMMAND_DEFAULTS == {"redis": {"url": "embedded"}, "web": {"listen": "127.0.0.1:8787"}}
 
 
 def test_settings_show_what_differs_from_the_defaults() -> None:

@@ -85,14 +85,18 @@ class Ledger:
 
     def balanced(self) -> bool:
         """Whether every frame and every event is in exactly one place."""
+        return self.imbalance() == 0
+
+    def imbalance(self) -> int:
+        """Return how many frames and events are in no place, or in several; 0 unless something is wrong."""
         counts = self.as_dict()
         frames = sum(counts[field] for field in _FRAMES)
         events = sum(counts[field] for field in _EVENTS)
         logged = sum(counts[field] for field in _LOGGED) if self.is_logged else self.events_accepted
         return (
-            counts["frames_received"] == frames
-            and counts["events_decoded"] == events
-            and logged == self.events_accepted
+            abs(counts["frames_received"] - frames)
+            + abs(counts["events_decoded"] - events)
+            + abs(logged - self.events_accepted)
         )
 
     def as_dict(self) -> dict[str, int]:

@@ -25,20 +25,22 @@ __all__ = [
     "RedisSettings",
     "Settings",
     "VenueSettings",
+    "WebSettings",
     "load_settings",
     "settings_file",
     "variables_in",
 ]
 
-COMMAND_DEFAULTS: Mapping[str, Any] = {"redis": {"url": "embedded"}}
+COMMAND_DEFAULTS: Mapping[str, Any] = {"redis": {"url": "embedded"}, "web": {"listen": "127.0.0.1:8787"}}
 """What `run` and `check` take where nothing else is named; a tracker of your own starts no server unasked."""
 
 _PREFIX = "LIQTAPE_"
 _NOT_SETTINGS = frozenset({"LIQTAPE_CONFIG", "LIQTAPE_REQUIRE_SERVERS"})
-_LISTS = frozenset({"symbols", "accounts", "named", "muted"})  # in the environment separated by commas
+_LISTS = frozenset({"symbols", "accounts", "hosts", "named", "muted"})  # in the environment separated by commas
 _TABLES = frozenset({"floors_usd"})  # in the environment as in BTCUSDT=500000,ETHUSDT=200000
 _NESTED: Mapping[str, type[Struct]] = {"channels": ChannelSettings, "rules": AlarmRule, "quiet": QuietHours}
 """Tables within a section; in the environment as JSON."""
+_LEAST_TOKEN = 16
 _SCHEME = re.compile(r"\w+://|postgres(?:ql)?:")  # with a slash too few it would be a directory named like a password
 _INDEX = re.compile(r"\[\d+\]")
 _PLACE = re.compile(r"\w+://(?:[^@/?#\s]*@)?[^@/?#\s]+(?:/[^@?#\s]*)?")
@@ -229,6 +231,56 @@ class HistorySettings(Struct, frozen=True, forbid_unknown_fields=True):
         return _fields(self)
 
 
+class WebSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The page and the API: `listen` is HOST:PORT or `off`; `run` and `demo` take 127.0.0.1:8787 or the next free port.
+
+    An address that others reach needs a token: of the environment, or the first line of `token_file`. `hosts` are the
+    names under which it is opened besides its addresses and localhost.
+    """
+
+    listen: str | None = None
+    token: str | None = None
+    token_file: str | None = None
+    hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.hosts:
+            _check_names("hosts", self.hosts, "liqtape.example.net")
+        if self.token is not None and len(self.token) < _LEAST_TOKEN:
+            raise ValueError(f"token must have at least {_LEAST_TOKEN} characters")
+        if self.listen is not None and self.listen != "off":
+            self.address()
+
+    def address(self) -> tuple[str, int] | None:
+        """Return host and port, None where nothing is to be served."""
+        if self.listen is None or self.listen == "off":
+            return None
+        host, _, port = self.listen.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not host or not port.isdecimal() or int(port) > 65_535:
+            raise ValueError("listen must be HOST:PORT, as in 127.0.0.1:8787, or off")
+        return host, int(port)
+
+    def secret(self) -> str | None:
+        """Return the token, which may be in a file. Raises ConfigurationError where that cannot be read."""
+        if self.token is not None or self.token_file is None:
+            return self.token
+        try:
+            token = Path(self.token_file).read_text(encoding="utf-8").partition("\n")[0].strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"web.token_file {self.token_file}: cannot be read: {error}") from error
+        if len(token) < _LEAST_TOKEN:
+            least = f"its first line must have at least {_LEAST_TOKEN} characters"
+            raise ConfigurationError(f"web.token_file {self.token_file}: {least}")
+        return token
+
+    def __repr__(self) -> str:
+        return _shown(self)
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return _fields(self)
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything a tracker is built from. `symbols` (either spelling) empty means all instruments.
 
@@ -249,6 +301,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     alerts: AlertSettings = AlertSettings()
     price: PriceSettings = PriceSettings()
     history: HistorySettings = HistorySettings()
+    web: WebSettings = WebSettings()
 
     def __post_init__(self) -> None:
         _check_names("symbols", self.symbols, "BTCUSDT")
@@ -308,6 +361,8 @@ def _fields(section: Struct) -> list[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, str) and key.endswith("url"):
             values[key] = without_secrets(value) if key == "url" else without_credentials(value)
+        elif key == "token" and value is not None:
+            values[key] = "***"
     return list(values.items())
 
 
@@ -355,7 +410,7 @@ def load_settings(
     """
     tree: dict[str, Any] = {}
     _merge(tree, defaults or {})
-    given: list[tuple[str, Mapping[str, Any]]] = [] if path is None else [(f"file {path}", _read(path))]
+    given: list[tuple[str, Mapping[str, Any]]] = [] if path is None else [(f"file {path}", _without_token(path))]
     given.append(("environment", _of_environment(os.environ if environ is None else environ)))
     given.append(("options", options or {}))
     for place, own in given:
@@ -372,6 +427,15 @@ def _check_accounts(settings: Settings, place: str, watch: Callable[[str, Sequen
                 watch(venue, own.accounts)
             except ConfigurationError as error:
                 raise ConfigurationError(f"{place}: venues.{venue}: accounts: {error}") from error
+
+
+def _without_token(path: Path) -> dict[str, Any]:
+    """What the file says. Raises ConfigurationError for a token, which is not for a file that is shown around."""
+    tree = _read(path)
+    web = tree.get("web")
+    if isinstance(web, Mapping) and "token" in web:
+        raise ConfigurationError(f"file {path}: web.token: set LIQTAPE_WEB_TOKEN, or name a file with web.token_file")
+    return tree
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -87,8 +87,8 @@ class Tracker:
         self.redis_url: str | None = None
         self.pulses = 0  # grows once a second: the service lives
         self.publishers: list[Publisher] = []
-        self._recorders = [] if recorder is None else [recorder]
-        for one in self._recorders:
+        self.recorders = [] if recorder is None else [recorder]
+        for one in self.recorders:
             pipeline.listeners.add(RecordingListener(one))
         self._history = RunHistory(self.settings.history, self.settings.alerts, pipeline, data_dir)
         self.live = LiveFeeds(
@@ -139,7 +139,7 @@ class Tracker:
         self._started = True
         self.pipeline.begin()
         try:
-            for recorder in self._recorders:
+            for recorder in self.recorders:
                 recorder.open(self._run_started())
             await self._history.open(_our_ms)
             await self.alarms.start()
@@ -180,7 +180,7 @@ class Tracker:
             for task in (*self._tasks, *self._publishing):
                 task.cancel()
             self._audience.stop()
-            for recorder in self._recorders:
+            for recorder in self.recorders:
                 await end(deadline.left(), asyncio.to_thread(recorder.close, 0.0))
             if self.embedded is not None:
                 await end(max(_EMBEDDED_SECONDS, deadline.left()), self.embedded.stop())
@@ -193,7 +193,7 @@ class Tracker:
         ending = [
             end_publishers(self.publishers, self._publishing, deadline),
             end_callbacks(self._audience.callbacks, deadline),
-            *(end_recorder(recorder, deadline) for recorder in self._recorders),
+            *(end_recorder(recorder, deadline) for recorder in self.recorders),
             self._history.end(self.now_ms(), health, self._storing, deadline),
         ]
         watching = end(deadline.left(), self.monitor.stop(), self.alarms.stop(deadline.left() / 2))
@@ -284,6 +284,11 @@ class Tracker:
         return self._history.database
 
     @property
+    def callbacks(self) -> Sequence[CallbackQueue[Any]]:
+        """The queues before the functions of the user's, with their counts."""
+        return self._audience.callbacks
+
+    @property
     def learned(self) -> str:
         """What levels began with, for people."""
         return self._history.learned
@@ -317,9 +322,9 @@ class Tracker:
         our_ms = _our_ms()
         return self.pipeline.clock.t_ms(our_ms), self.pipeline.clock.at(our_ms)
 
-    def correlation(self) -> list[CorrelatedPair]:
-        """How the counts of the busiest instruments, and those of the venues, move together."""
-        return self.pipeline.comovement.pairs()
+    def correlation(self, most: int | None = None) -> list[CorrelatedPair]:
+        """How the counts of the busiest instruments, 50 or `most`, and those of the venues, move together."""
+        return self.pipeline.comovement.pairs(most)
 
     def active(self) -> list[str]:
         """Instruments with an event in their largest window."""

@@ -13,8 +13,8 @@ from liqtape.engine import VelocityEngine
 from liqtape.errors import EmbeddedUnavailable
 from liqtape.events import Event, Liquidation, RawLiquidation
 from liqtape.ledger import Ledger
+from liqtape.pipeline.pipeline import Pipeline
 from liqtape.simulator import SCENARIOS
-from liqtape.tracker import Tracker
 
 SECONDS = 7.0
 # The timeline of each, so fast that what makes it special happens: shocks at 2 s, the block at 5 s, the cut at 12 s.
@@ -82,16 +82,16 @@ async def test_broken_engine_is_found_out(monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_event_lost_on_the_way_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_module, "_SETTLE_SECONDS", 0.2)
-    ingest = Tracker.ingest
+    ingest = Pipeline.ingest
     lost: list[int] = []
 
-    def lossy(self: Tracker, events: Sequence[Event], ledger: Ledger) -> None:
+    def lossy(self: Pipeline, events: Sequence[Event], ledger: Ledger, our_ms: int | None = None) -> None:
         if not lost and isinstance(events[0], RawLiquidation):
             lost.append(len(events))
             return
-        ingest(self, events, ledger)
+        ingest(self, events, ledger, our_ms)
 
-    monkeypatch.setattr(Tracker, "ingest", lossy)
+    monkeypatch.setattr(Pipeline, "ingest", lossy)
     summary = await short()
 
     assert summary.ledger["events_accepted"] < summary.sent_distinct

@@ -22,6 +22,7 @@ from liqtape.cli.replaying import replay
 from liqtape.cli.run import demo, record, run
 from liqtape.cli.simulating import simulate
 from liqtape.cli.unwinding import SIGNALS
+from liqtape.cli.watching import watch
 from liqtape.errors import ConfigurationError, LiqtapeError
 from liqtape.sanitize import sanitize
 
@@ -30,6 +31,7 @@ __all__ = ["app", "main"]
 _COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (demo, "liqtape demo --seconds 20 --scenario calm"),
     (run, "liqtape run --symbol BTC --symbol ETH/USDT:USDT --redis redis://localhost:6379/1"),
+    (watch, "liqtape watch http://127.0.0.1:8787"),
     (check, "liqtape check --config liqtape.toml"),
     (alert_test, "liqtape alert-test --channel phone"),
     (alert_replay, "liqtape alert-replay today --whole"),

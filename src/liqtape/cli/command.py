@@ -5,13 +5,17 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from liqtape.cli.logs import log_at
+from liqtape.cli.logs import log_as, log_at
 
 __all__ = ["Command", "Commands"]
 
 _VERBOSE = {"-v": 1, "-vv": 2, "--verbose": 1}
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
-_SAID = ("-v, --verbose", "More log on standard error; twice: all of it.")
+_FORM = "--log-format"
+_SAID = (
+    ("-v, --verbose", "More log on standard error; twice: all of it."),
+    (f"{_FORM} [text|json]", "Log lines for people, or JSON objects."),
+)
 
 
 class Command(TyperCommand):
@@ -43,7 +47,7 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take `-v` out that stands before the name of a command."""
-        named = next((place for place, text in enumerate(args) if not text.startswith("-")), len(args))
+        named = next((place for place, text in enumerate(args) if _is_command(args, place)), len(args))
         rest: list[str] = super().parse_args(ctx, _obeyed(args, named))
         return rest
 
@@ -54,10 +58,23 @@ class Commands(TyperGroup):
 
 
 def _obeyed(args: list[str], until: int) -> list[str]:
-    """Return the arguments without those before `until` that ask for more log, which they get."""
+    """Return the arguments without those before `until` that are about the log, which they change."""
     if wanted := sum(_VERBOSE.get(text, 0) for text in args[:until]):
         log_at(_LEVELS[min(wanted, 2)])
-    return [text for text in args[:until] if text not in _VERBOSE] + args[until:]
+    rest: list[str] = []
+    own = iter(args[:until])
+    for text in own:
+        if text == _FORM:
+            log_as(next(own, ""))
+        elif text.startswith(f"{_FORM}="):
+            log_as(text.partition("=")[2])
+        elif text not in _VERBOSE:
+            rest.append(text)
+    return rest + args[until:]
+
+
+def _is_command(args: list[str], place: int) -> bool:
+    return not args[place].startswith("-") and (place == 0 or args[place - 1] != _FORM)
 
 
 def _named(argument: Any) -> str:
@@ -73,7 +90,7 @@ def _write_records(command: Any, ctx: Any, formatter: Any) -> None:
             if record is not None and param.param_type_name == kind
         ]
         if kind == "option":
-            rows.insert(-1, _SAID)
+            rows[-1:-1] = _SAID
         if rows:
             with formatter.section(title):
                 formatter.write_dl(rows)

@@ -13,15 +13,25 @@ from msgspec import Struct
 
 from liqtape.alarms.policy.messages import AlarmMessage
 from liqtape.cli.foreground import StopSignals, watch
+from liqtape.cli.serving import page_beside
 from liqtape.cli.warmstart import WarmStart, warm_start
 from liqtape.events import WINDOWS, Alert, Level, VelocityMetrics
-from liqtape.settings import HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
+from liqtape.settings import (
+    COMMAND_DEFAULTS,
+    HistorySettings,
+    PriceSettings,
+    RedisSettings,
+    Settings,
+    VenueSettings,
+    WebSettings,
+)
 from liqtape.simulator import Recount, Simulator, recount
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.tracker import Tracker
 
 __all__ = ["DemoSummary", "demo", "metric_differences"]
 
+_LISTEN: str = COMMAND_DEFAULTS["web"]["listen"]
 _SETTLE_SECONDS = 5.0
 _READ_AT_ONCE = 100_000
 _CHECK_OFFSETS_S = (0, 1, 5, 9.999, 10, 25, 59, 60, 240, 300)
@@ -52,7 +62,7 @@ class DemoSummary(Struct, frozen=True):
 
 
 async def demo(
-    scenario: str, seconds: float, seed: int, speed: float, out: TextIO | None = None
+    scenario: str, seconds: float, seed: int, speed: float, out: TextIO | None = None, listen: str | None = "off"
 ) -> tuple[DemoSummary, int]:
     """Run for `seconds` (0: until a signal); returns the summary and the signal that ended it, if any.
 
@@ -67,9 +77,11 @@ async def demo(
             tracker.on_message(messages.append, "demo messages")
             began = time.monotonic()
             learned = warm_start()
-            async with tracker:
+            web = WebSettings(listen=listen or _LISTEN)
+            async with page_beside(tracker, web, tracker.settings.history, "demo") as page, tracker:
                 tracker.begin_with(learned.states, _learned_note(learned, speed), learned.messages)
-                await watch(tracker, stop, seconds or None, [_note(scenario)], out)
+                notes = [_note(scenario), *page]
+                await watch(tracker, stop, seconds or None, notes, out, f"demo, {scenario}")
                 lasted = time.monotonic() - began
                 await simulator.stop_generating()
                 await _settle(tracker, simulator)

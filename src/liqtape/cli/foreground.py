@@ -5,25 +5,30 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-from rich.console import Console
-from rich.live import Live
+from msgspec import Struct
 
 from liqtape.alarms.policy.wording import wakes_words
 from liqtape.events import Alert, VelocityMetrics
 from liqtape.sanitize import sanitize
 from liqtape.tracker import Tracker
-from liqtape.tui.table import alert_line, live_view, metric_line, venue_line
+from liqtape.tui.fullscreen import FullScreen, can_draw, write_soon
+from liqtape.tui.heldtext import HeldText, held_stderr
+from liqtape.tui.highlights import Highlights, is_worth_saying
+from liqtape.tui.lines import alert_line, metric_line, venue_line
+from liqtape.tui.livescreen import LiveView, last_words, live_screen
 
 __all__ = ["StopSignals", "watch"]
 
 _REFRESH_SECONDS = 0.25
 _LINES_EVERY = 5  # seconds
 _LINES = 5
-_SAID = frozenset({"ALERT", "CRITICAL", "EXTREME"})  # to or from; WATCH comes and goes all day
+_SAYING_SECONDS = 0.3
+_LOGGED = 10  # lines, on the screen
 _HOPELESS = 2  # attempts after the first
 
 
@@ -36,6 +41,7 @@ class StopSignals:
 
     def __init__(self, end_within: float | None = None) -> None:
         self.received = 0
+        self.before_end: Callable[[], object] | None = None  # what a process that hangs does before it ends
         self._end_within = end_within
         self._ended = threading.Event()
         self._event = asyncio.Event()
@@ -66,9 +72,17 @@ class StopSignals:
 
     def _end(self, seconds: float) -> None:
         if not self._ended.wait(seconds):
-            said = f"liqtape: something hangs; ended {seconds:g} s after the signal all the same\n"
-            os.write(2, said.encode())
+            # Not by this thread: a terminal that takes nothing would keep it.
+            saying = threading.Thread(target=self._say_the_end, args=(seconds,), name="last words", daemon=True)
+            saying.start()
+            saying.join(_SAYING_SECONDS)
             os._exit(128 + self.received)
+
+    def _say_the_end(self, seconds: float) -> None:
+        if self.before_end is not None:
+            self.before_end()
+        said = f"liqtape: something hangs; ended {seconds:g} s after the signal all the same\n"
+        os.write(2, said.encode())
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Wait for a signal, at most `seconds`; whether one came."""
@@ -83,16 +97,36 @@ class StopSignals:
 
 
 async def watch(
-    tracker: Tracker, stop: StopSignals, seconds: float | None, notes: Sequence[str] = (), out: TextIO | None = None
+    tracker: Tracker,
+    stop: StopSignals,
+    seconds: float | None,
+    notes: Sequence[str] = (),
+    out: TextIO | None = None,
+    title: str = "run",
 ) -> None:
     """Show the tracker until a signal or for `seconds`: a live table on a terminal, plain lines in a pipe."""
     out = sys.stdout if out is None else out
     notes = [*notes, tracker.learned, _redis_note(tracker), _history_note(tracker)]
     deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
-    if out.isatty():
-        await _table(tracker, stop, deadline, notes, Console(file=out))
+    if can_draw(out):
+        # They stay on the normal screen, where there may be no room for all of them on the other.
+        _say(notes, out)
+        await _table(tracker, stop, deadline, _Shown(title, notes, out))
     else:
         await _lines(tracker, stop, deadline, notes, out)
+
+
+class _Shown(Struct, frozen=True):
+    """What a screen shows beside the tracker, and where."""
+
+    title: str
+    notes: Sequence[str]
+    out: TextIO
+
+
+def _say(lines: Sequence[str], out: TextIO) -> None:
+    if lines:
+        print("\n".join(sanitize(line, 1_000) for line in lines), file=out, flush=True)
 
 
 def _rows(tracker: Tracker) -> list[VelocityMetrics]:
@@ -138,20 +172,40 @@ def _left(deadline: float | None, step: float) -> float:
     return min(step, deadline - asyncio.get_running_loop().time())
 
 
-async def _table(
-    tracker: Tracker, stop: StopSignals, deadline: float | None, notes: Sequence[str], console: Console
-) -> None:
-    with Live(console=console, auto_refresh=False, screen=False) as live:
-        while True:
-            rows = _rows(tracker)
-            said = [*notes, *_trouble(tracker), *_hint(tracker)]
-            size = console.size
-            view = live_view(
-                rows, tracker.health(), tracker.ledger(), said, tracker.market(), (size.width, size.height)
-            )
-            live.update(view, refresh=True)
-            if await stop.wait(max(0.0, _left(deadline, _REFRESH_SECONDS))) or _left(deadline, 1.0) <= 0:
-                return
+async def _table(tracker: Tracker, stop: StopSignals, deadline: float | None, shown: _Shown) -> None:
+    highlights = Highlights()
+    tracker.on_alert(highlights.changed, "table")
+    tracker.on_liquidation(highlights.liquidated, "table")
+    began = time.monotonic()
+    with held_stderr() as held, FullScreen(shown.out) as screen:
+        stop.before_end = screen.leave
+        try:
+            while True:
+                view = _view(tracker, highlights, held, shown, time.monotonic() - began)
+                screen.draw(live_screen(view, *screen.size()))
+                if await stop.wait(max(0.0, _left(deadline, _REFRESH_SECONDS))) or _left(deadline, 1.0) <= 0:
+                    break
+        finally:
+            stop.before_end = None
+    write_soon("".join(f"{sanitize(line, 1_000)}\n" for line in last_words(view)), shown.out)
+
+
+def _view(tracker: Tracker, highlights: Highlights, held: HeldText, shown: _Shown, up_seconds: float) -> LiveView:
+    return LiveView(
+        shown.title,
+        round(1000 * time.time()),
+        up_seconds,
+        tracker.market(),
+        highlights.market_since_ms,
+        _rows(tracker),
+        tracker.health(),
+        tracker.ledger(),
+        highlights.changes(),
+        highlights.largest(tracker.now_ms()),
+        shown.notes,
+        [*_trouble(tracker), *_hint(tracker)],
+        held.newest(_LOGGED),
+    )
 
 
 async def _lines(
@@ -160,11 +214,10 @@ async def _lines(
     """Venues when their state changes, the busiest instruments every few seconds, alerts at once."""
 
     def say(lines: Sequence[str]) -> None:
-        if lines:
-            print("\n".join(sanitize(line, 1_000) for line in lines), file=out, flush=True)
+        _say(lines, out)
 
     def say_alert(alert: Alert) -> None:
-        if not _SAID.isdisjoint((alert.level, alert.previous)):
+        if is_worth_saying(alert):
             say([f"alert {alert_line(alert)}{_step_words(tracker, alert.instrument)}"])
 
     tracker.on_alert(say_alert, "lines")

@@ -40,7 +40,9 @@ def replay(
             metavar="PATH", help="A recording; an event file (Parquet, NDJSON, CSV) or a directory of them."
         ),
     ],
-    speed: Annotated[str, typer.Option(metavar="X|max", help="Times real time.")] = "max",
+    speed: Annotated[
+        str | None, typer.Option(metavar="X|max", help="Times real time. Default: max, with --listen 1.")
+    ] = None,
     metrics: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Metric rows go there: .ndjson or .parquet.")
     ] = None,
@@ -57,13 +59,25 @@ def replay(
         list[Path] | None,
         typer.Option(metavar="FILE", help="A venue's REST answer, for the sizes in event files; may be given again."),
     ] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Play it on the page there, until interrupted.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Past events through the same engine as live; the same input gives the same rows, byte for byte."""
     from liqtape.recording.segments import is_recording
     from liqtape.sinks.redis.redissink import RedisSink
 
-    pace = _pace(speed)
+    listed = [contract for file in instruments or () for contract in _contracts(file)]
+    if listen is not None:
+        from liqtape.cli.replaypage import replay_on_page
+
+        if any(output not in {None, "off"} for output in (metrics, redis, history)):
+            raise ConfigurationError(
+                "--listen: what is paused and sent back goes nowhere else; leave out --metrics, --redis, --history"
+            )
+        return replay_on_page(path, _pace(speed or "1"), coverage, listed, listen)
+    pace = _pace(speed or "max")
     sink = None if redis == "off" else RedisSink(redis)
     outputs = _Outputs(metrics, sink, history)
     if is_recording(path):
@@ -73,7 +87,6 @@ def replay(
             raise ConfigurationError(f"--instruments {instruments[0]}: a recording has the sizes that it was made with")
         signalled, summary = _play_recording(path, every, lambda steps: _play(steps, pace, outputs))
     else:
-        listed = [contract for file in instruments or () for contract in _contracts(file)]
         files = _EventFiles(path, metrics, coverage, listed)
         signalled, summary = _play_events(files, every, lambda steps: _play(steps, pace, outputs))
     SIGNALS.install()
@@ -129,7 +142,7 @@ def _play_events(files: _EventFiles, every: int, play: "_Player") -> tuple[int, 
     from liqtape.eventfiles.coveragefile import load_coverage
     from liqtape.eventfiles.readers import event_files, load
     from liqtape.eventfiles.replay import steps
-    from liqtape.factory import rule_of
+    from liqtape.runscope import rule_of
     from liqtape.settings import load_settings, settings_file
 
     path, metrics, coverage = files.path, files.metrics, files.coverage

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from liqtape.cli.logs import quiet_until
 from liqtape.cli.options import AsJson, Scenario
+from liqtape.cli.serving import listen_option, page_beside
 from liqtape.errors import ConfigurationError
 from liqtape.history.log.directories import data_directory
 from liqtape.sanitize import sanitize
@@ -40,6 +41,11 @@ _Symbols = Annotated[
     typer.Option(metavar="SYMBOL", help="BTCUSDT, a venue's spelling, BTC/USDT:USDT, or a coin; may be given again."),
 ]
 
+_Listen = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT|off", help="Page and API; default: 127.0.0.1:8787 or the next free port."),
+]
+
 _END_SECONDS = 4.5  # after a signal; a tracker takes four at most
 
 
@@ -53,6 +59,7 @@ def run(
         str | None,
         typer.Option(metavar="DIR|postgresql://..|off", help="Default: the user's data directory."),
     ] = None,
+    listen: _Listen = None,
     levels: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Of `simulate --levels`: what levels know where the history has nothing."),
@@ -60,7 +67,8 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="NDJSON of rows, alerts and states.")] = False,
 ) -> int:
     """Track liquidations live: feeds, metrics, every sink; until interrupted."""
-    settings = _with_instruments(_settings(config, _options(venue, symbol, redis, history)))
+    options = _options(venue, symbol, redis, history) | listen_option(listen)
+    settings = _with_instruments(_settings(config, options))
     if settings.history.url is None:
         settings = replace(settings, history=replace(settings.history, url=str(data_directory() / "history")))
     from liqtape.cli.foreground import StopSignals
@@ -151,15 +159,17 @@ async def _run(
         learned = warm_start(levels)
     recorder = None if record is None else Recorder(record)
     tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
-    async with _quiet_feeds(tracker), tracker, notified(lambda: tracker.pulses):
+    page_is_served = page_beside(tracker, settings.web, settings.history)
+    async with page_is_served as page, _quiet_feeds(tracker), tracker, notified(lambda: tracker.pulses):
         if learned is not None:
             tracker.begin_with(learned.states, str(learned), learned.messages)
         if as_json:
             from liqtape.cli.jsonlines import tell
 
+            sys.stderr.write("\n".join(page) + "\n")
             await tell(tracker, stop, sys.stdout)
         else:
-            await watch(tracker, stop, None, out=sys.stdout)
+            await watch(tracker, stop, None, page, sys.stdout)
 
 
 @asynccontextmanager
@@ -183,7 +193,7 @@ async def _record(settings: Settings, to: Path, seconds: float, stop: "StopSigna
     recorder = Recorder(to)
     tracker = Tracker(settings, recorder=recorder)
     async with _quiet_feeds(tracker), tracker:
-        await watch(tracker, stop, seconds or None, [f"recording to {to}"], out)
+        await watch(tracker, stop, seconds or None, [f"recording to {to}"], out, "record")
     return recorder.summary()
 
 
@@ -192,6 +202,7 @@ def demo(
     seconds: Annotated[float, typer.Option(metavar="N", min=0, help="0 runs until interrupted.")] = 60.0,
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed makes the same market.")] = 1,
     speed: Annotated[float, typer.Option(metavar="X", help="Compresses the scenario's timeline.")] = 1.0,
+    listen: _Listen = None,
     as_json: AsJson = False,
 ) -> int:
     """The same system against the built-in venues: no network, nothing kept; checks itself at the end."""
@@ -199,7 +210,7 @@ def demo(
 
     try:
         summary, signalled = asyncio.run(
-            run_demo(scenario, seconds, seed, speed, sys.stderr if as_json else sys.stdout)
+            run_demo(scenario, seconds, seed, speed, sys.stderr if as_json else sys.stdout, listen)
         )
     except ValueError as error:
         raise ConfigurationError(f"demo: {error}") from error

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import ssl
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
@@ -76,6 +76,7 @@ class ConnectionPool:
         self._past = Ledger()  # of connections that are no more
         self._unsettled: list[Ledger] = []  # of such as well, but events of theirs still wait for their time
         self._past_reconnects = 0
+        self._past_failures: Counter[str] = Counter()
         self._stopping = False
 
     def may_move(self) -> None:
@@ -149,6 +150,11 @@ class ConnectionPool:
     def reconnects(self) -> int:
         """Attempts after the first, of all connections there ever were."""
         return self._past_reconnects + sum(connection.reconnects for connection in self.all)
+
+    @property
+    def failures(self) -> Counter[str]:
+        """Lost connections and failed attempts by cause, of all connections there ever were."""
+        return sum((connection.failures for connection in self.all), self._past_failures)
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
         """Return (name, ledger) of each connection, and of the past ones together."""
@@ -286,6 +292,7 @@ class ConnectionPool:
             self._unsettled.remove(ledger)
             self._past += ledger
         self._past_reconnects += connection.reconnects
+        self._past_failures += connection.failures
 
 
 def _shown(status: Status) -> State:

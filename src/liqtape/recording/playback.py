@@ -110,9 +110,7 @@ class Playback:
         of the recorded run: one that waited for the end of its turn comes after others that were received a little
         later, and then belongs to their second.
         """
-        self._parts = read_recording(self._path, self.broken, self._note_read)
-        self.pipeline = pipeline = self._begin()
-        self._fetch()
+        pipeline = self.open()
         if self._group is None:
             return
         second = self._group.receive_ns // _SECOND_NS
@@ -121,16 +119,46 @@ class Playback:
             if not shown:
                 second = self._next_second(second, every)
             self._advance(pipeline, second * _SECOND_NS)
-            events = self._events[:]
-            alerts = sorted(self._alerts, key=lambda alert: (alert.at_ms, alert.instrument))  # a set told them
-            self._events.clear()
-            self._alerts.clear()
+            events, alerts = self.take()
             now_ms, at = pipeline.clock.t_ms(1000 * second), pipeline.clock.at(1000 * second)
             rows = rows_due(pipeline.engine, shown | {event.instrument for event in events}, shown, now_ms, at)
-            self._events_count += len(events)
             if events or rows or alerts:
                 yield GridStep(second, events, rows, alerts)
             second += every
+
+    def open(self) -> Pipeline:
+        """Begin without a grid: `advance` goes on, `take` gives what came, and the pipeline tells the rest."""
+        self._parts = read_recording(self._path, self.broken, self._note_read)
+        self.pipeline = self._begin()
+        self._fetch()
+        return self.pipeline
+
+    @property
+    def began_ms(self) -> int:
+        """When the first frame was received, by our time; 0 where there is none."""
+        return self._next_ns() // 1_000_000
+
+    def advance(self, until_ms: int) -> None:
+        """Play up to a moment of our time."""
+        if self.pipeline is not None:
+            self._advance(self.pipeline, until_ms * 1_000_000)
+
+    def take(self) -> tuple[list[Liquidation], list[Alert]]:
+        """Return what came since the last call."""
+        events = self._events[:]
+        alerts = sorted(self._alerts, key=lambda alert: (alert.at_ms, alert.instrument))  # a set told them
+        self._events.clear()
+        self._alerts.clear()
+        self._events_count += len(events)
+        return events, alerts
+
+    def is_live(self, venue: str) -> bool:
+        """Return whether the recording says that a venue is live now."""
+        return venue in self._live
+
+    def ledger(self) -> Ledger:
+        """Return the counts so far, of all connections."""
+        return sum((*self._ledgers, *self._backfill_ledgers.values()), Ledger())
 
     def take_read(self) -> int:
         """How many of the `size` bytes were read since the last call."""
@@ -142,7 +170,7 @@ class Playback:
 
     def played(self) -> Played:
         """The counts so far."""
-        ledger = sum((*self._ledgers, *self._backfill_ledgers.values()), Ledger())
+        ledger = self.ledger()
         counts = self._frames, self._events_count, self._runs, self._lost_frames, len(self.broken)
         return Played(*counts, ledger.as_dict())
 

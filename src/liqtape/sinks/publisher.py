@@ -22,6 +22,7 @@ from time import perf_counter
 from liqtape.engine.velocity import MARKET
 from liqtape.errors import SinkError, SinkUnavailable
 from liqtape.events import Alert, Level, Liquidation, PriceTick, VelocityMetrics, VenueHealth
+from liqtape.histogram import Histogram
 from liqtape.pipeline.listener import Listener, Pulse
 from liqtape.sinks.sink import Batch, Refusal, Sink
 
@@ -40,6 +41,8 @@ _ROWS = 50  # of one flush: about a millisecond of the loop
 _FLOOD = 50_000  # events/s: taking them in keeps a core busy for a quarter of the time
 _REST = 50.0  # times as long as making the rows took; packing and sending them takes about as long again
 _LONGEST_REST = 0.5
+
+_WAITED_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 _instrument = attrgetter("instrument")
 _log = logging.getLogger(__name__)
@@ -87,6 +90,9 @@ class Publisher(Listener):
         self._dropped = 0
         self._alerts_said = 0  # of the dropped ones
         self._flushed_at = perf_counter()
+        self.waited = Histogram(_WAITED_SECONDS)  # from the oldest change to the acknowledgement of each write
+        self._changed_at: float | None = None  # since when the oldest change waits
+        self._taken_at: float | None = None  # the same of what is being written
 
     def __repr__(self) -> str:
         return f"<Publisher {self.sink.name}: {self.state}{f', {self.detail}' if self.detail else ''}>"
@@ -99,7 +105,14 @@ class Publisher(Listener):
     def changed(self, instruments: Iterable[str]) -> None:
         """Note that these instruments changed."""
         self._dirty.update(dict.fromkeys(instruments))
+        if self._changed_at is None and self._dirty:
+            self._changed_at = perf_counter()
         self._wake.set()
+
+    def lag_seconds(self) -> float:
+        """Return for how long the oldest change has waited to be written; 0 when nothing waits."""
+        waiting = [at for at in (self._changed_at, self._taken_at) if at is not None]
+        return perf_counter() - min(waiting) if waiting else 0.0
 
     def accepted(self, events: Sequence[Liquidation], *, is_news: bool = True) -> None:  # noqa: ARG002 - repeats, too
         """Take note of liquidations, oldest first; only the newest `RECENT_EVENTS` survive until the flush."""
@@ -217,7 +230,10 @@ class Publisher(Listener):
         events, began = self._new, perf_counter()
         is_flood = events > _FLOOD * (began - self._flushed_at)
         self._flushed_at = began
+        self._taken_at, self._changed_at = self._changed_at, None
         batch = self._take()
+        if self._dirty:  # more rows than one flush takes: the rest waits on
+            self._changed_at = self._taken_at
         took = perf_counter() - began
         try:
             refusal = await self.sink.publish(batch)
@@ -234,6 +250,9 @@ class Publisher(Listener):
             self._give_back(batch, batch.alerts)
             raise
         self.batches_total += 1
+        if self._taken_at is not None:
+            self.waited.observe(perf_counter() - self._taken_at)
+            self._taken_at = None
         self._resync = False
         if refusal is not None:
             self._refused(refusal)
@@ -305,6 +324,7 @@ class Publisher(Listener):
     def _give_back(self, batch: Batch, alerts: Sequence[Alert]) -> None:
         """Put a failed batch back; nothing of it is lost but what is newer anyway."""
         self._dirty.update((metrics.symbol, None) for metrics in batch.metrics)
+        self._changed_at, self._taken_at = self._taken_at or self._changed_at, None
         # The list of recent events is written as a whole after the sink is back.
         self._resync = True
         self._alerts.extendleft(reversed(alerts))

@@ -50,6 +50,12 @@ class Subscription(AsyncIterator[T], Generic[T]):
         """Items that did not fit."""
         return self._inbox.dropped_total
 
+    def take(self) -> list[T]:
+        """Return what waits, at once: for who looks now and then instead of iterating."""
+        items = list(self._inbox.queue)
+        self._inbox.queue.clear()
+        return items
+
     def end(self) -> None:
         """Take no more items; the iteration stops after those queued."""
         self._leave()

@@ -7,6 +7,7 @@ Kreuz and Grassberger 2002 (event synchronisation).
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from heapq import nlargest
 from itertools import pairwise
 from math import exp2, expm1, fsum, log, log1p, sqrt
 
@@ -310,9 +311,13 @@ class CountCorrelation:
         """Return the streams that are followed, the earliest first."""
         return list(self._streams)
 
-    def shown(self) -> list[str]:
-        """Return the streams with enough events for a correlation."""
-        return [name for name, stream in self._streams.items() if stream.events >= _SHOWN_FROM]
+    def shown(self, most: int | None = None) -> list[str]:
+        """Return the streams with enough events for a correlation, or the `most` busiest of them."""
+        shown = [name for name, stream in self._streams.items() if stream.events >= _SHOWN_FROM]
+        if most is None or len(shown) <= most:
+            return shown
+        busiest = set(nlargest(most, shown, key=lambda name: self._streams[name].events))
+        return [name for name in shown if name in busiest]
 
     def drop(self, name: str) -> None:
         """Follow a stream no more: its place is free, and what was known of it is forgotten."""

@@ -1,0 +1,111 @@
+"""The one sentence: is a cascade going on, who, how big, since when, and can it be trusted."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from liqtape.events import VelocityMetrics, VenueHealth
+from liqtape.venues import VENUES
+from liqtape.web.answers import Coverage, NowAnswer, Share, Trust
+from liqtape.web.board import Board
+
+__all__ = ["coverage_of", "iso", "now_of", "trust_of"]
+
+_MINUTE_MS = 60_000
+_LARGEST_MS = 300_000
+_ONE_SIDED = 2 / 3
+_NAMED = 3
+_LIVE = frozenset({"live", "recorded"})
+
+
+def iso(at_ms: int) -> str:
+    """Return a moment as ISO 8601 in UTC.
+
+    >>> iso(1_790_000_000_123)
+    '2026-09-21T14:13:20.123Z'
+    """
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def now_of(board: Board) -> NowAnswer:
+    """Return the state of the market now."""
+    source = board.source
+    row = board.market()
+    now_ms = round(1000 * row.timestamp)
+    level, since_ms = board.market_level()
+    shares = board.memory.shares(now_ms - _MINUTE_MS, now_ms)
+    return NowAnswer(
+        as_of=iso(now_ms),
+        as_of_ms=now_ms,
+        mode=source.mode,
+        level=level,
+        since_ms=since_ms,
+        side=_side(row),
+        instruments=_exact(board, shares[:_NAMED]),
+        venues=board.memory.venue_shares(now_ms - _MINUTE_MS, now_ms),
+        lead=board.lead(),
+        count_60s=row.event_count_60s,
+        usd_60s=row.usd_velocity_60s * 60,
+        long_usd_60s=row.long_usd_60s,
+        short_usd_60s=row.short_usd_60s,
+        velocity_10s=row.velocity_10s,
+        velocity_60s=row.velocity_60s,
+        velocity_est_10s=row.velocity_est_10s,
+        acceleration=row.acceleration,
+        times_usual=row.times_usual,
+        return_days=row.return_days,
+        instruments_active=len(source.active()),
+        instruments_raised=board.episodes.raised(),
+        btc_price=row.btc_price,
+        trust=trust_of(board, row, source.health()),
+        events_total=board.events_total,
+        replay=source.replay,
+    )
+
+
+def trust_of(board: Board, row: VelocityMetrics, health: list[VenueHealth]) -> Trust:
+    """Return whether the numbers can be trusted; `row` is the market's."""
+    ages = [venue.last_data_age_s for venue in health if venue.last_data_age_s is not None]
+    watched_ms = round(1000 * row.timestamp) - board.started_ms
+    if row.coverage_300s is not None and row.coverage_300s >= 1:
+        watched_ms = _LARGEST_MS
+    return Trust(
+        venues_live=sum(venue.state in _LIVE for venue in health),
+        venues_total=len(health),
+        troubled=[venue for venue in health if venue.state not in _LIVE],
+        throttled=[venue.venue for venue in health if _is_throttled(venue.venue)],
+        coverage=coverage_of(row),
+        age_seconds=min(ages, default=None),
+        is_balanced=board.source.ledger().balanced(),
+        is_learning=row.is_learning,
+        watched_days=row.watched_days,
+        warmup_ms=max(0, min(_LARGEST_MS, watched_ms)),
+    )
+
+
+def coverage_of(row: VelocityMetrics) -> Coverage:
+    """Return what a row says of the share that was watched."""
+    return Coverage(row.coverage_10s, row.coverage_30s, row.coverage_60s, row.coverage_300s, row.partial)
+
+
+def _is_throttled(venue: str) -> bool:
+    return venue in VENUES and VENUES[venue].slot_seconds is not None
+
+
+def _side(row: VelocityMetrics) -> Literal["long", "short", "both"] | None:
+    total = row.long_usd_60s + row.short_usd_60s
+    if not total:
+        return None
+    if row.long_usd_60s >= _ONE_SIDED * total:
+        return "long"
+    return "short" if row.short_usd_60s >= _ONE_SIDED * total else "both"
+
+
+def _exact(board: Board, shares: list[Share]) -> list[Share]:
+    """Return the shares with the counts and USD of the instruments' rows, which know each venue's own time."""
+    rows = {row.symbol: row for row in board.source.snapshot([share.name for share in shares])}
+    return [
+        Share(share.name, rows[share.name].event_count_60s, 60 * rows[share.name].usd_velocity_60s)
+        if share.name in rows
+        else share
+        for share in shares
+    ]

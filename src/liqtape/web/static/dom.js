@@ -1,0 +1,48 @@
+// The only module that makes elements. All text goes in as text: nothing a venue sends is ever markup.
+
+export const byId = (id) => document.getElementById(id);
+
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "class") made.className = value;
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null) made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+// Write only what changed, so that a quiet page costs nothing and a selection of text survives.
+export function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+export function mark(node, name, value) {
+  if (value === null || value === false) node.removeAttribute(name);
+  else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+}
+
+// A text with its reason, shown on hover and on focus and read by a screen reader.
+export function why(text, because, kind = "") {
+  return element("span", { class: `why ${kind}`.trim(), tabindex: "0" }, text, element("span", { class: "because" }, ` ${because}`));
+}
+
+// Put what `figure` of states.js says into a cell. The cell remembers it, so that an equal one is not made again.
+export function show(node, figure) {
+  const key = `${figure.text}|${figure.kind}|${figure.because ?? ""}|${figure.note ?? ""}`;
+  if (node.dataset.shown === key) return;
+  node.dataset.shown = key;
+  const body = figure.because ? why(figure.text, figure.because, figure.kind) : element("span", { class: figure.kind }, figure.text);
+  node.replaceChildren(body);
+  if (figure.note) node.append(element("span", { class: "note" }, ` ${figure.note}`));
+}
+
+export function levelMark(level) {
+  return element("b", { class: "level", "data-level": level }, level === "NONE" ? "calm" : level);
+}
+
+export function sideMark(side, marks) {
+  const known = marks[side];
+  return known ? element("span", { class: side }, `${known.mark} ${known.word}`) : element("span", {}, "unknown side");
+}

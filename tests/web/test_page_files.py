@@ -1,0 +1,50 @@
+"""The files of the page: light, whole, and without a word inside that the content policy would refuse."""
+
+import gzip
+import hashlib
+import re
+from pathlib import Path
+
+import liqtape.web
+
+_STATIC = Path(liqtape.web.__file__).parent / "static"
+_MOST_BYTES = 120 * 1024
+
+
+def _files() -> list[Path]:
+    return sorted(path for path in _STATIC.rglob("*") if path.is_file())
+
+
+def test_the_page_is_light() -> None:
+    sent = [path for path in _files() if path.suffix in {".html", ".css", ".js", ".svg"}]
+    assert sum(len(gzip.compress(path.read_bytes())) for path in sent) <= _MOST_BYTES
+
+
+def test_vendored_files_are_what_was_fetched() -> None:
+    for line in (_STATIC / "uplot" / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split()
+        assert hashlib.sha256((_STATIC / "uplot" / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_nothing_is_inline_and_nothing_comes_from_elsewhere() -> None:
+    page = (_STATIC / "index.html").read_text()
+    assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", page)
+    assert all(re.search(r'src="/static/', script) for script in re.findall(r"<script[^>]*>", page))
+    for path in _files():
+        if path.suffix in {".html", ".css", ".js"} and path.parent.name != "uplot":
+            assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", path.read_text()), path.name
+
+
+def test_what_venues_say_never_becomes_markup() -> None:
+    for path in _STATIC.glob("*.js"):
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", path.read_text()
+        ), path.name
+
+
+def test_each_module_is_there_and_is_used() -> None:
+    modules = {path.name for path in _STATIC.glob("*.js")}
+    imported = {
+        name for path in _STATIC.glob("*.js") for name in re.findall(r'from "\./([\w]+\.js)"', path.read_text())
+    }
+    assert imported | {"main.js"} == modules
