@@ -114,7 +114,7 @@ def _lines(replay: "AlarmReplay", *, whole: bool) -> list[str]:
 
 
 def _end(replay: "AlarmReplay") -> list[str]:
-    from liqtape.alarms.policy.wording import wakes_words
+    from liqtape.alarms.policy.phrases import wakes_words
 
     totals = replay.totals()
     budget = f"the budget of {totals.budget_per_week:g} a week allows {totals.expected:.2f}"

@@ -143,7 +143,7 @@ def _facts(settings: "PolicySettings", state: "PolicyState | None") -> dict[str,
 
 def policy_lines(settings: "PolicySettings", state: "PolicyState | None") -> list[str]:
     """Return the effective policy in words."""
-    from liqtape.alarms.policy.wording import wakes_words
+    from liqtape.alarms.policy.phrases import wakes_words
 
     facts = _facts(settings, state)
     days = facts["market_wakes_at_days"]

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from msgspec import Struct
 
-from liqtape.alarms.policy.wording import wakes_words
+from liqtape.alarms.policy.phrases import wakes_words
 from liqtape.events import Alert, VelocityMetrics
 from liqtape.sanitize import sanitize
 from liqtape.tracker import Tracker

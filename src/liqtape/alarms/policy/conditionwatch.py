@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from liqtape.alarms.policy.messages import AlarmMessage
-from liqtape.alarms.policy.wording import seconds_words
+from liqtape.alarms.policy.phrases import seconds_words
 
 __all__ = ["Condition", "ConditionWatch"]
 

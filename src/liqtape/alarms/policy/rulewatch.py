@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import Struct
 
 from liqtape.alarms.policy.messages import LEVEL_ORDER, AlarmMessage
-from liqtape.alarms.policy.wording import linked, usd_words
+from liqtape.alarms.policy.phrases import linked, usd_words
 from liqtape.alarmsettings import AlarmRule
 from liqtape.engine.velocity import MARKET
 from liqtape.events import VelocityMetrics

@@ -5,8 +5,8 @@ from msgspec.structs import replace
 
 from liqtape.alarms.policy.eventthread import EventThread
 from liqtape.alarms.policy.messages import AlarmMessage, MessageKind
+from liqtape.alarms.policy.phrases import begin_text, end_text, headline, linked, usd_words
 from liqtape.alarms.policy.sightings import Scene, Surroundings
-from liqtape.alarms.policy.wording import begin_text, end_text, headline, linked, usd_words
 
 __all__ = ["LaterNote", "end_message", "later_message", "news_message"]
 
