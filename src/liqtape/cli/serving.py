@@ -1,4 +1,4 @@
-"""The page and the API beside a tracker in the foreground."""
+"""Page, API and Prometheus' metrics beside a tracker in the foreground."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -27,12 +27,16 @@ async def page_beside(
         yield ["Page: off"]
         return
     from liqtape.cli.historyrows import HistoryRows
+    from liqtape.exposition.exposition import Exposition
     from liqtape.web.livesource import LiveSource
     from liqtape.web.webserver import serving
 
     past = None if history.url in {None, "off"} else HistoryRows(str(history.url))
-    source = LiveSource(tracker, mode)
-    async with serving(source, address, token=settings.secret(), hosts=settings.hosts, past=past) as server:
+    source, exposition = LiveSource(tracker, mode), Exposition(tracker)
+    tracker.listen(exposition)
+    async with serving(
+        source, address, token=settings.secret(), hosts=settings.hosts, past=past, metrics=exposition.text
+    ) as server:
         yield [_note(server.url, address)]
 
 

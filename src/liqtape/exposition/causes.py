@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-__all__ = ["FEED_STATES", "bounded_cause", "bounded_causes"]
+__all__ = ["FEED_STATES", "NO_FAILURES", "bounded_cause", "bounded_causes"]
 
 FEED_STATES = (
     "starting",
@@ -52,6 +52,9 @@ _CAUSES = frozenset(
         "too_big",
     }
 )
+NO_FAILURES: dict[str, int] = dict.fromkeys(sorted(_CAUSES), 0)
+"""A count for each known cause, so that the first failure is an increase."""
+
 _CODE = re.compile(r"(closed|http)_(\d)\d*")
 
 

@@ -7,7 +7,7 @@ from typing import get_args
 from liqtape import __version__
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Alert, Gap, Level, Liquidation, VelocityMetrics
-from liqtape.exposition.causes import FEED_STATES, bounded_causes
+from liqtape.exposition.causes import FEED_STATES, NO_FAILURES, bounded_causes
 from liqtape.exposition.eventcounts import EventCounts, SeriesBudget
 from liqtape.exposition.families import FAMILIES
 from liqtape.exposition.gapseconds import GapSeconds
@@ -127,7 +127,7 @@ class Exposition(Listener):
         yield "liqtape_feed_state", [((h.venue, s), int(s == h.state)) for h in health for s in FEED_STATES]
         ages = [((h.venue,), None if h.last_data_age_s is None else now - h.last_data_age_s) for h in health]
         yield "liqtape_feed_last_data_timestamp_seconds", ages
-        failures = [(feed.venue.name, bounded_causes(feed.pool.failures)) for feed in self._tracker.feeds]
+        failures = [(feed.venue.name, NO_FAILURES | bounded_causes(feed.pool.failures)) for feed in self._tracker.feeds]
         yield (
             "liqtape_feed_reconnects_total",
             [((venue, cause), count) for venue, causes in failures for cause, count in sorted(causes.items())],

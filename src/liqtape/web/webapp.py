@@ -44,9 +44,15 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def application(
-    api: Api, past: HistoryApi, broadcast: Broadcast, *, token: str | None = None, hosts: tuple[str, ...] = ()
+    api: Api,
+    past: HistoryApi,
+    broadcast: Broadcast,
+    *,
+    token: str | None = None,
+    hosts: tuple[str, ...] = (),
+    metrics: Callable[[], bytes] | None = None,
 ) -> ASGIApp:
-    """Return the application, guarded."""
+    """Return the application, guarded; `metrics` gives what Prometheus scrapes."""
     source = api.board.source
     control = source if isinstance(source, Replayed) else None
     paths = api_paths(api, ChartApi(api.board, past), past)
@@ -59,6 +65,8 @@ def application(
         Route("/", _page),
         Mount("/static", GZipMiddleware(StaticFiles(directory=STATIC), minimum_size=1_000)),
     ]
+    if metrics is not None:
+        routes.append(Route("/metrics", _metrics(metrics)))
     if control is not None:
         routes.append(Route("/api/v1/replay", _control(control), methods=["POST"]))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
@@ -98,6 +106,13 @@ def _query(request: Request) -> dict[str, str]:
 def _fixed(document: bytes) -> _Endpoint:
     async def answer(_request: Request) -> Response:
         return Response(document, media_type="application/json")
+
+    return answer
+
+
+def _metrics(text: Callable[[], bytes]) -> _Endpoint:
+    async def answer(_request: Request) -> Response:
+        return Response(text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     return answer
 

@@ -5,7 +5,7 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -82,12 +82,18 @@ class WebServer:
     """Serves a source at `url` as long as `serving` lasts."""
 
     def __init__(
-        self, source: Shown, *, token: str | None = None, hosts: tuple[str, ...] = (), past: PastSource | None = None
+        self,
+        source: Shown,
+        *,
+        token: str | None = None,
+        hosts: tuple[str, ...] = (),
+        past: PastSource | None = None,
+        metrics: Callable[[], bytes] | None = None,
     ) -> None:
         self.board = Board(source)
         self.broadcast = Broadcast(self.board)
         api, history = Api(self.board, self.broadcast), HistoryApi(self.board, past)
-        self.app = application(api, history, self.broadcast, token=token, hosts=hosts)
+        self.app = application(api, history, self.broadcast, token=token, hosts=hosts, metrics=metrics)
         self.url = ""
         self._is_ending = False
         self._telling: asyncio.Task[None] | None = None
@@ -144,6 +150,7 @@ async def serving(
     token: str | None = None,
     hosts: tuple[str, ...] = (),
     past: PastSource | None = None,
+    metrics: Callable[[], bytes] | None = None,
 ) -> AsyncIterator[WebServer]:
     """Serve a source at an address, or at the next free port. Raises ConfigurationError where that is not allowed."""
     host, port = address
@@ -152,7 +159,7 @@ async def serving(
             f"web.listen {host}:{port}: others reach this address; set a token (LIQTAPE_WEB_TOKEN or web.token_file), "
             "or listen on 127.0.0.1"
         )
-    server = WebServer(source, token=token, hosts=hosts, past=past)
+    server = WebServer(source, token=token, hosts=hosts, past=past, metrics=metrics)
     async with server.listening(bound_socket(host, port)):
         yield server
 

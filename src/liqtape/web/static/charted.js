@@ -23,14 +23,12 @@ export async function load(symbol, seconds) {
     ask(`price/${name}?seconds=${seconds}`),
     symbol === MARKET ? null : ask(`levels/${name}?seconds=${seconds}`),
   ]);
-  // A price of all instruments together is that of BTC, or none.
-  const priced = symbol !== MARKET || line.line_kind === "btc" ? line : { times_ms: [], prices: [], line_kind: null, marks: [], hidden: 0, hidden_usd: 0 };
   const charted = {
     symbol, seconds, asOfMs: own.as_of_ms, fromMs: own.series.from_ms, stepMs: own.series.step_ms, source: own.series.source,
     keptFromMs: own.series.kept_from_ms, columns: Object.fromEntries(COLUMNS.map((each) => [each, own.series[each]])),
     changes: own.levels.slice().sort((a, b) => a.at_ms - b.at_ms), gaps: own.gaps, level: own.row.level,
-    times: priced.times_ms.map((ms) => ms / 1000), prices: priced.prices, lineKind: priced.line_kind,
-    marks: priced.marks.slice().sort((a, b) => a.at_ms - b.at_ms), hidden: symbol === MARKET ? 0 : line.hidden, hiddenUsd: line.hidden_usd,
+    times: line.times_ms.map((ms) => ms / 1000), prices: line.prices, lineKind: line.line_kind,
+    marks: line.marks.slice().sort((a, b) => a.at_ms - b.at_ms), hidden: symbol === MARKET ? 0 : line.hidden, hiddenUsd: line.hidden_usd,
     bins: levels?.bins ?? [], partial: line.partial,
   };
   take(charted, store.events.filter((event) => event.event_ms > charted.asOfMs));
