@@ -32,7 +32,7 @@ def alert_test(
         Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")
     ] = None,
     channel: Annotated[
-        list[str] | None, typer.Option(help="Of the settings; may be given again. Default: all.")
+        list[str] | None, typer.Option(metavar="NAME", help="Of the settings; repeatable. Default: all.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object instead of text.")] = False,
 ) -> int:
