@@ -1,6 +1,7 @@
 import asyncio
 import io
 import os
+import re
 import signal
 from collections.abc import Sequence
 
@@ -48,6 +49,7 @@ async def test_every_scenario_proves_itself() -> None:
         assert "\nlevels learned from 10 simulated days of the calm market" in text
         assert "Redis on port " in text
         assert " v10=" in text
+        assert re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \w+ v10=", text, re.MULTILINE)
     assert set(summaries["calm"].levels.values()) <= {"WATCH"}
     assert summaries["cascade"].levels
     assert summaries["block"].levels["BTCUSDT"] == "CRITICAL"  # one instrument alone is not the market

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TextIO
 
 from msgspec import Struct
@@ -211,17 +212,18 @@ def _view(tracker: Tracker, highlights: Highlights, held: HeldText, shown: _Show
 async def _lines(
     tracker: Tracker, stop: StopSignals, deadline: float | None, notes: Sequence[str], out: TextIO
 ) -> None:
-    """Venues when their state changes, the busiest instruments every few seconds, alerts at once."""
+    """Print venues when their state changes, the busiest instruments every few seconds, alerts at once; each timed."""
 
     def say(lines: Sequence[str]) -> None:
-        _say(lines, out)
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        _say([f"{now} {line}" for line in lines], out)
 
     def say_alert(alert: Alert) -> None:
         if is_worth_saying(alert):
             say([f"alert {alert_line(alert)}{_step_words(tracker, alert.instrument)}"])
 
     tracker.on_alert(say_alert, "lines")
-    say(notes)
+    _say(notes, out)
     states: dict[str, str] = {}
     hinted: list[str] = []
     troubled: list[str] = []
