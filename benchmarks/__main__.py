@@ -35,7 +35,7 @@ NAMES = (
     "web",
 )
 
-CHECKS = ("calibration", "realdays")
+CHECKS = ("calibration", "realdays", "alarms")
 """Minutes long, or of data that few have, so only when named; a target that is missed there is an error."""
 
 _WIDTHS = (56, 25, 34, 7)

@@ -21,7 +21,7 @@ from liqtape.history.log.store import Store
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _MINUTE_MS = 60_000
-_OF_EXTRAS = ("asyncpg", "duckdb", "matplotlib", "numpy", "pyarrow", "textual")
+_OF_EXTRAS = ("apprise", "asyncpg", "duckdb", "matplotlib", "numpy", "pyarrow", "textual")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -107,7 +107,7 @@ def test_no_extra_is_there(run: Run) -> None:
     assert run(code=code).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("name", [command.__name__ for command, _ in _COMMANDS])
+@pytest.mark.parametrize("name", [command.__name__.replace("_", "-") for command, _ in _COMMANDS])
 def test_every_command_shows_its_help(run: Run, name: str) -> None:
     shown = run(name, "--help")
     assert (shown.returncode, shown.stderr) == (0, "")

@@ -2,25 +2,30 @@
 
 import logging
 import ssl
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from liqtape.alarms.alarmservice import QUEUE_FILE, AlarmService
+from liqtape.alarms.delivery.channelfactory import channels_of
+from liqtape.alarms.policy.messagepolicy import PolicySettings
+from liqtape.alarmsettings import ChannelSettings
 from liqtape.embedded import EmbeddedServer
 from liqtape.engine.price.selector import PriceSelector
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable
 from liqtape.events import Event
 from liqtape.feeds.pricefeed import PriceFeed
+from liqtape.pipeline.pipeline import Pipeline
 from liqtape.pipeline.pricesources import price_sources
 from liqtape.recording.recorder import Track
-from liqtape.runscope import RunScope, rule_of
+from liqtape.runscope import RunScope, parse_symbols, rule_of
 from liqtape.settings import AlertSettings, RedisSettings, Settings, VenueSettings
 from liqtape.venues import VENUES, watched
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["enabled_venues", "price_feed", "rule_of", "scope_of", "start_embedded"]
+__all__ = ["alarms_of", "enabled_venues", "policy_of", "price_feed", "rule_of", "scope_of", "start_embedded"]
 
 
 def enabled_venues(settings: Settings) -> dict[str, VenueSettings]:
@@ -46,6 +51,41 @@ def scope_of(settings: Settings, venues: Mapping[str, VenueSettings]) -> RunScop
                 _log.warning("alerts.%s is read only with alerts.rule = surprise; the rule is %s", key, alerts.rule)
     symbols_of = {venue: own.symbols for venue, own in venues.items()}
     return RunScope(settings.symbols, symbols_of, alerts, settings.price.always)
+
+
+def policy_of(alerts: AlertSettings, venues: Iterable[str]) -> PolicySettings:
+    """Return what the alarm policy is built from; without a channel messages go to the log."""
+    known = list(venues)
+    channels = {name: channel for name, channel in alerts.channels.items() if channel.enabled}
+    return PolicySettings(
+        alerts.budget_per_week,
+        parse_symbols(alerts.named, known),
+        len(alerts.named),
+        parse_symbols(alerts.muted, known),
+        alerts.link,
+        alerts.follow_up,
+        alerts.quiet,
+        channels if alerts.channels else {"log": ChannelSettings("log")},
+        tuple(
+            replace(rule, instruments=tuple(sorted(parse_symbols(rule.instruments, known)))) for rule in alerts.rules
+        ),
+    )
+
+
+def alarms_of(
+    alerts: AlertSettings,
+    venues: Collection[str],
+    pipeline: Pipeline,
+    data_dir: Path | None,
+    wrong: Callable[[], Mapping[str, str]],
+) -> AlarmService:
+    """Return the alarms of a run; raises ConfigurationError for a channel that cannot be had.
+
+    `wrong` says what is wrong with the run beside its venues, subject: reason.
+    """
+    policy = policy_of(alerts, venues)
+    path = None if data_dir is None else data_dir / QUEUE_FILE
+    return AlarmService(policy, channels_of(policy.channels), pipeline, path=path, wrong=wrong)
 
 
 def price_feed(  # noqa: PLR0913 - the settings, and what is put together elsewhere

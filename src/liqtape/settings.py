@@ -12,6 +12,7 @@ from typing import Any, Literal, Self, TypeVar
 import msgspec
 from msgspec import Struct
 
+from liqtape.alarmsettings import AlarmRule, ChannelSettings, QuietHours, check_rules
 from liqtape.errors import ConfigurationError
 from liqtape.sanitize import without_credentials, without_secrets
 from liqtape.venues import VENUES
@@ -35,10 +36,13 @@ COMMAND_DEFAULTS: Mapping[str, Any] = {"redis": {"url": "embedded"}, "web": {"li
 
 _PREFIX = "LIQTAPE_"
 _NOT_SETTINGS = frozenset({"LIQTAPE_CONFIG", "LIQTAPE_REQUIRE_SERVERS"})
-_LISTS = frozenset({"symbols", "accounts", "hosts"})  # in the environment separated by commas
+_LISTS = frozenset({"symbols", "accounts", "hosts", "named", "muted"})  # in the environment separated by commas
 _TABLES = frozenset({"floors_usd"})  # in the environment as in BTCUSDT=500000,ETHUSDT=200000
+_NESTED: Mapping[str, type[Struct]] = {"channels": ChannelSettings, "rules": AlarmRule, "quiet": QuietHours}
+"""Tables within a section; in the environment as JSON."""
 _LEAST_TOKEN = 16
 _SCHEME = re.compile(r"\w+://|postgres(?:ql)?:")  # with a slash too few it would be a directory named like a password
+_INDEX = re.compile(r"\[\d+\]")
 _PLACE = re.compile(r"\w+://(?:[^@/?#\s]*@)?[^@/?#\s]+(?:/[^@?#\s]*)?")
 
 _SPOKEN = (
@@ -52,6 +56,13 @@ _SPOKEN = (
 )
 
 Section = TypeVar("Section", bound=Struct)
+
+
+def _check_names(what: str, names: Sequence[str], example: str) -> None:
+    if isinstance(names, str):
+        raise TypeError(f"{what} must be a list of names, as in ['{names or example}']")
+    if not all(names):
+        raise ValueError(f"{what} must not contain an empty name")
 
 
 class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,6 +125,10 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     what `floors_usd` says for the instrument, in either spelling. Surprise: thresholds `watch`, `alert` (with
     `alert_count` liquidations in 60 s) and `critical` (with the same floors), which no other rule reads. Threshold:
     liquidations/s over 10 s, liquidations/s^2. `acceleration_form` is the one published and compared.
+
+    Who is told: about `budget_per_week` market events a week open a thread, over all that is watched. Instruments that
+    are `named` have a share of their own, those `muted` open none. `link` is the dashboard's address as messages name
+    it. With `follow_up` the price an hour later is told, too. Without `channels` messages go to the log.
     """
 
     rule: Literal["return_period", "surprise", "threshold"] = "return_period"
@@ -126,8 +141,23 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     alert_count: int = 5
     floor_usd: float = 100_000.0
     floors_usd: dict[str, float] = msgspec.field(default_factory=dict)
+    budget_per_week: float = 3.0
+    named: tuple[str, ...] = ()
+    muted: tuple[str, ...] = ()
+    link: str = ""
+    follow_up: bool = False
+    quiet: QuietHours = QuietHours()
+    channels: dict[str, ChannelSettings] = msgspec.field(default_factory=dict)
+    rules: tuple[AlarmRule, ...] = ()
 
     def __post_init__(self) -> None:
+        if not 0 < self.budget_per_week <= 1_000:
+            raise ValueError("budget_per_week must be above 0 and at most 1000")
+        _check_names("named", self.named, "BTCUSDT")
+        _check_names("muted", self.muted, "BTCUSDT")
+        if self.link and not self.link.startswith(("http://", "https://")):
+            raise ValueError("link must begin with http:// or https://")
+        check_rules(self.rules, frozenset(self.channels))
         if not (self.velocity_10s > 0 and self.acceleration > 0):
             raise ValueError("velocity_10s and acceleration must be above 0")
         # A level is kept down to 1 below its threshold: at 1 or less the lowest would never end.
@@ -139,6 +169,10 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("floor_usd and each of floors_usd must be a number of at least 0")
         if not all(self.floors_usd):
             raise ValueError("floors_usd must not contain an empty name")
+
+    def of_levels(self) -> "AlertSettings":
+        """Return what decides levels alone; addresses of channels are nobody else's."""
+        return msgspec.structs.replace(self, channels={}, rules=())
 
 
 class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -345,13 +379,6 @@ def _check_place(key: str, url: str) -> None:
         raise ValueError(f"{key} must be scheme://host:port/path (special characters of a password percent-encoded)")
 
 
-def _check_names(what: str, names: Sequence[str], example: str) -> None:
-    if isinstance(names, str):
-        raise TypeError(f"{what} must be a list of names, as in ['{names or example}']")
-    if not all(names):
-        raise ValueError(f"{what} must not contain an empty name")
-
-
 def settings_file(named: Path | None, environ: Mapping[str, str] | None = None) -> Path | None:
     """The named file, else that of LIQTAPE_CONFIG, else `liqtape.toml` in this folder if there is one."""
     if named is not None:
@@ -454,7 +481,9 @@ def _explained(text: str, kind: type[Struct]) -> str:
     said, _, path = text.replace("`", "").partition(" - at ")
     path = path.removeprefix("$").removeprefix(".").replace("[...]", "")
     if "unknown field" in said:
-        inner = _section(path) if path and kind is Settings else kind
+        inner = _NESTED.get(_INDEX.sub("", path).rpartition(".")[2]) or (
+            _section(path) if path and kind is Settings else kind
+        )
         said = said.replace("Object contains unknown field", "unknown key") + f"; allowed: {', '.join(_keys(inner))}"
     for theirs, ours in _SPOKEN:
         said = said.replace(f"Expected {theirs},", f"expected {ours},")
@@ -497,6 +526,11 @@ def _value(variable: str, path: Sequence[str], text: str) -> Any:
         except ValueError:
             raise ConfigurationError(f"environment: {variable}: write it as in BTCUSDT=500000,ETHUSDT=200000") from None
     wanted = typing.get_type_hints(kind)[path[-1]]
+    if path[-1] in _NESTED:
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise ConfigurationError(f"environment: {variable}: write it as JSON ({error})") from None
     try:
         return msgspec.convert(text, wanted, strict=False)
     except msgspec.ValidationError as error:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from liqtape import __version__
+from liqtape.alarms.policy.messages import AlarmMessage
 from liqtape.embedded import EmbeddedServer
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.engine.levels.episodes import StreamState
@@ -26,7 +27,7 @@ from liqtape.events import (
     VelocityMetrics,
     VenueHealth,
 )
-from liqtape.factory import enabled_venues, scope_of, start_embedded
+from liqtape.factory import alarms_of, enabled_venues, scope_of, start_embedded
 from liqtape.feeds.backoff import Timeouts
 from liqtape.history.log.eventlog import EventLog
 from liqtape.ledger import Ledger
@@ -100,7 +101,8 @@ class Tracker:
         )
         self.feeds, self.price_feed = self.live.venues, self.live.price
         self.monitor = Monitor(self.feeds, pipeline.clock, pipeline.listeners, data_dir)
-        for listener in (*self.feeds, self.monitor):
+        self.alarms = alarms_of(self.settings.alerts, enabled, pipeline, data_dir, self._wrong)
+        for listener in (*self.feeds, self.monitor, self.alarms):
             self.listen(listener)
         self._audience = Audience(pipeline.listeners)
         self._sinks, self._data_dir = list(sinks), data_dir
@@ -140,6 +142,7 @@ class Tracker:
             for recorder in self.recorders:
                 recorder.open(self._run_started())
             await self._history.open(_our_ms)
+            await self.alarms.start()
             await self._open_redis()
         except BaseException:
             await self.stop()
@@ -193,7 +196,7 @@ class Tracker:
             *(end_recorder(recorder, deadline) for recorder in self.recorders),
             self._history.end(self.now_ms(), health, self._storing, deadline),
         ]
-        watching = end(deadline.left(), self.monitor.stop())
+        watching = end(deadline.left(), self.monitor.stop(), self.alarms.stop(deadline.left() / 2))
         rests, _ = await asyncio.gather(asyncio.gather(*ending), watching)
         if rest := [text for texts in rests for text in texts]:
             _log.warning("ended in time, but not all was written: %s", "; ".join(rest))
@@ -234,18 +237,27 @@ class Tracker:
         for listener in self.pipeline.listeners:
             listener.pulse(pulse)
 
-    def begin_with(self, states: Mapping[StreamKey, StreamState], learned: str) -> None:
+    def begin_with(
+        self, states: Mapping[StreamKey, StreamState], learned: str, messages: StreamState | None = None
+    ) -> None:
         """Let the levels of streams that have learned nothing go on from these states; right after `start`.
 
-        `learned` says in words what from.
+        `learned` says in words what from; `messages` is what the budget of messages learned there.
         """
         if self.pipeline.seeding.begin_with(states):
             self._history.learned = learned
+        if messages is not None:
+            self.alarms.begin_with(messages)
+
+    def _wrong(self) -> dict[str, str]:
+        """Return what is wrong beside venues and services, subject: reason."""
+        failing = {one.sink.name: one.detail for one in self.publishers if one.state == "failing"}
+        return {**self.monitor.lasting, **failing}
 
     def _run_started(self) -> RunStarted:
         own = self.settings
         symbols_of = {name: venue.symbols for name, venue in own.venues.items() if venue.enabled}
-        return RunStarted(__version__, own.symbols, symbols_of, own.alerts, own.price.always)
+        return RunStarted(__version__, own.symbols, symbols_of, own.alerts.of_levels(), own.price.always)
 
     # What a program brings.
 
@@ -362,6 +374,13 @@ class Tracker:
     def on_trouble(self, callback: Callable[[Trouble], object], name: str = "") -> CallbackQueue[Trouble]:
         """Call `callback` once for each trouble of liqtape itself that a person must look at."""
         return self._audience.call(callback, name, OnTrouble)
+
+    def on_message(self, callback: Callable[[AlarmMessage], object], name: str = "") -> CallbackQueue[AlarmMessage]:
+        """Call `callback` with every message of the alarm policy, whether or not a channel gets it."""
+        queue: CallbackQueue[AlarmMessage] = CallbackQueue(callback, name)
+        self.add_callback(queue)
+        self.alarms.taps.append(queue.offer)
+        return queue
 
     def add_callback(self, queue: CallbackQueue[Any]) -> None:
         """Start, watch and stop this queue with the tracker; the caller connects its `offer`."""

@@ -104,10 +104,17 @@ def test_every_stream_of_the_simulated_venues_has_learned() -> None:
         assert sum(state.bins.values()) > 1.0, key
         assert (state.usd > 0) == (key.venue is not None), key
     # Decayed by at most 2^(-10/14), as many episodes as the first hours have them.
-    early = learned(simulated_days(2), 2 * 3_600_000)
+    early, _ = learned(simulated_days(2), 2 * 3_600_000)
     for key in (StreamKey("bybit", "BTCUSDT"), StreamKey("okx", None), MARKET_KEY):
         episodes, kept = sum(early[key].bins.values()), sum(states[key].bins.values())
         assert 0.5 * 2 ** (-DAYS / HALF_LIFE_DAYS) < kept / (12 * DAYS * episodes) < 2.0, key
+
+
+def test_the_budget_of_messages_has_learned_as_many_days() -> None:
+    warm = warm_start()
+
+    assert warm.messages.days == pytest.approx(warm.states[MARKET_KEY].days, rel=1e-3)
+    assert sum(warm.messages.bins.values()) > 1.0
 
 
 @pytest.mark.parametrize("name", ["calm", "cascade"])

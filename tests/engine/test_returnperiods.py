@@ -152,6 +152,17 @@ def test_extreme_is_the_market_in_30_days_while_three_instruments_rise() -> None
     assert _path(engine, 63, 260)[:2] == [(63, "EXTREME"), (183, "CRITICAL")]
 
 
+def test_the_streams_at_alert_are_those_over_all_venues() -> None:
+    engine = _taught()
+    levels = _levels(engine)
+    assert (levels.at_alert(), levels.instrument_count) == ([], 4)
+    _add(engine, *_burst(_T + 60_000, "AUSDT", 10e6), *_burst(_T + 61_000, "BUSDT", 10e6))
+    assert [stream.key.instrument for stream in levels.at_alert()] == ["AUSDT", "BUSDT"]
+    _add(engine, *_burst(_T + 62_000, "CUSDT", 40e9))
+    assert {stream.key for stream in levels.at_alert()} >= {MARKET_KEY, StreamKey(None, "CUSDT")}
+    assert not any(stream.key.venue for stream in levels.at_alert())
+
+
 def test_the_market_alone_is_no_extreme() -> None:
     engine = _taught()
     _add(engine, *_burst(_T + 60_000, "AUSDT", 50e9))

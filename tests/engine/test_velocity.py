@@ -568,3 +568,7 @@ def test_standard_errors_are_of_clusters_once_the_baseline_is_known() -> None:
             window = engine.window("BTCUSDT", 60, now)
             assert window is not None
             assert window.se_velocity == row.event_count_60s**0.5 / 60
+
+
+def test_an_engine_says_which_venues_it_takes_for_throttled() -> None:
+    assert VelocityEngine(throttled=["okx"]).throttled == {"okx"}

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from liqtape import __version__
+from liqtape.cli.alarmreplay import alert_replay
+from liqtape.cli.alarmtest import alert_test
 from liqtape.cli.bench import bench
 from liqtape.cli.check import check
 from liqtape.cli.command import Command, Commands
@@ -31,6 +33,8 @@ _COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (run, "liqtape run --symbol BTC --symbol ETH/USDT:USDT --redis redis://localhost:6379/1"),
     (watch, "liqtape watch http://127.0.0.1:8787"),
     (check, "liqtape check --config liqtape.toml"),
+    (alert_test, "liqtape alert-test --channel phone"),
+    (alert_replay, "liqtape alert-replay today --whole"),
     (init, "liqtape init --out liqtape.toml --schema"),
     (history, "liqtape history --from -2h --symbol BTCUSDT --every 300"),
     (record, "liqtape record --out today --venue bybit --seconds 3600"),

@@ -11,6 +11,7 @@ from typing import Any, TextIO, get_args
 import msgspec
 from msgspec import Struct
 
+from liqtape.alarms.policy.messages import AlarmMessage
 from liqtape.cli.foreground import StopSignals, watch
 from liqtape.cli.serving import page_beside
 from liqtape.cli.warmstart import WarmStart, warm_start
@@ -39,7 +40,8 @@ _CHECK_OFFSETS_S = (0, 1, 5, 9.999, 10, 25, 59, 60, 240, 300)
 class DemoSummary(Struct, frozen=True):
     """What the demo sent, what arrived, and every difference; no differences means it proved itself.
 
-    `levels` has the highest level of each instrument, and of the market under `MARKET`, where one was announced.
+    `levels` has the highest level of each instrument, and of the market under `MARKET`, where one was announced;
+    `messages` are the titles of what a person would have been told.
     """
 
     scenario: str
@@ -52,6 +54,7 @@ class DemoSummary(Struct, frozen=True):
     instruments: int
     alerts: int
     levels: dict[str, Level]
+    messages: list[str]
     ledger: dict[str, int]
     balanced: bool
     metrics_checked: int
@@ -70,18 +73,22 @@ async def demo(
             tracker = Tracker(_settings(simulator, Path(directory)), data_dir=Path(directory))
             alerts: list[Alert] = []
             tracker.on_alert(alerts.append, "demo")
+            messages: list[AlarmMessage] = []
+            tracker.on_message(messages.append, "demo messages")
             began = time.monotonic()
             learned = warm_start()
             web = WebSettings(listen=listen or _LISTEN)
             async with page_beside(tracker, web, tracker.settings.history, "demo") as page, tracker:
-                tracker.begin_with(learned.states, _learned_note(learned, speed))
+                tracker.begin_with(learned.states, _learned_note(learned, speed), learned.messages)
                 notes = [_note(scenario), *page]
                 await watch(tracker, stop, seconds or None, notes, out, f"demo, {scenario}")
                 lasted = time.monotonic() - began
                 await simulator.stop_generating()
                 await _settle(tracker, simulator)
                 differences, checked = _compare(tracker, simulator)
-                summary = _summary(tracker, simulator, (scenario, seed, lasted), alerts, (differences, checked))
+                summary = _summary(
+                    tracker, simulator, (scenario, seed, lasted), alerts, messages, (differences, checked)
+                )
         return summary, stop.received
 
 
@@ -188,6 +195,7 @@ def _summary(
     simulator: Simulator,
     run: tuple[str, int, float],
     alerts: Sequence[Alert],
+    messages: Sequence[AlarmMessage],
     check: tuple[Sequence[str], int],
 ) -> DemoSummary:
     scenario, seed, lasted = run
@@ -206,6 +214,7 @@ def _summary(
         len({record.symbol for record in distinct}),
         len(alerts),
         _highest(alerts),
+        [f"{message.kind} {message.title}" for message in messages if message.stream == "market"],
         ledger.as_dict(),
         ledger.balanced(),
         checked,

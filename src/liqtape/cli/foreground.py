@@ -13,6 +13,7 @@ from typing import TextIO
 
 from msgspec import Struct
 
+from liqtape.alarms.policy.phrases import wakes_words
 from liqtape.events import Alert, VelocityMetrics
 from liqtape.sanitize import sanitize
 from liqtape.tracker import Tracker
@@ -219,7 +220,7 @@ async def _lines(
 
     def say_alert(alert: Alert) -> None:
         if is_worth_saying(alert):
-            say([f"alert {alert_line(alert)}"])
+            say([f"alert {alert_line(alert)}{_step_words(tracker, alert.instrument)}"])
 
     tracker.on_alert(say_alert, "lines")
     _say(notes, out)
@@ -241,6 +242,12 @@ async def _lines(
         if rows and rounds % _LINES_EVERY == 0:
             say([metric_line(row) for row in rows[:_LINES]])
         rounds += bool(rows)
+
+
+def _step_words(tracker: Tracker, instrument: str) -> str:
+    """How rare it would have to be to wake a person."""
+    days = tracker.alarms.wakes_at_days(instrument)
+    return "" if days is None else f"; {wakes_words(days)}"
 
 
 def _hint(tracker: Tracker) -> list[str]:

@@ -84,6 +84,8 @@ def _keys(section: str, kind: type[Struct]) -> Iterator[str]:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, Struct):
+        value = msgspec.structs.asdict(value)
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {_toml(part)}" for key, part in value.items()) + " }" if value else "{}"
     if isinstance(value, tuple):
@@ -95,6 +97,7 @@ def settings_schema() -> str:
     """Return the JSON schema of a file of settings, each key with its meaning."""
     tree: dict[str, Any] = msgspec.json.schema(Settings)
     names = {kind.__name__: name for name, kind in _sections()} | {"Settings": "", "VenueSettings": "venues"}
+    names |= {"QuietHours": "alerts.quiet", "ChannelSettings": "alerts.channels", "AlarmRule": "alerts.rules"}
     for title, section in names.items():
         tree["$defs"][title].pop("description", None)  # of the class, for programmers
         for key, described in tree["$defs"][title]["properties"].items():

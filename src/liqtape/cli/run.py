@@ -162,7 +162,7 @@ async def _run(
     page_is_served = page_beside(tracker, settings.web, settings.history)
     async with page_is_served as page, _quiet_feeds(tracker), tracker, notified(lambda: tracker.pulses):
         if learned is not None:
-            tracker.begin_with(learned.states, str(learned))
+            tracker.begin_with(learned.states, str(learned), learned.messages)
         if as_json:
             from liqtape.cli.jsonlines import tell
 
@@ -242,12 +242,14 @@ def _spoken(summary: "DemoSummary") -> list[str]:
         "metrics recounted": f"{summary.metrics_checked:,} rows of {summary.instruments} symbols",
         "level changes": f"{summary.alerts:,}",
         "highest levels": _levels(summary.levels),
+        "messages": f"{len(summary.messages):,}",
         "differences": f"{len(summary.differences):,}",
     }
     return [
         f"demo: scenario {summary.scenario}, seed {summary.seed}, {summary.seconds:g} s",
         *(f"  {name:<22} {text}" for name, text in facts.items()),
         *(f"    {difference}" for difference in summary.differences[:20]),
+        *(f"    message: {message}" for message in summary.messages),
     ]
 
 

@@ -15,9 +15,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from liqtape.alarms.policy.messagepolicy import MessagePolicy, PolicySettings
+from liqtape.alarms.policy.scenes import scene_of
 from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.episodes import StreamState
-from liqtape.engine.levels.returnperiods import ReturnPeriods, StreamKey
+from liqtape.engine.levels.returnperiods import MARKET_KEY, ReturnPeriods, StreamKey
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
 from liqtape.simulator import instrument_of, micro_usd_of
@@ -63,15 +65,20 @@ class _File(Struct, frozen=True):
     seed: int
     days: int
     probe: str
+    messages: _Stream
     streams: list[_Stream]
 
 
 class WarmStart(Struct, frozen=True):
-    """States of all streams of the simulated market, and what they were learned from."""
+    """States of all streams of the simulated market, and what they were learned from.
+
+    `messages` is what the budget of messages learned there; it is the same for any budget.
+    """
 
     days: int
     states: dict[StreamKey, StreamState]
     probe: str
+    messages: StreamState
 
     def __str__(self) -> str:
         return f"levels learned from {self.days} simulated days"
@@ -83,11 +90,12 @@ def warm_start(path: Path = _FILE) -> WarmStart:
         file = msgspec.json.decode(path.read_bytes(), type=_File)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not a file of `liqtape simulate --levels`: {error}") from error
-    states = {
-        StreamKey(one.venue, one.instrument): StreamState(one.days, one.bins, one.usd, one.largest_usd)
-        for one in file.streams
-    }
-    return WarmStart(file.days, states, file.probe)
+    states = {StreamKey(one.venue, one.instrument): _state(one) for one in file.streams}
+    return WarmStart(file.days, states, file.probe, _state(file.messages))
+
+
+def _state(one: _Stream) -> StreamState:
+    return StreamState(one.days, one.bins, one.usd, one.largest_usd)
 
 
 def write_warm_start(path: Path) -> None:
@@ -101,14 +109,15 @@ def simulated_days(hours: int) -> Iterable[SentRow]:
     return printed(scenario(SCENARIO), SEED, hours * _HOUR_MS, accounts)
 
 
-def learned(rows: Iterable[SentRow], until_ms: int) -> dict[StreamKey, StreamState]:
-    """Return what every stream learns of these rows, with all feeds up from 0 to `until_ms`."""
+def learned(rows: Iterable[SentRow], until_ms: int) -> tuple[dict[StreamKey, StreamState], StreamState]:
+    """Return what every stream learns of these rows, with all feeds up from 0 to `until_ms`, and the message budget."""
     levels = ReturnPeriods()
     engine = VelocityEngine(rule=levels)
     for item in LISTINGS:
         engine.lists_instrument(item.venue, instrument_of(item.venue, item.symbol))
     for venue in DIALECTS:
         engine.feed_up(venue, 0)
+    policy = MessagePolicy(PolicySettings())
     ticked_ms = 0
     for row in rows:
         instrument = instrument_of(row.venue, row.symbol)
@@ -119,7 +128,8 @@ def learned(rows: Iterable[SentRow], until_ms: int) -> dict[StreamKey, StreamSta
         if at_ms - ticked_ms >= _SECOND_MS:
             ticked_ms = at_ms
             engine.tick(at_ms)
-    return levels.end(until_ms)
+            policy.look(scene_of(engine, at_ms))
+    return levels.end(until_ms), policy.state(until_ms).budget
 
 
 def probe() -> str:
@@ -127,26 +137,28 @@ def probe() -> str:
 
     Levels hang on nothing else of a state.
     """
-    states = learned(simulated_days(_PROBED_HOURS), _PROBED_HOURS * _HOUR_MS)
+    states, _ = learned(simulated_days(_PROBED_HOURS), _PROBED_HOURS * _HOUR_MS)
     episodes = {key: replace(state, usd=0.0) for key, state in states.items()}
     return hashlib.sha256(b"\n".join(_lines(episodes))).hexdigest()[:16]
 
 
 def _lines(states: Mapping[StreamKey, StreamState]) -> list[bytes]:
     """Write a line for each stream, its weights to a ten thousandth of an episode."""
-    lines = []
-    for key, state in sorted(states.items(), key=lambda item: tuple(part or "" for part in item[0])):
-        bins = {number: round(weight, _DECIMALS) for number, weight in state.bins.items()}
-        kept = {number: weight for number, weight in bins.items() if weight}
-        one = _Stream(*key, round(state.days, 6), round(state.usd), round(state.largest_usd), kept)
-        lines.append(msgspec.json.encode(one))
-    return lines
+    in_order = sorted(states.items(), key=lambda item: tuple(part or "" for part in item[0]))
+    return [_line(key, state) for key, state in in_order]
+
+
+def _line(key: StreamKey, state: StreamState) -> bytes:
+    bins = {number: round(weight, _DECIMALS) for number, weight in state.bins.items()}
+    kept = {number: weight for number, weight in bins.items() if weight}
+    return msgspec.json.encode(_Stream(*key, round(state.days, 6), round(state.usd), round(state.largest_usd), kept))
 
 
 def _main() -> None:
-    states = learned(simulated_days(24 * DAYS), 24 * DAYS * _HOUR_MS)
-    head = f'{{"scenario":"{SCENARIO}","seed":{SEED},"days":{DAYS},"probe":"{probe()}","streams":[\n'
-    _FILE.write_bytes(head.encode() + b",\n".join(_lines(states)) + b"\n]}\n")
+    states, messages = learned(simulated_days(24 * DAYS), 24 * DAYS * _HOUR_MS)
+    head = f'{{"scenario":"{SCENARIO}","seed":{SEED},"days":{DAYS},"probe":"{probe()}","messages":\n'
+    begin = head.encode() + _line(MARKET_KEY, messages) + b',"streams":[\n'
+    _FILE.write_bytes(begin + b",\n".join(_lines(states)) + b"\n]}\n")
     sys.stdout.write(f"{_FILE.name}: {len(states)} streams, {_FILE.stat().st_size:,} bytes\n")
 
 

@@ -108,6 +108,11 @@ class VelocityEngine:
         venues = ", ".join(self._feeds.venues) or "none"
         return f"<VelocityEngine: {len(self._windows)} instruments, venues {venues}{newest}>"
 
+    @property
+    def throttled(self) -> frozenset[str]:
+        """Venues that print at most one liquidation per symbol and second."""
+        return self._throttled
+
     def instruments(self) -> list[str]:
         """Return every instrument that has had an event."""
         return list(self._windows)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,6 +55,11 @@ class Monitor(Listener):
         for subject in self._lasting.keys() - found.keys():
             _log.info("%s: well again", subject)
         self._lasting = found
+
+    @property
+    def lasting(self) -> Mapping[str, str]:
+        """What is wrong now, subject: reason."""
+        return self._lasting
 
     def tell(self, trouble: Trouble) -> None:
         """Log and tell a trouble; what somebody else found is not asked after again."""

@@ -30,6 +30,7 @@ from liqtape.events import Level
 __all__ = ["BREADTH_KEY", "MARKET_KEY", "Minute", "Raise", "Rarity", "ReturnPeriods", "StreamKey"]
 
 _LEVELS: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "CRITICAL")
+_ALERT = 2
 _CRITICAL = 3
 _LEAST_BREADTH = 3
 _BREADTH_MS = 60_000
@@ -365,6 +366,15 @@ class ReturnPeriods:
             for key, stream in self._active.items()
             if stream.level and key.venue is None and key.instrument is not None and key != BREADTH_KEY
         ]
+
+    def at_alert(self) -> list[StreamLevel]:
+        """Return the streams over all venues that are at ALERT or above: instruments, the market, its breadth."""
+        return [stream for key, stream in self._active.items() if stream.level >= _ALERT and key.venue is None]
+
+    @property
+    def instrument_count(self) -> int:
+        """How many instruments are known to be offered by a venue."""
+        return len(self._venues_of)
 
     @property
     def has_changed(self) -> bool:

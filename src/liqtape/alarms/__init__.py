@@ -1,0 +1,1 @@
+"""What wakes a person: a policy that makes few messages of many level changes, and their delivery."""

@@ -1,0 +1,1 @@
+"""Level changes and time in, messages out: no I/O, no clock."""
