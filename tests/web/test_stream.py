@@ -126,6 +126,9 @@ class StillSource:
     began_ms = 1_000_000
     generation = 0
 
+    def messages(self) -> None:
+        return None
+
     def __init__(self) -> None:
         self.engine = VelocityEngine()
         self.at_ms = 1_000_000

@@ -9,7 +9,7 @@ from liqtape.settings import HistorySettings, WebSettings
 
 if TYPE_CHECKING:
     from liqtape.tracker import Tracker
-    from liqtape.web.answers import Mode
+    from liqtape.web.answers import MessagePlan, Mode
 
 __all__ = ["listen_option", "page_beside"]
 
@@ -32,12 +32,36 @@ async def page_beside(
     from liqtape.web.webserver import serving
 
     past = None if history.url in {None, "off"} else HistoryRows(str(history.url))
-    source, exposition = LiveSource(tracker, mode), Exposition(tracker)
+    source, exposition = LiveSource(tracker, mode, lambda: _messages(tracker)), Exposition(tracker)
     tracker.listen(exposition)
     async with serving(
         source, address, token=settings.secret(), hosts=settings.hosts, past=past, metrics=exposition.text
     ) as server:
         yield [_note(server.url, address)]
+
+
+def _messages(tracker: "Tracker") -> "MessagePlan":
+    from liqtape.web.answers import MessagePlan, MessageThread
+
+    steps, event = tracker.alarms.steps(), tracker.alarms.open_event()
+    return MessagePlan(
+        steps.budget_per_week,
+        steps.market_days,
+        steps.instrument_days,
+        steps.named_days,
+        None
+        if event is None
+        else MessageThread(
+            event.thread,
+            event.began_ms,
+            event.level,
+            event.messages,
+            event.up,
+            event.count,
+            event.usd,
+            event.venues,
+        ),
+    )
 
 
 def _note(url: str, address: tuple[str, int]) -> str:

@@ -186,6 +186,7 @@ class Exposition(Listener):
 
     def _sinks(self) -> Iterator[tuple[str, Samples]]:
         publishers = self._tracker.publishers
+        yield "liqtape_notifications_total", sorted(self._tracker.alarms.dispatcher.counts.items())
         yield "liqtape_sink_up", [((p.sink.name,), int(p.state == "ok")) for p in publishers]
         yield "liqtape_sink_lag_seconds", [((p.sink.name,), p.lag_seconds()) for p in publishers]
         yield "liqtape_sink_batches_total", [((p.sink.name,), p.batches_total) for p in publishers]

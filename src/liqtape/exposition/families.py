@@ -220,6 +220,12 @@ FAMILIES = (
         "Items dropped by component and reason; intentional=true where that is how it is meant to be (conflation).",
         ("component", "reason", "intentional"),
     ),
+    Family(
+        "liqtape_notifications_total",
+        "counter",
+        "Messages to people by channel and result: sent, failed (tried again), dead (given up).",
+        ("channel", "result"),
+    ),
     Family("liqtape_sink_up", "gauge", "1 while the sink takes what it is given, 0 while it fails.", ("sink",)),
     Family(
         "liqtape_sink_lag_seconds",

@@ -18,6 +18,8 @@ __all__ = [
     "InstrumentRow",
     "LivenessAnswer",
     "MarketAnswer",
+    "MessagePlan",
+    "MessageThread",
     "MetricsAnswer",
     "Mode",
     "NowAnswer",
@@ -123,6 +125,32 @@ class ReplayState(Struct, frozen=True):
     is_seeking: bool = False
 
 
+class MessageThread(Struct, frozen=True):
+    """The market event that people were told of and that goes on: its messages are one thread."""
+
+    thread: str
+    began_ms: int
+    level: Level
+    messages: int
+    raised: Sequence[str]
+    count: int
+    usd: float
+    venues: Mapping[str, float]
+
+
+class MessagePlan(Struct, frozen=True):
+    """From which return period, in days, a message is sent now: learned so that all together keep the budget.
+
+    `named_days` is of the instruments the settings name. Null before anything was watched.
+    """
+
+    budget_per_week: float
+    market_days: float | None
+    instrument_days: float | None
+    named_days: float | None
+    open: MessageThread | None
+
+
 class NowAnswer(AnyAnswer, frozen=True, kw_only=True):
     """The one sentence: is a cascade going on, who, how big against its own past, since when, can it be trusted.
 
@@ -130,7 +158,8 @@ class NowAnswer(AnyAnswer, frozen=True, kw_only=True):
     instruments a thousand times so often, the market only when it is together. `instruments_raised` counts those above
     NONE by their level. `side` is the one with at least two thirds of the last minute's USD, `both` otherwise, null
     without any. `instruments` and `venues` are those with the most USD in 60 s, the most first. `times_usual` compares
-    the last 60 s with the usual minute, `return_days` says how rarely so much comes.
+    the last 60 s with the usual minute, `return_days` says how rarely so much comes. `messages` says from when on a
+    person is told; null in a replay.
     """
 
     mode: Mode
@@ -156,6 +185,7 @@ class NowAnswer(AnyAnswer, frozen=True, kw_only=True):
     trust: Trust
     events_total: int
     replay: ReplayState | None = None
+    messages: MessagePlan | None = None
 
 
 class InstrumentRow(Struct, frozen=True):

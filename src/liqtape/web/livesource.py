@@ -8,7 +8,7 @@ from liqtape.events import Alert, Gap, Liquidation, Trouble, VelocityMetrics, Ve
 from liqtape.ledger import Ledger
 from liqtape.venues import VENUES
 from liqtape.venues.base import is_partial
-from liqtape.web.answers import Mode, ReplayState
+from liqtape.web.answers import MessagePlan, Mode, ReplayState
 from liqtape.web.shown import News
 
 __all__ = ["LiveSource", "TrackedService", "hidden_by"]
@@ -62,7 +62,12 @@ class TrackedService(Protocol):
 class LiveSource:
     """What a tracker shows. Make it before the tracker starts, so that nothing is missed."""
 
-    def __init__(self, tracker: TrackedService, mode: Mode = "live") -> None:
+    def __init__(
+        self,
+        tracker: TrackedService,
+        mode: Mode = "live",
+        messages: Callable[[], MessagePlan | None] = lambda: None,
+    ) -> None:
         self.mode: Mode = mode
         self.generation = 0
         self.began_ms = tracker.now_ms()
@@ -76,6 +81,7 @@ class LiveSource:
         self.ledger = tracker.ledger
         self.ledgers = tracker.ledgers
         self.correlation = tracker.correlation
+        self.messages = messages
         self._liquidations, self._alerts = tracker.liquidations(), tracker.alerts()
         self._missed = 0
         self._new_gaps: list[Gap] = []

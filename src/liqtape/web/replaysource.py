@@ -100,6 +100,9 @@ class ReplaySource:
             self._is_seeking,
         )
 
+    def messages(self) -> None:
+        """Return nothing: nobody is told of a past."""
+
     async def run(self) -> None:
         """Play until cancelled; at the end it waits there."""
         before = time.monotonic()

@@ -8,7 +8,7 @@ from msgspec import Struct
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.events import Alert, Gap, Liquidation, Trouble, VelocityMetrics, VenueHealth
 from liqtape.ledger import Ledger
-from liqtape.web.answers import Mode, ReplayState
+from liqtape.web.answers import MessagePlan, Mode, ReplayState
 from liqtape.web.questions import ReplayOrder
 
 __all__ = ["News", "Replayed", "Shown"]
@@ -60,6 +60,8 @@ class Shown(Protocol):
     def ledgers(self) -> list[tuple[str, Ledger]]: ...
 
     def correlation(self, most: int | None = None) -> list[CorrelatedPair]: ...
+
+    def messages(self) -> MessagePlan | None: ...
 
     def take_news(self) -> News: ...
 

@@ -15,6 +15,7 @@ const WORDS = [
   ["short closed \u25b2", "a short position was closed by force: a purchase. Above zero."],
   ["WATCH, ALERT, CRITICAL", "the USD of 60 s that this instrument itself reaches once in 6 hours, a day, a week. EXTREME: the whole market at once."],
   ["\u00d7 usual", "USD of the last 60 s over the mean watched minute."],
+  ["a message from once in", "what is so rare for the market is told to a person; learned so that all messages together keep their budget a week."],
   ["once in", "so much within 60 s comes once in so many watched days, by what was seen so far."],
   ["\u2265", "a venue prints at most one liquidation a second of an instrument: the true number is higher; the estimate stands beside it."],
   ["dotted underline", "partial: some of the window was not watched."],

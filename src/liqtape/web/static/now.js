@@ -64,6 +64,9 @@ function detail(now, isRaised) {
   if (now.usd_60s > 0 && !isRaised) parts.push(`longs ${usd(now.long_usd_60s)}, shorts ${usd(now.short_usd_60s)}`);
   const raised = Object.entries(now.instruments_raised).filter(([, n]) => n > 0).sort(([a], [b]) => RANKS[b] - RANKS[a]);
   if (raised.length) parts.push(`${raised.map(([level, n]) => `${n} at ${level}`).join(", ")} of ${count(now.instruments_active)} instruments`);
+  const told = now.messages;
+  if (told && told.open) parts.push(`${count(told.open.messages)} ${told.open.messages === 1 ? "message" : "messages"} sent about it`);
+  else if (told && told.market_days !== null) parts.push(`a message from once in ${days(told.market_days)}`);
   say(byId("detail"), parts.join(" \u00b7 "));
 }
 
