@@ -553,3 +553,21 @@ def test_what_a_run_before_saw_late_is_not_left_where_a_shift_that_passes_put_it
     trades(made, T + 6_000, okx=0, bybit=0, binance=0)
     assert made.clock.shifts == {}
     assert made.engine.counts(T - 13_001, T - 12_999) == {"BTCUSDT": {"okx": 1}}
+
+
+def test_a_past_that_was_told_before_a_clock_was_set_back_is_not_moved_ahead_of_its_receipt() -> None:
+    """Seen in chaos: hyperliquid told at its subscription of fills of 40 minutes before, then its clock went back by an
+    hour. Less that shift they stood 20 minutes ahead, and every liquidation of every venue was too old for any window.
+    """
+    made = intake(max_publish_delay_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    trades(made, T, okx=0, bybit=0, binance=0)
+    made.take([raw(T - 2_400_000, venue="okx")], Ledger(), T + 2_000)
+
+    for second in range(2, 14, 2):
+        trades(made, T + 1_000 * second, okx=-3_600_000, bybit=0, binance=0)
+    assert made.clock.shifts == pytest.approx({"okx": -3_600_000}, abs=50)
+    made.take([raw(T + 14_000, venue="bybit"), raw(T + 14_000 - 3_600_000, venue="okx")], Ledger(), T + 14_000)
+
+    assert made.engine.newest_ms <= T + 14_100
+    assert made.engine.counts(T + 13_900, T + 14_100) == {"BTCUSDT": {"bybit": 1, "okx": 1}}

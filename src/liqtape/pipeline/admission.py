@@ -414,6 +414,7 @@ class Intake:
             is_new = abs(own_ms - shift_ms) < abs(own_ms - shift_ms + step.by_ms)
             is_new |= 0 < step.since_ms <= max(one.since_ms, one.moved_ms)  # the old one was none
             is_theirs = event.venue == step.venue and (is_young or one.window_ms != event.event_ms)
+            is_new &= own_ms - shift_ms <= AHEAD_MS  # it happened before it came, so it is a past by the old clock
             if is_theirs and is_new and right_ms != one.window_ms:
                 self.engine.take_out(event, one.window_ms)
                 self.engine.add(event, right_ms)
@@ -438,7 +439,8 @@ class Intake:
             since_ms = event.receive_ms
             if since_ms is not None:
                 own_ms = event.event_ms - self.clock.t_ms(since_ms)
-                shift_ms = shift_ms if abs(own_ms - shift_ms) < abs(own_ms) else 0
+                is_shifted = abs(own_ms - shift_ms) < abs(own_ms) and own_ms - shift_ms <= AHEAD_MS
+                shift_ms = shift_ms if is_shifted else 0
             right_ms = event.event_ms - shift_ms
             is_in_time = self.clock.now_ms - self._recalled_since_ms < right_ms <= at_ms + AHEAD_MS
             if right_ms != one.window_ms:
