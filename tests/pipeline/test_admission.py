@@ -571,3 +571,21 @@ def test_a_past_that_was_told_before_a_clock_was_set_back_is_not_moved_ahead_of_
 
     assert made.engine.newest_ms <= T + 14_100
     assert made.engine.counts(T + 13_900, T + 14_100) == {"BTCUSDT": {"bybit": 1, "okx": 1}}
+
+
+def test_instruments_whose_events_are_moved_are_told() -> None:
+    """Seen in chaos: what stood an hour too early came into a window, and no row of it was written."""
+    made = intake(max_publish_delay_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    trades(made, T, okx=0, bybit=0, binance=0)
+    made.take([raw(T + 2_000 - 3_600_000, venue="okx")], Ledger(), T + 2_000)
+
+    moved: set[str] = set()
+    for our_ms in range(T + 2_000, T + 14_000, 250):
+        for venue, by_ms in {"okx": -3_600_000, "bybit": 0, "binance": 0}.items():
+            made.take([PriceTick(venue, "BTCUSDT", 80_000.0, 0.1, our_ms + by_ms, our_ms)], Ledger(), our_ms)
+            while made.is_behind:
+                moved |= made.reassess(our_ms).moved
+
+    assert moved == {"BTCUSDT"}
+    assert made.engine.counts(T + 1_900, T + 2_100) == {"BTCUSDT": {"okx": 1}}

@@ -31,11 +31,15 @@ _DOUBTED_LIMIT = 50_000
 
 
 class Reassessed(Struct, frozen=True):
-    """What waited for a clock and is accepted now; apart what a venue had repeated, and what an earlier run saw."""
+    """What waited for a clock and is accepted now; apart what a venue had repeated, and what an earlier run saw.
+
+    `moved` are the instruments of which something stands elsewhere now, in a window perhaps that had none of it.
+    """
 
     news: list[Liquidation]
     repeated: list[Liquidation]
     recalled: list[Liquidation]
+    moved: frozenset[str] = frozenset()
 
 
 class _Early(Struct, frozen=True):
@@ -372,10 +376,11 @@ class Intake:
             self.clock.has_begun = False
             return self._begun(our_ms)
         is_rewound = False
+        moved: set[str] = set()
         while self.clock.steps:
             step = self.clock.steps.pop(0)
             if step.venue:
-                self._replace(step)
+                moved |= self._replace(step)
                 continue
             if not step.has_jumped or step.by_ms < 0:
                 self._move(step)
@@ -388,7 +393,8 @@ class Intake:
             for event, window_ms in placed:
                 self.engine.take_out(event, window_ms)
                 self.engine.add(event, window_ms)
-        return Reassessed(self._released(AHEAD_MS), [], self._placed_again())
+                moved.add(event.instrument)
+        return Reassessed(self._released(AHEAD_MS), [], self._placed_again(), frozenset(moved))
 
     def _move(self, step: ClockStep) -> None:
         """The common time has stepped: let all that stands in windows follow."""
@@ -402,8 +408,9 @@ class Intake:
             if one.window_ms is not None:
                 one.window_ms += by_venue.get(one.liquidation.venue, 0)
 
-    def _replace(self, step: ClockStep) -> None:
-        """A venue's clock has stepped: what came since stands where the old one put it."""
+    def _replace(self, step: ClockStep) -> set[str]:
+        """Move what came since a venue's clock stepped from where the old one put it; return its instruments."""
+        moved: set[str] = set()
         shift_ms = self.clock.shift_ms(step.venue)
         doubted, self._doubted = self._doubted, deque(maxlen=_DOUBTED_LIMIT)
         for one in doubted:
@@ -420,8 +427,10 @@ class Intake:
                 self.engine.add(event, right_ms)
                 self.clock.reached(event.venue, right_ms)
                 self._doubted.append(_Doubted(one.since_ms, right_ms, event, self.clock.our_ms))
+                moved.add(event.instrument)
             else:
                 self._doubted.append(one)
+        return moved
 
     def _placed_again(self) -> list[Liquidation]:
         """Place what an earlier run accepted of the venues whose clocks have become known; what stands elsewhere now.

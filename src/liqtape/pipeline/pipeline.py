@@ -208,6 +208,7 @@ class Pipeline:
             if not step.venue:
                 self.comovement = Comovement(self.comovement.limit)  # its seconds cannot be moved
         reassessed = self.intake.reassess(our_ms)
+        self.active |= reassessed.moved
         for events, is_news in ((reassessed.repeated, False), (reassessed.news, True)):
             if events:
                 self._fan_out(events, is_news=is_news)
