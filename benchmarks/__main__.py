@@ -33,6 +33,7 @@ NAMES = (
     "idle",
     "founding",
     "web",
+    "scrape",
 )
 
 CHECKS = ("calibration", "realdays", "alarms")

@@ -27,7 +27,9 @@ def test_no_counter_goes_back_and_their_sum_is_what_came(scrapes: list[list[tupl
     came: Counter[str] = Counter()
 
     for batch in scrapes:
-        counts.accepted([closed(name, side) for name, side in batch])
+        if batch:
+            counts.accepted([closed(name, side) for name, side in batch])
+        counts.count()
         came.update(side for _, side in batch)
         exposed = budget.choose(counts, 0)
         now = dict(budget.counters())
@@ -45,6 +47,7 @@ def test_no_counter_goes_back_and_their_sum_is_what_came(scrapes: list[list[tupl
 def test_quiet_instruments_lose_their_series() -> None:
     counts, budget = EventCounts(), SeriesBudget(forget_ms=900_000)
     counts.accepted([closed("BTCUSDT")])
+    counts.count()
     at_ms = counts.newest_ms["BTCUSDT"]
 
     assert budget.choose(counts, at_ms + 899_999) == ("BTCUSDT",)
@@ -55,6 +58,7 @@ def test_instruments_beyond_the_bound_are_counted_as_others(monkeypatch: pytest.
     counts = EventCounts()
     monkeypatch.setattr(eventcounts, "_MOST_KEYS", 2)
     counts.accepted([closed("A"), closed("B"), closed("C"), closed("D"), closed("A")])
+    counts.count()
 
     assert counts.events == {("bybit", "A", "long"): 2, ("bybit", "B", "long"): 1, ("bybit", OTHER, "long"): 2}
     assert SeriesBudget().choose(counts, 0) == ("A", "B")
@@ -62,13 +66,26 @@ def test_instruments_beyond_the_bound_are_counted_as_others(monkeypatch: pytest.
 
 def test_usd_sides_and_delays() -> None:
     counts = EventCounts()
-    counts.accepted([closed("A", "long", 10.5), closed("A", None, None)])
+    for _ in range(16):
+        counts.accepted([closed("A", "long", 10.5), closed("A", None, None)])
     counts.accepted([closed("A", "short", 2.0)], is_news=False)
+    counts.count()
 
-    assert dict(counts.by_venue()) == {("bybit", "long"): 1, ("bybit", "unknown"): 1, ("bybit", "short"): 1}
-    assert dict(counts.usd) == {("bybit", "long"): 10.5, ("bybit", "short"): 2.0}
-    assert sum(counts.lag["bybit"].counts) == 2  # what is no news says nothing about the delay
-    assert counts.lag["bybit"].sum == 0.5
+    assert dict(counts.by_venue()) == {("bybit", "long"): 16, ("bybit", "unknown"): 16, ("bybit", "short"): 1}
+    assert dict(counts.usd) == {("bybit", "long"): 168.0, ("bybit", "short"): 2.0}
+    assert sum(counts.lag["bybit"].counts) == 1  # of one batch in 16
+    assert counts.lag["bybit"].sum == 0.25
+
+
+def test_many_batches_are_counted_before_anybody_asks() -> None:
+    counts = EventCounts()
+    for _ in range(5_000):
+        counts.accepted([closed("A")])
+
+    assert counts.events == {("bybit", "A", "long"): 4_096}
+    counts.count()
+    assert counts.events == {("bybit", "A", "long"): 5_000}
+    assert sum(counts.lag["bybit"].counts) == sum(counts.to_window.counts) == 256 + 56
 
 
 def test_no_label_takes_what_a_stranger_says() -> None:

@@ -2,6 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import chain
+from operator import attrgetter
 
 from liqtape.events import Liquidation
 from liqtape.histogram import Histogram
@@ -12,50 +14,62 @@ __all__ = ["OTHER", "EventCounts", "SeriesBudget"]
 OTHER = "_other"
 """The label of all instruments that have no series of their own."""
 
+_key = attrgetter("venue", "instrument", "side")
+_value = attrgetter("venue", "side", "notional_usd")
+
 _LAG_SECONDS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 5.0, 15.0, 60.0)
 _WINDOW_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _NO_SIDE = "unknown"
+_SAMPLED = 16  # of so many batches one is timed
+_MOST_WAITING = 4_096  # batches
 _MOST_KEYS = 50_000  # instruments beyond are counted as OTHER from the beginning
 
 
 class EventCounts:
-    """Takes every batch that was accepted; a dictionary a liquidation, nothing else until somebody asks.
+    """Keeps every batch that was accepted, and counts them all together once a second.
 
+    Naive: count each liquidation as it comes. That took 15 % of the path of the events; many at once take a fraction.
     Backfilled and repeated liquidations count as events, but say nothing about the delay of a venue.
     """
 
     def __init__(self) -> None:
         self.events: dict[tuple[str, str, str], int] = {}  # by venue, instrument, side
         self.usd: defaultdict[tuple[str, str], float] = defaultdict(float)  # by venue, side
-        self.newest_ms: dict[str, int] = {}  # by instrument: our time when it had an event last
+        self.newest_ms: dict[str, int] = {}  # by instrument: our time when events of it were counted last
         self.lag: dict[str, Histogram] = {}  # by venue
         self.to_window = Histogram(_WINDOW_SECONDS)
+        self._waiting: list[Sequence[Liquidation]] = []
 
     def accepted(self, liquidations: Sequence[Liquidation], *, is_news: bool = True) -> None:
-        """Count a batch that is in the windows."""
-        now_ms = our_ms()
-        events, newest_ms, usd = self.events, self.newest_ms, self.usd
-        for event in liquidations:
-            key = event.venue, event.instrument, event.side or _NO_SIDE
-            try:
-                events[key] += 1
-            except KeyError:
-                key = self._begin(key)
-            newest_ms[key[1]] = now_ms
-            if event.notional_usd is not None:
-                usd[key[0], key[2]] += event.notional_usd
-        if is_news and liquidations and (receive_ms := liquidations[0].receive_ms) is not None:
-            self.to_window.observe(max(0, now_ms - receive_ms) / 1000)
-            for event in liquidations:
-                if event.receive_ms is not None:
-                    self._lag_of(event.venue).observe((event.receive_ms - event.event_ms) / 1000)
+        """Keep a batch that is in the windows."""
+        waiting = self._waiting
+        waiting.append(liquidations)
+        if len(waiting) % _SAMPLED:
+            return
+        if is_news:
+            self._time(liquidations[0])
+        if len(waiting) >= _MOST_WAITING:
+            self.count()
 
-    def _begin(self, key: tuple[str, str, str]) -> tuple[str, str, str]:
-        venue, _, side = key
-        if len(self.events) >= _MOST_KEYS:
-            key = venue, OTHER, side
-        self.events[key] = self.events.get(key, 0) + 1
-        return key
+    def _time(self, event: Liquidation) -> None:
+        if event.receive_ms is not None:
+            self.to_window.observe(max(0, our_ms() - event.receive_ms) / 1000)
+            self._lag_of(event.venue).observe((event.receive_ms - event.event_ms) / 1000)
+
+    def count(self) -> None:
+        """Count what waits."""
+        waiting, self._waiting = self._waiting, []
+        now_ms = our_ms()
+        for (venue, instrument, side), count in Counter(map(_key, chain.from_iterable(waiting))).items():
+            key = venue, instrument, side or _NO_SIDE
+            if key not in self.events and len(self.events) >= _MOST_KEYS:
+                key = venue, OTHER, key[2]
+            self.events[key] = self.events.get(key, 0) + count
+            self.newest_ms[key[1]] = now_ms
+        usd = self.usd
+        for venue, side, notional_usd in map(_value, chain.from_iterable(waiting)):
+            if notional_usd is not None:
+                usd[venue, side or _NO_SIDE] += notional_usd
 
     def _lag_of(self, venue: str) -> Histogram:
         histogram = self.lag.get(venue)

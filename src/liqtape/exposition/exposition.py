@@ -15,7 +15,7 @@ from liqtape.exposition.processsamples import process_samples
 from liqtape.exposition.textformat import Sample, TextFormat
 from liqtape.ledger import Ledger
 from liqtape.ourtime import our_ms
-from liqtape.pipeline.listener import Listener
+from liqtape.pipeline.listener import Listener, Pulse
 from liqtape.tracker import Tracker
 
 __all__ = ["Exposition"]
@@ -39,8 +39,12 @@ class Exposition(Listener):
         self._budget = SeriesBudget(most_instruments)
 
     def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:
-        """Count a batch that is in the windows."""
+        """Take a batch that is in the windows."""
         self.counts.accepted(events, is_news=is_news)
+
+    def pulse(self, pulse: Pulse) -> None:  # noqa: ARG002 - a second has passed
+        """Count what came in this second."""
+        self.counts.count()
 
     def gap(self, gap: Gap) -> None:
         """Count the seconds of a gap that ended or was backfilled."""
@@ -57,6 +61,7 @@ class Exposition(Listener):
 
     def text(self) -> bytes:
         """Return the answer to a scrape, as of now."""
+        self.counts.count()
         out = TextFormat()
         for gather in (self._service, self._events, self._rows, self._market, self._feeds, self._ledger, self._sinks):
             for name, samples in gather():

@@ -240,7 +240,7 @@ FAMILIES = (
     Family(
         "liqtape_event_to_window_seconds",
         "histogram",
-        "From the receipt of a frame to its liquidations being in all windows, a sample each batch.",
+        "From the receipt of a frame to its liquidations being in all windows, a sample in 16 batches.",
     ),
     Family(
         "liqtape_event_to_sink_seconds",
@@ -251,7 +251,8 @@ FAMILIES = (
     Family(
         "liqtape_venue_lag_seconds",
         "histogram",
-        "From a venue's stamp of a liquidation to its receipt here; negative where its clock is ahead (first bucket).",
+        "From a venue's stamp to the receipt here, of one frame in 16; negative (first bucket) where its"
+        " clock is ahead.",
         ("venue",),
     ),
     Family("process_cpu_seconds_total", "counter", "User and system CPU time of the process, in seconds."),
