@@ -40,7 +40,8 @@ async def test_an_open_event_and_the_counters_are_served() -> None:
         async with asyncio.timeout(40):
             while not (after := json.loads(await got(f"{url}/api/v1/now")))["messages"]["open"]:
                 await asyncio.sleep(0.2)
-        metrics = (await got(f"{url}/metrics")).decode()
+            while 'channel="log",result="sent"' not in (metrics := (await got(f"{url}/metrics")).decode()):
+                await asyncio.sleep(0.2)
 
     assert before["messages"]["open"] is None
     assert before["messages"]["budget_per_week"] == 3.0

@@ -1,21 +1,30 @@
 """Counters per instrument: bounded, never going back, and true in sum."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liqtape import VelocityEngine
+from liqtape.engine.velocity import StreamTotals
 from liqtape.events import Liquidation, Side
 from liqtape.exposition import eventcounts
 from liqtape.exposition.causes import bounded_causes
 from liqtape.exposition.eventcounts import OTHER, EventCounts, SeriesBudget
 
 _NAMES = [f"C{number}USDT" for number in range(8)]
+_MS = 1_790_000_000_000
 
 
-def closed(instrument: str, side: Side | None = "long", usd: float | None = 100.0) -> Liquidation:
-    return Liquidation("bybit", instrument, instrument, side, 1.0, "fill", 1.0, usd, 1_000, 1_250, "")
+def closed(instrument: str, side: Side | None = "long", usd: float | None = 100.0, at_ms: int = _MS) -> Liquidation:
+    return Liquidation("bybit", instrument, instrument, side, 1.0, "fill", 1.0, usd, at_ms, at_ms + 250, "")
+
+
+def totals(came: Counter[tuple[str, Side]]) -> Iterator[StreamTotals]:
+    for (name, side), count in came.items():
+        yield StreamTotals(name, "bybit", side, count, 100_000_000 * count)
 
 
 @given(
@@ -24,13 +33,11 @@ def closed(instrument: str, side: Side | None = "long", usd: float | None = 100.
 def test_no_counter_goes_back_and_their_sum_is_what_came(scrapes: list[list[tuple[str, Side]]]) -> None:
     counts, budget = EventCounts(), SeriesBudget(limit=3)
     before: dict[tuple[str, str], int] = {}
-    came: Counter[str] = Counter()
+    came: Counter[tuple[str, Side]] = Counter()
 
     for batch in scrapes:
-        if batch:
-            counts.accepted([closed(name, side) for name, side in batch])
-        counts.count()
-        came.update(side for _, side in batch)
+        came.update(batch)
+        counts.count(totals(came), 0)
         exposed = budget.choose(counts, 0)
         now = dict(budget.counters())
 
@@ -38,54 +45,71 @@ def test_no_counter_goes_back_and_their_sum_is_what_came(scrapes: list[list[tupl
         assert {name for name, _ in now} <= {*exposed, OTHER}
         assert [key for key, count in now.items() if count < before.get(key, 0)] == []
         before |= now  # a series that vanished goes on from where it was
-        hidden = {key: count for key, count in before.items() if key not in now}
         for side in ("long", "short"):
-            seen = sum(count for (_, own), count in {**now, **hidden}.items() if own == side)
-            assert seen == came[side]
+            seen = sum(count for (_, own), count in before.items() if own == side)
+            assert seen == sum(count for (_, own), count in came.items() if own == side)
 
 
 def test_quiet_instruments_lose_their_series() -> None:
     counts, budget = EventCounts(), SeriesBudget(forget_ms=900_000)
-    counts.accepted([closed("BTCUSDT")])
-    counts.count()
-    at_ms = counts.newest_ms["BTCUSDT"]
+    counts.count(totals(Counter({("BTCUSDT", "long"): 3})), _MS)
+    counts.count(totals(Counter({("BTCUSDT", "long"): 3})), _MS + 600_000)  # nothing new
 
-    assert budget.choose(counts, at_ms + 899_999) == ("BTCUSDT",)
-    assert budget.choose(counts, at_ms + 900_000) == ()
+    assert budget.choose(counts, _MS + 899_999) == ("BTCUSDT",)
+    assert budget.choose(counts, _MS + 900_000) == ()
 
 
 def test_instruments_beyond_the_bound_are_counted_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = EventCounts()
     monkeypatch.setattr(eventcounts, "_MOST_KEYS", 2)
-    counts.accepted([closed("A"), closed("B"), closed("C"), closed("D"), closed("A")])
-    counts.count()
+    counts.count(totals(Counter({("A", "long"): 2, ("B", "long"): 1, ("C", "long"): 4, ("D", "long"): 3})), 0)
 
-    assert counts.events == {("bybit", "A", "long"): 2, ("bybit", "B", "long"): 1, ("bybit", OTHER, "long"): 2}
+    assert counts.events == {("bybit", "A", "long"): 2, ("bybit", "B", "long"): 1, ("bybit", OTHER, "long"): 7}
     assert SeriesBudget().choose(counts, 0) == ("A", "B")
 
 
-def test_usd_sides_and_delays() -> None:
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("AB"), st.sampled_from(["long", "short", None]), st.integers(0, 700)), max_size=80
+    )
+)
+def test_the_engine_knows_all_it_was_given_forgotten_ones_included(
+    given_events: list[tuple[str, Side | None, int]],
+) -> None:
+    engine, came, usd = VelocityEngine(), Counter[tuple[str, str | None]](), Counter[str | None]()
+    at_ms = _MS
+    for number, (name, side, seconds) in enumerate(given_events):
+        at_ms += 1_000 * seconds
+        engine.add(closed(name, side, 1.0 + number, at_ms))
+        engine.metrics(name, at_ms)
+        came[name, side] += 1
+        usd[side] += 1 + number
+
     counts = EventCounts()
-    for _ in range(16):
-        counts.accepted([closed("A", "long", 10.5), closed("A", None, None)])
-    counts.accepted([closed("A", "short", 2.0)], is_news=False)
-    counts.count()
-
-    assert dict(counts.by_venue()) == {("bybit", "long"): 16, ("bybit", "unknown"): 16, ("bybit", "short"): 1}
-    assert dict(counts.usd) == {("bybit", "long"): 168.0, ("bybit", "short"): 2.0}
-    assert sum(counts.lag["bybit"].counts) == 1  # of one batch in 16
-    assert counts.lag["bybit"].sum == 0.25
+    counts.count(engine.ever_added(), 0)
+    assert counts.by_instrument() == Counter({(name, side or "unknown"): n for (name, side), n in came.items()})
+    assert counts.usd == {("bybit", side or "unknown"): float(value) for side, value in usd.items()}
 
 
-def test_many_batches_are_counted_before_anybody_asks() -> None:
+def test_a_counter_stays_where_an_event_is_taken_out() -> None:
+    engine, counts = VelocityEngine(), EventCounts()
+    for name in ("A", "A", "B"):
+        engine.add(closed(name))
+    counts.count(engine.ever_added(), 0)
+    engine.take_out(closed("A"), _MS)
+    counts.count(engine.ever_added(), 0)
+
+    assert counts.by_instrument() == {("A", "long"): 2, ("B", "long"): 1}
+    assert counts.usd == {("bybit", "long"): 300.0}
+
+
+def test_one_batch_in_16_is_timed() -> None:
     counts = EventCounts()
-    for _ in range(5_000):
-        counts.accepted([closed("A")])
+    for number in range(64):
+        counts.accepted([closed("A"), closed("A")], is_news=number != 31)
 
-    assert counts.events == {("bybit", "A", "long"): 4_096}
-    counts.count()
-    assert counts.events == {("bybit", "A", "long"): 5_000}
-    assert sum(counts.lag["bybit"].counts) == sum(counts.to_window.counts) == 256 + 56
+    assert sum(counts.lag["bybit"].counts) == sum(counts.to_window.counts) == 3
+    assert counts.lag["bybit"].sum == 0.75
 
 
 def test_no_label_takes_what_a_stranger_says() -> None:

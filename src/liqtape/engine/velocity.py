@@ -5,9 +5,11 @@ Naive: one sorted list per instrument. But venues are late independently of each
 the sum of its venues' windows, as are a venue and the market.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from operator import add
+
+from msgspec import Struct
 
 from liqtape.engine.baseline.binstatistics import BinStatistics
 from liqtape.engine.baseline.currentbaseline import CurrentBaseline, score_of
@@ -27,7 +29,7 @@ from liqtape.engine.windows.metricrow import Evaluation, RowCoverage, RowOf, Row
 from liqtape.engine.windows.venueminute import VenueMinute
 from liqtape.engine.windows.venuewindows import VenueWindows
 from liqtape.engine.windows.window import Totals, Window
-from liqtape.events import WINDOWS, Level, Liquidation, VelocityMetrics
+from liqtape.events import WINDOWS, Level, Liquidation, Side, VelocityMetrics
 from liqtape.money import CLEAR, MICRO, WHOLE, micro_of
 from liqtape.venues import VENUES
 
@@ -45,6 +47,19 @@ _LARGEST = len(WINDOWS)
 _STALE_MS = 1_000
 _MINUTE_MS = 60_000
 _NOTHING = (0,) * (2 * len(WINDOWS))
+
+
+_SIDES: tuple[Side | None, ...] = ("long", "short", None)  # of the columns of venue windows
+
+
+class StreamTotals(Struct, frozen=True, gc=False):
+    """How many liquidations of one side of an instrument at a venue were ever added, and their micro-USD."""
+
+    instrument: str
+    venue: str
+    side: Side | None
+    events: int
+    micro_usd: int
 
 
 class VelocityEngine:
@@ -581,6 +596,15 @@ class VelocityEngine:
             stream = self._minutes[venue].stream
             if stream is not None:
                 stream.histogram.usd += total / MICRO
+
+    def ever_added(self) -> Iterator[StreamTotals]:
+        """Yield what was ever added, by instrument, venue and side; what was too old for any window is not in it."""
+        for name, instrument_windows in self._windows.items():
+            for venue, venue_windows in instrument_windows.venue_windows.items():
+                for side, column in zip(_SIDES, venue_windows.columns, strict=True):
+                    count, micro = column.ever_added()
+                    if count:
+                        yield StreamTotals(name, venue, side, count, micro)
 
     def counts(self, from_ms: int, until_ms: int) -> dict[str, dict[str, int]]:
         """Return the liquidations with from <= time < until by instrument and venue, none older than 300 s."""

@@ -15,7 +15,7 @@ from liqtape.exposition.processsamples import process_samples
 from liqtape.exposition.textformat import Sample, TextFormat
 from liqtape.ledger import Ledger
 from liqtape.ourtime import our_ms
-from liqtape.pipeline.listener import Listener, Pulse
+from liqtape.pipeline.listener import Listener
 from liqtape.tracker import Tracker
 
 __all__ = ["Exposition"]
@@ -28,7 +28,7 @@ Samples = Iterable[Sample]
 
 
 class Exposition(Listener):
-    """The metrics of one tracker in Prometheus' text format; between two scrapes it only counts."""
+    """The metrics of one tracker in Prometheus' text format; between two scrapes it only times a frame in 16."""
 
     def __init__(self, tracker: Tracker, most_instruments: int = 100) -> None:
         self.counts = EventCounts()
@@ -39,12 +39,8 @@ class Exposition(Listener):
         self._budget = SeriesBudget(most_instruments)
 
     def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:
-        """Take a batch that is in the windows."""
+        """Time some of what is in the windows."""
         self.counts.accepted(events, is_news=is_news)
-
-    def pulse(self, pulse: Pulse) -> None:  # noqa: ARG002 - a second has passed
-        """Count what came in this second."""
-        self.counts.count()
 
     def gap(self, gap: Gap) -> None:
         """Count the seconds of a gap that ended or was backfilled."""
@@ -61,7 +57,7 @@ class Exposition(Listener):
 
     def text(self) -> bytes:
         """Return the answer to a scrape, as of now."""
-        self.counts.count()
+        self.counts.count(self._tracker.engine.ever_added(), our_ms())
         out = TextFormat()
         for gather in (self._service, self._events, self._rows, self._market, self._feeds, self._ledger, self._sinks):
             for name, samples in gather():

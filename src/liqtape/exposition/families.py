@@ -88,7 +88,8 @@ FAMILIES = (
     Family(
         "liqtape_events_total",
         "counter",
-        "Accepted liquidations by venue and side of the closed position (unknown where a wrapped stream does not say).",
+        "Liquidations by venue and side of the closed position (unknown where a wrapped stream does not say it);"
+        " those too old for any window are in liqtape_late_dropped_total.",
         ("venue", "side"),
     ),
     Family(

@@ -42,7 +42,19 @@ class EventColumn:
     (1, 7)
     """
 
-    __slots__ = ("_cursors", "_newest_ms", "_sum", "micro_sums", "minute_at", "moment", "now_ms", "times", "trim_at")
+    __slots__ = (
+        "_cursors",
+        "_gone",
+        "_gone_micro",
+        "_newest_ms",
+        "_sum",
+        "micro_sums",
+        "minute_at",
+        "moment",
+        "now_ms",
+        "times",
+        "trim_at",
+    )
 
     def __init__(self) -> None:
         self.times: array[int] = array("q")
@@ -55,6 +67,7 @@ class EventColumn:
         self._sum = 0
         self.trim_at = _SLACK
         self.minute_at = 0  # the cursor of `minute`, which moves by itself
+        self._gone = self._gone_micro = 0  # what `trim` has forgotten
 
     def __len__(self) -> int:
         return len(self.times)
@@ -187,6 +200,11 @@ class EventColumn:
             usd - sums[i300],
         )
 
+    def ever_added(self) -> tuple[int, int]:
+        """Return (events, micro-USD) of all there ever were, those that were forgotten included."""
+        sums = self.micro_sums
+        return self._gone + len(self.times), self._gone_micro + sums[-1] - sums[0]
+
     def recent(self, behind_ms: int) -> tuple[int, int]:
         """Return (events, sum of their times) of the last 20 s, each time `behind_ms` later, after `advance`."""
         at = self._cursors
@@ -277,6 +295,8 @@ class EventColumn:
         """Forget events with time <= `horizon_ms`; call when `len(column) >= column.trim_at` or `is_mostly_dead`."""
         dead = bisect_right(self.times, horizon_ms)
         if dead:
+            self._gone += dead
+            self._gone_micro += self.micro_sums[dead] - self.micro_sums[0]
             first, head = self._cursors[MOMENT], self._cursors[HEAD]
             self.moment -= sum(self.times[min(first, dead) : min(head, dead)])
             self._cursors = [max(0, i - dead) for i in self._cursors]
