@@ -157,3 +157,9 @@ def test_the_last_words_are_whole(make: Any) -> None:
         "bybit live, last data 0.2 s ago",
         "0 events, 0 repeats, 0 rejected, 0 waiting, 0 without USD, 0 undecodable, of 0 frames",
     ]
+
+
+def test_the_market_says_from_when_on_a_person_is_told(make: Any) -> None:
+    lines = plain(live_screen(view(make, message_days=12.3), 200, 60))
+
+    assert "a message from once in 12 d" in " ".join(lines[1:4])

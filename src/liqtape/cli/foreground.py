@@ -14,6 +14,7 @@ from typing import TextIO
 from msgspec import Struct
 
 from liqtape.alarms.policy.phrases import wakes_words
+from liqtape.engine.velocity import MARKET
 from liqtape.events import Alert, VelocityMetrics
 from liqtape.sanitize import sanitize
 from liqtape.tracker import Tracker
@@ -206,6 +207,7 @@ def _view(tracker: Tracker, highlights: Highlights, held: HeldText, shown: _Show
         shown.notes,
         [*_trouble(tracker), *_hint(tracker)],
         held.newest(_LOGGED),
+        tracker.alarms.wakes_at_days(MARKET),
     )
 
 

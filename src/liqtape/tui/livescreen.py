@@ -15,7 +15,7 @@ from liqtape.tui.lines import venue_line
 from liqtape.tui.strips import strip_lines
 from liqtape.tui.tablerow import table_row
 from liqtape.tui.venuelines import compact_venues, venue_table
-from liqtape.tui.wording import ALARM_STYLE, LEVEL_STYLES, NOTHING, clock, duration, usd
+from liqtape.tui.wording import ALARM_STYLE, LEVEL_STYLES, NOTHING, clock, days, duration, usd
 
 __all__ = ["LiveView", "last_words", "live_screen"]
 
@@ -29,7 +29,10 @@ _UNBALANCED = "THE LEDGER DOES NOT BALANCE"
 
 
 class LiveView(Struct, frozen=True):
-    """What a screen shows of one moment; `now_ms` is our wall clock, `since_ms` when the market got its level."""
+    """What a screen shows of one moment; `now_ms` is our wall clock, `since_ms` when the market got its level.
+
+    `message_days` is the return period from which the market makes a message now.
+    """
 
     title: str
     now_ms: int
@@ -44,6 +47,7 @@ class LiveView(Struct, frozen=True):
     notes: Sequence[str] = ()
     troubles: Sequence[str] = ()
     logged: Sequence[str] = ()
+    message_days: float | None = None
 
 
 class _Room:
@@ -141,6 +145,8 @@ def _market(view: LiveView) -> list[Text]:
     if row.return_days is not None:
         is_rough = bool(row.is_learning) or row.return_days > (row.watched_days or 0.0)
         parts.append(Text(f"once in {return_period(row.return_days, is_rough=is_rough)}"))
+    if view.message_days is not None:
+        parts.append(Text(f"a message from once in {days(view.message_days)}"))
     return parts
 
 
