@@ -119,9 +119,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(require_server: Callable[[str], Path]) -> Iterator[Browser]:
-    """Debian's Chromium; the tests are skipped where it is not."""
+    """Debian's Chromium; the tests are skipped where it is not.
+
+    For a file at a time: while Playwright runs, its event loop is the one of this thread, and no asynchronous test can
+    have one.
+    """
     program = require_server("chromium")
     with sync_playwright() as playwright:
         # In a container without user namespaces the sandbox cannot start.
