@@ -215,8 +215,9 @@ def test_check_tries_the_new_venue_and_it_passes(copy: Path, server: ToyexServer
 
 
 def test_commands_take_its_name_and_refuse_others(copy: Path) -> None:
-    for command in ("run", "record", "normalize", "history"):
+    for command in ("run", "record", "normalize"):
         assert "toyex" in _run(copy, "-m", "liqtape", command, "--help").stdout
+    assert "hyperliquid" not in _run(copy, "-m", "liqtape", "history", "--help").stdout  # it names none of them
     refused = _run(copy, "-m", "liqtape", "run", "--venue", "toyexx")
 
     assert refused.returncode == 2

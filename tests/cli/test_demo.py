@@ -68,11 +68,12 @@ async def test_broken_engine_is_found_out(monkeypatch: pytest.MonkeyPatch) -> No
     added = VelocityEngine.add
     lost: list[Liquidation] = []
 
-    def forgetful(self: VelocityEngine, liquidation: Liquidation) -> bool:
-        if not lost and liquidation.venue == "binance":
+    def forgetful(self: VelocityEngine, liquidation: Liquidation, window_ms: int | None = None) -> bool:
+        """Lose one, also where it is put in its place again."""
+        if liquidation.venue == "binance" and (not lost or liquidation == lost[0]):
             lost.append(liquidation)
             return True
-        return added(self, liquidation)
+        return added(self, liquidation, window_ms)
 
     monkeypatch.setattr(VelocityEngine, "add", forgetful)
     summary = await short()

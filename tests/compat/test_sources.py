@@ -43,10 +43,10 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 async def _running(manager: EnhancedWebSocketManager) -> AsyncIterator[list[Liquidation]]:
     """The manager at work, and what its engine took in."""
     read: list[Liquidation] = []
-    task = asyncio.create_task(manager.start_all())
     await manager.initialize()
     assert manager.tracker is not None
-    manager.tracker.listen(OnLiquidation(read.append))
+    manager.tracker.listen(OnLiquidation(read.append))  # before a stream starts, which may have an event at once
+    task = asyncio.create_task(manager.start_all())
     try:
         yield read
     finally:
