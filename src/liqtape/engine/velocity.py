@@ -33,7 +33,7 @@ from liqtape.events import WINDOWS, Level, Liquidation, Side, VelocityMetrics
 from liqtape.money import CLEAR, MICRO, WHOLE, micro_of
 from liqtape.venues import VENUES
 
-__all__ = ["MARKET", "VelocityEngine"]
+__all__ = ["MARKET", "StreamTotals", "VelocityEngine"]
 
 _THROTTLED = frozenset(name for name, venue in VENUES.items() if venue.slot_seconds is not None)
 
