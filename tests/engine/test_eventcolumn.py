@@ -277,3 +277,38 @@ def test_a_late_event_costs_what_is_newer_and_no_more(counting: type[CountingArr
 
     assert counting.single - counting.sliced <= 40  # what is in the slices is read once more
     assert counting.sliced <= 101
+
+
+@given(st.lists(st.tuples(st.integers(0, 400_000), st.integers(0, 1_000)), max_size=60), st.integers(0, 420_000))
+def test_counts_without_moving_equal_a_recount(events: list[tuple[int, int]], now_ms: int) -> None:
+    column = EventColumn()
+    for event_ms, micro in events:
+        column.add(event_ms, micro)
+
+    def inside(width_ms: int) -> list[int]:
+        return [micro for event_ms, micro in events if now_ms - width_ms < event_ms <= now_ms]
+
+    of_60s = inside(60_000)
+    expected = len(inside(10_000)), len(of_60s), len(inside(300_000)), sum(of_60s)
+    assert column.counts_at(now_ms, is_behind=False) == expected
+    column.advance(now_ms)
+    assert column.counts_at(now_ms, is_behind=True) == expected
+    times = sorted(event_ms for event_ms, _ in events if now_ms - 20_000 < event_ms <= now_ms)
+    assert column.recent(500) == (len(times), sum(times) + 500 * len(times))
+    window = sorted(event_ms for event_ms, _ in events if now_ms - 10_000 < event_ms <= now_ms)
+    assert column.first_and_last_ms(1) == ((window[0], window[-1]) if window else None)
+    assert column.most() == tuple(
+        sum(event_ms > now_ms - width_ms for event_ms, _ in events) for width_ms in (10_000, 60_000, 300_000)
+    )
+    assert column.most_recent() == sum(event_ms > now_ms - 20_000 for event_ms, _ in events)
+
+
+def test_what_was_ever_added_includes_what_was_forgotten() -> None:
+    column = EventColumn()
+    for number in range(1_000):
+        column.add(1_000 * number, 10 + number)
+    column.advance(999_000)
+    column.trim(900_000)
+
+    assert len(column) == 99
+    assert column.ever_added() == (1_000, sum(10 + number for number in range(1_000)))
