@@ -3,13 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
-from liqtape.engine.correlation.comovement import CorrelatedPair
-from liqtape.events import Alert, Gap, Liquidation, Trouble, VelocityMetrics, VenueHealth
-from liqtape.ledger import Ledger
+from liqtape.events import Alert, Gap, Liquidation, Trouble
 from liqtape.venues import VENUES
 from liqtape.venues.base import is_partial
 from liqtape.web.answers import MessagePlan, Mode, ReplayState
-from liqtape.web.shown import News
+from liqtape.web.shown import Measured, News
 
 __all__ = ["LiveSource", "TrackedService", "hidden_by"]
 
@@ -29,26 +27,10 @@ class _Waiting(Protocol[T]):
     def end(self) -> None: ...
 
 
-class TrackedService(Protocol):
+class TrackedService(Measured, Protocol):
     """The part of `Tracker` that is read here."""
 
     def now_ms(self) -> int: ...
-
-    def snapshot(self, instruments: Iterable[str]) -> list[VelocityMetrics]: ...
-
-    def market(self, venue: str | None = None) -> VelocityMetrics: ...
-
-    def active(self) -> list[str]: ...
-
-    def health(self) -> list[VenueHealth]: ...
-
-    def gaps(self) -> list[Gap]: ...
-
-    def ledger(self) -> Ledger: ...
-
-    def ledgers(self) -> list[tuple[str, Ledger]]: ...
-
-    def correlation(self, most: int | None = None) -> list[CorrelatedPair]: ...
 
     def liquidations(self) -> _Waiting[Liquidation]: ...
 

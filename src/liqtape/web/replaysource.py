@@ -13,7 +13,7 @@ from liqtape.events import Alert, Gap, Liquidation, VelocityMetrics, VenueHealth
 from liqtape.ledger import Ledger
 from liqtape.web.answers import Mode, ReplayState
 from liqtape.web.questions import ReplayOrder
-from liqtape.web.shown import News
+from liqtape.web.shown import Measured, News
 
 __all__ = ["PastRun", "ReplaySource"]
 
@@ -24,7 +24,7 @@ _MOST_KEPT = 100_000
 _SEEK_SLICE_MS = 3_600_000
 
 
-class PastRun(Protocol):
+class PastRun(Measured, Protocol):
     """A past that goes forward: `advance`, then ask. Of one thread at a time.
 
     `now_ms` is the moment played up to, `as_of_ms` the evaluation time then: they differ where frames were on the way.
@@ -39,22 +39,6 @@ class PastRun(Protocol):
     def advance(self, until_ms: int) -> None: ...
 
     def take(self) -> tuple[Sequence[Liquidation], Sequence[Alert]]: ...
-
-    def snapshot(self, instruments: Iterable[str]) -> list[VelocityMetrics]: ...
-
-    def market(self, venue: str | None = None) -> VelocityMetrics: ...
-
-    def active(self) -> list[str]: ...
-
-    def health(self) -> list[VenueHealth]: ...
-
-    def gaps(self) -> list[Gap]: ...
-
-    def ledger(self) -> Ledger: ...
-
-    def ledgers(self) -> list[tuple[str, Ledger]]: ...
-
-    def correlation(self, most: int | None = None) -> list[CorrelatedPair]: ...
 
     def hides(self) -> Mapping[str, str]: ...
 
