@@ -4,11 +4,12 @@
 the same event with the size still in the venue's own unit; `instruments` turns one into the other.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct, field
 
 __all__ = [
+    "LEVELS",
     "NO_LIST",
     "SCHEMA",
     "WINDOWS",
@@ -47,6 +48,8 @@ Side = Literal["long", "short"]
 PriceKind = Literal["fill", "bankruptcy"]
 Unit = Literal["base", "usd", "contracts"]
 Level = Literal["NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+"""The lowest first."""
 
 
 class Liquidation(Struct, frozen=True, gc=False, repr_omit_defaults=True):

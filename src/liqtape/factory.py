@@ -19,13 +19,13 @@ from liqtape.feeds.pricefeed import PriceFeed
 from liqtape.pipeline.pipeline import Pipeline
 from liqtape.pipeline.pricesources import price_sources
 from liqtape.recording.recorder import Track
-from liqtape.runscope import RunScope, parse_symbols, rule_of
+from liqtape.runscope import RunScope, parse_symbols
 from liqtape.settings import AlertSettings, RedisSettings, Settings, VenueSettings
 from liqtape.venues import VENUES, watched
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["alarms_of", "enabled_venues", "policy_of", "price_feed", "rule_of", "scope_of", "start_embedded"]
+__all__ = ["alarms_of", "enabled_venues", "policy_of", "price_feed", "scope_of", "start_embedded"]
 
 
 def enabled_venues(settings: Settings) -> dict[str, VenueSettings]:

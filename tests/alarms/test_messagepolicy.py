@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from liqtape.alarms.policy.channelgate import HOUR_MS
 from liqtape.alarms.policy.messagepolicy import MessagePolicy, PolicySettings, PolicyState
-from liqtape.alarms.policy.messages import LEVEL_ORDER, AddressedMessage, AlarmMessage
+from liqtape.alarms.policy.messages import AddressedMessage, AlarmMessage
 from liqtape.alarms.policy.sightings import BREADTH_SCOPE, Scene, Sighting, Surroundings
 from liqtape.alarmsettings import ChannelSettings, QuietHours
-from liqtape.events import Level, Liquidation
+from liqtape.events import LEVELS, Level, Liquidation
 
 _DAY = 86_400_000
 _LOG = {"log": ChannelSettings("log", messages_per_hour=1_000)}
@@ -311,7 +311,7 @@ _SCOPES = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "MARKET", BREADTH_SCOPE)
 _SEEN = st.dictionaries(
     st.sampled_from(_SCOPES),
     st.tuples(
-        st.sampled_from(LEVEL_ORDER[2:]),
+        st.sampled_from(LEVELS[2:]),
         st.sampled_from([1e4, 1e5, 1e6, 1e7, 1e8]),
         st.sampled_from([0.5, 1.0, 7.0, 30.0, 365.0, 1e4]),
     ),

@@ -70,7 +70,7 @@ async def test_broken_engine_is_found_out(monkeypatch: pytest.MonkeyPatch) -> No
 
     def forgetful(self: VelocityEngine, liquidation: Liquidation, window_ms: int | None = None) -> bool:
         """Lose one, also where it is put in its place again."""
-        if liquidation.venue == "binance" and (not lost or liquidation == lost[0]):
+        if liquidation.venue == "binance" and (not lost or liquidation.id == lost[0].id):
             lost.append(liquidation)
             return True
         return added(self, liquidation, window_ms)

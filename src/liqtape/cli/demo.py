@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TextIO, get_args
+from typing import Any, TextIO
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +15,7 @@ from liqtape.alarms.policy.messages import AlarmMessage
 from liqtape.cli.foreground import StopSignals, watch
 from liqtape.cli.serving import page_beside
 from liqtape.cli.warmstart import WarmStart, warm_start
-from liqtape.events import WINDOWS, Alert, Level, VelocityMetrics
+from liqtape.events import LEVELS, WINDOWS, Alert, Level, VelocityMetrics
 from liqtape.settings import (
     COMMAND_DEFAULTS,
     HistorySettings,
@@ -223,8 +223,7 @@ def _summary(
 
 
 def _highest(alerts: Sequence[Alert]) -> dict[str, Level]:
-    order = get_args(Level)
     highest: dict[str, Level] = {}
     for alert in alerts:
-        highest[alert.instrument] = max(alert.level, highest.get(alert.instrument, "NONE"), key=order.index)
+        highest[alert.instrument] = max(alert.level, highest.get(alert.instrument, "NONE"), key=LEVELS.index)
     return highest

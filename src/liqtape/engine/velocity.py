@@ -181,7 +181,11 @@ class VelocityEngine:
 
     def coverage(self, venue: str, now_ms: int, at: Mapping[str, int] | None = None) -> float | None:
         """Return the share of the largest window in which the venue's feed was live; None before a `feed_up`."""
-        return self._feeds.coverage([venue], now_ms, at=at)[-1]
+        return self.coverages(venue, now_ms, at)[-1]
+
+    def coverages(self, venue: str, now_ms: int, at: Mapping[str, int] | None = None) -> Sequence[float | None]:
+        """Return the same of each window."""
+        return self._feeds.coverage([venue], now_ms, at=at)
 
     def seed_baselines(self, counts: Iterable[tuple[int, str, str, int]]) -> None:
         """Learn from a history: (begin in ms, venue, instrument, liquidations) of slots of ten seconds.

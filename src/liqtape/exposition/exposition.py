@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import get_args
 
 from liqtape import __version__
 from liqtape.engine.velocity import MARKET
-from liqtape.events import Alert, Gap, Level, Liquidation, VelocityMetrics
+from liqtape.events import LEVELS, WINDOWS, Alert, Gap, Level, Liquidation, VelocityMetrics
 from liqtape.exposition.causes import FEED_STATES, NO_FAILURES, bounded_causes
 from liqtape.exposition.eventcounts import EventCounts, SeriesBudget
 from liqtape.exposition.families import FAMILIES
@@ -20,8 +19,6 @@ from liqtape.tracker import Tracker
 
 __all__ = ["Exposition"]
 
-_WINDOWS = (10, 30, 60, 300)
-_LEVELS: dict[str, int] = {level: number for number, level in enumerate(get_args(Level))}
 _FAMILY = {family.name: family for family in FAMILIES}
 
 Samples = Iterable[Sample]
@@ -94,7 +91,7 @@ class Exposition(Listener):
         rows = self._tracker.snapshot(exposed)
 
         def windows(field: str) -> Samples:
-            return [((row.symbol, f"{w}s"), getattr(row, f"{field}_{w}s")) for row in rows for w in _WINDOWS]
+            return [((row.symbol, f"{w}s"), getattr(row, f"{field}_{w}s")) for row in rows for w in WINDOWS]
 
         def single(value: Callable[[VelocityMetrics], float | None]) -> Samples:
             return [((row.symbol,), value(row)) for row in rows]
@@ -105,20 +102,20 @@ class Exposition(Listener):
         yield "liqtape_acceleration", single(lambda row: row.acceleration)
         yield "liqtape_surprise", single(lambda row: row.surprise)
         yield "liqtape_times_usual_ratio", single(lambda row: row.times_usual)
-        yield "liqtape_level", single(lambda row: _LEVELS[row.level])
+        yield "liqtape_level", single(lambda row: LEVELS.index(row.level))
 
     def _market(self) -> Iterator[tuple[str, Samples]]:
         row, active = self._tracker.market(), self._tracker.active()
-        yield "liqtape_market_velocity", [((f"{w}s",), getattr(row, f"velocity_{w}s")) for w in _WINDOWS]
-        yield "liqtape_market_usd_velocity", [((f"{w}s",), getattr(row, f"usd_velocity_{w}s")) for w in _WINDOWS]
+        yield "liqtape_market_velocity", [((f"{w}s",), getattr(row, f"velocity_{w}s")) for w in WINDOWS]
+        yield "liqtape_market_usd_velocity", [((f"{w}s",), getattr(row, f"usd_velocity_{w}s")) for w in WINDOWS]
         yield "liqtape_market_acceleration", [((), row.acceleration)]
         yield "liqtape_market_times_usual_ratio", [((), row.times_usual)]
-        yield "liqtape_market_level", [((), _LEVELS[row.level])]
+        yield "liqtape_market_level", [((), LEVELS.index(row.level))]
         yield "liqtape_market_active_instruments", [((), len(active))]
-        raised = [_LEVELS[level] for level in self._levels.values()]
+        raised = [LEVELS.index(level) for level in self._levels.values()]
         yield (
             "liqtape_market_raised_instruments",
-            [((str(least),), sum(level >= least for level in raised)) for least in range(1, len(_LEVELS))],
+            [((str(least),), sum(level >= least for level in raised)) for least in range(1, len(LEVELS))],
         )
         yield "liqtape_btc_price_usd", [((), row.btc_price)]
         yield "liqtape_btc_volatility_ratio", [((), row.volatility_factor)]
@@ -133,10 +130,11 @@ class Exposition(Listener):
             "liqtape_feed_reconnects_total",
             [((venue, cause), count) for venue, causes in failures for cause, count in sorted(causes.items())],
         )
-        rows = [self._tracker.market(h.venue) for h in health]
+        now_ms, at, engine = self._tracker.now_ms(), self._tracker.venue_times(), self._tracker.engine
+        shares = {h.venue: engine.coverages(h.venue, now_ms, at) for h in health}
         yield (
             "liqtape_feed_coverage_ratio",
-            [((str(row.venue), f"{w}s"), getattr(row, f"coverage_{w}s")) for row in rows for w in _WINDOWS],
+            [((v, f"{w}s"), share) for v, own in shares.items() for w, share in zip(WINDOWS, own, strict=True)],
         )
         yield "liqtape_gap_seconds_total", sorted(self.gap_seconds.totals.items())
         last = Counter(gap.venue for gap in self._tracker.gaps() if gap.until_ms is None)

@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping
 
 from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
 from liqtape.engine.velocity import MARKET, VelocityEngine
-from liqtape.events import Alert, Level, VelocityMetrics
+from liqtape.events import LEVELS, Alert, Level, VelocityMetrics
 
 __all__ = ["Levels"]
 
 _HIGHEST = frozenset({"CRITICAL", "EXTREME"})
-_ORDER: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 _AGAIN_MS = 1_000
 
 
@@ -87,7 +86,7 @@ class Levels:
             return Alert(*known, "threshold")
         if engine.levels is not None:
             rarity = engine.levels.rarity(key, now_ms, known[-1])
-            higher = max(level, previous, key=_ORDER.index)
+            higher = max(level, previous, key=LEVELS.index)
             return Alert(
                 *known,
                 "return_period",

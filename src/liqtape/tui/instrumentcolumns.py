@@ -6,6 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from rich.text import Text
 
+from liqtape.events import LEVELS
 from liqtape.sanitize import sanitize
 from liqtape.tui.tablerow import TableRow
 from liqtape.tui.wording import LEVEL_STYLES, NOTHING, days, usd
@@ -124,12 +125,10 @@ def _estimate(row: TableRow) -> Text:
     return Text(f"{row.velocity_est_10s:.1f}" if row.saturated else "")
 
 
-_LEVEL_ORDER = tuple(LEVEL_STYLES)
-
 # From left to right; the first ones stay longest.
 COLUMNS: tuple[InstrumentColumn, ...] = (
     InstrumentColumn("instrument", 14, lambda row: Text(sanitize(row.symbol)), lambda _: None, is_left=True),
-    InstrumentColumn("level", 8, _level, lambda row: _LEVEL_ORDER.index(row.level), is_left=True),
+    InstrumentColumn("level", 8, _level, lambda row: LEVELS.index(row.level), is_left=True),
     InstrumentColumn("10s/s", 7, _velocity_10s, lambda row: row.velocity_10s),
     InstrumentColumn("60s/s", 7, lambda row: Text(f"{row.velocity_60s:.2f}"), lambda row: row.velocity_60s),
     InstrumentColumn("USD 60s", 8, lambda row: Text(usd(row.usd_60s)), lambda row: row.usd_60s),

@@ -6,7 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from rich.text import Text
 
-from liqtape.events import Alert, Liquidation, VelocityMetrics, VenueHealth
+from liqtape.events import LEVELS, Alert, Liquidation, VelocityMetrics, VenueHealth
 from liqtape.ledger import Ledger
 from liqtape.sanitize import sanitize
 from liqtape.tui.flow import flowed
@@ -24,7 +24,6 @@ _GOOD_ROWS = 8  # before what can be looked up elsewhere is shown
 _MANY_ROWS = 16  # before venues have a line each
 _STRIP = 4  # lines, its title included
 _LONGEST_STRIP = 13
-_LEVEL_ORDER = tuple(LEVEL_STYLES)
 _UNBALANCED = "THE LEDGER DOES NOT BALANCE"
 
 
@@ -166,7 +165,7 @@ def _instruments(rows: Sequence[VelocityMetrics], width: int, lines: int) -> lis
 
 
 def _prominence(row: VelocityMetrics) -> tuple[int, float, str]:
-    return -_LEVEL_ORDER.index(row.level), -row.usd_velocity_60s, row.symbol
+    return -LEVELS.index(row.level), -row.usd_velocity_60s, row.symbol
 
 
 def _foot(ledger: Ledger, width: int) -> list[Text]:

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from liqtape.engine.velocity import MARKET
-from liqtape.events import Alert, Liquidation
+from liqtape.events import LEVELS, Alert, Liquidation
 from liqtape.sanitize import sanitize
 from liqtape.tui.wording import LEVEL_STYLES, clock, usd
 
@@ -17,7 +17,6 @@ _BETWEEN = 2
 _NAME = 14
 # Never green and red: vendors contradict one another in which is which.
 SIDE_STYLES = {"long": "#ff8a4c", "short": "#4da3ff"}
-_ORDER = tuple(LEVEL_STYLES)
 
 
 def strip_lines(changes: Sequence[Alert], largest: Sequence[Liquidation], width: int, lines: int) -> list[Text]:
@@ -43,7 +42,7 @@ def strip_lines(changes: Sequence[Alert], largest: Sequence[Liquidation], width:
 
 def change_line(alert: Alert, width: int, zone: tzinfo = UTC) -> Text:
     """Return a level change: when, of what, where to; where there is room, from where and by how much."""
-    is_up = _ORDER.index(alert.level) > _ORDER.index(alert.previous)
+    is_up = LEVELS.index(alert.level) > LEVELS.index(alert.previous)
     name = alert.instrument if alert.instrument != MARKET else "the market"
     line = Text(f"{clock(alert.at_ms, zone)} ").append_text(_name(name)).append(" up " if is_up else " down ")
     line.append("to ").append(alert.level, style=LEVEL_STYLES[alert.level])

@@ -11,17 +11,15 @@ from textual.events import Click
 from textual.message import Message
 from textual.widget import Widget
 
+from liqtape.events import LEVELS
 from liqtape.sanitize import sanitize
 from liqtape.tui.instrumentcolumns import API_COLUMNS, InstrumentColumn, columns_within, heading_line, row_line
 from liqtape.tui.palette import repainted
 from liqtape.tui.sentence import gone_line, sentence_lines, strip_line
 from liqtape.tui.tablerow import TableRow
 from liqtape.tui.watched import Watched
-from liqtape.tui.wording import LEVEL_STYLES
 
 __all__ = ["InstrumentsPanel", "SentencePanel", "WatchPanel"]
-
-_ORDER = tuple(LEVEL_STYLES)
 
 
 class WatchPanel(Widget):
@@ -112,7 +110,7 @@ class InstrumentsPanel(WatchPanel, can_focus=True):
 
     def _rank(self, row: TableRow) -> tuple[float, float]:
         if self._column is None:
-            return _ORDER.index(row.level), row.usd_60s
+            return LEVELS.index(row.level), row.usd_60s
         number = self._column.number(row)
         unknown_last = float("inf") if self._is_ascending else float("-inf")
         return unknown_last if number is None else number, row.usd_60s

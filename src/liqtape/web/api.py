@@ -1,10 +1,10 @@
 """The answers about the market and the service as they are now."""
 
 from liqtape import __version__
+from liqtape.events import LEVELS
 from liqtape.web.answers import LivenessAnswer, MarketAnswer, MetricsAnswer, NowAnswer, ReadinessAnswer, VenueMarket
 from liqtape.web.board import Board
 from liqtape.web.broadcast import Broadcast
-from liqtape.web.levelepisodes import LEVEL_ORDER
 from liqtape.web.nowof import coverage_of, iso, now_of, trust_of
 from liqtape.web.questions import (
     ListQuestion,
@@ -53,8 +53,8 @@ class Api:
         """The metrics of the active instruments."""
         as_of, as_of_ms = self._as_of()
         rows = self.board.source.snapshot(self.board.source.active())
-        least = LEVEL_ORDER.index(question.level)
-        wanted = [row for row in rows if row.event_count_300s and LEVEL_ORDER.index(row.level) >= least]
+        least = LEVELS.index(question.level)
+        wanted = [row for row in rows if row.event_count_300s and LEVELS.index(row.level) >= least]
         wanted.sort(key=lambda row: (-row.usd_velocity_60s, -row.event_count_60s, row.symbol))
         return MetricsAnswer(as_of=as_of, as_of_ms=as_of_ms, rows=wanted[: question.limit], total=len(wanted))
 

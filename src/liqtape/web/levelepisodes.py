@@ -7,14 +7,13 @@ from math import fsum, isnan
 from msgspec import Struct
 
 from liqtape.engine.velocity import MARKET
-from liqtape.events import Alert, Level
+from liqtape.events import LEVELS, Alert, Level
 from liqtape.web.answers import VenueLead
 from liqtape.web.chartanswers import LevelEpisode, PriceMove
 from liqtape.web.eventmemory import EventColumns, EventMemory
 
-__all__ = ["LEVEL_ORDER", "Episodes"]
+__all__ = ["Episodes"]
 
-LEVEL_ORDER: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 
 _BEFORE_MS = 60_000  # what raised the level lies in the minute before
 _HOUR_MS = 3_600_000
@@ -82,7 +81,7 @@ class Episodes:
         told.level = alert.level
         told.lead = lead or told.lead
         told.peak_velocity_10s = max(told.peak_velocity_10s, alert.velocity_10s)
-        if LEVEL_ORDER.index(alert.level) > LEVEL_ORDER.index(told.highest):
+        if LEVELS.index(alert.level) > LEVELS.index(told.highest):
             told.highest, told.highest_ms = alert.level, alert.at_ms
             told.return_days, told.is_learning = alert.return_days, alert.is_learning
 
@@ -101,11 +100,11 @@ class Episodes:
 
     def newest(self, now_ms: int, instrument: str | None, least: Level, limit: int) -> tuple[list[LevelEpisode], int]:
         """Return the newest that reached a level, of one instrument or of all, and how many there are."""
-        order = LEVEL_ORDER.index(least)
+        order = LEVELS.index(least)
         wanted = [
             told
             for told in reversed(self._told)
-            if instrument in {None, told.instrument} and LEVEL_ORDER.index(told.highest) >= order
+            if instrument in {None, told.instrument} and LEVELS.index(told.highest) >= order
         ]
         return [self._whole(told, now_ms) for told in wanted[:limit]], len(wanted)
 

@@ -2,7 +2,8 @@
 
 from msgspec import Struct
 
-from liqtape.alarms.policy.messages import LEVEL_ORDER, AlarmMessage
+from liqtape.alarms.policy.messages import AlarmMessage
+from liqtape.events import LEVELS
 
 __all__ = ["HOUR_MS", "ChannelGate", "GateState"]
 
@@ -33,7 +34,7 @@ class ChannelGate:
     def lets(self, message: AlarmMessage, now_ms: int, quiet_below: str | None = None) -> bool:
         """Whether the message goes out now; one that does not is counted."""
         sent = self._within_hour(now_ms)
-        is_quiet = quiet_below is not None and LEVEL_ORDER.index(message.level) < LEVEL_ORDER.index(quiet_below)
+        is_quiet = quiet_below is not None and LEVELS.index(message.level) < LEVELS.index(quiet_below)
         room = self.per_hour if message.kind != "update" else max(1, int(_FOR_UPDATES * self.per_hour))
         if is_quiet or len(sent) >= room:
             if not self.state.held:

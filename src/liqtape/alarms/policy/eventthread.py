@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from liqtape.alarms.policy.messages import LEVEL_ORDER, MemberFacts
+from liqtape.alarms.policy.messages import MemberFacts
 from liqtape.alarms.policy.sightings import BREADTH_SCOPE, Sighting
 from liqtape.engine.levels.returnperiods import Minute
 from liqtape.engine.velocity import MARKET
-from liqtape.events import Level, Liquidation
+from liqtape.events import LEVELS, Level, Liquidation
 
 __all__ = ["END_MS", "JOIN_MS", "EventThread", "PriceSpan", "higher"]
 
@@ -31,7 +31,7 @@ _WHOLE = frozenset({MARKET, BREADTH_SCOPE})
 
 def higher(one: Level, other: Level) -> Level:
     """Return the higher of two levels."""
-    return max(one, other, key=LEVEL_ORDER.index)
+    return max(one, other, key=LEVELS.index)
 
 
 class PriceSpan(Struct):
@@ -122,7 +122,7 @@ class EventThread(Struct):
         known = self.members.get(sighting.scope)
         if known is None or sighting.highest > known.highest:
             self.members[sighting.scope] = facts
-        if known is None or LEVEL_ORDER.index(sighting.level) > LEVEL_ORDER.index(known.level):
+        if known is None or LEVELS.index(sighting.level) > LEVELS.index(known.level):
             self.last_rise_ms = at_ms
         self.level = higher(self.level, sighting.level)
         self.rarest_days = max(self.rarest_days, sighting.return_days or 0.0)

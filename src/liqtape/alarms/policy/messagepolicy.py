@@ -9,14 +9,14 @@ from liqtape.alarms.policy.channelgate import HOUR_MS
 from liqtape.alarms.policy.conditionwatch import Condition, ConditionWatch
 from liqtape.alarms.policy.eventthread import END_MS, JOIN_MS, EventThread
 from liqtape.alarms.policy.messagebudget import MARKET_GROUP, MessageBudget
-from liqtape.alarms.policy.messages import LEVEL_ORDER, AddressedMessage, AlarmMessage, MemberFacts
+from liqtape.alarms.policy.messages import AddressedMessage, AlarmMessage, MemberFacts
 from liqtape.alarms.policy.rulewatch import RowsOf, RuleReading, RuleWatch
 from liqtape.alarms.policy.sightings import BREADTH_SCOPE, Scene, Sighting
 from liqtape.alarms.policy.threadmessages import LaterNote, end_message, later_message, news_message
 from liqtape.alarmsettings import AlarmRule, ChannelSettings, QuietHours
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.velocity import MARKET
-from liqtape.events import Level, Liquidation
+from liqtape.events import LEVELS, Level, Liquidation
 
 __all__ = ["ANY_INSTRUMENT", "COOLDOWN_MS", "UPDATE_MS", "MessagePolicy", "PolicySettings", "PolicyState"]
 
@@ -30,7 +30,7 @@ UPDATE_MS = 60_000
 """So long after a message of an event the next may come, unless it is a step up."""
 
 _MOST_MADE = 1_000
-_CRITICAL = LEVEL_ORDER.index("CRITICAL")
+_CRITICAL = LEVELS.index("CRITICAL")
 
 
 class PolicySettings(Struct, frozen=True):
@@ -189,7 +189,7 @@ class MessagePolicy:
     def _note_rises(self, seen: Mapping[str, Sighting], at_ms: int) -> None:
         risen: dict[str, tuple[int, int]] = {}
         for scope, one in seen.items():
-            step = LEVEL_ORDER.index(one.level)
+            step = LEVELS.index(one.level)
             before = self._risen.get(scope)
             risen[scope] = (step, at_ms) if before is None or step > before[0] else (step, before[1])
         self._risen = risen
@@ -213,7 +213,7 @@ class MessagePolicy:
 
     def _is_public(self, one: Sighting, at_ms: int) -> bool:
         """Whether it is so much that it is told whatever was learned, and was not just told."""
-        is_high = one.is_public and LEVEL_ORDER.index(one.level) >= _CRITICAL
+        is_high = one.is_public and LEVELS.index(one.level) >= _CRITICAL
         return is_high and not self._is_cooling(one.scope, one.level, at_ms)
 
     def _open(self, cause: Sighting, scene: Scene) -> None:
@@ -238,7 +238,7 @@ class MessagePolicy:
             return [self._tell(thread, scene)]
         if thread.is_over(scene.at_ms):
             return [self._end(thread, scene)]
-        is_step_up = LEVEL_ORDER.index(thread.level) > LEVEL_ORDER.index(thread.told_level)
+        is_step_up = LEVELS.index(thread.level) > LEVELS.index(thread.told_level)
         if is_step_up or (scene.at_ms - thread.told_ms >= UPDATE_MS and self._has_news(thread, scene.at_ms)):
             return [self._tell(thread, scene)]
         return []
@@ -253,7 +253,7 @@ class MessagePolicy:
         )
 
     def _is_cooling(self, scope: str, level: Level, at_ms: int) -> bool:
-        steps = LEVEL_ORDER[LEVEL_ORDER.index(level) :]
+        steps = LEVELS[LEVELS.index(level) :]
         return any(at_ms - self._told_ms.get(f"{scope}/{step}", -COOLDOWN_MS) < COOLDOWN_MS for step in steps)
 
     def _tell(self, thread: EventThread, scene: Scene) -> AlarmMessage:

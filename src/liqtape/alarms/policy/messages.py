@@ -7,7 +7,6 @@ from msgspec import Struct
 from liqtape.events import Level
 
 __all__ = [
-    "LEVEL_ORDER",
     "MESSAGE_SCHEMA",
     "AddressedMessage",
     "AlarmMessage",
@@ -18,7 +17,6 @@ __all__ = [
 
 MESSAGE_SCHEMA = 1
 
-LEVEL_ORDER: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 
 MessageKind = Literal["begin", "update", "end", "later", "rule", "digest", "trouble", "well", "test"]
 MessageStream = Literal["market", "service"]

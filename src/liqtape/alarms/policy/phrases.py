@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from liqtape.alarms.policy.eventthread import EventThread, PriceSpan
-from liqtape.alarms.policy.messages import LEVEL_ORDER, MemberFacts
+from liqtape.alarms.policy.messages import MemberFacts
 from liqtape.alarms.policy.sightings import BREADTH_SCOPE, Surroundings
+from liqtape.events import LEVELS
 
 __all__ = [
     "begin_text",
@@ -70,7 +71,7 @@ def _amount(facts: MemberFacts) -> str:
 
 
 def _ranked(members: Mapping[str, MemberFacts]) -> list[MemberFacts]:
-    return sorted(members.values(), key=lambda facts: (-LEVEL_ORDER.index(facts.level), -facts.highest, facts.scope))
+    return sorted(members.values(), key=lambda facts: (-LEVELS.index(facts.level), -facts.highest, facts.scope))
 
 
 def headline(cause: MemberFacts) -> str:

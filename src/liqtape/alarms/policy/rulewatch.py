@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
-from liqtape.alarms.policy.messages import LEVEL_ORDER, AlarmMessage
+from liqtape.alarms.policy.messages import AlarmMessage
 from liqtape.alarms.policy.phrases import linked, usd_words
 from liqtape.alarmsettings import AlarmRule
 from liqtape.engine.velocity import MARKET
-from liqtape.events import VelocityMetrics
+from liqtape.events import LEVELS, VelocityMetrics
 
 __all__ = ["RowsOf", "RuleCrossing", "RuleReading", "RuleWatch", "read_rule"]
 
@@ -54,9 +54,9 @@ def read_rule(rule: AlarmRule, instrument: str, rows: Sequence[VelocityMetrics],
     long_usd, short_usd = _sum(rows, f"long_usd_{w}s"), _sum(rows, f"short_usd_{w}s")
     both = long_usd + short_usd
     imbalance = abs(long_usd - short_usd) / both if both > 0.0 else None
-    level = max((row.level for row in rows), key=LEVEL_ORDER.index, default="NONE")
+    level = max((row.level for row in rows), key=LEVELS.index, default="NONE")
     checks = {
-        f"level {level}": None if rule.level is None else LEVEL_ORDER.index(level) >= LEVEL_ORDER.index(rule.level),
+        f"level {level}": None if rule.level is None else LEVELS.index(level) >= LEVELS.index(rule.level),
         f"{count / w:.2f} liquidations/s over {w} s": None if rule.velocity is None else count / w >= rule.velocity,
         f"acceleration {acceleration:.2f}": None if rule.acceleration is None else acceleration >= rule.acceleration,
         f"{usd_words(usd)} in {w} s": None if rule.usd is None else usd >= rule.usd,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from liqtape.engine.levels.returnperiods import BREADTH_KEY, MARKET_KEY, Minute, ReturnPeriods, StreamKey
+from liqtape.engine.levels.returnperiods import BREADTH_KEY, MARKET_KEY, STREAM_LEVELS, Minute, ReturnPeriods, StreamKey
 from liqtape.engine.levels.streamlevel import StreamLevel
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Level
@@ -13,8 +13,6 @@ __all__ = ["BREADTH_SCOPE", "Scene", "Sighting", "Surroundings", "sightings"]
 
 BREADTH_SCOPE = "BREADTH"
 """How many instruments rose within 60 s, as a scope beside the instruments and `MARKET`."""
-
-_LEVELS: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "CRITICAL")
 
 
 class Sighting(Struct, frozen=True):
@@ -69,7 +67,7 @@ def _sighting(levels: ReturnPeriods, stream: StreamLevel, minute_of: Callable[[S
     key: StreamKey = stream.key
     histogram = stream.histogram
     is_breadth = key == BREADTH_KEY
-    level = _LEVELS[stream.level] if is_breadth else levels.level_of(key)
+    level = STREAM_LEVELS[stream.level] if is_breadth else levels.level_of(key)
     return_days = histogram.return_days(stream.peak)
     return Sighting(
         BREADTH_SCOPE if is_breadth else MARKET if key == MARKET_KEY else str(key.instrument),

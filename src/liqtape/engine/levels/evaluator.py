@@ -4,11 +4,9 @@ from liqtape.engine.baseline.currentbaseline import Counts, CurrentBaseline, Thr
 from liqtape.engine.baseline.surprise import Score
 from liqtape.engine.levels.surpriselevels import LevelRule, SurpriseLevels
 from liqtape.engine.windows.metricrow import Sums
-from liqtape.events import Level
+from liqtape.events import LEVELS, Level
 
 __all__ = ["LevelEvaluator"]
-
-_LEVELS: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 
 
 class LevelEvaluator:
@@ -20,7 +18,7 @@ class LevelEvaluator:
     def __init__(self, rule: LevelRule) -> None:
         self.rule = rule
         self.levels = SurpriseLevels(rule)
-        kept = {level: rule.keeps(level) for level in _LEVELS}
+        kept = {level: rule.keeps(level) for level in LEVELS}
         surprises = sorted({rule.watch, rule.alert, rule.critical, *kept.values()})
         first, self._alert, self._critical = map(surprises.index, (rule.watch, rule.alert, rule.critical))
         self.thresholds = Thresholds(tuple(zip(*map(rule.of_windows, surprises), strict=True)), first)
@@ -49,7 +47,7 @@ class LevelEvaluator:
         """Return what a row says: the level as it was last remembered, or what the rule says now if that is higher."""
         current = self.levels.current(instrument)
         target = self.target(baseline, sums.window_counts, sums.usd_60s, self.rule.floor(instrument))
-        return target if _LEVELS.index(target) > _LEVELS.index(current) else current
+        return target if LEVELS.index(target) > LEVELS.index(current) else current
 
     def decisive(self, baseline: CurrentBaseline, counts: Counts) -> Score | None:
         """Return the surprise that is compared with the thresholds, with what it was measured by."""

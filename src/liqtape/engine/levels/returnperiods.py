@@ -27,9 +27,11 @@ from liqtape.engine.levels.streamlevel import (
 )
 from liqtape.events import Level
 
-__all__ = ["BREADTH_KEY", "MARKET_KEY", "Minute", "Raise", "Rarity", "ReturnPeriods", "StreamKey"]
+__all__ = ["BREADTH_KEY", "MARKET_KEY", "Minute", "Raise", "Rarity", "STREAM_LEVELS", "ReturnPeriods", "StreamKey"]
 
-_LEVELS: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "CRITICAL")
+STREAM_LEVELS: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "CRITICAL")
+"""The level of each step of a stream; EXTREME is the market's alone."""
+
 _ALERT = 2
 _CRITICAL = 3
 _LEAST_BREADTH = 3
@@ -80,7 +82,7 @@ class Rarity(Struct, frozen=True, gc=False):
 
 
 def _step_of(level: Level) -> int:
-    return EXTREME_STEP if level == "EXTREME" else _LEVELS.index(level)
+    return EXTREME_STEP if level == "EXTREME" else STREAM_LEVELS.index(level)
 
 
 _NOTHING = Rarity(None, 0.0, is_learning=True, is_extrapolated=False, times_usual=None)
@@ -295,11 +297,11 @@ class ReturnPeriods:
         """Return the level of an instrument over its venues: EXTREME while it is CRITICAL and the market EXTREME."""
         stream = self.streams.get(StreamKey(None, instrument))
         step = 0 if stream is None else stream.level
-        return "EXTREME" if self.is_extreme and step >= _CRITICAL else _LEVELS[step]
+        return "EXTREME" if self.is_extreme and step >= _CRITICAL else STREAM_LEVELS[step]
 
     def market_level(self) -> Level:
         """Return the level of the market."""
-        return "EXTREME" if self.is_extreme else _LEVELS[self.market.level]
+        return "EXTREME" if self.is_extreme else STREAM_LEVELS[self.market.level]
 
     def level_of(self, key: StreamKey) -> Level:
         """Return the level of any stream; EXTREME only of the market and of instruments over all venues."""
@@ -308,7 +310,7 @@ class ReturnPeriods:
         if key.venue is None and key.instrument is not None:
             return self.level(key.instrument)
         stream = self.streams.get(key)
-        return _LEVELS[0 if stream is None else stream.level]
+        return STREAM_LEVELS[0 if stream is None else stream.level]
 
     def rarity(self, key: StreamKey, now_ms: int, usd_60s: float) -> "Rarity":
         """Return what is said of a stream beside its level, `usd_60s` being what it brought within 60 s."""

@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct, field
 
 from liqtape.engine.baseline.surprise import Score
-from liqtape.events import Level
+from liqtape.events import LEVELS, Level
 
 __all__ = ["HysteresisLevel", "LevelAlert", "LevelRule", "MarketRule", "Reading", "SurpriseLevels"]
 
-_LEVELS: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 _WATCH, _ALERT, _CRITICAL, _EXTREME = range(1, 5)
 
 
@@ -115,7 +114,7 @@ class LevelRule(Struct, frozen=True):
     def keeps(self, level: Level) -> float:
         """Return the surprise below which `level` begins to run out."""
         thresholds = (0.0, self.watch, self.alert, self.critical, self.critical)
-        return thresholds[_LEVELS.index(level)] - self.hysteresis
+        return thresholds[LEVELS.index(level)] - self.hysteresis
 
 
 class HysteresisLevel:
@@ -145,15 +144,15 @@ class HysteresisLevel:
 
         It is `target` when that is higher, else the present level for as long as it is kept or held.
         """
-        rank = _LEVELS.index(self.level)
-        if _LEVELS.index(target) > rank:
+        rank = LEVELS.index(self.level)
+        if LEVELS.index(target) > rank:
             self.level, self._below_since = target, None
         elif is_kept or target == self.level:
             self._below_since = None
         elif self._below_since is None:
             self._below_since = now_ms
         elif now_ms - self._below_since >= self._hold_ms:
-            self.level, self._below_since = _LEVELS[rank - 1], now_ms
+            self.level, self._below_since = LEVELS[rank - 1], now_ms
         return self.level
 
 

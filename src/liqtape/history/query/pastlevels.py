@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.returnperiods import StreamKey
-from liqtape.events import Level, Liquidation
+from liqtape.events import LEVELS, Level, Liquidation
 from liqtape.history.query.streams import Selection
 from liqtape.pipeline.rerun import Rerun, feed_marks
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ORDER", "PastLevels", "PastRow", "with_highest"]
+__all__ = ["PastLevels", "PastRow", "with_highest"]
 
-ORDER: Sequence[Level] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 _MINUTE_MS = 60_000
 _HORIZON_MS = 21_000  # in which the rule of thresholds can still see an event
 
@@ -154,7 +153,7 @@ def with_highest(
         highest, level = before, row.level
         while seconds and seconds[0][0] <= now_ms:
             at, of_second = seconds.popleft()
-            highest = max(highest, of_second, key=ORDER.index)
+            highest = max(highest, of_second, key=LEVELS.index)
             if at == now_ms:
                 level = of_second
         told.append(row._replace(level=level, highest_level=highest))

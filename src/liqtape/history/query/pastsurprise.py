@@ -11,8 +11,8 @@ from liqtape.batch import windows
 from liqtape.engine.baseline.binstatistics import SLOT_MS, WIDTHS
 from liqtape.engine.baseline.surprise import Score, Surprise
 from liqtape.engine.levels.surpriselevels import LevelRule, Reading, SurpriseLevels
-from liqtape.events import Level
-from liqtape.history.query.pastlevels import ORDER, PastRow
+from liqtape.events import LEVELS, Level
+from liqtape.history.query.pastlevels import PastRow
 from liqtape.history.query.streams import Ints, Streams
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class _Track:
             mean, fano = (None, None) if minute is None else (minute.mean, minute.fano)
             levels.check(_NAME, Reading(now_ms, counts[1], usds[place], of_60, mean, fano, of_10, of_300))
             level = levels.current(_NAME)
-            highest = max(highest, level, key=ORDER.index) if now_ms > self._from_ms else level
+            highest = max(highest, level, key=LEVELS.index) if now_ms > self._from_ms else level
             if is_wanted:
                 rows.append((now_ms, counts[1], usds[place], of_60, mean, fano, level, highest))
                 highest = level
