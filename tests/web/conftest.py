@@ -71,6 +71,14 @@ class LoopThread:
         self.loop.close()
 
 
+def wait_for(is_done: Callable[[], object]) -> None:
+    """Poll until it is so; a test that waits too long fails here."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_done():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
 class Running:
     """The whole: simulator, tracker with a history, server."""
 
@@ -79,6 +87,7 @@ class Running:
         self._directory = directory
         self._stack = AsyncExitStack()
         self.call = loop.call
+        self.wait_for = wait_for
 
     def start(self) -> "Running":
         self._loop.run(self._start())
@@ -110,14 +119,6 @@ class Running:
         answer = ask(self.url, path)
         assert answer.status == 200, answer.body
         return answer.json()
-
-
-def wait_for(is_done: Callable[[], object]) -> None:
-    """Poll until it is so; a test that waits too long fails here."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_done():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")
