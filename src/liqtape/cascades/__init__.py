@@ -1,0 +1,1 @@
+"""Detectors of cascades and the cascades they find: pure, O(1) an event."""

@@ -1,0 +1,50 @@
+"""What a detector is: the liquidations of one stream in, the moments at which it says "cascade" out."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from liqtape.events import Liquidation, Side
+
+__all__ = ["Detector", "Signal", "Standing"]
+
+
+class Signal(Struct, frozen=True, gc=False):
+    """A detector that was quiet is raised with this event.
+
+    `score` is its statistic then, at least `threshold`; `side` is the side that most of what raised it closed.
+    """
+
+    detector: str
+    at_ms: int
+    score: float
+    threshold: float
+    side: Side | None = None
+
+
+class Standing(Struct, frozen=True, gc=False):
+    """How a detector stands at a moment. `score` is None while it cannot say anything yet."""
+
+    is_raised: bool
+    score: float | None
+    threshold: float | None
+
+
+class Detector(Protocol):
+    """One detector of one stream: an instrument's, a venue's, or the market's.
+
+    Time is the events' own: `t = max(event_ms, the t before)`; a call never looks at anything later.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration and in signals."""
+        ...
+
+    def update(self, event: Liquidation) -> Signal | None:
+        """Take in an event; return a signal when it raises a detector that was quiet."""
+        ...
+
+    def at(self, now_ms: int) -> Standing:
+        """Let time pass to `now_ms`; return how it stands. A raised detector comes down here or in `update`."""
+        ...
