@@ -1,6 +1,6 @@
 """Scores of alarms against cascades: each episode of alarms meets at most one onset."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from statistics import median
 
@@ -38,8 +38,13 @@ class AlarmScores(Struct, frozen=True):
     episodes_ms: tuple[int, ...]
     leads_ms: tuple[int | None, ...]
     days: float
-    false: int
+    false_ms: tuple[int, ...]
     repeated: int
+
+    @property
+    def false(self) -> int:
+        """How many episodes met no onset."""
+        return len(self.false_ms)
 
     @property
     def met(self) -> int:
@@ -69,7 +74,7 @@ class AlarmScores(Struct, frozen=True):
 
 
 def score_alarms(onsets: Sequence[Onset], alarms_ms: Sequence[int], days: float, rule: AlarmRule) -> AlarmScores:
-    """Return the scores of alarms in order of time against onsets in order of time, over so many watched days.
+    """Return the scores of alarms in order of time against onsets in order of time, apart, over so many watched days.
 
     >>> found = score_alarms([Onset(5_000, 9_000)], [8_000, 8_500, 900_000], 1.0, AlarmRule())
     >>> found.recall, found.false, found.leads_ms
@@ -90,9 +95,9 @@ def score_alarms(onsets: Sequence[Onset], alarms_ms: Sequence[int], days: float,
                 is_used[place] = True
                 break
         leads.append(None if found is None else onset.start_ms - episodes[found])
-    false = [at_ms for at_ms, used in zip(episodes, is_used, strict=True) if not used]
+    false = tuple(at_ms for at_ms, used in zip(episodes, is_used, strict=True) if not used)
     repeated = sum(_is_within(at_ms, onsets, rule) for at_ms in false)
-    return AlarmScores(tuple(episodes), tuple(leads), days, len(false), repeated)
+    return AlarmScores(tuple(episodes), tuple(leads), days, false, repeated)
 
 
 def episodes_of(alarms_ms: Sequence[int], refractory_ms: int) -> list[int]:
@@ -107,4 +112,5 @@ def episodes_of(alarms_ms: Sequence[int], refractory_ms: int) -> list[int]:
 
 
 def _is_within(at_ms: int, onsets: Sequence[Onset], rule: AlarmRule) -> bool:
-    return any(one.start_ms - rule.lead_max_ms <= at_ms <= one.end_ms + rule.late_max_ms for one in onsets)
+    place = bisect_right(onsets, at_ms + rule.lead_max_ms, key=lambda one: one.start_ms)
+    return place > 0 and at_ms <= onsets[place - 1].end_ms + rule.late_max_ms

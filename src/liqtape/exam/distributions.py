@@ -1,15 +1,17 @@
 """The distributions that tests need, where the standard library has none: Student's t, Wilson's interval, sums."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import exp, inf, lgamma, log, log1p, sqrt
 
-__all__ = ["poisson_binomial", "student_quantile", "student_tail", "wilson_interval"]
+__all__ = ["poisson_binomial", "poisson_interval", "student_quantile", "student_tail", "wilson_interval"]
 
 _TINY = 1e-300
 _CONVERGED = 1e-15
 _MOST_TERMS = 10_000
 _Z = 1.959963984540054
 _NEGLIGIBLE = 1e-18
+_SIDE = 0.025
+_MOST_EXACT = 400
 
 
 def student_tail(t: float, freedom: int) -> float:
@@ -59,6 +61,20 @@ def wilson_interval(part: int, whole: int) -> tuple[float, float]:
     return low, (centre + reach) / (1 + more) if part < whole else 1.0
 
 
+def poisson_interval(count: int) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of a Poisson number of which one was seen (Garwood 1936).
+
+    >>> [round(end, 2) for end in poisson_interval(5)]
+    [1.62, 11.67]
+    """
+    if count > _MOST_EXACT:  # Wilson and Hilferty 1931
+        more = count + 1
+        low = count * (1 - 1 / (9 * count) - _Z / (3 * sqrt(count))) ** 3
+        return low, more * (1 - 1 / (9 * more) + _Z / (3 * sqrt(more))) ** 3
+    low = _where(lambda mean: _poisson_at_most(count - 1, mean) < 1 - _SIDE, count) if count else 0.0
+    return low, _where(lambda mean: _poisson_at_most(count, mean) < _SIDE, count)
+
+
 def poisson_binomial(probabilities: Iterable[float], start: Sequence[float] = (1.0,)) -> list[float]:
     """Return how probable each number of successes is, where each trial has a probability of its own.
 
@@ -78,6 +94,23 @@ def poisson_binomial(probabilities: Iterable[float], start: Sequence[float] = (1
         while len(weights) > 1 and weights[-1] < _NEGLIGIBLE:
             weights.pop()
     return weights
+
+
+def _poisson_at_most(count: int, mean: float) -> float:
+    term = total = exp(-mean)
+    for k in range(1, count + 1):
+        term *= mean / k
+        total += term
+    return total
+
+
+def _where(is_beyond: Callable[[float], bool], near: int) -> float:
+    """The mean from which on it is so."""
+    low, high = 0.0, near + 10 * sqrt(near + 1)
+    for _ in range(100):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if is_beyond(middle) else (middle, high)
+    return high
 
 
 def _incomplete_beta(a: float, b: float, x: float) -> float:
