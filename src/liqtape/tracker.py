@@ -257,7 +257,7 @@ class Tracker:
     def _run_started(self) -> RunStarted:
         own = self.settings
         symbols_of = {name: venue.symbols for name, venue in own.venues.items() if venue.enabled}
-        return RunStarted(__version__, own.symbols, symbols_of, own.alerts.of_levels(), own.price.always)
+        return RunStarted(__version__, own.symbols, symbols_of, own.alerts.of_levels(), own.price.always, own.cascades)
 
     # What a program brings.
 

@@ -72,5 +72,5 @@ class Detector(Protocol):
         ...
 
     def at(self, now_ms: int) -> Standing:
-        """Return how it stands at `now_ms`, which is not before the newest event. A raised detector comes down by time."""
+        """Return how it stands at `now_ms`, not before the newest event; a raised detector comes down by time."""
         ...

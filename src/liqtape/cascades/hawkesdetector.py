@@ -1,4 +1,4 @@
-"""Hawkes intensity as a detector, with what else the same state says: how self-exciting the stream is, and its trend."""
+"""Hawkes intensity as a detector, and what else its state says: how self-exciting the stream is, and the trend."""
 
 from __future__ import annotations  # array[int] cannot be evaluated before Python 3.12
 
@@ -23,6 +23,9 @@ LARGEST_RATIO = 0.99
 """A fit whose branching ratio reaches this is no use: its stationary rate is noise."""
 
 _FLOOR_PER_S = 0.02
+_THRESHOLDS: dict[Measure, float] = {"rate": 60.0, "usd": 300.0}
+"""At most one false alarm a day on streams whose habits never change (docs/explanation/cascades.md)."""
+
 _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
 _MOST_KEPT = 100_000
@@ -85,22 +88,22 @@ class HawkesDetector(HeldDetector):
     >>> detector = HawkesDetector(threshold=50.0)
     >>> def of(at_ms: int) -> Liquidation:
     ...     return Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 80_000.0, "fill", None, 8.0, at_ms)
-    >>> [detector.update(of(1_000 * i)) is not None for i in range(30)].index(True)
-    16
+    >>> [detector.update(of(100 * i)) is not None for i in range(30)].index(True)
+    5
     """
 
     name = "hawkes"
 
     def __init__(
         self,
-        threshold: float = 100.0,
+        threshold: float | None = None,
         *,
         by: Measure = "rate",
         side: Side | None = None,
         parameters: HawkesParameters | None = None,
         keeps_past: bool = False,
     ) -> None:
-        super().__init__(threshold, by=by, side=side)
+        super().__init__(_THRESHOLDS[by] if threshold is None else threshold, by=by, side=side)
         self.fitted = parameters
         self.state = HawkesState(DECAYS if parameters is None else parameters.decays)
         self._children = UNFITTED_CHILDREN if parameters is None else parameters.children
@@ -138,7 +141,8 @@ class HawkesDetector(HeldDetector):
         """Return by how much the branching ratio changes per hour: least squares over the fits of a day, three or more.
 
         >>> detector = HawkesDetector()
-        >>> for hour in range(4): _ = detector.adopt(HawkesParameters(0.1, (0.1 * hour, 0.0, 0.0, 0.0)), 3_600_000 * hour)
+        >>> fits = [HawkesParameters(0.1, (0.1 * hour, 0.0, 0.0, 0.0)) for hour in range(4)]
+        >>> for hour, fit in enumerate(fits): _ = detector.adopt(fit, 3_600_000 * hour)
         >>> round(detector.trend_per_hour, 9)
         0.1
         """

@@ -7,7 +7,6 @@ episode; the detector is raised until the episode is over.
 from math import inf
 
 from liqtape.cascades.detector import Signal, Standing
-from liqtape.cascades.helddetector import SideShare
 from liqtape.engine.levels.returnperiods import STREAM_LEVELS
 from liqtape.engine.levels.streamlevel import INSTRUMENT, LevelSteps, StreamLevel
 from liqtape.engine.windows.eventcolumn import MINUTE_MS
@@ -38,7 +37,6 @@ class ReturnPeriodDetector:
         self._step = STREAM_LEVELS.index(level)
         self._side = side
         self._windows = VenueWindows()
-        self._share = SideShare()
         self._now_ms: int | None = None
         self._is_raised = False
         self._was_told = False
@@ -65,7 +63,6 @@ class ReturnPeriodDetector:
             self.up(now_ms)
         stream = self.stream
         self._windows.add(side, event_ms, 0 if usd is None else micro_of(usd), now_ms - _KEPT_MS)
-        self._share.add(side, usd or 0.0, now_ms)
         if now_ms >= stream.due_ms:
             self._is_raised = False
         micro, count = self._windows.minute(now_ms)
@@ -74,7 +71,11 @@ class ReturnPeriodDetector:
         if step < self._step or self._is_raised:
             return None
         self._is_raised = True
-        return Signal(self.name, now_ms, usd_60s, stream.thresholds[self._step - 1], self._share.leading())
+        return Signal(self.name, now_ms, usd_60s, stream.thresholds[self._step - 1], self._leading(now_ms))
+
+    def _leading(self, now_ms: int) -> Side | None:
+        long, short = self._windows.long.minute(now_ms)[0], self._windows.short.minute(now_ms)[0]
+        return None if long == short else "long" if long > short else "short"
 
     def at(self, now_ms: int) -> Standing:
         """Return how it stands; asking changes nothing."""

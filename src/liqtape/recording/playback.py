@@ -190,7 +190,7 @@ class Playback:
         if began is None:
             raise ConfigurationError(f"{self._path}: nothing can be read: " + "; ".join(map(str, self.broken[:3])))
         symbols_of = {name: began.symbols_of[name] for name in VENUES if name in began.symbols_of}
-        pipeline = pipeline_of(RunScope(began.symbols, symbols_of, began.alerts, began.price_always))
+        pipeline = pipeline_of(RunScope(began.symbols, symbols_of, began.alerts, began.price_always, began.cascades))
         pipeline.begin()
         pipeline.listeners.add(OnLiquidation(self._events.append))
         pipeline.listeners.add(OnAlert(self._alerts.append))

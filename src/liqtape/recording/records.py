@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from liqtape.cascades.choice import CascadeSettings
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.events import Gap, Liquidation
 from liqtape.instruments import Contract
@@ -54,6 +55,7 @@ class RunStarted(Record, frozen=True, tag="began"):
     symbols_of: Mapping[str, Sequence[str]]
     alerts: AlertSettings
     price_always: bool
+    cascades: CascadeSettings = CascadeSettings()
 
 
 class ConnectionOpened(Record, frozen=True, tag="connection"):
