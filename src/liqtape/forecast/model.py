@@ -41,7 +41,8 @@ class TargetModel(Struct, frozen=True, forbid_unknown_fields=True):
 
     The sum is `intercept`, a weight for each of the scaled `features`, and, where there are `shares`,
     `excitation_weight` times the logarithm of what a Hawkes process expects within the target's seconds: `expected`,
-    and for each decay its share of R. `verdict` says why the probabilities are not to be shown; empty where they may be.
+    and for each decay its share of R. `verdict` says why the probabilities are not to be shown; empty where they may
+    be.
     """
 
     kind: str

@@ -15,6 +15,7 @@ from liqtape.forecast.features import FEATURES, LOOK_BACK_MS
 from liqtape.forecast.forecaster import TARGETS
 from liqtape.forecast.hawkesstates import DECAYS
 from liqtape.forecast.model import TargetModel
+from liqtape.forecast.scorers import BaseRate, LogisticScorer, Scorer
 from liqtape.forecast.watched import WatchedSpans
 from liqtape.training.calibrating import calibrated, log_likelihood, probabilities
 from liqtape.training.plainexcitation import ExcitedTimes, expected_counts, fit_hawkes
@@ -31,6 +32,7 @@ __all__ = [
     "boosted",
     "fitted",
     "said_by",
+    "scorers_before",
 ]
 
 BASE, VELOCITY_60, HAWKES, MODEL, BOOSTING = "base rate", "velocity_60", "plain hawkes", "logistic", "boosting"
@@ -94,6 +96,21 @@ def fitted(kind: str, past: KnownPast, until_day: int, place: int) -> TargetMode
     return None if model is None else replace(model, calibration=best[2])
 
 
+def scorers_before(past: KnownPast, until_day: int) -> list[Scorer]:
+    """Return the base rate, velocity_60, the plain Hawkes model and the logistic model, as days before taught them.
+
+    A `StreamForecaster` of these says, event by event, what a walk forward says of the day. What the days have too
+    little for is left out.
+    """
+    places = range(len(TARGETS))
+    scorers: list[Scorer] = [BaseRate({TARGETS[place]: base_rate(past, until_day, place) for place in places}, BASE)]
+    for kind in (VELOCITY_60, HAWKES, MODEL):
+        models = [model for place in places if (model := fitted(kind, past, until_day, place)) is not None]
+        if models:
+            scorers.append(LogisticScorer(models, kind))
+    return scorers
+
+
 def said_by(model: TargetModel, features: Floats) -> Floats:
     """Return what `LogisticScorer` says of each row, up to rounding."""
     return probabilities(model.calibration, _scores(model, features))
@@ -148,6 +165,7 @@ def _weighted(kind: str, past: KnownPast, day: int, place: int, strength: float)
     scales[scales == 0] = 1.0
     expected, shares = (0.0, ()) if kind == VELOCITY_60 else _excitation(past, rows, place)
     model = TargetModel(
+        kind,
         TARGETS[place],
         names,
         tuple(means.tolist()),

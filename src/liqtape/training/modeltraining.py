@@ -30,6 +30,9 @@ LEAST_TESTED = 10
 """Of these, in the days the model is examined on."""
 
 
+_SIMPLER = {MODEL: (BASE, VELOCITY_60, HAWKES), HAWKES: (BASE, VELOCITY_60)}
+
+
 class TrainedOn(Struct, frozen=True):
     """Whose events these are, and by which number chance is fixed."""
 
@@ -47,7 +50,7 @@ def train(
 ) -> CascadeModel:
     """Return a model of the stream. The same stream and seed give the same model, byte for byte.
 
-    Each target's `verdict` says whether it beat its baselines on days it had not seen. `advance` hears what
+    Each target's `verdict` says whether it may be shown. `advance` hears what
     part of it is done. Raises ConfigurationError where there is too little to learn from or to be examined on.
     """
     rows = rows_of(stream)
@@ -55,12 +58,11 @@ def train(
     past = KnownPast(rows, excited_times(stream.times_ms), WatchedSpans.between(stream.spans))
     with _one_thread():
         exam = _examined(past, on.seed, advance, with_boosting=with_boosting)
-        targets = tuple(_judged(_last_model(past, place), exam, place) for place in range(len(TARGETS)))
+        targets = tuple(_chosen(past, exam, place) for place in range(len(TARGETS)))
     days = np.unique(rows.days)
     return CascadeModel(
         MODEL_VERSION,
         f"liqtape {__version__}",
-        MODEL,
         on.venues,
         on.instrument,
         int(rows.at_ms[0]),
@@ -101,12 +103,19 @@ def _examined(past: KnownPast, seed: int, advance: Callable[[float], object], *,
     return exam
 
 
-def _last_model(past: KnownPast, place: int) -> TargetModel:
-    """Return the model of all days."""
-    model = fitted(MODEL, past, int(past.rows.days[-1]) + 1, place)
+def _chosen(past: KnownPast, exam: WalkForward, place: int) -> TargetModel:
+    """Return the model of all days that may be shown: the logistic one, else the plain Hawkes model.
+
+    Each must be worth something on days it had not seen, and more than what is simpler. Where neither is, the logistic
+    one is returned with its verdict, which keeps it from being shown.
+    """
+    until_day = int(past.rows.days[-1]) + 1
+    verdicts = {kind: _verdict(exam, kind, place) for kind in (MODEL, HAWKES)}
+    kind = next((kind for kind, verdict in verdicts.items() if not verdict), MODEL)
+    model = fitted(kind, past, until_day, place)
     if model is None:
         raise ConfigurationError(f"train: {_named(TARGETS[place])} cannot be learned from these days; record longer")
-    return model
+    return replace(model, verdict=verdicts[kind])
 
 
 def _check_enough(rows: TrainingRows) -> None:
@@ -125,19 +134,17 @@ def _check_enough(rows: TrainingRows) -> None:
             )
 
 
-def _judged(model: TargetModel, exam: WalkForward, place: int) -> TargetModel:
-    """Return the model with its verdict: it must be worth something, and more than what is simpler."""
-    own = exam.score(MODEL, place)
-    reason = ""
+def _verdict(exam: WalkForward, kind: str, place: int) -> str:
+    """Return why a model is not to be shown; empty where it is better than all that is simpler."""
+    own = exam.score(kind, place)
+    reasons = []
     if own.brier_skill is None or own.brier_skill <= 0:
-        reason = f"Brier skill {_figure(own.brier_skill)}"
-    for baseline in (BASE, VELOCITY_60, HAWKES):
-        other = exam.score(baseline, place)
-        if not reason and (own.gain is None or other.gain is None or own.gain <= other.gain):
-            reason = f"{_figure(own.gain)} nats a target, {baseline} {_figure(other.gain)}"
-    return replace(
-        model, verdict=reason and f"not better than its baselines on {own.days} days it had not seen: {reason}"
-    )
+        reasons.append(f"Brier skill {_figure(own.brier_skill)}")
+    for simpler in _SIMPLER[kind]:
+        other = exam.score(simpler, place)
+        if own.gain is None or other.gain is None or own.gain <= other.gain:
+            reasons.append(f"{_figure(own.gain)} nats a target, {simpler} {_figure(other.gain)}")
+    return f"no better than what is simpler on {own.days} days it had not seen: {reasons[0]}" if reasons else ""
 
 
 def _named(target: Target) -> str:
