@@ -54,8 +54,8 @@ class StreamFeatures:
 
     Moments of issue and lengths of windows are whole cells of 5 s, so running totals at the end of each cell are
     enough: a window is the difference of two. That is exact, takes 4,321 totals however many events come, and an event
-    costs O(1); one that is k cells late O(k). Events beyond the last moment asked for wait until it is reached, and are then
-    taken in in the order of their time: the order they came in changes nothing.
+    costs O(1); one that is k cells late O(k). Events beyond the last moment asked for wait until it is reached, and are
+    then taken in in the order of their time: the order they came in changes nothing.
 
     >>> features = StreamFeatures()
     >>> features.add_at(12_000, 1.0)

@@ -1,8 +1,7 @@
 """A trained model as a record: all that a forecast needs, and all that a reader must know to judge it."""
 
-from collections.abc import Sequence
 from hashlib import blake2b
-from math import isfinite, log
+from math import isfinite
 
 import msgspec
 from msgspec import Struct
@@ -11,8 +10,9 @@ from liqtape.errors import ConfigurationError
 from liqtape.forecast.calibration import Calibration
 from liqtape.forecast.features import FEATURES
 from liqtape.forecast.forecaster import Target
+from liqtape.forecast.hawkesstates import DECAYS
 
-__all__ = ["MODEL_VERSION", "CascadeModel", "Excitation", "ModelScore", "TargetModel", "model_bytes", "model_of"]
+__all__ = ["MODEL_VERSION", "CascadeModel", "ModelScore", "TargetModel", "model_bytes", "model_of"]
 
 MODEL_VERSION = 1
 
@@ -37,11 +37,15 @@ class ModelScore(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TargetModel(Struct, frozen=True, forbid_unknown_fields=True):
-    """The forecast of one target: a weight for each of the scaled `features`, a score, and what it means.
+    """The forecast of one target by a model of some `kind`: a sum that is a score, and the probability it means.
 
-    `verdict` says why its probabilities are not to be shown; empty where they may be.
+    The sum is `intercept`, a weight for each of the scaled `features`, and, where there are `shares`,
+    `excitation_weight` times the logarithm of what a Hawkes process expects within the target's seconds: `expected`,
+    and for each decay its share of R. `verdict` says why the probabilities are not to be shown; empty where they may
+    be.
     """
 
+    kind: str
     target: Target
     features: tuple[str, ...]
     means: tuple[float, ...]
@@ -50,50 +54,37 @@ class TargetModel(Struct, frozen=True, forbid_unknown_fields=True):
     intercept: float
     calibration: Calibration
     base_rate: float
+    expected: float = 0.0
+    shares: tuple[float, ...] = ()
+    excitation_weight: float = 0.0
     verdict: str = ""
 
     def wrong(self) -> str:
         """Return what is wrong with it, empty where nothing is."""
         if unknown := sorted(set(self.features) - set(FEATURES)):
             return f"unknown features {', '.join(unknown)}"
-        numbers = (self.intercept, *self.means, *self.scales, *self.weights)
         if {len(self.means), len(self.scales), len(self.weights)} != {len(self.features)}:
             return "each feature needs a mean, a scale and a weight"
+        numbers = (self.intercept, self.excitation_weight, *self.means, *self.scales, *self.weights, *self.shares)
         if not all(map(isfinite, numbers)) or not all(scale > 0 for scale in self.scales):
             return "means, scales and weights must be numbers, scales above 0"
+        if self.shares and not (len(self.shares) == len(DECAYS) and min(self.shares) >= 0 and self.expected > 0):
+            return f"shares must be {len(DECAYS)} of at least 0, and expected above 0"
         if not 0 < self.base_rate < 1:
             return "base_rate must be between 0 and 1"
         return self.calibration.wrong()
 
 
-class Excitation(Struct, frozen=True, forbid_unknown_fields=True):
-    """The plain Hawkes model as a forecast of one target.
-
-    It expects `expected + sum(share R_b)` events within the target's seconds; the logarithm of that is the score.
-    """
-
-    target: Target
-    expected: float
-    shares: tuple[float, ...]
-    calibration: Calibration
-    base_rate: float
-
-    def score(self, states: Sequence[float]) -> float:
-        """Return the logarithm of the number of events expected, from R at the four decays."""
-        return log(self.expected + sum(share * state for share, state in zip(self.shares, states, strict=True)))
-
-
 class CascadeModel(Struct, frozen=True, forbid_unknown_fields=True):
     """A trained model and its card; `venues` and `instrument` (empty: the whole market) are what it knows.
 
-    It was fitted on [`from_ms`, `until_ms`) except for what `calibrated_from_ms` begins, which made scores true. `days`
-    are whole days with events; `every_ms` is the step of the forecasts it learned from. `scores` are those of the walk
-    forward, its baselines beside it, and of the challenger, which is no part of the model.
+    It was fitted on [`from_ms`, `until_ms`); scores of the days from `calibrated_from_ms` on, by what earlier days
+    taught, made them true. `days` are the UTC days it saw; `every_ms` is the step of the forecasts it learned from.
+    `scores` are those of the walk forward: of the model, the baselines, and the challenger, which no file holds.
     """
 
     version: int
     made_by: str
-    name: str
     venues: tuple[str, ...]
     instrument: str
     from_ms: int
@@ -107,8 +98,9 @@ class CascadeModel(Struct, frozen=True, forbid_unknown_fields=True):
     scores: tuple[ModelScore, ...] = ()
 
     def identity(self) -> str:
-        """Return name and digest of the record: equal models, and only these, have equal identities."""
-        return f"{self.name} {blake2b(model_bytes(self), digest_size=4).hexdigest()}"
+        """Return kinds and digest of the record: equal models, and only these, have equal identities."""
+        kinds = ", ".join(dict.fromkeys(own.kind for own in self.targets))
+        return f"{kinds} {blake2b(model_bytes(self), digest_size=4).hexdigest()}"
 
 
 def model_bytes(model: CascadeModel) -> bytes:

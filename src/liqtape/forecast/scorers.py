@@ -1,15 +1,15 @@
 """What turns features into probabilities: the model, and the plain baselines it has to beat."""
 
 from collections.abc import Mapping, Sequence
-from math import expm1
+from math import expm1, log
 from typing import Protocol
 
 from liqtape.forecast.features import FEATURES
 from liqtape.forecast.forecaster import Target
 from liqtape.forecast.hawkesstates import DECAYS
-from liqtape.forecast.model import CascadeModel, Excitation, TargetModel
+from liqtape.forecast.model import CascadeModel, TargetModel
 
-__all__ = ["BaseRate", "LogisticScorer", "PlainHawkes", "Scorer", "scorer_of"]
+__all__ = ["BaseRate", "LogisticScorer", "Scorer", "scorer_of"]
 
 _STATES = slice(FEATURES.index(f"ln_hawkes_{DECAYS[0]:g}"), FEATURES.index(f"ln_hawkes_{DECAYS[-1]:g}") + 1)
 
@@ -55,7 +55,10 @@ class BaseRate:
 
 
 class LogisticScorer:
-    """A weighted sum of features, and the probability that it means. With one feature it is the velocity baseline."""
+    """A weighted sum, and the probability that it means.
+
+    With velocity_60 alone it is the velocity baseline, with nothing but the excitation the plain Hawkes model.
+    """
 
     def __init__(self, models: Sequence[TargetModel], name: str) -> None:
         self.name = name
@@ -65,10 +68,16 @@ class LogisticScorer:
 
     def probability(self, target: Target, row: Sequence[float]) -> float:
         """Return the calibrated probability."""
+        model = self._models[target]
         score, places = self._sums[target]
         for place, weight in places:
             score += weight * row[place]
-        return self._models[target].calibration.probability(score)
+        if model.shares:
+            expected = model.expected
+            for share, state in zip(model.shares, row[_STATES], strict=True):
+                expected += share * expm1(state)
+            score += model.excitation_weight * log(expected)
+        return model.calibration.probability(score)
 
     def base_rate(self, target: Target) -> float:
         """Return how often the target was reached on the days the model learned from."""
@@ -77,28 +86,6 @@ class LogisticScorer:
     def verdict(self, target: Target) -> str:
         """Return why the probability is not to be shown, empty where it may be."""
         return self._models[target].verdict
-
-
-class PlainHawkes:
-    """What a Hawkes process expects from its four states alone, as a probability: the clustering baseline."""
-
-    def __init__(self, excitations: Sequence[Excitation], name: str = "plain hawkes") -> None:
-        self.name = name
-        self.targets: Sequence[Target] = tuple(excitation.target for excitation in excitations)
-        self._excitations = {excitation.target: excitation for excitation in excitations}
-
-    def probability(self, target: Target, row: Sequence[float]) -> float:
-        """Return the calibrated probability."""
-        excitation = self._excitations[target]
-        return excitation.calibration.probability(excitation.score([expm1(state) for state in row[_STATES]]))
-
-    def base_rate(self, target: Target) -> float:
-        """Return how often the target was reached on the days it was fitted to."""
-        return self._excitations[target].base_rate
-
-    def verdict(self, target: Target) -> str:  # noqa: ARG002
-        """Return nothing: a baseline is shown beside a model only."""
-        return ""
 
 
 def scorer_of(model: CascadeModel) -> LogisticScorer:

@@ -34,8 +34,8 @@ class StreamForecaster:
     """Forecasts of each of the scorers, at whole ten seconds of event time.
 
     `at` answers as of the newest such moment; asked twice for the same it says the same, whatever came meanwhile.
-    Events may be given early, late and in any order: only those up to the moment are used. `watched` says what was watched;
-    without it that is everything from the first event given on.
+    Events may be given early, late and in any order: only those up to the moment are used. `watched` says what was
+    watched; without it that is everything from the first event given on.
     """
 
     def __init__(self, scorers: Sequence[Scorer], watched: WatchedSpans | None = None) -> None:

@@ -8,7 +8,8 @@ __all__ = ["WatchedSpans"]
 
 _EVER_MS = 1 << 62
 _RECENT_MS = 300_000
-_MOST_MISSING_MS = LOOK_BACK_MS // 20
+_HOUR_MS = 3_600_000
+_MOST_MISSING_MS = _HOUR_MS // 20
 _MOST_SPANS = 1_000  # within six hours; beyond it the oldest are joined
 
 
@@ -17,8 +18,8 @@ class WatchedSpans:
 
     >>> watched = WatchedSpans(["bybit"])
     >>> watched.up("bybit", 0)
-    >>> watched.why_not(3_600_000)
-    'watched 60 of the 360 minutes a forecast looks back'
+    >>> watched.why_not(1_800_000)
+    'watched 30 of the last 60 minutes'
     """
 
     def __init__(self, venues: Iterable[str]) -> None:
@@ -69,7 +70,8 @@ class WatchedSpans:
     def why_not(self, now_ms: int) -> str:
         """Return why no forecast can be made at that moment from what was seen; empty where one can.
 
-        The last 300 s have to be watched wholly, and six hours but for a twentieth.
+        The last 300 s have to be watched wholly, and the last hour but for a twentieth. What was missed of the hours
+        before that counts as empty: a model learns from past hours that were missed in the same way.
         """
         down = sorted(venue for venue, since_ms in self._down_since.items() if since_ms is not None)
         never = [venue for venue in down if self._down_since[venue] == -_EVER_MS]
@@ -79,8 +81,7 @@ class WatchedSpans:
             return f"not watched now: {', '.join(down)}"
         if self.missing_ms(now_ms - _RECENT_MS, now_ms):
             return "there is a gap in the last 300 s"
-        missing_ms = self.missing_ms(now_ms - LOOK_BACK_MS, now_ms)
+        missing_ms = self.missing_ms(now_ms - _HOUR_MS, now_ms)
         if missing_ms > _MOST_MISSING_MS:
-            seen, whole = (LOOK_BACK_MS - missing_ms) // 60_000, LOOK_BACK_MS // 60_000
-            return f"watched {seen} of the {whole} minutes a forecast looks back"
+            return f"watched {(_HOUR_MS - missing_ms) // 60_000} of the last 60 minutes"
         return ""
