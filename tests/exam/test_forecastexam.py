@@ -83,13 +83,11 @@ def test_a_forecast_of_the_wrong_minutes_has_none_either(rows: Mapping[str, Fore
     assert not row.likelihood.is_consistent
 
 
-def test_moments_that_were_quiet_are_judged_apart(
-    cases: ForecastCases, rows: Mapping[str, ForecastRow]
-) -> None:
+def test_moments_that_were_quiet_are_judged_apart(cases: ForecastCases, rows: Mapping[str, ForecastRow]) -> None:
     row = rows["true"]
 
     assert row.after_quiet.count == sum(cases.was_quiet)
     assert row.after_quiet.positives == sum(
         came for came, quiet in zip(cases.reached, cases.was_quiet, strict=True) if quiet
     )
-    assert row.number_of_days[0].expected == pytest.approx(sum(list(cases.said["true"])[: _DAY : 6]))
+    assert row.number_of_days[0].expected == pytest.approx(sum(list(cases.said["true"])[:_DAY:6]))

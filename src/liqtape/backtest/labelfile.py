@@ -45,7 +45,9 @@ def labelled_onsets(file: Path, past: PastEvents, settings: ExamSettings) -> lis
         rows = [({(name or "").strip(): cell for name, cell in row.items()}, reader.line_num) for row in reader]
     chosen = [(row, line) for row, line in rows if _is_chosen(row, _scopes(past), settings)]
     onsets = [_onset(row, f"--labels {file}, line {line}") for row, line in chosen]
-    found = _apart(sorted((one for one in onsets if one.severity >= settings.least_severity), key=lambda one: one.start_ms))
+    found = _apart(
+        sorted((one for one in onsets if one.severity >= settings.least_severity), key=lambda one: one.start_ms)
+    )
     if not found:
         raise ConfigurationError(
             f"--labels {file}: no cascade of {past.scope} of severity {settings.least_severity} or more among "
@@ -60,7 +62,8 @@ def _scopes(past: PastEvents) -> set[str]:
 
 
 def _is_chosen(row: dict[str, str | None], scopes: Iterable[str], settings: ExamSettings) -> bool:
-    if row.get("scope", None) is not None and row["scope"] not in scopes:
+    scope = row.get("scope")
+    if scope is not None and scope not in scopes:
         return False
     if (row.get("rule") or _RULE) != _RULE:
         return False

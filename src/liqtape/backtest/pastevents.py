@@ -70,6 +70,15 @@ class PastEvents:
         """When the last event came, or watching ended, whichever is later."""
         return max(self.times_ms[-1], self.spans[-1][1])
 
+    def busiest(self, width_ms: int) -> int:
+        """Return the most events within so much time."""
+        most = tail = 0
+        for place, at_ms in enumerate(self.times_ms):
+            while self.times_ms[tail] <= at_ms - width_ms:
+                tail += 1
+            most = max(most, place + 1 - tail)
+        return most
+
     def moments(self, every_ms: int) -> Iterator[int]:
         """Yield the watched moments from the first event on, at whole multiples of `every_ms`."""
         first_ms = self.times_ms[0]

@@ -20,7 +20,18 @@ __all__ = ["SourceRead", "Span", "read_source", "spans_joined"]
 
 _EVER_MS = 1 << 62
 _STEP_MS = 600_000
-_COLUMNS = ("event_ms", "venue", "instrument", "symbol", "side", "price", "quantity", "notional_usd", "price_kind", "id")
+_COLUMNS = (
+    "event_ms",
+    "venue",
+    "instrument",
+    "symbol",
+    "side",
+    "price",
+    "quantity",
+    "notional_usd",
+    "price_kind",
+    "id",
+)
 
 Span = tuple[int, int]
 """(begin, end) in ms."""
@@ -36,7 +47,7 @@ class SourceRead(Struct, frozen=True):
 def read_source(path: Path, coverage: Path | None) -> SourceRead:
     """Return what a path holds: a recording, the directory of a history, event files.
 
-    Event files know nothing of their coverage: `coverage` does, and without it all from first to last event was watched.
+    Event files know nothing of their coverage: `coverage` does; without it all from first to last event was watched.
     """
     is_history = (path / DATABASE).exists()
     if coverage is not None and (is_history or is_recording(path)):

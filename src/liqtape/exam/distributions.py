@@ -3,7 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from math import exp, inf, lgamma, log, log1p, sqrt
 
-__all__ = ["poisson_binomial", "poisson_interval", "student_quantile", "student_tail", "sum_distribution", "wilson_interval"]
+__all__ = [
+    "poisson_binomial",
+    "poisson_interval",
+    "student_quantile",
+    "student_tail",
+    "sum_distribution",
+    "wilson_interval",
+]
 
 _TINY = 1e-300
 _CONVERGED = 1e-15

@@ -103,9 +103,7 @@ def _gain(own: Mapping[int, float], other: Mapping[int, float], targets: int) ->
     return information_gain([own[day] - other[day] for day in own], targets)
 
 
-def _apart(
-    cases: ForecastCases, days: Sequence[int], said: Sequence[float]
-) -> list[tuple[list[float], list[bool]]]:
+def _apart(cases: ForecastCases, days: Sequence[int], said: Sequence[float]) -> list[tuple[list[float], list[bool]]]:
     """The forecasts of each day whose horizons do not overlap."""
     found: dict[int, tuple[list[float], list[bool]]] = {}
     for day, at_ms, p, is_hit in zip(days, cases.at_ms, said, cases.reached, strict=True):

@@ -1,0 +1,42 @@
+"""Whether a detector knows what it cannot know: with the future cut off it has to say the same."""
+
+from collections.abc import Sequence
+from struct import pack
+
+from liqtape.backtest.detectorrun import Candidate, DetectorRun, run_detectors
+from liqtape.backtest.pastevents import PastEvents
+
+__all__ = ["looking_ahead"]
+
+_MOST_EVENTS = 20_000  # of a past that is run again
+
+
+def looking_ahead(
+    candidates: Sequence[Candidate], past: PastEvents, runs: Sequence[DetectorRun], shares: Sequence[float]
+) -> list[str]:
+    """Return the names of those whose run changes when the past ends after such a share of its events.
+
+    Long pasts end earlier. Candidates are made again from the past that is left, so that what they knew of the rest is
+    missing.
+    """
+    found: set[str] = set()
+    for share in shares:
+        count = int(min(len(past), _MOST_EVENTS) * share)
+        if 0 < count < len(past):
+            left = past.until(past.times_ms[count - 1])
+            again = run_detectors(candidates, left)
+            found |= {run.name for short, run in zip(again, runs, strict=True) if _differs(short, run)}
+    return [run.name for run in runs if run.name in found]
+
+
+def _differs(short: DetectorRun, whole: DetectorRun) -> bool:
+    """Whether a run of an earlier end said something else until then."""
+    last_ms = short.times_ms[-1]
+    if short.signals != tuple(one for one in whole.signals if one.at_ms <= last_ms):
+        return True
+    pairs = ((short.scores, whole.scores), (short.moment_scores, whole.moment_scores))
+    return any(_bytes(one) != _bytes(other[: len(one)]) for one, other in pairs)
+
+
+def _bytes(scores: Sequence[float]) -> bytes:
+    return pack(f"<{len(scores)}d", *scores)
