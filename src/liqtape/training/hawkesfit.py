@@ -1,11 +1,11 @@
 """The maximum-likelihood fit of a Hawkes process with fixed decays, by expectation and maximisation. Veen 2008.
 
-With the decays fixed the likelihood has one maximum, and what kernels know of the past at each event needs to be worked
-out only once. A step then asks of each event how likely it is that the background or a kernel brought it about, and takes
-the shares for the new parameters: no step size, nothing can become negative, the likelihood never falls.
+With the decays fixed the likelihood has one maximum, and what kernels know of the past at each event needs to be
+worked out only once. A step then asks of each event how likely it is that the background or a kernel brought it about,
+and takes the shares for the new parameters: no step size, nothing can become negative, the likelihood never falls.
 
-As a program it reads requests from its standard input, a JSON line each, and answers each with a line: so that a service
-can fit without its loop waiting.
+As a program it reads requests from its standard input, a JSON line each, and answers each with a line: so that a
+service can fit without its loop waiting.
 """
 
 import os
@@ -120,10 +120,8 @@ def fit_past(past: HawkesPast, start: HawkesParameters | None = None) -> HawkesF
             break
         before = likelihood
         share = 1.0 / intensity
-        mu, children = (
-            mu * float(share.sum()) / problem.seconds,
-            children * (share @ problem.excited) / problem.exposures,
-        )
+        mu *= float(share.sum()) / problem.seconds
+        children = children * (share @ problem.excited) / problem.exposures
     parameters = HawkesParameters(mu, tuple(float(one) for one in children), decays)
     ratio = parameters.branching_ratio * mean_weight
     return HawkesFit(
