@@ -14,51 +14,19 @@ from math import sqrt
 
 import msgspec
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from liqtape.cascades.hawkesdetector import LARGEST_RATIO, UNFITTED_CHILDREN, HawkesPast
 from liqtape.cascades.hawkesprocess import DECAYS, HawkesParameters, HawkesState, collapsed
+from liqtape.training.fitrecords import LEAST_EVENTS, FitRequest, HawkesFit
 
-__all__ = ["LEAST_EVENTS", "FitRequest", "HawkesFit", "fit_past"]
-
-LEAST_EVENTS = 100
-"""Stamps below which a fit says nothing."""
+__all__ = ["fit_past"]
 
 _MOST_STEPS = 2_000
 _ENOUGH = 1e-10  # relative gain of the likelihood
 _KS_95 = 1.36
 
 Floats = NDArray[np.float64]
-
-
-class HawkesFit(Struct, frozen=True):
-    """What was found. `refused` says why it is not to be used, empty where it is.
-
-    `branching_ratio` counts events of the mean weight. `ks` is the largest distance of the rescaled times from what
-    they would be if the model were true, which at `ks_95` is rejected at 5 %: expect that.
-    """
-
-    parameters: HawkesParameters
-    log_likelihood: float
-    events: int
-    mean_weight: float
-    steps: int
-    ks: float
-    ks_95: float
-    refused: str = ""
-
-    @property
-    def branching_ratio(self) -> float:
-        """Return how many events one event brings about itself."""
-        return self.parameters.branching_ratio * self.mean_weight
-
-
-class FitRequest(Struct, frozen=True):
-    """What is to be fitted, and where to begin: with the fit before, if there is one."""
-
-    past: HawkesPast
-    start: HawkesParameters | None = None
 
 
 class _Problem:
