@@ -375,7 +375,7 @@ def test_merging_leaves_the_options_as_they_were(tmp_path: Path) -> None:
         ("[venues.bybit]\naccounts = ['']", ["venues.bybit: accounts must not contain an empty name"]),
         (
             "[cascades]\ndetectors = ['entropy']",
-            ["cascades: unknown detector 'entropy'; there are return_periods, thr"],
+            ["cascades: unknown detector 'entropy'; there are return_pe"],
         ),
         ("[cascades]\ndetectors = ['cusum', 'cusum']", ["cascades: detectors must not name one twice"]),
         ("[cascades]\ncusum = 0", ["cascades: cusum must be above 0"]),

@@ -12,9 +12,10 @@ from liqtape.cascades.criticality import Criticality, WindowCounts
 from liqtape.cascades.earlier import EarlierRate, UsualSize
 from liqtape.cascades.hawkesprocess import DECAYS, HawkesParameters, HawkesState
 from liqtape.cascades.helddetector import HeldDetector, Measure
+from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.events import Liquidation, Side
 
-__all__ = ["LARGEST_RATIO", "UNFITTED_CHILDREN", "HawkesDetector", "HawkesPast", "KeptEvents"]
+__all__ = ["LARGEST_RATIO", "UNFITTED_CHILDREN", "HawkesDetector", "HawkesPast", "KeptEvents", "StreamFit"]
 
 UNFITTED_CHILDREN = (0.15, 0.55, 0.10, 0.0)
 """Of `DECAYS`, until a fit: what large instruments had (metrics 10)."""
@@ -40,6 +41,15 @@ class HawkesPast(Struct, frozen=True):
     end_ms: int
     times_ms: tuple[int, ...]
     weights: tuple[float, ...]
+
+
+class StreamFit(Struct, frozen=True):
+    """A fit of a stream, adopted at `at_ms`; `mean_weight` is that of the events it was made from."""
+
+    key: StreamKey
+    parameters: HawkesParameters
+    mean_weight: float
+    at_ms: int
 
 
 class KeptEvents:
@@ -70,7 +80,8 @@ class KeptEvents:
         """Return the last 24 h of what is kept."""
         self._forget(bisect_right(self._times, now_ms - _DAY_MS))
         begin_ms = max(self._begin_ms, now_ms - _DAY_MS)
-        return HawkesPast(begin_ms, now_ms, tuple(self._times), tuple(self._weights))
+        end_ms = max(now_ms, self._times[-1] if self._times else begin_ms)
+        return HawkesPast(begin_ms, end_ms, tuple(self._times), tuple(self._weights))
 
     def _forget(self, count: int) -> None:
         if count:
@@ -114,18 +125,21 @@ class HawkesDetector(HeldDetector):
         self._past = KeptEvents(0) if keeps_past else None
         self._ratios: deque[tuple[int, float]] = deque(maxlen=_FITS_KEPT)
 
-    def adopt(self, parameters: HawkesParameters, at_ms: int) -> bool:
+    def adopt(self, parameters: HawkesParameters, at_ms: int, mean_weight: float = 1.0) -> bool:
         """Go on with a fit; the state stays. Returns False, and changes nothing, where its branching ratio is 0.99."""
-        if parameters.branching_ratio >= LARGEST_RATIO or parameters.decays != self._decays:
+        ratio = parameters.branching_ratio * mean_weight
+        if ratio >= LARGEST_RATIO or parameters.decays != self._decays:
             return False
         self.fitted = parameters
         self._children = parameters.children
-        self._ratios.append((at_ms, parameters.branching_ratio))
+        self._ratios.append((at_ms, ratio))
         return True
 
     def past(self, now_ms: int) -> HawkesPast | None:
-        """Return what a fit is made from; None unless it is kept."""
-        return None if self._past is None else self._past.past(now_ms)
+        """Return what a fit is made from, up to where the stream was watched; None unless it is kept."""
+        if self._past is None:
+            return None
+        return self._past.past(now_ms if self._down_ms is None else min(now_ms, self._down_ms))
 
     def criticality(self, now_ms: int) -> Criticality | None:
         """Return the branching ratio by moments, which needs no fit; None before an hour was watched."""
@@ -134,7 +148,7 @@ class HawkesDetector(HeldDetector):
     @property
     def branching_ratio(self) -> float | None:
         """Return that of the newest fit; None before there is one."""
-        return None if self.fitted is None else self.fitted.branching_ratio
+        return self._ratios[-1][1] if self._ratios else None if self.fitted is None else self.fitted.branching_ratio
 
     @property
     def trend_per_hour(self) -> float | None:

@@ -6,7 +6,7 @@ episode; the detector is raised until the episode is over.
 
 from math import inf
 
-from liqtape.cascades.detector import Signal, Standing
+from liqtape.cascades.detector import DetectorStanding, Signal
 from liqtape.engine.levels.returnperiods import STREAM_LEVELS
 from liqtape.engine.levels.streamlevel import INSTRUMENT, LevelSteps, StreamLevel
 from liqtape.engine.windows.eventcolumn import MINUTE_MS
@@ -77,11 +77,11 @@ class ReturnPeriodDetector:
         long, short = self._windows.long.minute(now_ms)[0], self._windows.short.minute(now_ms)[0]
         return None if long == short else "long" if long > short else "short"
 
-    def at(self, now_ms: int) -> Standing:
+    def at(self, now_ms: int) -> DetectorStanding:
         """Return how it stands; asking changes nothing."""
         now_ms = now_ms if self._now_ms is None else max(now_ms, self._now_ms)
         threshold = self.stream.thresholds[self._step - 1]
-        return Standing(
+        return DetectorStanding(
             self._is_raised and now_ms < self.stream.due_ms,
             self._windows.minute(now_ms)[0] / MICRO,
             threshold if threshold < inf else None,

@@ -9,6 +9,7 @@ SECTIONS: dict[str, str] = {
     "price": "The price of BTC, which volatility is computed from.",
     "history": "Where accepted events are kept.",
     "web": "The page, the API and /metrics.",
+    "cascades": "Which detectors find cascades.",
 }
 
 MEANINGS: dict[str, str] = {

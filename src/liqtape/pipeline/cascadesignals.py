@@ -1,6 +1,6 @@
 """What the detectors say of a run, live and replayed: signals, and when what was raised has come down."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
 
 from msgspec.structs import replace
@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from liqtape.cascades.bank import DetectorBank
 from liqtape.cascades.choice import CascadeSettings
 from liqtape.cascades.detector import Signal, StreamCalm, StreamSignal
+from liqtape.cascades.hawkesdetector import HawkesDetector, StreamFit
 from liqtape.engine.levels.returnperiods import STREAM_LEVELS, Raise, StreamKey
 from liqtape.engine.velocity import VelocityEngine
 from liqtape.events import Alert, Liquidation, Side
@@ -44,6 +45,17 @@ class CascadeSignals(Listener):
         """Tell what has come down."""
         if self._follows:
             self._follow(self._clock.t_ms(our_ms))
+
+    def fitted_streams(self) -> Iterator[tuple[StreamKey, HawkesDetector]]:
+        """Yield the Hawkes detectors of all streams: by default there is none."""
+        return iter(())
+
+    def adopt(self, fit: StreamFit) -> None:
+        """Let the Hawkes detector of a stream go on with a fit, and tell so that a replay does the same."""
+        for key, detector in self.fitted_streams():
+            if key == fit.key and detector.adopt(fit.parameters, fit.at_ms, fit.mean_weight):
+                for listener in self._listeners:
+                    listener.refitted(fit)
 
     def tell(self, signal: StreamSignal) -> None:
         """Tell every listener."""
@@ -95,6 +107,11 @@ class DetectedSignals(CascadeSignals):
         super().__init__(engine, clock, listeners, settings)
         names = [name for name in settings.detectors if name != _DEFAULT or not self._follows]
         self.bank = DetectorBank(settings, names)
+
+    def fitted_streams(self) -> Iterator[tuple[StreamKey, HawkesDetector]]:
+        for key, detector in self.bank.detectors():
+            if isinstance(detector, HawkesDetector):
+                yield key, detector
 
     def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:
         """Hand events on, at their times in the windows; what a venue repeats from the past is none."""

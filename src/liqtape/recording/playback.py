@@ -31,6 +31,7 @@ from liqtape.recording.records import (
     ListingLoaded,
     RecalledPart,
     Record,
+    Refitted,
     Refused,
     RunEnded,
     RunStarted,
@@ -273,6 +274,8 @@ class Playback:
                 self._recalled = []
         elif isinstance(record, BaselineSeedPart | LevelSeedPart):
             self._learn(pipeline, record)
+        elif isinstance(record, Refitted):
+            pipeline.signals.adopt(record.fit)
         elif isinstance(record, ListingLoaded | BackfillAnswer):
             self._obey_of_rest(pipeline, record)
         else:
