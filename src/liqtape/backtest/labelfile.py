@@ -45,7 +45,9 @@ def labelled_onsets(file: Path, past: PastEvents, settings: ExamSettings) -> lis
         rows = [({(name or "").strip(): cell for name, cell in row.items()}, reader.line_num) for row in reader]
     chosen = [(row, line) for row, line in rows if _is_chosen(row, _scopes(past), settings)]
     onsets = [_onset(row, f"--labels {file}, line {line}") for row, line in chosen]
-    found = _apart(sorted((one for one in onsets if one.severity >= settings.least_severity), key=lambda one: one.start_ms))
+    found = _apart(
+        sorted((one for one in onsets if one.severity >= settings.least_severity), key=lambda one: one.start_ms)
+    )
     if not found:
         raise ConfigurationError(
             f"--labels {file}: no cascade of {past.scope} of severity {settings.least_severity} or more among "

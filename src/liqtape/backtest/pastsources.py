@@ -20,7 +20,18 @@ __all__ = ["SourceRead", "Span", "read_source", "spans_joined"]
 
 _EVER_MS = 1 << 62
 _STEP_MS = 600_000
-_COLUMNS = ("event_ms", "venue", "instrument", "symbol", "side", "price", "quantity", "notional_usd", "price_kind", "id")
+_COLUMNS = (
+    "event_ms",
+    "venue",
+    "instrument",
+    "symbol",
+    "side",
+    "price",
+    "quantity",
+    "notional_usd",
+    "price_kind",
+    "id",
+)
 
 Span = tuple[int, int]
 """(begin, end) in ms."""

@@ -50,4 +50,6 @@ class PlainWindow:
         held = self._held
         while held and held[0][0] <= edge_ms:
             self._sum -= held.popleft()[1]
-        return Standing(is_raised=False, score=float(self._sum) if self._is_count else self._sum / MICRO, threshold=None)
+        return Standing(
+            is_raised=False, score=float(self._sum) if self._is_count else self._sum / MICRO, threshold=None
+        )

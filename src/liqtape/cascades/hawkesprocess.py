@@ -104,8 +104,7 @@ class HawkesState:
         """Return the `R_m` at a time that is not before the newest event."""
         elapsed = max(0, now_ms - self._at_ms)
         return tuple(
-            one * exp(-decay * elapsed) if elapsed else one
-            for one, decay in zip(self._sums, self._per_ms, strict=True)
+            one * exp(-decay * elapsed) if elapsed else one for one, decay in zip(self._sums, self._per_ms, strict=True)
         )
 
 
