@@ -22,6 +22,7 @@ from liqtape.cli.rawframes import frames
 from liqtape.cli.replaying import replay
 from liqtape.cli.run import demo, record, run
 from liqtape.cli.simulating import simulate
+from liqtape.cli.teaching import train
 from liqtape.cli.unwinding import SIGNALS
 from liqtape.cli.watching import watch
 from liqtape.errors import ConfigurationError, LiqtapeError
@@ -41,6 +42,7 @@ _COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (record, "liqtape record --out today --venue bybit --seconds 3600"),
     (replay, "liqtape replay today --metrics rows.ndjson"),
     (backtest, "liqtape backtest today --report backtest.html"),
+    (train, "liqtape train tapes --out cascades.json --coverage watched.csv"),
     (frames, "liqtape frames today --venue bybit --bare | liqtape normalize --venue bybit"),
     (normalize, "liqtape normalize --venue bybit frames.jsonl > events.ndjson"),
     (simulate, "liqtape simulate --listen 127.0.0.1:9000 --scenario cascade"),

@@ -45,7 +45,7 @@ def platt(scores: Floats, reached: NDArray[np.bool_]) -> Calibration:
     A slope that would fall says that the score knows nothing: then every score has the share of all.
     """
     if reached.any() and not reached.all() and np.ptp(scores) > 0:
-        curve: Any = LogisticRegression(C=1e6, tol=1e-8, max_iter=1_000).fit(scores[:, None], reached)
+        curve: Any = LogisticRegression(C=1e6, solver="newton-cholesky").fit(scores[:, None], reached)
         slope, offset = float(curve.coef_[0, 0]), float(curve.intercept_[0])
         if slope >= 0:
             return Calibration("platt", slope, offset)

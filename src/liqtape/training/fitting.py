@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from liqtape.forecast.calibration import Calibration
 from liqtape.forecast.features import FEATURES, LOOK_BACK_MS
@@ -25,6 +26,7 @@ __all__ = [
     "BASE",
     "BOOSTING",
     "HAWKES",
+    "LEARNERS",
     "MODEL",
     "VELOCITY_60",
     "KnownPast",
@@ -36,6 +38,9 @@ __all__ = [
 ]
 
 BASE, VELOCITY_60, HAWKES, MODEL, BOOSTING = "base rate", "velocity_60", "plain hawkes", "logistic", "boosting"
+
+LEARNERS = (VELOCITY_60, HAWKES, MODEL)
+"""Kinds of models that are fitted, the plainer ones first."""
 
 _FEATURES: Mapping[str, tuple[str, ...]] = {VELOCITY_60: ("ln_count_60",), HAWKES: (), MODEL: FEATURES}
 _STRENGTHS: Mapping[str, tuple[float, ...]] = {
@@ -75,25 +80,24 @@ def fitted(kind: str, past: KnownPast, until_day: int, place: int) -> TargetMode
     fitted to these scores. So is the strength of the pull of weights towards 0, where there is a choice. None where the
     days have too little to do so.
     """
-    blocks = _blocks(past, until_day, place)
-    best: tuple[float, float, Calibration] | None = None
-    for strength in _STRENGTHS[kind]:
-        scored = [
-            (_scores(model, tested.features), tested.reached[:, place])
-            for day, tested in blocks
-            if (model := _weighted(kind, past, day, place, strength)) is not None
+    with threadpool_limits(1):  # sums in one order: the number of cores must not change a digit
+        blocks = [
+            (problem, tested.features, tested.reached[:, place])
+            for day, tested in _blocks(past, until_day, place)
+            if (problem := _problem(kind, past, day, place)) is not None
         ]
-        if not scored or not any(reached.any() for _, reached in scored):
+        last = _problem(kind, past, until_day, place)
+        if last is None or not any(reached.any() for _, _, reached in blocks):
             return None
-        scores, reached = (np.concatenate(columns) for columns in zip(*scored, strict=True))
-        calibration = calibrated(scores, reached)
-        worth = float(log_likelihood(probabilities(calibration, scores), reached).sum())
-        if best is None or worth > best[0]:
-            best = worth, strength, calibration
-    if best is None:
-        return None
-    model = _weighted(kind, past, until_day, place, best[1])
-    return None if model is None else replace(model, calibration=best[2])
+        reached = np.concatenate([column for _, _, column in blocks])
+        found: list[tuple[float, float, Calibration]] = []
+        for strength in _STRENGTHS[kind]:
+            scores = np.concatenate([_scores(_solved(problem, strength), rows) for problem, rows, _ in blocks])
+            calibration = calibrated(scores, reached)
+            worth = float(log_likelihood(probabilities(calibration, scores), reached).sum())
+            found.append((worth, strength, calibration))
+        _, strength, calibration = max(found, key=lambda one: one[0])
+        return replace(_solved(last, strength), calibration=calibration)
 
 
 def scorers_before(past: KnownPast, until_day: int) -> list[Scorer]:
@@ -104,7 +108,7 @@ def scorers_before(past: KnownPast, until_day: int) -> list[Scorer]:
     """
     places = range(len(TARGETS))
     scorers: list[Scorer] = [BaseRate({TARGETS[place]: base_rate(past, until_day, place) for place in places}, BASE)]
-    for kind in (VELOCITY_60, HAWKES, MODEL):
+    for kind in LEARNERS:
         models = [model for place in places if (model := fitted(kind, past, until_day, place)) is not None]
         if models:
             scorers.append(LogisticScorer(models, kind))
@@ -118,16 +122,17 @@ def said_by(model: TargetModel, features: Floats) -> Floats:
 
 def boosted(past: KnownPast, until_day: int, place: int, features: Floats, seed: int) -> Floats | None:
     """Return what gradient boosting, the challenger, says of each row; made and calibrated as the others are."""
-    scored = [
-        (trees.decision_function(tested.features), tested.reached[:, place])
-        for day, tested in _blocks(past, until_day, place)
-        if (trees := _trees(past, day, place, seed)) is not None
-    ]
-    trees = _trees(past, until_day, place, seed)
-    if trees is None or not scored or not any(reached.any() for _, reached in scored):
-        return None
-    scores, reached = (np.concatenate(columns) for columns in zip(*scored, strict=True))
-    return probabilities(calibrated(scores, reached), trees.decision_function(features))
+    with threadpool_limits(1):
+        scored = [
+            (trees.decision_function(tested.features), tested.reached[:, place])
+            for day, tested in _blocks(past, until_day, place)
+            if (trees := _trees(past, day, place, seed)) is not None
+        ]
+        trees = _trees(past, until_day, place, seed)
+        if trees is None or not any(reached.any() for _, reached in scored):
+            return None
+        scores, reached = (np.concatenate(columns) for columns in zip(*scored, strict=True))
+        return probabilities(calibrated(scores, reached), trees.decision_function(features))
 
 
 def _blocks(past: KnownPast, until_day: int, place: int) -> Sequence[tuple[int, TrainingRows]]:
@@ -153,8 +158,16 @@ def _learned(past: KnownPast, day: int, place: int) -> tuple[TrainingRows, NDArr
     return (rows, reached) if reached.any() and not reached.all() else None
 
 
-def _weighted(kind: str, past: KnownPast, day: int, place: int, strength: float) -> TargetModel | None:
-    """Return a model of the days before `day` whose score is not calibrated yet."""
+class _Problem(Struct, frozen=True):
+    """What weights are to be found for: scaled columns, outcomes, and the model as it is without weights."""
+
+    matrix: Floats
+    reached: NDArray[np.bool_]
+    model: TargetModel
+
+
+def _problem(kind: str, past: KnownPast, day: int, place: int) -> _Problem | None:
+    """Return what the days before `day` have to say; None where that is too little."""
     found = _learned(past, day, place)
     if found is None:
         return None
@@ -178,18 +191,24 @@ def _weighted(kind: str, past: KnownPast, day: int, place: int, strength: float)
         shares,
         1.0 if shares else 0.0,
     )
-    if not names:
-        return model
     matrix = (columns - means) / scales
-    if shares:
+    if names and shares:
         matrix = np.column_stack([matrix, _FREE * _scores(model, rows.features)])
-    regression: Any = LogisticRegression(C=strength, solver="newton-cholesky").fit(matrix, reached)
+    return _Problem(matrix, reached, model)
+
+
+def _solved(problem: _Problem, strength: float) -> TargetModel:
+    """Return the model with its weights; its score is not calibrated yet."""
+    model = problem.model
+    if not model.features:
+        return model
+    regression: Any = LogisticRegression(C=strength, solver="newton-cholesky").fit(problem.matrix, problem.reached)
     weights = regression.coef_[0].tolist()
     return replace(
         model,
-        weights=tuple(weights[: len(names)]),
+        weights=tuple(weights[: len(model.features)]),
         intercept=float(regression.intercept_[0]),
-        excitation_weight=_FREE * weights[-1] if shares else 0.0,
+        excitation_weight=_FREE * weights[-1] if model.shares else 0.0,
     )
 
 
@@ -215,7 +234,7 @@ def _trees(past: KnownPast, day: int, place: int, seed: int) -> Any:
     found = _learned(past, day, place)
     if found is None:
         return None
-    trees = HistGradientBoostingClassifier(
+    trees: Any = HistGradientBoostingClassifier(
         max_iter=100,
         learning_rate=0.05,
         max_leaf_nodes=8,

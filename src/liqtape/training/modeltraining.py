@@ -1,12 +1,10 @@
 """A model from past events: enough of them, examined on days it had not seen, with all that is to be known of it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
-from threadpoolctl import threadpool_limits
 
 from liqtape import __version__
 from liqtape.errors import ConfigurationError
@@ -47,18 +45,18 @@ def train(
     advance: Callable[[float], object] = lambda _: None,
     *,
     with_boosting: bool = True,
+    every_ms: int | None = None,
 ) -> CascadeModel:
     """Return a model of the stream. The same stream and seed give the same model, byte for byte.
 
-    Each target's `verdict` says whether it may be shown. `advance` hears what
-    part of it is done. Raises ConfigurationError where there is too little to learn from or to be examined on.
+    Each target's `verdict` says whether it may be shown. `advance` hears what part of it is done; `every_ms` is the
+    step from row to row. Raises ConfigurationError where there is too little to learn from or to be examined on.
     """
-    rows = rows_of(stream)
+    rows = rows_of(stream, every_ms)
     _check_enough(rows)
     past = KnownPast(rows, excited_times(stream.times_ms), WatchedSpans.between(stream.spans))
-    with _one_thread():
-        exam = _examined(past, on.seed, advance, with_boosting=with_boosting)
-        targets = tuple(_chosen(past, exam, place) for place in range(len(TARGETS)))
+    exam = _examined(past, on.seed, advance, with_boosting=with_boosting)
+    targets = tuple(_chosen(past, exam, place) for place in range(len(TARGETS)))
     days = np.unique(rows.days)
     return CascadeModel(
         MODEL_VERSION,
@@ -153,10 +151,3 @@ def _named(target: Target) -> str:
 
 def _figure(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in one order: the number of cores must not change a digit."""
-    with threadpool_limits(1):
-        yield

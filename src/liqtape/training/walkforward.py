@@ -13,9 +13,7 @@ from liqtape.training.calibrating import log_likelihood
 from liqtape.training.fitting import (
     BASE,
     BOOSTING,
-    HAWKES,
-    MODEL,
-    VELOCITY_60,
+    LEARNERS,
     KnownPast,
     base_rate,
     boosted,
@@ -89,7 +87,7 @@ def walk_forward(past: KnownPast, seed: int, *, with_boosting: bool) -> Iterator
         for place in range(len(TARGETS)):
             share = base_rate(past, fold.from_day, place)
             said.setdefault(BASE, []).append(np.full(len(tested), share) if share else None)
-            for kind in (VELOCITY_60, HAWKES, MODEL):
+            for kind in LEARNERS:
                 model = fitted(kind, past, fold.from_day, place)
                 said.setdefault(kind, []).append(None if model is None else said_by(model, tested.features))
             if with_boosting:
