@@ -17,7 +17,7 @@ from liqtape.backtest.labelfile import computed_onsets
 from liqtape.backtest.lookahead import looking_ahead
 from liqtape.backtest.pastevents import PastEvents
 from liqtape.backtest.plainwindow import PlainWindow
-from liqtape.cascades.detector import Standing
+from liqtape.cascades.detector import DetectorStanding
 from liqtape.exam.alarmscores import Onset
 
 _SETTINGS = ExamSettings(least_days=0.9)
@@ -121,12 +121,12 @@ class _Peeking(PlainWindow):
         self._times_ms = past.times_ms
         self._place = 0
 
-    def at(self, now_ms: int) -> Standing:
+    def at(self, now_ms: int) -> DetectorStanding:
         while self._place < len(self._times_ms) and self._times_ms[self._place] <= now_ms:
             self._place += 1
         own = super().at(now_ms).score or 0.0
         is_near = self._place < len(self._times_ms) and self._times_ms[self._place] <= now_ms + 60_000
-        return Standing(is_raised=False, score=own + is_near, threshold=None)
+        return DetectorStanding(is_raised=False, score=own + is_near, threshold=None)
 
 
 def test_a_feature_that_looks_ahead_by_one_event_is_caught(past: PastEvents) -> None:

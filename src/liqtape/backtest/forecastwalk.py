@@ -9,12 +9,11 @@ from liqtape.backtest.pastevents import PastEvents
 from liqtape.exam.forecastexam import ForecastCases
 from liqtape.forecast.features import FEATURES
 from liqtape.forecast.forecaster import TARGETS
-from liqtape.money import micro_of
 
 __all__ = ["ForecastWalk", "walk_forecasts"]
 
-_SIDES = {"long": 1, "short": -1}
 _LEAST_DAYS = 4
+_QUIET = 1.5  # events, between one and two
 
 
 class ForecastWalk(Struct, frozen=True):
@@ -40,30 +39,20 @@ def walk_forecasts(past: PastEvents, settings: ExamSettings) -> ForecastWalk:
 
 def _walked(past: PastEvents, settings: ExamSettings) -> ForecastWalk:
     import numpy as np
-    from threadpoolctl import threadpool_limits
 
     from liqtape.forecast.watched import WatchedSpans
     from liqtape.training.fitting import BASE, HAWKES, MODEL, VELOCITY_60, KnownPast
+    from liqtape.training.pastmarks import past_stream
     from liqtape.training.plainexcitation import excited_times
-    from liqtape.training.trainingrows import PastStream, rows_of
+    from liqtape.training.trainingrows import rows_of
     from liqtape.training.walkforward import joined, walk_forward
 
-    times = np.array(past.times_ms, dtype=np.int64)
-    facts = [(micro_of(event.notional_usd or 0.0), _SIDES.get(event.side or "", 0)) for event in past]
-    stream = PastStream(
-        times,
-        np.array([micro for micro, _ in facts], dtype=np.int64),
-        np.array([side for _, side in facts], dtype=np.int8),
-        tuple(past.spans),
-    )
+    stream = past_stream(past, past.spans)
     rows = rows_of(stream)
-    with threadpool_limits(1):  # sums in one order, whatever the number of cores
-        known = KnownPast(rows, excited_times(times), WatchedSpans.between(stream.spans))
-        parts = list(walk_forward(known, settings.seed, with_boosting=settings.with_challenger)) if len(rows) else []
+    known = KnownPast(rows, excited_times(stream.times_ms), WatchedSpans.between(stream.spans))
+    parts = list(walk_forward(known, settings.seed, with_boosting=settings.with_challenger)) if len(rows) else []
     if not parts:
-        return ForecastWalk(
-            (), "no day could be forecast from those before: targets are too rare, or too little was watched"
-        )
+        return ForecastWalk((), "no day could be forecast from earlier ones: targets are rare, or little was watched")
     walked = joined(parts)
     cases: list[ForecastCases] = []
     for place, target in enumerate(TARGETS):
@@ -73,7 +62,7 @@ def _walked(past: PastEvents, settings: ExamSettings) -> ForecastWalk:
                 target,
                 walked.rows.at_ms.tolist(),
                 walked.rows.reached[:, place].tolist(),
-                (before < 1.5).tolist(),
+                (before < _QUIET).tolist(),
                 {name: said[:, place].tolist() for name, said in walked.said.items()},
             )
         )
