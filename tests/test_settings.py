@@ -65,6 +65,9 @@ VALUES: dict[str, tuple[str, object]] = {
     "listen": ("127.0.0.1:9999", "127.0.0.1:9999"),
     "token": ("a-token-of-some-length", "a-token-of-some-length"),
     "token_file": ("/run/secrets/liqtape", "/run/secrets/liqtape"),
+    "model": ("cascades.json", "cascades.json"),
+    "log": ("forecasts", "forecasts"),
+    "log_mb": ("20", 20.0),
     "hosts": ("tape.example.net, other.example.net,", ("tape.example.net", "other.example.net")),
 }
 

@@ -4,7 +4,6 @@ import json
 import time
 from pathlib import Path
 
-import pytest
 from tests.forecast.events import T0, liquidation
 from tests.forecast.models import velocity_model
 

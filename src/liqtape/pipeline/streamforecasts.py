@@ -11,7 +11,7 @@ from liqtape.forecast.issued import IssuedForecast, issued_of
 from liqtape.forecast.model import CascadeModel
 from liqtape.forecast.scorers import scorer_of
 from liqtape.forecast.streamforecaster import StreamForecaster
-from liqtape.forecast.watched import WatchedSpans
+from liqtape.forecast.watchedspans import WatchedSpans
 from liqtape.pipeline.listener import Listener
 
 __all__ = ["NO_MODEL", "SETTLE_MS", "StreamForecasts", "unforecast"]
@@ -19,7 +19,7 @@ __all__ = ["NO_MODEL", "SETTLE_MS", "StreamForecasts", "unforecast"]
 SETTLE_MS = 2_000
 """So long after a moment its forecast is made: venues hold liquidations back for up to a second."""
 
-NO_MODEL = "no forecast yet: no model was trained; see liqtape train"
+NO_MODEL = "no model was trained; see liqtape train"
 
 _STALE_MS = 60_000
 
@@ -79,7 +79,7 @@ class StreamForecasts(Listener):
         if self._missing:
             return self._without(now_ms, f"the model was trained on {', '.join(self._missing)}, not connected here")
         if not self._shown:
-            return self._without(now_ms, "no forecast yet: just started")
+            return self._without(now_ms, "just started")
         if not 0 <= now_ms - self._shown[0].at_ms < _STALE_MS:
             return self._without(now_ms, "the last forecast is too old")
         return self._shown

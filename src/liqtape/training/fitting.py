@@ -17,7 +17,7 @@ from liqtape.forecast.forecaster import TARGETS
 from liqtape.forecast.hawkesstates import DECAYS
 from liqtape.forecast.model import TargetModel
 from liqtape.forecast.scorers import BaseRate, LogisticScorer, Scorer
-from liqtape.forecast.watched import WatchedSpans
+from liqtape.forecast.watchedspans import WatchedSpans
 from liqtape.training.calibrating import calibrated, log_likelihood, probabilities
 from liqtape.training.plainexcitation import ExcitedTimes, expected_counts, fit_hawkes
 from liqtape.training.trainingrows import DAY_MS, TrainingRows
