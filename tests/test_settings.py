@@ -163,6 +163,7 @@ def test_option_over_environment_over_file_over_default(tmp_path: Path, path: tu
         "always": False,
         "retention_days": 3,
         "retention_gb": 4.5,
+        "log_mb": 30.5,
         "seal": True,
         "synchronous": "NORMAL",
         "rule": "surprise",

@@ -66,7 +66,7 @@ class RunForecasts:
 
     @staticmethod
     def _resume(forecasts: StreamForecasts, directory: Path, now_ms: int) -> None:
-        if not issue_files(directory):
+        if not directory.is_dir() or not issue_files(directory):
             return
         since_ms = now_ms - DRIFT_DAYS * _DAY_MS
         try:
