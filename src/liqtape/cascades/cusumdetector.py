@@ -8,8 +8,10 @@ from liqtape.events import Liquidation, Side
 
 __all__ = ["CusumDetector", "cusum"]
 
-FLOOR_PER_S = 0.02
+_FLOOR_PER_S = 0.02
 _TIMES = 10.0
+_THRESHOLDS: dict[Measure, float] = {"rate": 100.0, "usd": 150.0}
+"""At most one false alarm a day on streams whose habits never change (docs/explanation/cascades.md)."""
 
 
 def cusum(total: float, counted: float, seconds: float, rate0: float, rate1: float) -> float:
@@ -37,15 +39,15 @@ class CusumDetector(HeldDetector):
 
     name = "cusum"
 
-    def __init__(self, threshold: float = 50.0, *, by: Measure = "rate", side: Side | None = None) -> None:
-        super().__init__(threshold, by=by, side=side)
+    def __init__(self, threshold: float | None = None, *, by: Measure = "rate", side: Side | None = None) -> None:
+        super().__init__(_THRESHOLDS[by] if threshold is None else threshold, by=by, side=side)
         self._rate: EarlierRate | None = None
         self._sizes = UsualSize() if by == "usd" else None
         self._total = 0.0
         self._at_ms = 0
 
     def _begin(self, at_ms: int) -> None:
-        self._rate = EarlierRate(at_ms, FLOOR_PER_S)
+        self._rate = EarlierRate(at_ms, _FLOOR_PER_S)
         self._at_ms = at_ms
 
     def _resume(self, down_ms: int, up_ms: int) -> None:
@@ -65,5 +67,5 @@ class CusumDetector(HeldDetector):
         return self._after(0.0, now_ms)
 
     def _after(self, counted: float, now_ms: int) -> float:
-        usual = FLOOR_PER_S if self._rate is None else self._rate.at(now_ms)
+        usual = _FLOOR_PER_S if self._rate is None else self._rate.at(now_ms)
         return cusum(self._total, counted, max(0, now_ms - self._at_ms) / 1000, usual, _TIMES * usual)

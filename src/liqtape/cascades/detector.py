@@ -7,7 +7,7 @@ from msgspec import Struct
 from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.events import Liquidation, Side
 
-__all__ = ["Detector", "Signal", "Standing", "StreamCalm", "StreamSignal"]
+__all__ = ["Detector", "Signal", "DetectorStanding", "StreamCalm", "StreamSignal"]
 
 
 class Signal(Struct, frozen=True, gc=False):
@@ -39,7 +39,7 @@ class StreamCalm(Struct, frozen=True, gc=False):
     at_ms: int
 
 
-class Standing(Struct, frozen=True, gc=False):
+class DetectorStanding(Struct, frozen=True, gc=False):
     """How a detector stands at a moment. `score` is None while it cannot say anything yet."""
 
     is_raised: bool
@@ -71,6 +71,6 @@ class Detector(Protocol):
         """Take in an event; return a signal when it raises a detector that was quiet."""
         ...
 
-    def at(self, now_ms: int) -> Standing:
-        """Return how it stands at `now_ms`, which is not before the newest event. A raised detector comes down by time."""
+    def at(self, now_ms: int) -> DetectorStanding:
+        """Return how it stands at `now_ms`, not before the newest event; a raised detector comes down by time."""
         ...

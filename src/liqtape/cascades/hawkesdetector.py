@@ -1,4 +1,4 @@
-"""Hawkes intensity as a detector, with what else the same state says: how self-exciting the stream is, and its trend."""
+"""Hawkes intensity as a detector, and what else its state says: how self-exciting the stream is, and the trend."""
 
 from __future__ import annotations  # array[int] cannot be evaluated before Python 3.12
 
@@ -12,9 +12,10 @@ from liqtape.cascades.criticality import Criticality, WindowCounts
 from liqtape.cascades.earlier import EarlierRate, UsualSize
 from liqtape.cascades.hawkesprocess import DECAYS, HawkesParameters, HawkesState
 from liqtape.cascades.helddetector import HeldDetector, Measure
+from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.events import Liquidation, Side
 
-__all__ = ["LARGEST_RATIO", "UNFITTED_CHILDREN", "HawkesDetector", "HawkesPast", "KeptEvents"]
+__all__ = ["LARGEST_RATIO", "UNFITTED_CHILDREN", "HawkesDetector", "HawkesPast", "KeptEvents", "StreamFit"]
 
 UNFITTED_CHILDREN = (0.15, 0.55, 0.10, 0.0)
 """Of `DECAYS`, until a fit: what large instruments had (metrics 10)."""
@@ -23,6 +24,9 @@ LARGEST_RATIO = 0.99
 """A fit whose branching ratio reaches this is no use: its stationary rate is noise."""
 
 _FLOOR_PER_S = 0.02
+_THRESHOLDS: dict[Measure, float] = {"rate": 60.0, "usd": 300.0}
+"""At most one false alarm a day on streams whose habits never change (docs/explanation/cascades.md)."""
+
 _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
 _MOST_KEPT = 100_000
@@ -37,6 +41,15 @@ class HawkesPast(Struct, frozen=True):
     end_ms: int
     times_ms: tuple[int, ...]
     weights: tuple[float, ...]
+
+
+class StreamFit(Struct, frozen=True):
+    """A fit of a stream, adopted at `at_ms`; `mean_weight` is that of the events it was made from."""
+
+    key: StreamKey
+    parameters: HawkesParameters
+    mean_weight: float
+    at_ms: int
 
 
 class KeptEvents:
@@ -67,7 +80,8 @@ class KeptEvents:
         """Return the last 24 h of what is kept."""
         self._forget(bisect_right(self._times, now_ms - _DAY_MS))
         begin_ms = max(self._begin_ms, now_ms - _DAY_MS)
-        return HawkesPast(begin_ms, now_ms, tuple(self._times), tuple(self._weights))
+        end_ms = max(now_ms, self._times[-1] if self._times else begin_ms)
+        return HawkesPast(begin_ms, end_ms, tuple(self._times), tuple(self._weights))
 
     def _forget(self, count: int) -> None:
         if count:
@@ -85,22 +99,22 @@ class HawkesDetector(HeldDetector):
     >>> detector = HawkesDetector(threshold=50.0)
     >>> def of(at_ms: int) -> Liquidation:
     ...     return Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 80_000.0, "fill", None, 8.0, at_ms)
-    >>> [detector.update(of(1_000 * i)) is not None for i in range(30)].index(True)
-    16
+    >>> [detector.update(of(100 * i)) is not None for i in range(30)].index(True)
+    5
     """
 
     name = "hawkes"
 
     def __init__(
         self,
-        threshold: float = 100.0,
+        threshold: float | None = None,
         *,
         by: Measure = "rate",
         side: Side | None = None,
         parameters: HawkesParameters | None = None,
         keeps_past: bool = False,
     ) -> None:
-        super().__init__(threshold, by=by, side=side)
+        super().__init__(_THRESHOLDS[by] if threshold is None else threshold, by=by, side=side)
         self.fitted = parameters
         self.state = HawkesState(DECAYS if parameters is None else parameters.decays)
         self._children = UNFITTED_CHILDREN if parameters is None else parameters.children
@@ -111,18 +125,21 @@ class HawkesDetector(HeldDetector):
         self._past = KeptEvents(0) if keeps_past else None
         self._ratios: deque[tuple[int, float]] = deque(maxlen=_FITS_KEPT)
 
-    def adopt(self, parameters: HawkesParameters, at_ms: int) -> bool:
+    def adopt(self, parameters: HawkesParameters, at_ms: int, mean_weight: float = 1.0) -> bool:
         """Go on with a fit; the state stays. Returns False, and changes nothing, where its branching ratio is 0.99."""
-        if parameters.branching_ratio >= LARGEST_RATIO or parameters.decays != self._decays:
+        ratio = parameters.branching_ratio * mean_weight
+        if ratio >= LARGEST_RATIO or parameters.decays != self._decays:
             return False
         self.fitted = parameters
         self._children = parameters.children
-        self._ratios.append((at_ms, parameters.branching_ratio))
+        self._ratios.append((at_ms, ratio))
         return True
 
     def past(self, now_ms: int) -> HawkesPast | None:
-        """Return what a fit is made from; None unless it is kept."""
-        return None if self._past is None else self._past.past(now_ms)
+        """Return what a fit is made from, up to where the stream was watched; None unless it is kept."""
+        if self._past is None:
+            return None
+        return self._past.past(now_ms if self._down_ms is None else min(now_ms, self._down_ms))
 
     def criticality(self, now_ms: int) -> Criticality | None:
         """Return the branching ratio by moments, which needs no fit; None before an hour was watched."""
@@ -131,14 +148,15 @@ class HawkesDetector(HeldDetector):
     @property
     def branching_ratio(self) -> float | None:
         """Return that of the newest fit; None before there is one."""
-        return None if self.fitted is None else self.fitted.branching_ratio
+        return self._ratios[-1][1] if self._ratios else None if self.fitted is None else self.fitted.branching_ratio
 
     @property
     def trend_per_hour(self) -> float | None:
         """Return by how much the branching ratio changes per hour: least squares over the fits of a day, three or more.
 
         >>> detector = HawkesDetector()
-        >>> for hour in range(4): _ = detector.adopt(HawkesParameters(0.1, (0.1 * hour, 0.0, 0.0, 0.0)), 3_600_000 * hour)
+        >>> fits = [HawkesParameters(0.1, (0.1 * hour, 0.0, 0.0, 0.0)) for hour in range(4)]
+        >>> for hour, fit in enumerate(fits): _ = detector.adopt(fit, 3_600_000 * hour)
         >>> round(detector.trend_per_hour, 9)
         0.1
         """

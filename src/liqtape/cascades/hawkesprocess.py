@@ -10,7 +10,15 @@ from math import exp, expm1, log
 
 from msgspec import Struct
 
-__all__ = ["DECAYS", "HawkesParameters", "HawkesState", "collapsed", "log_likelihood", "spectral_radius"]
+__all__ = [
+    "DECAYS",
+    "HawkesParameters",
+    "HawkesState",
+    "collapsed",
+    "log_likelihood",
+    "spectral_radius",
+    "stationary_rates",
+]
 
 DECAYS = (1.0, 0.1, 0.01, 0.001)
 """Per second: a second, ten seconds, a minute and a half, a quarter of an hour."""
@@ -171,3 +179,20 @@ def spectral_radius(matrix: Sequence[Sequence[float]]) -> float:
         if abs(radius - before) <= 1e-15 * radius:
             break
     return radius - 1.0
+
+
+def stationary_rates(mu: Sequence[float], matrix: Sequence[Sequence[float]]) -> list[float] | None:
+    """Return the mean rates `(I - A)^-1 mu` of streams that excite each other; None where they are not stationary.
+
+    Generation by generation: what comes of itself, its children, theirs.
+
+    >>> [round(rate, 9) for rate in stationary_rates([0.1], [[0.8]])]
+    [0.5]
+    """
+    if spectral_radius(matrix) >= 1.0:
+        return None
+    total = generation = list(mu)
+    while max(generation) > 1e-18 * max(total):
+        generation = [sum(a * one for a, one in zip(row, generation, strict=True)) for row in matrix]
+        total = [sum(both) for both in zip(total, generation, strict=True)]
+    return total

@@ -16,7 +16,7 @@ return periods stays open.
 from math import exp, inf
 from typing import ClassVar, Literal
 
-from liqtape.cascades.detector import Signal, Standing
+from liqtape.cascades.detector import DetectorStanding, Signal
 from liqtape.engine.levels.streamlevel import QUIET_MS
 from liqtape.events import Liquidation, Side
 
@@ -116,10 +116,10 @@ class HeldDetector:
         self._due_ms = now_ms + QUIET_MS
         return None if was_raised else Signal(self.name, now_ms, score, self.threshold, self._share.leading())
 
-    def at(self, now_ms: int) -> Standing:
+    def at(self, now_ms: int) -> DetectorStanding:
         """Return how it stands; asking changes nothing."""
         now_ms = max(now_ms, self._now_ms)
-        return Standing(now_ms < self._due_ms, self._score_at(now_ms) if self._is_up else None, self.threshold)
+        return DetectorStanding(now_ms < self._due_ms, self._score_at(now_ms) if self._is_up else None, self.threshold)
 
     def _begin(self, at_ms: int) -> None:
         """Begin to watch."""

@@ -52,9 +52,8 @@ class RunLengths:
         total = 0.0
         common = -lgamma(count + 1)
         for run in self.runs:
-            chance = run.probability * exp(
-                common + _log_chance(count, exposure, shape + run.events, rate + run.exposure)
-            )
+            of_run = _log_chance(count, exposure, shape + run.events, rate + run.exposure)
+            chance = run.probability * exp(common + of_run)
             total += chance
             grown.append(Run(run.steps + 1, chance, run.events + count, run.exposure + exposure))
         if total <= 0.0:  # beyond the smallest float whatever the run: a new one

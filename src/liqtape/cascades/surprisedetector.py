@@ -22,12 +22,12 @@ class SurpriseDetector(HeldDetector):
     ...     return Liquidation("bybit", "BTCUSDT", "BTCUSDT", "short", 80_000.0, "fill", None, 8.0, at_ms)
     >>> signals = [detector.update(of(3_600_000 + 100 * i)) for i in range(20)]
     >>> [(i, round(signal.score, 2), signal.side) for i, signal in enumerate(signals) if signal]
-    [(13, 4.14, 'short')]
+    [(8, 4.21, 'short')]
     """
 
     name = "surprise"
 
-    def __init__(self, threshold: float = 6.0, side: Side | None = None) -> None:
+    def __init__(self, threshold: float = 4.0, side: Side | None = None) -> None:
         super().__init__(threshold, side=side)
         self._windows = VenueWindows()
         self._baseline: Baseline | None = None

@@ -6,6 +6,7 @@ from functools import partial
 from msgspec import Struct
 
 from liqtape.cascades.detector import StreamCalm, StreamSignal
+from liqtape.cascades.hawkesdetector import StreamFit
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.events import Alert, Gap, Liquidation, PriceTick, Trouble, VenueHealth
@@ -53,6 +54,9 @@ class Listener:
 
     def calm(self, calm: StreamCalm) -> None:
         """Hear that a raised detector has come down."""
+
+    def refitted(self, fit: StreamFit) -> None:
+        """Hear with which fit the Hawkes detector of a stream goes on."""
 
     def price(self, tick: PriceTick) -> None:
         """Hear of a trade that is the reference price now."""
