@@ -11,10 +11,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from liqtape.cascades.hawkesprocess import DECAYS
 from liqtape.forecast.calibration import Calibration
 from liqtape.forecast.features import FEATURES, LOOK_BACK_MS
 from liqtape.forecast.forecaster import TARGETS
-from liqtape.forecast.hawkesstates import DECAYS
 from liqtape.forecast.model import TargetModel
 from liqtape.forecast.scorers import BaseRate, LogisticScorer, Scorer
 from liqtape.forecast.watchedspans import WatchedSpans
