@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from math import exp, log1p
 
+from liqtape.cascades.hawkesprocess import DECAYS
 from liqtape.events import Liquidation, Side
 from liqtape.forecast.features import LOOK_BACK_MS, WINDOWS
-from liqtape.forecast.hawkesstates import DECAYS
 
 T0 = 1_790_000_000_000
 

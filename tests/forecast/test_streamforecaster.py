@@ -9,7 +9,7 @@ from liqtape.forecast.forecaster import TARGETS, Forecast
 from liqtape.forecast.model import TargetModel
 from liqtape.forecast.scorers import BaseRate, LogisticScorer
 from liqtape.forecast.streamforecaster import StreamForecaster
-from liqtape.forecast.watched import WatchedSpans
+from liqtape.forecast.watchedspans import WatchedSpans
 
 _BASE = BaseRate(dict.fromkeys(TARGETS, 0.01))
 _LOGISTIC = LogisticScorer(

@@ -2,8 +2,8 @@
 
 from math import log, log1p
 
+from liqtape.cascades.hawkesprocess import DECAYS, HawkesState
 from liqtape.events import Liquidation
-from liqtape.forecast.hawkesstates import DECAYS, HawkesStates
 from liqtape.money import MICRO, micro_of
 
 __all__ = ["FEATURES", "ISSUE_MS", "LOOK_BACK_MS", "WINDOWS", "StreamFeatures", "issue_time"]
@@ -70,7 +70,7 @@ class StreamFeatures:
         self._long = [0] * _CELLS
         self._short = [0] * _CELLS
         self._head: int | None = None  # the newest cell, whose totals are those of now
-        self._states = HawkesStates()
+        self._states = HawkesState()
         self.newest_ms: int | None = None  # of the events taken in
         self.late_dropped = 0  # too old for every window
 

@@ -6,11 +6,11 @@ from math import isfinite
 import msgspec
 from msgspec import Struct
 
+from liqtape.cascades.hawkesprocess import DECAYS
 from liqtape.errors import ConfigurationError
 from liqtape.forecast.calibration import Calibration
 from liqtape.forecast.features import FEATURES
 from liqtape.forecast.forecaster import Target
-from liqtape.forecast.hawkesstates import DECAYS
 
 __all__ = ["MODEL_VERSION", "CascadeModel", "ModelScore", "TargetModel", "model_bytes", "model_of"]
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from math import expm1, log
 from typing import Protocol
 
+from liqtape.cascades.hawkesprocess import DECAYS
 from liqtape.forecast.features import FEATURES
 from liqtape.forecast.forecaster import Target
-from liqtape.forecast.hawkesstates import DECAYS
 from liqtape.forecast.model import CascadeModel, TargetModel
 
 __all__ = ["BaseRate", "LogisticScorer", "Scorer", "scorer_of"]

@@ -10,7 +10,7 @@ from liqtape.events import Liquidation
 from liqtape.forecast.features import StreamFeatures, issue_time
 from liqtape.forecast.forecaster import TARGETS, Forecast, Target
 from liqtape.forecast.scorers import Scorer
-from liqtape.forecast.watched import WatchedSpans
+from liqtape.forecast.watchedspans import WatchedSpans
 
 __all__ = ["Issue", "StreamForecaster"]
 

@@ -57,9 +57,9 @@ def probabilities(calibration: Calibration, scores: Floats) -> Floats:
     """Return `calibration.probability` of each score."""
     if calibration.kind == "isotonic":
         knots = np.array(calibration.knots)
-        return np.interp(scores, knots[:, 0], knots[:, 1])
+        return np.asarray(np.interp(scores, knots[:, 0], knots[:, 1]))
     x = calibration.offset + calibration.slope * scores
-    return np.where(x >= 0, 1.0, np.exp(np.minimum(x, 0))) / (1.0 + np.exp(-np.abs(x)))
+    return np.asarray(np.where(x >= 0, 1.0, np.exp(np.minimum(x, 0))) / (1.0 + np.exp(-np.abs(x))))
 
 
 def log_likelihood(said: Floats, reached: NDArray[np.bool_]) -> Floats:

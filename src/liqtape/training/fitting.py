@@ -11,13 +11,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from liqtape.cascades.hawkesprocess import DECAYS
 from liqtape.forecast.calibration import Calibration
 from liqtape.forecast.features import FEATURES, LOOK_BACK_MS
 from liqtape.forecast.forecaster import TARGETS
-from liqtape.forecast.hawkesstates import DECAYS
 from liqtape.forecast.model import TargetModel
 from liqtape.forecast.scorers import BaseRate, LogisticScorer, Scorer
-from liqtape.forecast.watched import WatchedSpans
+from liqtape.forecast.watchedspans import WatchedSpans
 from liqtape.training.calibrating import calibrated, log_likelihood, probabilities
 from liqtape.training.plainexcitation import ExcitedTimes, expected_counts, fit_hawkes
 from liqtape.training.trainingrows import DAY_MS, TrainingRows

@@ -10,7 +10,7 @@ from liqtape import __version__
 from liqtape.errors import ConfigurationError
 from liqtape.forecast.forecaster import TARGETS, Target
 from liqtape.forecast.model import MODEL_VERSION, CascadeModel, TargetModel
-from liqtape.forecast.watched import WatchedSpans
+from liqtape.forecast.watchedspans import WatchedSpans
 from liqtape.training.fitting import BASE, HAWKES, MODEL, VELOCITY_60, KnownPast, fitted
 from liqtape.training.plainexcitation import excited_times
 from liqtape.training.trainingrows import DAY_MS, PastStream, TrainingRows, rows_of

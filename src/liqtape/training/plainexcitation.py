@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy.linalg import expm
 
 from liqtape.batch.ranks import Ints
-from liqtape.forecast.hawkesstates import DECAYS, HawkesStates
+from liqtape.cascades.hawkesprocess import DECAYS, HawkesParameters, HawkesState
 
-__all__ = ["ExcitedTimes", "Hawkes", "excited_times", "expected_counts", "fit_hawkes"]
+__all__ = ["ExcitedTimes", "excited_times", "expected_counts", "fit_hawkes"]
 
 _ROUNDS = 300
 _MOST_BRANCHING = 0.99
@@ -36,17 +36,10 @@ class ExcitedTimes(Struct, frozen=True):
         return ExcitedTimes(self.times_ms[first:last], self.counts[first:last], self.states[first:last])
 
 
-class Hawkes(Struct, frozen=True):
-    """Rate without excitation per second, and for each decay the offspring an event has."""
-
-    rate: float
-    offspring: tuple[float, ...]
-
-
 def excited_times(times_ms: Ints) -> ExcitedTimes:
     """Return the moments of a stream whose times are in order."""
     moments, counts = np.unique(times_ms, return_counts=True)
-    states, kept = HawkesStates(), np.empty((len(moments), len(DECAYS)))
+    states, kept = HawkesState(), np.empty((len(moments), len(DECAYS)))
     for row, (at_ms, count) in enumerate(zip(moments.tolist(), counts.tolist(), strict=True)):
         kept[row] = states.at(at_ms)
         for _ in range(count):
@@ -54,7 +47,7 @@ def excited_times(times_ms: Ints) -> ExcitedTimes:
     return ExcitedTimes(moments, counts, kept)
 
 
-def fit_hawkes(excited: ExcitedTimes, seconds: float) -> Hawkes:
+def fit_hawkes(excited: ExcitedTimes, seconds: float) -> HawkesParameters:
     """Return the model of largest likelihood over so many watched seconds, by expectation and maximisation."""
     decays = np.array(DECAYS)
     events = float(excited.counts.sum())
@@ -64,22 +57,22 @@ def fit_hawkes(excited: ExcitedTimes, seconds: float) -> Hawkes:
         rate *= weights.sum() / seconds
         offspring = offspring * decays * (weights @ excited.states) / events
         offspring *= min(1.0, _MOST_BRANCHING / offspring.sum())
-    return Hawkes(float(rate), tuple(offspring.tolist()))
+    return HawkesParameters(float(rate), tuple(offspring.tolist()))
 
 
-def expected_counts(hawkes: Hawkes, seconds: float) -> tuple[float, tuple[float, ...]]:
+def expected_counts(hawkes: HawkesParameters, seconds: float) -> tuple[float, tuple[float, ...]]:
     """Return what is expected within so many seconds: a number, and what each state R adds to it.
 
     The mean intensity of each decay follows y' = -b y + n b (rate + sum y), which is linear: its solution is a matrix
     exponential, and so is the integral of the intensity.
     """
-    decays, offspring = np.array(DECAYS), np.array(hawkes.offspring)
+    decays, offspring = np.array(DECAYS), np.array(hawkes.children)
     size = len(DECAYS)
     matrix = np.zeros((size + 2, size + 2))  # the intensities, a constant one, and the count
     matrix[:size, :size] = np.outer(offspring * decays, np.ones(size)) - np.diag(decays)
-    matrix[:size, size] = offspring * decays * hawkes.rate
+    matrix[:size, size] = offspring * decays * hawkes.mu
     matrix[size + 1, :size] = 1.0
-    matrix[size + 1, size] = hawkes.rate
+    matrix[size + 1, size] = hawkes.mu
     grown: Sequence[float] = expm(matrix * seconds)[size + 1].tolist()
-    shares = tuple(n * b * value for n, b, value in zip(hawkes.offspring, DECAYS, grown[:size], strict=True))
+    shares = tuple(n * b * value for n, b, value in zip(hawkes.children, DECAYS, grown[:size], strict=True))
     return grown[size], shares

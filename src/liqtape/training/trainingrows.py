@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from liqtape.batch.ranks import Ints
 from liqtape.forecast.features import FEATURES, ISSUE_MS, StreamFeatures, issue_time
 from liqtape.forecast.forecaster import TARGETS
-from liqtape.forecast.watched import WatchedSpans
+from liqtape.forecast.watchedspans import WatchedSpans
 from liqtape.money import MICRO
 
 __all__ = ["DAY_MS", "PastStream", "TrainingRows", "rows_of"]

@@ -92,9 +92,9 @@ def walk_forward(past: KnownPast, seed: int, *, with_boosting: bool) -> Iterator
                 said.setdefault(kind, []).append(None if model is None else said_by(model, tested.features))
             if with_boosting:
                 said.setdefault(BOOSTING, []).append(boosted(past, fold.from_day, place, tested.features, seed))
-        columns = [column for own in said.values() for column in own]
-        if all(column is not None for column in columns):
-            yield WalkForward(tested, {model: np.stack(own, axis=1) for model, own in said.items()})
+        columns = {model: [column for column in own if column is not None] for model, own in said.items()}
+        if all(len(own) == len(TARGETS) for own in columns.values()):
+            yield WalkForward(tested, {model: np.stack(own, axis=1) for model, own in columns.items()})
 
 
 def joined(parts: Sequence[WalkForward]) -> WalkForward:

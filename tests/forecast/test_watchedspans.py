@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liqtape.forecast.watched import WatchedSpans
+from liqtape.forecast.watchedspans import WatchedSpans
 
 _HOUR = 3_600_000
 _GAPS = st.lists(
