@@ -68,7 +68,7 @@ def _add_all(past: PastEvents) -> None:
 
 def run(scale: Scale) -> list[Figure]:
     """The figures; the large file is made smaller by the scale."""
-    small = _past(scale.size(20_000), 3.0)
+    small = _past(max(2_000, scale.size(20_000)), 0.5)
     spent = cpu_rounds(
         {
             "add": Case(_add_all, lambda: small, len(small)),

@@ -144,8 +144,8 @@ def _of_target(rows: Sequence[ForecastRow]) -> list[str]:
         f"## Forecasts of at least {target.count} liquidations in {target.seconds} s",
         (
             f"{scores.count:,} forecasts on {rows[0].days} days; {scores.positives:,} came true "
-            f"({100 * (scores.base_rate or 0):.2f} %). After quiet, with fewer than two liquidations in as many seconds "
-            f"before, {100 * (rows[0].after_quiet.base_rate or 0):.2f} % did."
+            f"({100 * (scores.base_rate or 0):.2f} %). After quiet, with fewer than two liquidations in as many "
+            f"seconds before, {100 * (rows[0].after_quiet.base_rate or 0):.2f} % did."
         ),
         _table(heads, [_forecast(row) for row in rows]),
         _table(gains, [cells for row in rows for cells in _gains(row)]),

@@ -135,7 +135,8 @@ def test_a_feature_that_looks_ahead_by_one_event_is_caught(past: PastEvents) -> 
     assert looking_ahead(candidates, past, run_detectors(candidates, past), (0.3, 0.6)) == ["peeking"]
 
 
-def test_no_detector_looks_ahead(past: PastEvents) -> None:
+def test_no_detector_looks_ahead(tmp_path: Path) -> None:
+    past = past_of(tmp_path, 1)
     candidates = candidates_of(())
 
     assert looking_ahead(candidates, past, run_detectors(candidates, past), (0.5,)) == []

@@ -40,7 +40,7 @@ def walk_forecasts(past: PastEvents, settings: ExamSettings) -> ForecastWalk:
 def _walked(past: PastEvents, settings: ExamSettings) -> ForecastWalk:
     import numpy as np
 
-    from liqtape.forecast.watched import WatchedSpans
+    from liqtape.forecast.watchedspans import WatchedSpans
     from liqtape.training.fitting import BASE, HAWKES, MODEL, VELOCITY_60, KnownPast
     from liqtape.training.pastmarks import past_stream
     from liqtape.training.plainexcitation import excited_times

@@ -9,6 +9,7 @@ from liqtape.backtest.pastevents import PastEvents
 __all__ = ["looking_ahead"]
 
 _MOST_EVENTS = 20_000  # of a past that is run again
+_NEAR_EVENTS = 200
 
 
 def looking_ahead(
@@ -21,12 +22,20 @@ def looking_ahead(
     """
     found: set[str] = set()
     for share in shares:
-        count = int(min(len(past), _MOST_EVENTS) * share)
-        if 0 < count < len(past):
-            left = past.until(past.times_ms[count - 1])
+        place = _before_near(past, int(min(len(past), _MOST_EVENTS) * share))
+        if place is not None:
+            left = past.until(past.times_ms[place])
             again = run_detectors(candidates, left)
             found |= {run.name for short, run in zip(again, runs, strict=True) if _differs(short, run)}
     return [run.name for run in runs if run.name in found]
+
+
+def _before_near(past: PastEvents, begin: int) -> int | None:
+    """The place, not far from `begin`, whose next event follows soonest: what peeks at it differs most there."""
+    times_ms = past.times_ms
+    places = range(begin, min(begin + _NEAR_EVENTS, len(times_ms) - 1))
+    gaps = ((times_ms[place + 1] - times_ms[place], place) for place in places)
+    return min((pair for pair in gaps if pair[0]), default=(0, None))[1]
 
 
 def _differs(short: DetectorRun, whole: DetectorRun) -> bool:

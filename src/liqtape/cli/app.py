@@ -21,6 +21,7 @@ from liqtape.cli.normalizing import normalize
 from liqtape.cli.rawframes import frames
 from liqtape.cli.replaying import replay
 from liqtape.cli.run import demo, record, run
+from liqtape.cli.scoring import score
 from liqtape.cli.simulating import simulate
 from liqtape.cli.teaching import train
 from liqtape.cli.unwinding import SIGNALS
@@ -43,6 +44,7 @@ _COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (replay, "liqtape replay today --metrics rows.ndjson"),
     (backtest, "liqtape backtest today --report backtest.html"),
     (train, "liqtape train tapes --out cascades.json --coverage watched.csv"),
+    (score, "liqtape score forecasts"),
     (frames, "liqtape frames today --venue bybit --bare | liqtape normalize --venue bybit"),
     (normalize, "liqtape normalize --venue bybit frames.jsonl > events.ndjson"),
     (simulate, "liqtape simulate --listen 127.0.0.1:9000 --scenario cascade"),
