@@ -14,8 +14,8 @@ from liqtape.backtest.backtestreport import backtest, examined_of
 from liqtape.backtest.candidates import candidates_of
 from liqtape.backtest.detectorrun import run_detectors
 from liqtape.backtest.examsettings import ExamSettings
+from liqtape.backtest.judgedpast import DAY_MS, JudgedPast
 from liqtape.backtest.labelfile import computed_onsets
-from liqtape.backtest.pastevents import DAY_MS, PastEvents
 from liqtape.backtest.pastsources import SourceRead
 from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.returnperiods import StreamKey
@@ -40,7 +40,7 @@ def _times(count: int, days: float) -> Iterator[int]:
     return iter(sorted(at_ms))
 
 
-def _past(count: int, days: float) -> PastEvents:
+def _past(count: int, days: float) -> JudgedPast:
     draw = random.Random(9)
     table = EventTable()
     for at_ms in _times(count, days):
@@ -49,10 +49,10 @@ def _past(count: int, days: float) -> PastEvents:
         table.take(EventRow(_BEGIN_MS + at_ms, "binance", _SYMBOL, _SYMBOL, side, 50_000.0, usd / 50_000, usd))
     spans = [(table.times_ms[0], table.times_ms[-1])]
     source = SourceRead(table, spans)
-    return PastEvents(source, array("q", table.in_order()), StreamKey(None, _SYMBOL), spans)
+    return JudgedPast(source, array("q", table.in_order()), StreamKey(None, _SYMBOL), spans)
 
 
-def _judge(past: PastEvents, names: tuple[str, ...]) -> float:
+def _judge(past: JudgedPast, names: tuple[str, ...]) -> float:
     """The seconds of a whole backtest, labels included."""
     began = time.perf_counter()
     onsets = computed_onsets(past, _SETTINGS)
@@ -60,7 +60,7 @@ def _judge(past: PastEvents, names: tuple[str, ...]) -> float:
     return time.perf_counter() - began
 
 
-def _add_all(past: PastEvents) -> None:
+def _add_all(past: JudgedPast) -> None:
     engine = VelocityEngine()
     for event in past:
         engine.add(event)

@@ -19,8 +19,8 @@ from liqtape.backtest.detectorexam import ALL_DAYS, DetectorRow, examine_detecto
 from liqtape.backtest.detectorrun import run_detectors
 from liqtape.backtest.examsettings import ExamSettings
 from liqtape.backtest.htmlreport import report_html
+from liqtape.backtest.judgedpast import JudgedPast, load_past
 from liqtape.backtest.labelfile import labelled_onsets
-from liqtape.backtest.pastevents import PastEvents, load_past
 from liqtape.backtest.reportwords import paragraphs
 from liqtape.exam.forecastexam import ForecastRow
 
@@ -63,7 +63,7 @@ def main() -> int:
     return 0
 
 
-def _second_reading(past: PastEvents, labels: Path) -> Sequence[DetectorRow]:
+def _second_reading(past: JudgedPast, labels: Path) -> Sequence[DetectorRow]:
     """The rows over all days, against labels whether the other rule agrees or not."""
     settings = replace(_SETTINGS, needs_agreement=False)
     runs = run_detectors(candidates_of(()), past)

@@ -4,7 +4,7 @@ import csv
 import random
 from pathlib import Path
 
-from liqtape.backtest.pastevents import PastEvents, load_past
+from liqtape.backtest.judgedpast import JudgedPast, load_past
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -49,6 +49,6 @@ def write(file: Path, events: list[Row], instrument: str = "BTCUSDT") -> Path:
     return file
 
 
-def past_of(directory: Path, days: int) -> PastEvents:
+def past_of(directory: Path, days: int) -> JudgedPast:
     """Return a past of so many days."""
     return load_past(write(directory / "events.csv", rows(days)))

@@ -13,9 +13,9 @@ from liqtape.backtest.detectorexam import BEST, AlarmCurve, DetectorRow
 from liqtape.backtest.detectorrun import Candidate, run_detectors
 from liqtape.backtest.examsettings import ExamSettings
 from liqtape.backtest.htmlreport import report_html
+from liqtape.backtest.judgedpast import JudgedPast
 from liqtape.backtest.labelfile import computed_onsets
 from liqtape.backtest.lookahead import looking_ahead
-from liqtape.backtest.pastevents import PastEvents
 from liqtape.backtest.plainwindow import PlainWindow
 from liqtape.cascades.detector import DetectorStanding
 from liqtape.exam.alarmscores import Onset
@@ -25,16 +25,16 @@ _NAMES = ("return_periods", "cusum:usd")
 
 
 @pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> PastEvents:
+def past(tmp_path_factory: pytest.TempPathFactory) -> JudgedPast:
     return past_of(tmp_path_factory.mktemp("past"), 3)
 
 
 @pytest.fixture(scope="module")
-def report(past: PastEvents) -> BacktestReport:
+def report(past: JudgedPast) -> BacktestReport:
     return _report(past, computed_onsets(past, _SETTINGS))
 
 
-def _report(past: PastEvents, onsets: Sequence[Onset]) -> BacktestReport:
+def _report(past: JudgedPast, onsets: Sequence[Onset]) -> BacktestReport:
     examined = examined_of(past, Path("events.csv"), "found", onsets)
     return backtest(past, onsets, candidates_of(_NAMES), _SETTINGS, examined)
 
@@ -44,7 +44,7 @@ def _row(report: BacktestReport, name: str, span: str = "judged days") -> Detect
     return found[-1]
 
 
-def test_the_label_rule_finds_the_cascades(past: PastEvents) -> None:
+def test_the_label_rule_finds_the_cascades(past: JudgedPast) -> None:
     onsets = computed_onsets(past, _SETTINGS)
 
     assert len(onsets) == len(cascade_times(3))
@@ -73,7 +73,7 @@ def test_baselines_stand_beside_them(report: BacktestReport) -> None:
 
 
 def test_the_first_judged_day_has_enough_before_it_and_thresholds_are_of_earlier_days(
-    past: PastEvents, report: BacktestReport
+    past: JudgedPast, report: BacktestReport
 ) -> None:
     first = report.detectors.first_judged_day
 
@@ -85,7 +85,7 @@ def test_the_first_judged_day_has_enough_before_it_and_thresholds_are_of_earlier
     assert report.detectors.choices[0].met_before <= 3 * (first - past.times_ms[0] // DAY_MS)
 
 
-def test_thresholds_do_not_change_with_what_comes_later(past: PastEvents, report: BacktestReport) -> None:
+def test_thresholds_do_not_change_with_what_comes_later(past: JudgedPast, report: BacktestReport) -> None:
     first = report.detectors.choices[0]
     cut = past.until((first.day + 1) * DAY_MS)
 
@@ -94,7 +94,7 @@ def test_thresholds_do_not_change_with_what_comes_later(past: PastEvents, report
     assert again.detectors.choices[0] == first
 
 
-def test_shuffled_labels_show_no_skill(past: PastEvents, report: BacktestReport) -> None:
+def test_shuffled_labels_show_no_skill(past: JudgedPast, report: BacktestReport) -> None:
     draw = random.Random(3)
     starts = sorted(draw.sample(range(past.times_ms[0], past.times_ms[-1], 600_000), len(cascade_times(3))))
     onsets = [Onset(at_ms, at_ms + 80_000) for at_ms in starts]
@@ -116,7 +116,7 @@ def _caught(curve: AlarmCurve) -> float:
 class _Peeking(PlainWindow):
     """The number of events in 60 s, one of which is the next one."""
 
-    def __init__(self, past: PastEvents) -> None:
+    def __init__(self, past: JudgedPast) -> None:
         super().__init__("count")
         self._times_ms = past.times_ms
         self._place = 0
@@ -129,7 +129,7 @@ class _Peeking(PlainWindow):
         return DetectorStanding(is_raised=False, score=own + is_near, threshold=None)
 
 
-def test_a_feature_that_looks_ahead_by_one_event_is_caught(past: PastEvents) -> None:
+def test_a_feature_that_looks_ahead_by_one_event_is_caught(past: JudgedPast) -> None:
     candidates = [*candidates_of(["return_periods"]), Candidate("peeking", _Peeking)]
 
     assert looking_ahead(candidates, past, run_detectors(candidates, past), (0.3, 0.6)) == ["peeking"]
@@ -142,7 +142,7 @@ def test_no_detector_looks_ahead(tmp_path: Path) -> None:
     assert looking_ahead(candidates, past, run_detectors(candidates, past), (0.5,)) == []
 
 
-def test_the_same_past_gives_the_same_report_byte_for_byte(past: PastEvents, report: BacktestReport) -> None:
+def test_the_same_past_gives_the_same_report_byte_for_byte(past: JudgedPast, report: BacktestReport) -> None:
     again = _report(past, computed_onsets(past, _SETTINGS))
 
     assert report_bytes(again) == report_bytes(report)

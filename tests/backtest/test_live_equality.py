@@ -7,7 +7,7 @@ from tests.backtest.pasts import BEGIN_MS, Row, write
 
 from liqtape.backtest.candidates import candidates_of
 from liqtape.backtest.detectorrun import run_detectors
-from liqtape.backtest.pastevents import load_past
+from liqtape.backtest.judgedpast import load_past
 from liqtape.cascades.choice import DETECTORS, CascadeSettings
 from liqtape.cascades.detector import Signal, StreamSignal
 from liqtape.engine import VelocityEngine

@@ -7,8 +7,8 @@ from tests.backtest.pasts import BEGIN_MS, rows, write
 from tests.polling import wait_until
 
 from liqtape.backtest.examsettings import ExamSettings
+from liqtape.backtest.judgedpast import load_past
 from liqtape.backtest.labelfile import labelled_onsets
-from liqtape.backtest.pastevents import load_past
 from liqtape.backtest.pastsources import read_source, spans_joined
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation

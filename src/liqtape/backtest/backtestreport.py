@@ -13,8 +13,8 @@ from liqtape.backtest.detectorexam import DetectorExam, examine_detectors
 from liqtape.backtest.detectorrun import Candidate, run_detectors
 from liqtape.backtest.examsettings import ExamSettings
 from liqtape.backtest.forecastwalk import walk_forecasts
+from liqtape.backtest.judgedpast import DAY_MS, JudgedPast
 from liqtape.backtest.lookahead import looking_ahead
-from liqtape.backtest.pastevents import DAY_MS, PastEvents
 from liqtape.backtest.plainwindow import PlainWindow
 from liqtape.backtest.promises import Promise, promises_of
 from liqtape.cascades.choice import DETECTORS
@@ -65,7 +65,7 @@ class BacktestReport(Struct, frozen=True):
 
 
 def backtest(
-    past: PastEvents,
+    past: JudgedPast,
     onsets: Sequence[Onset],
     candidates: Sequence[Candidate],
     settings: ExamSettings,
@@ -103,7 +103,7 @@ def backtest(
     )
 
 
-def examined_of(past: PastEvents, source: Path, labels: str, onsets: Sequence[Onset]) -> Examined:
+def examined_of(past: JudgedPast, source: Path, labels: str, onsets: Sequence[Onset]) -> Examined:
     """Return what there is to be said of a past before it is judged."""
     summary = past.summary()
     rejected = summary["rejected"]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from liqtape.backtest.detectorrun import Candidate
-from liqtape.backtest.pastevents import PastEvents
+from liqtape.backtest.judgedpast import JudgedPast
 from liqtape.cascades.choice import DETECTORS, CascadeSettings, detector_of
 from liqtape.cascades.detector import Detector
 from liqtape.errors import ConfigurationError
@@ -36,7 +36,7 @@ def _candidate(name: str) -> Candidate:
     # Hawkes is not fitted anew: that is the work of a running service, and would keep all of the past.
     settings = CascadeSettings(refit=False, by="usd" if name != plain else "rate")
 
-    def make(past: PastEvents) -> Detector:
+    def make(past: JudgedPast) -> Detector:
         return detector_of(plain, past.key, settings)
 
     return Candidate(name, make)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from liqtape.backtest.detectorrun import DetectorRun
 from liqtape.backtest.examsettings import MOMENT_MS, ExamSettings
-from liqtape.backtest.pastevents import DAY_MS, PastEvents
+from liqtape.backtest.judgedpast import DAY_MS, JudgedPast
 from liqtape.backtest.thresholdtuning import Choice, ThresholdHistory, Tuned, judged_days, tuned, tuned_best
 from liqtape.exam.alarmscores import AlarmScores, Onset, score_alarms
 from liqtape.exam.distributions import poisson_interval, wilson_interval
@@ -71,7 +71,7 @@ class DetectorExam(Struct, frozen=True):
 class _Judge:
     """Scores alarms within a time."""
 
-    def __init__(self, past: PastEvents, onsets: Sequence[Onset], settings: ExamSettings) -> None:
+    def __init__(self, past: JudgedPast, onsets: Sequence[Onset], settings: ExamSettings) -> None:
         self._past, self._settings = past, settings
         self._onsets = [one for one in onsets if past.is_watched(one.start_ms)]
         marked = past.marked()
@@ -122,7 +122,7 @@ class _Judge:
 
 
 def examine_detectors(
-    past: PastEvents,
+    past: JudgedPast,
     onsets: Sequence[Onset],
     runs: Sequence[DetectorRun],
     baselines: Sequence[DetectorRun],

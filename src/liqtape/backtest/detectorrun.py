@@ -10,7 +10,7 @@ from math import nan
 from msgspec import Struct
 
 from liqtape.backtest.examsettings import MOMENT_MS
-from liqtape.backtest.pastevents import PastEvents
+from liqtape.backtest.judgedpast import JudgedPast
 from liqtape.cascades.detector import Detector, Signal
 from liqtape.events import Liquidation
 from liqtape.pipeline.rerun import feed_marks
@@ -27,13 +27,13 @@ class Candidate(Struct, frozen=True):
     """A detector to be examined, and what makes a fresh one for a past."""
 
     name: str
-    make: Callable[[PastEvents], Detector]
+    make: Callable[[JudgedPast], Detector]
 
 
 class DetectorRun(Struct, frozen=True):
     """What a detector said: its signals at the threshold it came with, and its scores.
 
-    `scores` are those after each event, `moment_scores` those of each moment of `PastEvents.moments`; NaN where it has
+    `scores` are those after each event, `moment_scores` those of each moment of `JudgedPast.moments`; NaN where it has
     none.
     """
 
@@ -44,7 +44,7 @@ class DetectorRun(Struct, frozen=True):
     moment_scores: array[float]
 
 
-def run_detectors(candidates: Sequence[Candidate], past: PastEvents) -> list[DetectorRun]:
+def run_detectors(candidates: Sequence[Candidate], past: JudgedPast) -> list[DetectorRun]:
     """Give fresh detectors the events one by one, and what was watched when; ask for their scores at each moment."""
     underway = [_Underway(one.name, one.make(past)) for one in candidates]
     steps = _steps(past)
@@ -91,12 +91,12 @@ class _Underway:
             score = self._at(at_ms).score
             self._moment_scores.append(nan if score is None else score)
 
-    def run(self, past: PastEvents) -> DetectorRun:
+    def run(self, past: JudgedPast) -> DetectorRun:
         """Return all of it."""
         return DetectorRun(self._name, tuple(self._signals), past.times_ms, self._scores, self._moment_scores)
 
 
-def _steps(past: PastEvents) -> Iterator[tuple[int, int]]:
+def _steps(past: JudgedPast) -> Iterator[tuple[int, int]]:
     """What is due between events: watching begins, a moment is asked for, watching ends; in this order at one time."""
     marks = [(at_ms, _UP if is_up else _DOWN) for at_ms, is_up, _ in feed_marks(("", *span) for span in past.spans)]
     return merge(marks, ((at_ms, _MOMENT) for at_ms in past.moments(MOMENT_MS)))

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from liqtape.exam.alarmscores import AlarmRule
+from liqtape.exam.alarmscores import MatchRule
 
 __all__ = ["MOMENT_MS", "ExamSettings"]
 
@@ -19,7 +19,7 @@ class ExamSettings(Struct, frozen=True):
     `with_challenger` judges gradient boosting beside the forecasts; `seed` fixes what it draws.
     """
 
-    rule: AlarmRule = AlarmRule()
+    rule: MatchRule = MatchRule()
     least_severity: int = 2
     needs_agreement: bool = True
     false_a_day: float = 3.0

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from msgspec import Struct
 
 from liqtape.backtest.examsettings import ExamSettings
-from liqtape.backtest.pastevents import PastEvents
+from liqtape.backtest.judgedpast import JudgedPast
 from liqtape.exam.forecastexam import ForecastCases
 from liqtape.forecast.features import FEATURES
 from liqtape.forecast.forecaster import TARGETS
@@ -28,7 +28,7 @@ class ForecastWalk(Struct, frozen=True):
     baselines: tuple[str, ...] = ()
 
 
-def walk_forecasts(past: PastEvents, settings: ExamSettings) -> ForecastWalk:
+def walk_forecasts(past: JudgedPast, settings: ExamSettings) -> ForecastWalk:
     """Return what each forecaster said of days that had taught it nothing."""
     if find_spec("sklearn") is None or find_spec("numpy") is None:
         return ForecastWalk((), "forecasts are examined with the extra 'ml': pip install 'liqtape[ml]'")
@@ -37,7 +37,7 @@ def walk_forecasts(past: PastEvents, settings: ExamSettings) -> ForecastWalk:
     return _walked(past, settings)
 
 
-def _walked(past: PastEvents, settings: ExamSettings) -> ForecastWalk:
+def _walked(past: JudgedPast, settings: ExamSettings) -> ForecastWalk:
     import numpy as np
 
     from liqtape.forecast.watchedspans import WatchedSpans

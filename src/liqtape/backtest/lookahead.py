@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from struct import pack
 
 from liqtape.backtest.detectorrun import Candidate, DetectorRun, run_detectors
-from liqtape.backtest.pastevents import PastEvents
+from liqtape.backtest.judgedpast import JudgedPast
 
 __all__ = ["looking_ahead"]
 
@@ -13,7 +13,7 @@ _NEAR_EVENTS = 200
 
 
 def looking_ahead(
-    candidates: Sequence[Candidate], past: PastEvents, runs: Sequence[DetectorRun], shares: Sequence[float]
+    candidates: Sequence[Candidate], past: JudgedPast, runs: Sequence[DetectorRun], shares: Sequence[float]
 ) -> list[str]:
     """Return the names of those whose run changes when the past ends after such a share of its events.
 
@@ -30,7 +30,7 @@ def looking_ahead(
     return [run.name for run in runs if run.name in found]
 
 
-def _before_near(past: PastEvents, begin: int) -> int | None:
+def _before_near(past: JudgedPast, begin: int) -> int | None:
     """The place, not far from `begin`, whose next event follows soonest: what peeks at it differs most there."""
     times_ms = past.times_ms
     places = range(begin, min(begin + _NEAR_EVENTS, len(times_ms) - 1))

@@ -55,8 +55,8 @@ def backtest(
     from liqtape.backtest.backtestreport import examined_of, report_bytes
     from liqtape.backtest.candidates import candidates_of
     from liqtape.backtest.examsettings import ExamSettings
+    from liqtape.backtest.judgedpast import load_past
     from liqtape.backtest.labelfile import computed_onsets, labelled_onsets
-    from liqtape.backtest.pastevents import load_past
     from liqtape.backtest.reportwords import table_lines
 
     if report is not None and report.suffix.lower() not in {".html", ".htm"}:
