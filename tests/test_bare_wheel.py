@@ -21,7 +21,7 @@ from liqtape.history.log.store import Store
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _MINUTE_MS = 60_000
-_OF_EXTRAS = ("apprise", "asyncpg", "duckdb", "matplotlib", "numpy", "pyarrow", "textual")
+_OF_EXTRAS = ("apprise", "asyncpg", "duckdb", "matplotlib", "numpy", "pyarrow", "sklearn", "textual")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
