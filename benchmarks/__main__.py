@@ -34,6 +34,7 @@ NAMES = (
     "founding",
     "web",
     "scrape",
+    "forecasts",
 )
 
 CHECKS = ("calibration", "realdays", "alarms", "detectors", "backtesting")

@@ -21,7 +21,7 @@ from liqtape.history.log.store import Store
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _MINUTE_MS = 60_000
-_OF_EXTRAS = ("apprise", "asyncpg", "duckdb", "matplotlib", "numpy", "pyarrow", "textual")
+_OF_EXTRAS = ("apprise", "asyncpg", "duckdb", "matplotlib", "numpy", "pyarrow", "sklearn", "textual")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -157,6 +157,7 @@ def test_history_works_without_its_extra(run: Run, arguments: list[str], form: s
         (["history", "--unusual"], "analysis"),
         (["history", "--history", "postgresql://127.0.0.1:9/x"], "analysis"),
         (["replay", "events.parquet"], "analysis"),
+        (["train", "events.ndjson", "--out", "model.json"], "ml"),
         (["replay", "events.ndjson", "--metrics", "rows.parquet"], "analysis"),
         (["run", "--history", "postgresql://127.0.0.1:9/x", "--redis", "off"], "postgres"),
     ],

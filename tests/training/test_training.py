@@ -1,10 +1,14 @@
 """Training on a stream whose truth is known."""
 
+from pathlib import Path
+
+import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
 from tests.training.streams import T0, clustered
 
+from liqtape.cli.app import main
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation, Side
 from liqtape.forecast.features import FEATURES, StreamFeatures
@@ -12,6 +16,7 @@ from liqtape.forecast.forecaster import TARGETS
 from liqtape.forecast.model import CascadeModel, model_bytes, model_of
 from liqtape.forecast.streamforecaster import StreamForecaster
 from liqtape.forecast.watchedspans import WatchedSpans
+from liqtape.training import modeltraining
 from liqtape.training.fitting import HAWKES, LEARNERS, KnownPast, fitted, said_by, scorers_before
 from liqtape.training.modeltraining import TrainedOn, train
 from liqtape.training.pastmarks import past_stream
@@ -118,10 +123,58 @@ def test_shuffled_outcomes_show_no_skill(past: KnownPast) -> None:
         assert score.brier_skill < 0.005
 
 
-def test_the_same_seed_gives_the_same_bytes(stream: PastStream, model: CascadeModel) -> None:
-    again = train(stream, _ON, with_boosting=False, every_ms=60_000)
-    assert model_bytes(again) == model_bytes(model)
-    assert model_of(model_bytes(model), "m") == model
+@pytest.fixture(scope="module")
+def event_file(stream: PastStream, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stream as an event file, the last day first."""
+    path = tmp_path_factory.mktemp("events") / "events.csv"
+    columns = zip(stream.times_ms.tolist(), stream.micro.tolist(), stream.sides.tolist(), strict=True)
+    rows = [
+        f"{at_ms},bybit,BTCUSDT,{'LONG' if side > 0 else 'SHORT'},80000,,{micro / 1_000_000!r}"
+        for at_ms, micro, side in columns
+    ]
+    rows.sort(key=lambda row: row[:8], reverse=True)
+    path.write_text("\n".join(["ts_ms,venue,symbol,side,price,quantity_base,value_usd", *rows]))
+    return path
+
+
+def test_the_command_writes_the_same_bytes(
+    stream: PastStream,
+    event_file: Path,
+    model: CascadeModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    """The same events and seed give the same model, whatever order the file has them in."""
+    out, spans = tmp_path / "model.json", tmp_path / "coverage.csv"
+    spans.write_text("start_ms,end_ms\n{},{}\n".format(*stream.spans[0]))
+    monkeypatch.setattr(modeltraining, "rows_of", lambda past, _: rows_of(past, 60_000))
+    options = ["--quick", "--seed", "3", "--venue", "bybit", "--symbol", "BTCUSDT", "--coverage", str(spans)]
+
+    assert main(["train", str(event_file), "--out", str(out), "--json", *options]) == 0
+    assert out.read_bytes() == model_bytes(model)
+    assert model_of(out.read_bytes(), "m") == model
+    said = msgspec.json.decode(capsysbinary.readouterr().out)
+    assert said["identity"] == model.identity()
+    assert msgspec.convert(said["card"], CascadeModel) == model
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--venue", "okx"], "--venue okx: not there; there are bybit"),
+        (["--symbol", "ETHUSDT"], "--symbol ETHUSDT: not there; there are BTCUSDT"),
+        (["--out", "absent/model.json"], "--out absent/model.json: there is no directory absent"),
+    ],
+)
+def test_the_command_refuses_in_one_line(
+    event_file: Path, tmp_path: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "model.json"
+    assert main(["train", str(event_file), "--out", str(out), *options]) == 2
+    told = capsys.readouterr()
+    assert said in told.err
+    assert (told.out, told.err.count("\n"), out.exists()) == ("", 1, False)
 
 
 def test_its_card_says_what_it_is_made_from(stream: PastStream, model: CascadeModel) -> None:

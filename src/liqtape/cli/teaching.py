@@ -46,6 +46,8 @@ def train(
     """Fit the cascade model to past events, examine it on days it had not seen, and write it with its card."""
     if find_spec("sklearn") is None or find_spec("numpy") is None:
         raise MissingExtra("train", "ml")
+    if not out.parent.is_dir():  # rather now than after minutes
+        raise ConfigurationError(f"--out {out}: there is no directory {out.parent}")
     from liqtape.backtest.pastsources import read_source
     from liqtape.forecast.model import model_bytes
     from liqtape.training.modeltraining import TrainedOn
