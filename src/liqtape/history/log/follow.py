@@ -10,7 +10,7 @@ from liqtape.errors import MissingExtra
 from liqtape.events import Liquidation
 from liqtape.history.archive.soundfiles import SEALED_COLUMNS, SealedFile, SoundFiles
 from liqtape.history.log.database import open_for_reading, transaction
-from liqtape.history.log.layout import EVENT_COLUMNS
+from liqtape.history.log.layout import DATABASE, EVENT_COLUMNS
 from liqtape.history.log.recall import SELECTED, liquidation_of_row
 
 __all__ = ["Follower"]
@@ -26,6 +26,7 @@ class Follower:
         self._directory = directory
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._inode = 0
         self._hour: tuple[int, list[_Numbered]] = (-1, [])
         self.sound = SoundFiles(directory)
 
@@ -54,8 +55,18 @@ class Follower:
         return []
 
     def _open(self) -> sqlite3.Connection:
+        """Open the log, and again where it is another file by now: a damaged one was set aside, or removed."""
+        try:
+            inode = (self._directory / DATABASE).stat().st_ino
+        except FileNotFoundError:
+            inode = 0
+        if self._connection is not None and inode != self._inode:
+            self._connection.close()
+            self._connection = None
         if self._connection is None:
             self._connection = open_for_reading(self._directory)
+            self._inode = inode
+            self._hour = (-1, [])
         return self._connection
 
     def _after(self, seq: int, limit: int) -> list[_Numbered]:
