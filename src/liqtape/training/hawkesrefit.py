@@ -75,7 +75,7 @@ class HawkesRefit:
         finally:
             if child.returncode is None:
                 child.kill()
-            await child.wait()
+            await child.communicate()  # which closes the pipes, too
         self.rounds += 1
 
     async def _fit(self, child: asyncio.subprocess.Process, key: StreamKey, detector: HawkesDetector) -> None:
