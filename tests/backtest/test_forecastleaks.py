@@ -1,7 +1,7 @@
 """Forecasts of a past: none knows what comes later, none reads a clock, each stands beside its baselines."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,7 @@ class _ByCount:
     name = "by count"
     targets = (TARGETS[0],)
 
-    def probability(self, target: Target, row: list[float]) -> float:  # noqa: ARG002
+    def probability(self, target: Target, row: Sequence[float]) -> float:  # noqa: ARG002
         return min(0.9, row[_COUNT_60] / 10)
 
     def base_rate(self, target: Target) -> float:  # noqa: ARG002

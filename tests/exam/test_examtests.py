@@ -131,7 +131,7 @@ def test_the_likelihood_test_is_that_of_draws_with_the_same_number() -> None:
     while sum(came) != 8:
         came = [draw.random() < p for p in given_]
     observed = fsum(value for value, hit in zip(logs, came, strict=True) if hit)
-    drawn = []
+    drawn: list[float] = []
     while len(drawn) < 1_500:
         case = [draw.random() < p for p in given_]
         if sum(case) == 8:
