@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liqtape.exam.alarmscores import AlarmRule, Onset, episodes_of, score_alarms
+from liqtape.exam.alarmscores import MatchRule, Onset, episodes_of, score_alarms
 
-_RULE = AlarmRule()
+_RULE = MatchRule()
 _TIMES = st.lists(st.integers(0, 3_000_000), max_size=30).map(sorted)
 
 

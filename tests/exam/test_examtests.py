@@ -2,7 +2,7 @@
 
 import random
 from itertools import product
-from math import fsum, prod
+from math import fsum, log, prod
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +18,7 @@ from liqtape.exam.reliability import reliability
 _P = st.floats(0.0, 1.0)
 
 
+@settings(max_examples=40)
 @given(st.floats(-60, 60), st.integers(1, 400))
 def test_the_tail_of_students_t_is_that_of_scipy(t: float, freedom: int) -> None:
     stats = pytest.importorskip("scipy.stats")
@@ -111,7 +112,7 @@ def test_a_true_forecast_passes_and_a_tripled_one_does_not() -> None:
 
     assert number_test(true, came).is_consistent
     assert not number_test([3 * p / 2 for p in true], came).is_consistent
-    assert likelihood_test(true, came, random.Random(2).random, 200).is_consistent
+    assert likelihood_test(true, came).is_consistent
 
 
 def test_a_forecast_that_puts_targets_in_the_wrong_places_fails_the_likelihood_test() -> None:
@@ -119,7 +120,30 @@ def test_a_forecast_that_puts_targets_in_the_wrong_places_fails_the_likelihood_t
     true = [draw.random() ** 4 / 5 for _ in range(4_000)]
     came = [draw.random() < p for p in true]
 
-    assert not likelihood_test(true[::-1], came, random.Random(2).random, 200).is_consistent
+    assert not likelihood_test(true[::-1], came).is_consistent
+
+
+def test_the_likelihood_test_is_that_of_draws_with_the_same_number() -> None:
+    draw = random.Random(7)
+    given_ = [draw.random() ** 3 / 3 for _ in range(60)]
+    logs = [log(p / (1 - p)) for p in given_]
+    came = [draw.random() < p for p in given_]
+    while sum(came) != 8:
+        came = [draw.random() < p for p in given_]
+    observed = fsum(value for value, hit in zip(logs, came, strict=True) if hit)
+    drawn = []
+    while len(drawn) < 1_500:
+        case = [draw.random() < p for p in given_]
+        if sum(case) == 8:
+            drawn.append(fsum(value for value, hit in zip(logs, case, strict=True) if hit))
+
+    found = likelihood_test(given_, came)
+
+    assert found.share_below == pytest.approx(sum(one <= observed for one in drawn) / len(drawn), abs=0.05)
+
+
+def test_a_forecast_that_is_the_same_everywhere_says_nothing_of_places() -> None:
+    assert likelihood_test([0.1] * 100, [True] * 9 + [False] * 91).is_consistent is None
 
 
 @settings(max_examples=30)

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liqtape.exam.probabilityscores import average_precision, log_score, probability_scores
@@ -13,6 +13,7 @@ _PAIRS = st.lists(
 )
 
 
+@settings(max_examples=25)
 @given(_PAIRS)
 def test_scores_equal_those_of_scikit_learn(pairs: list[tuple[float, bool]]) -> None:
     metrics = pytest.importorskip("sklearn.metrics")

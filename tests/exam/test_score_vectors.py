@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from liqtape.exam.alarmscores import AlarmRule, Onset, score_alarms
+from liqtape.exam.alarmscores import MatchRule, Onset, score_alarms
 from liqtape.exam.probabilityscores import probability_scores
 
 _FILE = Path(__file__).resolve().parents[1] / "fixtures" / "metric_vectors_scores.json"
@@ -37,7 +37,7 @@ def test_probability_scores(vector: dict[str, Any]) -> None:
 @pytest.mark.parametrize("vector", _of("event_scores"))
 def test_event_scores(vector: dict[str, Any]) -> None:
     params, given, expected = vector["params"], vector["input"], vector["expected"]
-    rule = AlarmRule(*(1_000 * params[f"{name}_s"] for name in ("lead_max", "late_max", "refractory")))
+    rule = MatchRule(*(1_000 * params[f"{name}_s"] for name in ("lead_max", "late_max", "refractory")))
     onsets = [Onset(1_000 * at, 1_000 * at) for at in given["onsets_s"]]
 
     found = score_alarms(onsets, [1_000 * at for at in given["alarms_s"]], params["days"], rule)

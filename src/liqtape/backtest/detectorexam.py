@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from liqtape.backtest.detectorrun import DetectorRun
 from liqtape.backtest.examsettings import MOMENT_MS, ExamSettings
-from liqtape.backtest.pastevents import DAY_MS, PastEvents
+from liqtape.backtest.judgedpast import DAY_MS, JudgedPast
 from liqtape.backtest.thresholdtuning import Choice, ThresholdHistory, Tuned, judged_days, tuned, tuned_best
 from liqtape.exam.alarmscores import AlarmScores, Onset, score_alarms
 from liqtape.exam.distributions import poisson_interval, wilson_interval
@@ -24,8 +24,8 @@ _WORST = 3
 class DetectorRow(Struct, frozen=True):
     """One detector, with one way to its threshold, over some days.
 
-    `lead_s` are quartiles of onset - alarm in seconds, negative where it came late; `usd_to_come` is the median share
-    of a cascade's USD that came after the alarm. Intervals are of 95 %.
+    `leads_s` are onset - alarm in seconds, negative where it came late, `lead_s` their quartiles; `usd_to_come` is the
+    median share of a cascade's USD that came after the alarm. Intervals are of 95 %.
     """
 
     detector: str
@@ -45,6 +45,7 @@ class DetectorRow(Struct, frozen=True):
     false_interval: tuple[float, float]
     precision: float | None
     lead_s: tuple[float, float, float] | None
+    leads_s: tuple[float, ...]
     usd_to_come: float | None
 
 
@@ -70,7 +71,7 @@ class DetectorExam(Struct, frozen=True):
 class _Judge:
     """Scores alarms within a time."""
 
-    def __init__(self, past: PastEvents, onsets: Sequence[Onset], settings: ExamSettings) -> None:
+    def __init__(self, past: JudgedPast, onsets: Sequence[Onset], settings: ExamSettings) -> None:
         self._past, self._settings = past, settings
         self._onsets = [one for one in onsets if past.is_watched(one.start_ms)]
         marked = past.marked()
@@ -85,6 +86,7 @@ class _Judge:
         days = past.watched_within(since_ms, past.end_ms) / DAY_MS
         found = score_alarms(onsets, alarms, days, self._settings.rule)
         worst = [lead is not None for one, lead in zip(onsets, found.leads_ms, strict=True) if one.severity >= _WORST]
+        leads_s = tuple(lead / 1_000 for lead in found.leads_ms if lead is not None)
         low, high = poisson_interval(found.false)
         return DetectorRow(
             name,
@@ -103,7 +105,8 @@ class _Judge:
             found.false_a_day,
             (low / days, high / days) if days else (0.0, 0.0),
             found.precision,
-            _quartiles([lead / 1_000 for lead in found.leads_ms if lead is not None]),
+            _quartiles(leads_s),
+            leads_s,
             self._usd_to_come(onsets, found),
         )
 
@@ -119,7 +122,7 @@ class _Judge:
 
 
 def examine_detectors(
-    past: PastEvents,
+    past: JudgedPast,
     onsets: Sequence[Onset],
     runs: Sequence[DetectorRun],
     baselines: Sequence[DetectorRun],

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from liqtape.backtest.examsettings import ExamSettings
-from liqtape.backtest.pastevents import PastEvents
+from liqtape.backtest.judgedpast import JudgedPast
 from liqtape.errors import ConfigurationError
 from liqtape.exam.alarmscores import Onset
 from liqtape.exam.cascadelabels import ALL, labels_of
@@ -17,7 +17,7 @@ _NEEDED = ("start_ms", "end_ms")
 _RULE = "rate"
 
 
-def computed_onsets(past: PastEvents, settings: ExamSettings) -> list[Onset]:
+def computed_onsets(past: JudgedPast, settings: ExamSettings) -> list[Onset]:
     """Return the cascades that the label rule finds in a past."""
     return [
         Onset(one.start_ms, one.end_ms, one.severity)
@@ -28,7 +28,7 @@ def computed_onsets(past: PastEvents, settings: ExamSettings) -> list[Onset]:
     ]
 
 
-def labelled_onsets(file: Path, past: PastEvents, settings: ExamSettings) -> list[Onset]:
+def labelled_onsets(file: Path, past: JudgedPast, settings: ExamSettings) -> list[Onset]:
     """Return the cascades of a CSV file: columns start_ms and end_ms, and scope, rule, severity and agree if there.
 
     Of several scopes the one of the past counts, which is `ALL` where the past has all of the file's events.
@@ -56,13 +56,14 @@ def labelled_onsets(file: Path, past: PastEvents, settings: ExamSettings) -> lis
     return found
 
 
-def _scopes(past: PastEvents) -> set[str]:
+def _scopes(past: JudgedPast) -> set[str]:
     """The names of the past's scope; where all events are of one instrument both mean the same."""
     return {past.scope, ALL} if past.is_whole else {past.scope}
 
 
 def _is_chosen(row: dict[str, str | None], scopes: Iterable[str], settings: ExamSettings) -> bool:
-    if row.get("scope", None) is not None and row["scope"] not in scopes:
+    scope = row.get("scope")
+    if scope is not None and scope not in scopes:
         return False
     if (row.get("rule") or _RULE) != _RULE:
         return False

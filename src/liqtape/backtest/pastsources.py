@@ -47,7 +47,7 @@ class SourceRead(Struct, frozen=True):
 def read_source(path: Path, coverage: Path | None) -> SourceRead:
     """Return what a path holds: a recording, the directory of a history, event files.
 
-    Event files know nothing of their coverage: `coverage` does, and without it all from first to last event was watched.
+    Event files know nothing of their coverage: `coverage` does; without it all from first to last event was watched.
     """
     is_history = (path / DATABASE).exists()
     if coverage is not None and (is_history or is_recording(path)):

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Literal
 
-from liqtape.cascades.detector import Signal, Standing
+from liqtape.cascades.detector import DetectorStanding, Signal
 from liqtape.events import Liquidation
 from liqtape.money import MICRO, micro_of
 
@@ -44,12 +44,12 @@ class PlainWindow:
         self._sum += amount
         return None
 
-    def at(self, now_ms: int) -> Standing:
+    def at(self, now_ms: int) -> DetectorStanding:
         """Return the score."""
         edge_ms = max(now_ms, self._now_ms) - _MINUTE_MS
         held = self._held
         while held and held[0][0] <= edge_ms:
             self._sum -= held.popleft()[1]
-        return Standing(
+        return DetectorStanding(
             is_raised=False, score=float(self._sum) if self._is_count else self._sum / MICRO, threshold=None
         )

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from liqtape.backtest.detectorrun import DetectorRun
 from liqtape.backtest.examsettings import ExamSettings
-from liqtape.backtest.pastevents import DAY_MS, PastEvents
+from liqtape.backtest.judgedpast import DAY_MS, JudgedPast
 from liqtape.exam.alarmscores import Onset, score_alarms
 from liqtape.exam.markedstream import quantile
 
@@ -43,7 +43,7 @@ class _Tally(Struct, frozen=True):
     false_ms: tuple[int, ...]
 
 
-def judged_days(past: PastEvents, settings: ExamSettings) -> list[int]:
+def judged_days(past: JudgedPast, settings: ExamSettings) -> list[int]:
     """Return the watched days that have enough watched time before them to learn from."""
     first_ms = past.times_ms[0]
     least_ms = settings.least_days * DAY_MS
@@ -54,7 +54,7 @@ class ThresholdHistory:
     """What each of a detector's thresholds did over time. The thresholds come from before `first_day` alone."""
 
     def __init__(
-        self, run: DetectorRun, past: PastEvents, onsets: Sequence[Onset], first_day: int, settings: ExamSettings
+        self, run: DetectorRun, past: JudgedPast, onsets: Sequence[Onset], first_day: int, settings: ExamSettings
     ) -> None:
         self.run = run
         self._past, self._settings = past, settings

@@ -6,10 +6,10 @@ from statistics import median
 
 from msgspec import Struct
 
-__all__ = ["AlarmRule", "AlarmScores", "Onset", "episodes_of", "score_alarms"]
+__all__ = ["MatchRule", "AlarmScores", "Onset", "episodes_of", "score_alarms"]
 
 
-class AlarmRule(Struct, frozen=True):
+class MatchRule(Struct, frozen=True):
     """When an alarm meets a cascade: from `lead_max_ms` before its begin to `late_max_ms` after its end.
 
     Alarms no more than `refractory_ms` apart are one episode, which stands at its first.
@@ -73,10 +73,10 @@ class AlarmScores(Struct, frozen=True):
         return float(median(found)) if found else None
 
 
-def score_alarms(onsets: Sequence[Onset], alarms_ms: Sequence[int], days: float, rule: AlarmRule) -> AlarmScores:
+def score_alarms(onsets: Sequence[Onset], alarms_ms: Sequence[int], days: float, rule: MatchRule) -> AlarmScores:
     """Return the scores of alarms in order of time against onsets in order of time, apart, over so many watched days.
 
-    >>> found = score_alarms([Onset(5_000, 9_000)], [8_000, 8_500, 900_000], 1.0, AlarmRule())
+    >>> found = score_alarms([Onset(5_000, 9_000)], [8_000, 8_500, 900_000], 1.0, MatchRule())
     >>> found.recall, found.false, found.leads_ms
     (1.0, 1, (-3000,))
     """
@@ -111,6 +111,6 @@ def episodes_of(alarms_ms: Sequence[int], refractory_ms: int) -> list[int]:
     return found
 
 
-def _is_within(at_ms: int, onsets: Sequence[Onset], rule: AlarmRule) -> bool:
+def _is_within(at_ms: int, onsets: Sequence[Onset], rule: MatchRule) -> bool:
     place = bisect_right(onsets, at_ms + rule.lead_max_ms, key=lambda one: one.start_ms)
     return place > 0 and at_ms <= onsets[place - 1].end_ms + rule.late_max_ms

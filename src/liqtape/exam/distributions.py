@@ -3,7 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from math import exp, inf, lgamma, log, log1p, sqrt
 
-__all__ = ["poisson_binomial", "poisson_interval", "student_quantile", "student_tail", "wilson_interval"]
+__all__ = [
+    "poisson_binomial",
+    "poisson_interval",
+    "student_quantile",
+    "student_tail",
+    "sum_distribution",
+    "wilson_interval",
+]
 
 _TINY = 1e-300
 _CONVERGED = 1e-15
@@ -75,15 +82,28 @@ def poisson_interval(count: int) -> tuple[float, float]:
     return low, _where(lambda mean: _poisson_at_most(count, mean) < _SIDE, count)
 
 
-def poisson_binomial(probabilities: Iterable[float], start: Sequence[float] = (1.0,)) -> list[float]:
+def sum_distribution(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    """Return how probable each sum of two independent numbers is.
+
+    >>> sum_distribution([0.5, 0.5], [0.5, 0.5])
+    [0.25, 0.5, 0.25]
+    """
+    weights = [0.0] * (len(one) + len(other) - 1)
+    for place, weight in enumerate(one):
+        for more, second in enumerate(other):
+            weights[place + more] += weight * second
+    return weights
+
+
+def poisson_binomial(probabilities: Iterable[float]) -> list[float]:
     """Return how probable each number of successes is, where each trial has a probability of its own.
 
-    `start` is the distribution of earlier trials. Ends that weigh nothing are left out at the top.
+    Numbers that weigh nothing are left out at the top.
 
     >>> poisson_binomial([0.5, 0.5])
     [0.25, 0.5, 0.25]
     """
-    weights = list(start)
+    weights = [1.0]
     for p in probabilities:
         if p <= 0:
             continue

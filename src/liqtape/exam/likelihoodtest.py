@@ -1,9 +1,7 @@
 """The conditional likelihood test: given how many targets came, did they come where the forecast had put them?"""
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from itertools import accumulate
-from math import fsum, log
+from collections.abc import Sequence
+from math import erfc, exp, fsum, log, sqrt
 
 from msgspec import Struct
 
@@ -12,18 +10,20 @@ from liqtape.exam.probabilityscores import LEAST_PROBABILITY
 __all__ = ["LikelihoodTest", "likelihood_test"]
 
 _LEAST_SHARE = 0.025
-_MOST_MISSES = 10_000
+_LEAST_TARGETS = 5
+_NOTHING = 1e-9
+_CONVERGED = 1e-10
 
 
 class LikelihoodTest(Struct, frozen=True):
-    """Where the likelihood of what came lies among that of what the forecast itself draws: a share of `drawn` below.
+    """Where the likelihood of what came lies among that of as many targets drawn from the forecast itself.
 
-    None where nothing came, or the forecast cannot draw so many.
+    `z` is how many standard deviations it lies above their mean, `share_below` the share of them that is lower. None
+    where fewer than five came, and where the forecast is the same everywhere.
     """
 
-    observed: float | None
+    z: float | None
     share_below: float | None
-    drawn: int
 
     @property
     def is_consistent(self) -> bool | None:
@@ -31,42 +31,44 @@ class LikelihoodTest(Struct, frozen=True):
         return None if self.share_below is None else self.share_below >= _LEAST_SHARE
 
 
-def likelihood_test(
-    probabilities: Sequence[float], outcomes: Sequence[bool], uniform: Callable[[], float], times: int = 1_000
-) -> LikelihoodTest:
+def likelihood_test(probabilities: Sequence[float], outcomes: Sequence[bool]) -> LikelihoodTest:
     """Return the test of forecasts whose horizons do not overlap.
 
-    Given their number, targets are drawn one after the other by the odds of the places that are left; `uniform` gives
-    numbers of [0, 1).
+    Given their number, the likelihood of targets varies with the sum of ln odds of their places only. Its mean and
+    variance are those of independent places whose odds were scaled so that this number is expected, less what the
+    number explains; the distribution is taken for normal.
     """
-    odds = [_odds(p) for p in probabilities]
-    logs = [log(one) for one in odds]
     count = sum(outcomes)
-    if not count or count >= len(odds):
-        return LikelihoodTest(None, None, 0)
-    observed = fsum(value for value, is_hit in zip(logs, outcomes, strict=True) if is_hit)
-    sums = list(accumulate(odds))
-    below = 0
-    for _ in range(times):
-        drawn = _drawn(sums, count, uniform)
-        if drawn is None:
-            return LikelihoodTest(observed, None, 0)
-        below += fsum(logs[place] for place in sorted(drawn)) <= observed
-    return LikelihoodTest(observed, below / times, times)
+    if not _LEAST_TARGETS <= count < len(outcomes):
+        return LikelihoodTest(None, None)
+    logs = [_log_odds(p) for p in probabilities]
+    shift = _shift(logs, count)
+    parts = [(value, 1 / (1 + exp(-value - shift))) for value in logs]
+    mean = fsum(p * value for value, p in parts)
+    of_number = fsum(p * (1 - p) for _, p in parts)
+    together = fsum(p * (1 - p) * value for value, p in parts)
+    square = fsum(p * (1 - p) * value * value for value, p in parts)
+    variance = square - together * together / of_number
+    if variance <= _NOTHING * max(1.0, square):
+        return LikelihoodTest(None, None)
+    z = (fsum(value for value, is_hit in zip(logs, outcomes, strict=True) if is_hit) - mean) / sqrt(variance)
+    return LikelihoodTest(z, 0.5 * erfc(-z / sqrt(2)))
 
 
-def _drawn(sums: Sequence[float], count: int, uniform: Callable[[], float]) -> set[int] | None:
-    found: set[int] = set()
-    misses = 0
-    while len(found) < count:
-        place = min(len(sums) - 1, bisect_right(sums, uniform() * sums[-1]))
-        misses += place in found
-        if misses > _MOST_MISSES:
-            return None
-        found.add(place)
-    return found
+def _shift(logs: Sequence[float], count: int) -> float:
+    """What is added to all ln odds, so that `count` is expected."""
+    low, high, shift = -60.0, 60.0, 0.0
+    while high - low > _CONVERGED:
+        given = [1 / (1 + exp(-value - shift)) for value in logs]
+        missing = count - fsum(given)
+        low, high = (shift, high) if missing > 0 else (low, shift)
+        step = missing / fsum(p * (1 - p) for p in given)  # Newton's, inside of what is known
+        if abs(step) < _CONVERGED:
+            break
+        shift = shift + step if low < shift + step < high else 0.5 * (low + high)
+    return shift
 
 
-def _odds(probability: float) -> float:
+def _log_odds(probability: float) -> float:
     p = min(1 - LEAST_PROBABILITY, max(LEAST_PROBABILITY, probability))
-    return p / (1 - p)
+    return log(p / (1 - p))

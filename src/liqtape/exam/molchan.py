@@ -5,7 +5,10 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-__all__ = ["MolchanPoint", "miss_rate_at", "molchan"]
+__all__ = ["MolchanPoint", "miss_rate_at", "molchan", "thinned"]
+
+_STEP = 1.08
+_LEAST_STEP = 1e-5
 
 
 class MolchanPoint(Struct, frozen=True):
@@ -46,3 +49,19 @@ def miss_rate_at(curve: Sequence[MolchanPoint], in_alarm: float) -> float | None
             share = (in_alarm - before.in_alarm) / width if width else 1.0
             return before.missed + share * (after.missed - before.missed)
     return None
+
+
+def thinned(curve: Sequence[MolchanPoint], most: int = 120) -> tuple[MolchanPoint, ...]:
+    """Return about so many points of a curve, denser where little time is in alarm; first and last stay.
+
+    >>> curve = [MolchanPoint(place / 1_000, 1 - place / 1_000) for place in range(1_001)]
+    >>> len(thinned(curve)) < 130, thinned(curve)[0] == curve[0], thinned(curve)[-1] == curve[-1]
+    (True, True, True)
+    """
+    if len(curve) <= most:
+        return tuple(curve)
+    kept = [curve[0]]
+    for point in curve[1:-1]:
+        if point.in_alarm >= kept[-1].in_alarm * _STEP and point.in_alarm - kept[-1].in_alarm >= _LEAST_STEP:
+            kept.append(point)
+    return (*kept, curve[-1])

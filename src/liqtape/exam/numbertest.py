@@ -5,7 +5,7 @@ from math import fsum
 
 from msgspec import Struct
 
-from liqtape.exam.distributions import poisson_binomial
+from liqtape.exam.distributions import poisson_binomial, sum_distribution
 
 __all__ = ["NumberTest", "number_test", "number_tests"]
 
@@ -40,8 +40,9 @@ def number_tests(days: Sequence[tuple[Sequence[float], Sequence[bool]]]) -> tupl
     found: list[NumberTest] = []
     whole = [1.0]
     for probabilities, outcomes in days:
-        found.append(number_test(probabilities, outcomes))
-        whole = poisson_binomial(probabilities, whole)
+        weights = poisson_binomial(probabilities)
+        found.append(_test(weights, fsum(probabilities), sum(outcomes)))
+        whole = sum_distribution(whole, weights)
     expected = fsum(one.expected for one in found)
     return tuple(found), _test(whole, expected, sum(one.observed for one in found))
 

@@ -14,12 +14,12 @@ from liqtape.events import Liquidation
 from liqtape.exam.cascadelabels import ALL
 from liqtape.exam.markedstream import MarkedStream
 
-__all__ = ["DAY_MS", "PastEvents", "load_past"]
+__all__ = ["DAY_MS", "JudgedPast", "load_past"]
 
 DAY_MS = 86_400_000
 
 
-class PastEvents:
+class JudgedPast:
     """The events of a scope: of all instruments together, or of one. `spans` are (begin, end) in ms, apart and sorted.
 
     `until` gives the same past with the future cut off.
@@ -70,6 +70,15 @@ class PastEvents:
         """When the last event came, or watching ended, whichever is later."""
         return max(self.times_ms[-1], self.spans[-1][1])
 
+    def busiest(self, width_ms: int) -> int:
+        """Return the most events within so much time."""
+        most = tail = 0
+        for place, at_ms in enumerate(self.times_ms):
+            while self.times_ms[tail] <= at_ms - width_ms:
+                tail += 1
+            most = max(most, place + 1 - tail)
+        return most
+
     def moments(self, every_ms: int) -> Iterator[int]:
         """Yield the watched moments from the first event on, at whole multiples of `every_ms`."""
         first_ms = self.times_ms[0]
@@ -85,11 +94,11 @@ class PastEvents:
         place = bisect_right(self._begins, at_ms) - 1
         return place >= 0 and at_ms <= self.spans[place][1]
 
-    def until(self, end_ms: int) -> PastEvents:
+    def until(self, end_ms: int) -> JudgedPast:
         """Return the past as of a moment: the events up to it."""
         places = array("q", (place for place, at in zip(self._places, self.times_ms, strict=True) if at <= end_ms))
         spans = [(begin, min(end, end_ms)) for begin, end in self.spans if begin < end_ms]
-        return PastEvents(self._source, places, self.key, spans)
+        return JudgedPast(self._source, places, self.key, spans)
 
     def marked(self) -> MarkedStream:
         """Return what label rules look at."""
@@ -104,7 +113,7 @@ class PastEvents:
         return self._source.table.summary()
 
 
-def load_past(path: Path, coverage: Path | None = None, symbol: str | None = None) -> PastEvents:
+def load_past(path: Path, coverage: Path | None = None, symbol: str | None = None) -> JudgedPast:
     """Return the past of a recording, a history or event files: one instrument where only one is there, else all.
 
     `symbol` chooses an instrument. Raises ConfigurationError where nothing is there.
@@ -122,6 +131,6 @@ def load_past(path: Path, coverage: Path | None = None, symbol: str | None = Non
                 + (" ..." if len(instruments) > 12 else "")
             )
         chosen = array("q", (place for place in order if table.event(place).instrument == symbol))
-        return PastEvents(source, chosen, StreamKey(None, symbol), source.spans)
+        return JudgedPast(source, chosen, StreamKey(None, symbol), source.spans)
     key = StreamKey(None, instruments[0]) if len(instruments) == 1 else MARKET_KEY
-    return PastEvents(source, array("q", order), key, source.spans)
+    return JudgedPast(source, array("q", order), key, source.spans)
