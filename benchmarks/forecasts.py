@@ -64,7 +64,7 @@ def _fresh(moments: list[int]) -> tuple[StreamFeatures, int]:
     features = StreamFeatures()
     moments[0] += ISSUE_MS * (_MOMENTS + 1)
     for event in range(100):
-        features.add_at(moments[0] - 100 * event, 1_000.0)
+        features.add_at(moments[0] - 100 * event, 1_000_000_000, 1)
     return features, moments[0]
 
 

@@ -69,6 +69,17 @@ def test_a_time_that_goes_back_forecasts_nothing_and_what_is_old_is_not_told() -
         assert {forecast.why for forecast in forecasts.now(now_ms)} == {"the last forecast is too old"}
 
 
+def test_events_that_no_moment_reaches_are_bounded_and_their_time_counts_as_unwatched() -> None:
+    forecasts, issued = _made()
+    forecasts.tick(T0 + 2_000)
+    for _ in range(5):
+        forecasts.accepted([liquidation(T0 + 1 + place) for place in range(50_000)], is_news=True)
+    forecasts.tick(T0 + 12_000)
+
+    assert issued[-1].forecasts[0].why == "there is a gap in the last 300 s"
+    assert issued[-1].reached == (0, 0)
+
+
 def test_only_the_streams_of_the_model_are_taken_in() -> None:
     forecasts, issued = _made(instrument="ETHUSDT")
     forecasts.accepted([liquidation(T0 + 1), liquidation(T0 + 2, venue="okx")], is_news=True)

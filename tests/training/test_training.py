@@ -45,7 +45,7 @@ def model(stream: PastStream) -> CascadeModel:
 def test_rows_are_what_a_forecaster_sees_and_what_came(stream: PastStream, past: KnownPast) -> None:
     features, events = StreamFeatures(), stream.times_ms.tolist()
     for at_ms, micro, side in zip(events, stream.micro.tolist(), stream.sides.tolist(), strict=True):
-        features.add_at(at_ms, micro / 1_000_000, (side > 0, side < 0))
+        features.add_at(at_ms, micro, side)
     some = range(0, len(past.rows), 997)
     for row in some:
         at_ms = int(past.rows.at_ms[row])

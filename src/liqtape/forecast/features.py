@@ -58,7 +58,7 @@ class StreamFeatures:
     then taken in in the order of their time: the order they came in changes nothing.
 
     >>> features = StreamFeatures()
-    >>> features.add_at(12_000, 1.0)
+    >>> features.add_at(12_000, 1_000_000, 1)
     >>> features.row(10_000)[0], features.row(20_000)[1]
     (0.0, 0.6931471805599453)
     """
@@ -80,9 +80,20 @@ class StreamFeatures:
         is_long, is_short = event.side == "long", event.side == "short"
         self._waiting.append((event.event_ms, 0 if usd is None else micro_of(usd), is_long, is_short))
 
-    def add_at(self, event_ms: int, usd: float | None, sides: tuple[int, int] = (1, 0)) -> None:
-        """Take in an event of which no more is known: (1, 0) was long, (0, 1) short, (0, 0) neither."""
-        self._waiting.append((event_ms, 0 if usd is None else micro_of(usd), *sides))
+    def add_at(self, event_ms: int, micro: int, side: int) -> None:
+        """Take in an event of which no more is known: micro-USD, and 1 for long, -1 for short, 0 for neither."""
+        self._waiting.append((event_ms, micro, side > 0, side < 0))
+
+    @property
+    def waiting(self) -> int:
+        """Events that no moment asked for has reached."""
+        return len(self._waiting)
+
+    def forget_waiting(self) -> tuple[int, int]:
+        """Leave them out; return when the first and the last of them were."""
+        times = [event[0] for event in self._waiting]
+        self._waiting = []
+        return min(times, default=0), max(times, default=0)
 
     def row(self, now_ms: int) -> list[float]:
         """Return the features at a moment of issue, in the order of `FEATURES`; moments never go back."""

@@ -79,9 +79,7 @@ class WatchedSpans:
             return f"not watched: {', '.join(never)}"
         if down:
             return f"not watched now: {', '.join(down)}"
-        if self.missing_ms(now_ms - _RECENT_MS, now_ms):
-            return "there is a gap in the last 300 s"
         missing_ms = self.missing_ms(now_ms - _HOUR_MS, now_ms)
         if missing_ms > _MOST_MISSING_MS:
             return f"watched {(_HOUR_MS - missing_ms) // 60_000} of the last 60 minutes"
-        return ""
+        return "there is a gap in the last 300 s" if self.missing_ms(now_ms - _RECENT_MS, now_ms) else ""

@@ -22,6 +22,7 @@ SETTLE_MS = 2_000
 NO_MODEL = "no model was trained; see liqtape train"
 
 _STALE_MS = 60_000
+_MOST_WAITING = 200_000  # events between two moments of issue
 
 
 class StreamForecasts(Listener):
@@ -90,6 +91,9 @@ class StreamForecasts(Listener):
         for event in events:
             if event.venue in self._venues and (not instrument or event.instrument == instrument):
                 self._forecaster.update(event)
+        features = self._forecaster.features
+        if features.waiting > _MOST_WAITING:  # time stands still, or was set back
+            self._forecaster.watched.missed(*features.forget_waiting())
 
     def recalled(self, events: Sequence[Liquidation], feeds: Sequence[tuple[str, int, int]], our_ms: int) -> None:  # noqa: ARG002
         """Take in what the run before saw."""
