@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 
 from msgspec.structs import replace
 
@@ -88,7 +89,9 @@ def markdown(report: BacktestReport, second: Sequence[DetectorRow]) -> str:
         _table(_DETECTORS, [_detector(row) for row in report.detectors.rows]),
         (
             "Always in alarm is one alarm for each span that was watched, and so meets next to nothing. `usd_60` and "
-            "`return_periods` have the same score, so that with a threshold from earlier days they are the same."
+            "`return_periods` have the same score, so that with a threshold from earlier days they are the same. The "
+            "score of `change_point` is the probability of a rate thirty times the usual one, which was 0 throughout: "
+            "no threshold helps."
         ),
         "The thresholds of the last row, and what they had done before:",
         _table(
@@ -103,7 +106,7 @@ def markdown(report: BacktestReport, second: Sequence[DetectorRow]) -> str:
     ]
     for seconds in dict.fromkeys(row.target.seconds for row in report.forecasts):
         parts += _of_target([row for row in report.forecasts if row.target.seconds == seconds])
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(map(_wrapped, parts)) + "\n"
 
 
 _DETECTORS = (
@@ -133,6 +136,11 @@ def _detector(row: DetectorRow) -> tuple[str, ...]:
         "-" if row.lead_s is None else " / ".join(f"{part:.0f}" for part in row.lead_s),
         "-" if row.usd_to_come is None else f"{100 * row.usd_to_come:.0f} %",
     )
+
+
+def _wrapped(part: str) -> str:
+    """A paragraph in lines as long as those of other pages; tables and heads stay."""
+    return part if part.startswith(("|", "#")) else "\n".join(wrap(part, 118, break_on_hyphens=False))
 
 
 def _of_target(rows: Sequence[ForecastRow]) -> list[str]:

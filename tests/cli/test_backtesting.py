@@ -21,7 +21,7 @@ def test_a_table_says_first_what_was_reached(events: Path, capsys: pytest.Captur
     assert lines[0].startswith(("Reached: ", "Not reached: "))
     assert any(line.startswith("return_periods ") for line in lines)
     assert any(line.startswith("never ") for line in lines)
-    assert "too few for a forecast" in lines[-1]
+    assert "a forecast needs 4 days" in lines[-1]
 
 
 def test_page_and_twin_are_written_and_the_twin_is_what_json_prints(

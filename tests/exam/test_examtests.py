@@ -70,7 +70,7 @@ def test_the_paired_test_is_that_of_scipy() -> None:
     expected = stats.ttest_1samp(gains, 0.0)
     low, high = expected.confidence_interval(0.95)
 
-    found = information_gain(gains, 34.0)
+    found = information_gain(gains, 34)
 
     assert found.t_test == pytest.approx(expected.pvalue, rel=1e-9)
     assert found.low == pytest.approx(low * 17 / 34)
@@ -78,8 +78,8 @@ def test_the_paired_test_is_that_of_scipy() -> None:
 
 
 def test_too_few_days_have_a_gain_and_no_error() -> None:
-    assert (information_gain([2.0], 4.0).gain, information_gain([2.0], 4.0).error) == (0.5, None)
-    assert information_gain([2.0, 1.0], 0.0).gain is None
+    assert (information_gain([2.0], 4).gain, information_gain([2.0], 4).error) == (0.5, None)
+    assert information_gain([2.0, 1.0], 0).gain is None
 
 
 @given(st.lists(_P, max_size=8))
@@ -131,7 +131,7 @@ def test_the_likelihood_test_is_that_of_draws_with_the_same_number() -> None:
     while sum(came) != 8:
         came = [draw.random() < p for p in given_]
     observed = fsum(value for value, hit in zip(logs, came, strict=True) if hit)
-    drawn = []
+    drawn: list[float] = []
     while len(drawn) < 1_500:
         case = [draw.random() < p for p in given_]
         if sum(case) == 8:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from math import inf, isnan
 from statistics import median, quantiles
 
 from msgspec import Struct
@@ -17,7 +18,7 @@ from liqtape.exam.molchan import MolchanPoint, molchan
 __all__ = ["ALL_DAYS", "BEST", "JUDGED_DAYS", "AlarmCurve", "DetectorExam", "DetectorRow", "examine_detectors"]
 
 ALL_DAYS, JUDGED_DAYS = "all days", "judged days"
-BEST = "best of all on earlier days"
+BEST = "best by earlier days"
 _WORST = 3
 
 
@@ -149,7 +150,7 @@ def examine_detectors(
             rows.append(judge.row(BEST, "from earlier days", best.alarms_ms, from_ms))
         in_cascade = _in_cascades([at_ms for at_ms in past.moments(MOMENT_MS) if at_ms >= from_ms], onsets)
         curves = [
-            AlarmCurve(run.name, molchan(run.moment_scores[-len(in_cascade) :], in_cascade))
+            AlarmCurve(run.name, molchan(_known(run.moment_scores[-len(in_cascade) :]), in_cascade))
             for run in (*runs, *baselines)
             if in_cascade
         ]
@@ -164,6 +165,11 @@ def _in_cascades(moments_ms: Sequence[int], onsets: Sequence[Onset]) -> list[boo
         place = bisect_right(onsets, at_ms, key=lambda one: one.start_ms)
         found.append(place > 0 and at_ms <= onsets[place - 1].end_ms)
     return found
+
+
+def _known(scores: Sequence[float]) -> list[float]:
+    """The scores, the lowest there is where a detector could not say anything yet."""
+    return [-inf if isnan(score) else score for score in scores]
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float] | None:

@@ -33,7 +33,10 @@ def walk_forecasts(past: JudgedPast, settings: ExamSettings) -> ForecastWalk:
     if find_spec("sklearn") is None or find_spec("numpy") is None:
         return ForecastWalk((), "forecasts are examined with the extra 'ml': pip install 'liqtape[ml]'")
     if len(past.days()) < _LEAST_DAYS:
-        return ForecastWalk((), f"{len(past.days())} days are too few for a forecast to learn from and be judged on")
+        there = len(past.days())
+        return ForecastWalk(
+            (), f"a forecast needs {_LEAST_DAYS} days to learn from and be judged on; there are {there}"
+        )
     return _walked(past, settings)
 
 

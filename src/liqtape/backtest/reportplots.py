@@ -1,13 +1,13 @@
 """The plots of a report."""
 
 from collections.abc import Sequence
-from math import ceil, inf
+from math import ceil
 
 from liqtape.backtest.backtestreport import BacktestReport
 from liqtape.backtest.detectorexam import JUDGED_DAYS, DetectorRow
 from liqtape.backtest.svgplot import Axis, Plot
 from liqtape.exam.forecastexam import ForecastRow
-from liqtape.exam.molchan import MolchanPoint
+from liqtape.exam.molchan import MolchanPoint, miss_rate_at
 
 __all__ = ["report_plots"]
 
@@ -65,11 +65,11 @@ def _leads(rows: Sequence[DetectorRow]) -> tuple[str, str, str]:
     title = "When alarms came"
     chosen = [rows[0], *rows[-1:]] if len(rows) > 1 else list(rows)
     counted = [(row, _bins(row.leads_s)) for row in chosen]
-    highest = max(height for _, bins in counted for _, _, height in bins)
+    highest = 1.0 + max(height for _, bins in counted for _, _, height in bins)
     x = Axis("seconds before the begin; negative: after it", -120.0, 120.0, (-120, -90, -60, -30, 0, 30, 60, 90, 120))
     plot = Plot(x, Axis("cascades", 0.0, highest, _five(highest)))
     for row, bins in counted:
-        plot.bars(f"{row.detector[:20]}, {row.span}", bins)
+        plot.bars(row.detector, bins)
     return (
         title,
         "The first and the last detector of the table; what is beyond two minutes stands at the ends.",
@@ -89,10 +89,11 @@ def _molchan(title: str, curves: Sequence[tuple[str, Sequence[MolchanPoint]]]) -
     plot = Plot(
         Axis("share of time in alarm", _LEAST_SHARE, 1.0, _SHARES, is_log=True), Axis("share missed", 0.0, 1.0, _TENTHS)
     )
-    shares = [10 ** (-4 + place / 20) for place in range(81)]
+    shares = [10 ** (-4 + place / 40) for place in range(161)]
     plot.line("chance", [(share, 1 - share) for share in shares], is_plain=True)
-    for name, points in curves:
-        plot.line(name, [(max(_LEAST_SHARE, one.in_alarm), one.missed) for one in points])
+    for name, points in curves:  # between two thresholds the line is straight where the axis is not logarithmic
+        missed = [(share, miss_rate_at(points, share)) for share in shares]
+        plot.line(name, [(share, one) for share, one in missed if one is not None])
     return plot.svg(title)
 
 
@@ -112,22 +113,24 @@ def _reliability(rows: Sequence[ForecastRow], target: str) -> tuple[str, str, st
 
 def _gains(rows: Sequence[ForecastRow], target: str) -> tuple[str, str, str]:
     title = f"Information gained over the baselines, {target}"
+    baselines = list(dict.fromkeys(one.against for row in reversed(rows) for one in row.gains))
     points: dict[str, list[tuple[float, float, float, float]]] = {}
-    low, high = inf, -inf
-    for row in rows:
-        for place, one in enumerate(row.gains):
+    low, high = -1.0, 1.0
+    for number, row in enumerate(rows):
+        for one in row.gains:
             gain = one.gain
             if gain.gain is not None and gain.low is not None and gain.high is not None:
-                points.setdefault(f"{row.forecaster}", []).append((place + 1.0, gain.gain, gain.low, gain.high))
+                x = 1 + baselines.index(one.against) + 0.08 * (number - 2)
+                points.setdefault(row.forecaster, []).append((x, gain.gain, gain.low, gain.high))
                 low, high = min(low, gain.low), max(high, gain.high)
-    low, high = min(-1.0, low), max(1.0, high)
+    end = len(baselines) + 0.5
     plot = Plot(
-        Axis("baseline, in the order of the table", 0.5, 3.5, (1, 2, 3)),
+        Axis("over", 0.5, end, range(1, len(baselines) + 1), names=baselines),
         Axis("nats a target", low, high, _round(low, high)),
     )
-    plot.line("no gain", [(0.5, 0.0), (3.5, 0.0)], is_plain=True)
-    for number, (name, dots) in enumerate(points.items()):
-        plot.dots(name, [(x + 0.08 * number - 0.16, *rest) for x, *rest in dots])  # type: ignore[misc]
+    plot.line("no gain", [(0.5, 0.0), (end, 0.0)], is_plain=True)
+    for name, dots in points.items():
+        plot.dots(name, dots)
     return title, "With the 95 % interval over days.", plot.svg(title)
 
 

@@ -21,17 +21,27 @@ _COLOURS = (
     "#4b5563",
     "#db2777",
     "#1d4ed8",
+    "#84cc16",
+    "#06b6d4",
+    "#f59e0b",
+    "#6b21a8",
+    "#78350f",
 )
 
 
 class Axis(Struct, frozen=True):
-    """What an axis shows: its words, its ends, and where it has a mark."""
+    """What an axis shows: its words, its ends, and where it has a mark, which may have a name."""
 
     words: str
     low: float
     high: float
     marks: Sequence[float]
     is_log: bool = False
+    names: Sequence[str] = ()
+
+    def named_marks(self) -> list[tuple[float, str]]:
+        """Return the marks and what stands at them."""
+        return list(zip(self.marks, self.names or [f"{value:g}" for value in self.marks], strict=True))
 
     def place(self, value: float) -> float:
         """Return where a value lies, 0 to 1; what is beyond the ends lies at them."""
@@ -105,15 +115,15 @@ class Plot:
         left, right = self._at_x(self._x.low), self._at_x(self._x.high)
         bottom, top = self._at_y(self._y.low), self._at_y(self._y.high)
         parts = [f'<path d="M{left},{top} V{bottom} H{right}" fill="none" stroke="#374151"/>']
-        for value in self._x.marks:
+        for value, name in self._x.named_marks():
             at = self._at_x(value)
             parts.append(f'<line x1="{at}" x2="{at}" y1="{top}" y2="{bottom}" stroke="#e5e7eb"/>')
-            parts.append(f'<text x="{at}" y="{float(bottom) + 16:.1f}" text-anchor="middle">{_short(value)}</text>')
-        for value in self._y.marks:
+            parts.append(f'<text x="{at}" y="{float(bottom) + 16:.1f}" text-anchor="middle">{escape(name)}</text>')
+        for value, name in self._y.named_marks():
             at = self._at_y(value)
             parts.append(f'<line x1="{left}" x2="{right}" y1="{at}" y2="{at}" stroke="#e5e7eb"/>')
             parts.append(
-                f'<text x="{float(left) - 6:.1f}" y="{float(at) + 4:.1f}" text-anchor="end">{_short(value)}</text>'
+                f'<text x="{float(left) - 6:.1f}" y="{float(at) + 4:.1f}" text-anchor="end">{escape(name)}</text>'
             )
         middle = 0.5 * (float(left) + float(right))
         parts.append(f'<text x="{middle:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(self._x.words)}</text>')
@@ -131,7 +141,3 @@ class Plot:
             f'<text x="{x + 18}" y="{_TOP + 17 * place + 7}">{escape(name)}</text>'
             for place, (name, colour) in enumerate(self._legend)
         )
-
-
-def _short(value: float) -> str:
-    return f"{value:g}"

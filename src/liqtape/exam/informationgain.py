@@ -27,13 +27,13 @@ class InformationGain(Struct, frozen=True):
     t_test: float | None
     wilcoxon: float | None
     days: int
-    targets: float
+    targets: int
 
 
-def information_gain(gains_of_days: Sequence[float], targets: float) -> InformationGain:
+def information_gain(gains_of_days: Sequence[float], targets: int) -> InformationGain:
     """Return the gain from the differences of the log scores of each day, and the number of targets in all.
 
-    >>> found = information_gain([3.0, 1.0, 2.0], 2.0)
+    >>> found = information_gain([3.0, 1.0, 2.0], 2)
     >>> found.gain, round(found.t_test or 0, 4), found.wilcoxon
     (3.0, 0.0742, 0.25)
     """
