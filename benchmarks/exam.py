@@ -35,8 +35,8 @@ _SETTINGS = ExamSettings(with_challenger=True)
 _BETWEEN = """\
 Between the commit of that page and this run the exam was run several times, while this report was written, while
 detectors were still mended and while the way in which the logistic model is fitted was still changed, by people who had
-these days before their eyes. The rules of the page, the list of detectors and the thresholds they come with were left as
-they are. What is measured here is therefore an upper end: on days that nobody has seen expect less."""
+these days before their eyes. The rules of the page, the list of detectors and the thresholds they come with were left
+as they are. What is measured here is therefore an upper end: on days that nobody has seen expect less."""
 
 _UNLISTED = "threshold:usd"
 
@@ -80,12 +80,17 @@ def _unlisted(past: JudgedPast, onsets: Sequence[Onset]) -> str:
         f"Beyond what was registered: `{_UNLISTED}`, which the list leaves out, was looked at as well. As it comes it "
         f"meets {alone.met} of {alone.onsets} with {alone.false_a_day or 0:.2f} false alarms a day. Had it been among "
         f"those to choose from, the best by earlier days would have met {best.met} of {best.onsets} with "
-        f"{best.false_a_day or 0:.2f} false alarms a day, and {_reached(best)} the promise."
+        f"{best.false_a_day or 0:.2f} false alarms a day, and the promise would "
+        f"{_kept(best)}."
     )
 
 
-def _reached(best: DetectorRow) -> str:
-    return "kept" if (best.recall or 0) >= 0.75 and (best.false_a_day or 0) <= _SETTINGS.false_a_day else "not kept"
+def _kept(best: DetectorRow) -> str:
+    return (
+        "have been kept"
+        if (best.recall or 0) >= 0.75 and (best.false_a_day or 0) <= _SETTINGS.false_a_day
+        else "not have been kept"
+    )
 
 
 def markdown(report: BacktestReport, second: Sequence[DetectorRow], unlisted: str) -> str:
