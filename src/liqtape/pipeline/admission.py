@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from statistics import median
+from urllib.parse import unquote
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -143,6 +144,7 @@ class Intake:
         ticks: list[PriceTick] = []
         clock, sized, add = self.clock, self.instruments.sized, self.engine.add
         clock.advance(our_ms)
+        self.instruments.limit_new()
         is_started, others, venue = clock.is_started, 0, ""
         early_ms = clock.now_ms + _EARLY_MS
         for event in events:
@@ -245,6 +247,7 @@ class Intake:
 
     def _place(self, liquidation: Liquidation) -> None:
         """Put it into windows, where the clock of its venue says."""
+        self.instruments.keep(liquidation.venue, liquidation.symbol)
         shift_ms, _, max_publish_delay_ms = self.clock.reach_of(liquidation.venue)
         window_ms = liquidation.event_ms - shift_ms
         ahead_ms = window_ms - self.clock.now_ms
@@ -496,7 +499,10 @@ class Intake:
             self.clock.begin(our_ms)
         for liquidation in events:
             if liquidation.id:
-                self._filter(liquidation.venue).identities.is_new(liquidation.id, liquidation.event_ms)
+                is_new = self._filter(liquidation.venue).identities.is_new
+                is_new(liquidation.id, liquidation.event_ms)
+                if "%" in liquidation.id:  # control characters were encoded when it was kept
+                    is_new(unquote(liquidation.id), liquidation.event_ms)
             self.instruments.recall(liquidation)
             is_placed = liquidation.venue not in doubtful and liquidation.event_ms > since_ms
             if is_placed:

@@ -59,6 +59,9 @@ class Listener:
     def separated(self, separation: Separation) -> None:
         """Hear of a multiplier contract that proved to be another asset than its name says."""
 
+    def forgotten(self, instruments: Collection[str]) -> None:
+        """Hear of instruments that no list names and that made way for others."""
+
     def unsized(self, venue: str, symbol: str) -> None:
         """Hear of an event whose contract is of unknown size."""
 

@@ -1,6 +1,6 @@
 """What live and a replay do alike with decoded events and with what the feeds say of themselves."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -51,7 +51,7 @@ class Pipeline:
         self.listeners = Listeners()
         self.engine = engine
         self.targets = targets
-        self.instruments = Instruments(_parse_symbol, self._separated)
+        self.instruments = Instruments(_parse_symbol, self._separated, self._forgotten)
         self.intake = Intake(engine, self.instruments, target, targets, delays)
         self.clock = self.intake.clock
         self.feeds = FeedReports(self.engine, self.intake, self.listeners, delays)
@@ -178,7 +178,7 @@ class Pipeline:
             instruments[liquidation.instrument] = None
             if liquidation.quantity is None:
                 self._tell_unsized(liquidation.venue, liquidation.symbol)
-        self.active |= instruments.keys()
+        self.active.update(instruments)  # `|=` with keys makes a new set
         engine, now, at = self.engine, self.clock.now_ms, self.clock.now_at
         if not is_news:
             engine.pass_over(instruments, now, at)
@@ -237,6 +237,12 @@ class Pipeline:
         self.engine.lists_instrument(separation.venue, separation.raw)
         for listener in self.listeners:
             listener.separated(separation)
+
+    def _forgotten(self, instruments: Collection[str]) -> None:
+        """Instruments that no list names made way for others of that kind."""
+        self.engine.forget(instruments)
+        for listener in self.listeners:
+            listener.forgotten(instruments)
 
     def _tell_unsized(self, venue: str, symbol: str) -> None:
         for listener in self.listeners:

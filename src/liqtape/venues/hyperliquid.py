@@ -15,7 +15,7 @@ from msgspec import Struct
 from liqtape.assets import UNKNOWN
 from liqtape.errors import ConfigurationError, DecodeError
 from liqtape.events import Ack, Event, Invalid, Pong, PriceTick, RawLiquidation, Rejected, Side
-from liqtape.instruments import Contract, split_multiplier
+from liqtape.instruments import Contract, is_symbol, split_multiplier
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
@@ -314,7 +314,7 @@ def _liquidations(
             continue
         side = _side(row, row.liquidation.liquidatedUser, user)
         reason = invalid_reason(row.px, row.sz, row.time) or (
-            "" if side and row.coin else "side" if row.coin else "symbol"
+            "symbol" if not is_symbol(row.coin) else "" if side else "side"
         )
         if reason or side is None:
             events.append(invalid_row(name, reason, row))

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.engine.velocity import MARKET
@@ -19,6 +20,7 @@ MOST_RECENT = 20_000
 """Liquidations kept whole, for the tape and `/api/v1/events`."""
 
 _MOST_ALERTS = 5_000
+_MOST_CHANGED = 10_000
 _MARKET_SECONDS = 1.0  # it goes through all active instruments
 _PAIRS_SECONDS = 10.0
 _PAIRED = 10  # instruments, the busiest: 45 pairs
@@ -127,6 +129,9 @@ class Board:
             del self.fresh.events[:-MOST_RECENT]
         for event in events:
             self.fresh.changed[event.instrument] = None
+        if len(self.fresh.changed) > _MOST_CHANGED:  # nobody listens, or names of strangers
+            for instrument in list(islice(self.fresh.changed, len(self.fresh.changed) - _MOST_CHANGED)):
+                del self.fresh.changed[instrument]
 
     def _note(self, alert: Alert) -> None:
         self.alerts.append(alert)

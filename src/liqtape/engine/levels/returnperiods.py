@@ -412,7 +412,9 @@ class ReturnPeriods:
             self._owed -= 1.0
             if not self._round:
                 self._round = list(self.streams)
-            keys[self._round.pop()] = None
+            key = self._round.pop()
+            if key in self.streams:
+                keys[key] = None
         return self._kept(keys, now_ms)
 
     def states(self, now_ms: int) -> dict[StreamKey, StreamState]:
@@ -443,6 +445,20 @@ class ReturnPeriods:
             self._stream(key)
         for key, stream in self.streams.items():
             stream.restore(states.get(key, _NEW))
+
+    def forget(self, instrument: str) -> None:
+        """Drop the streams of an instrument."""
+        for venue in self._venues_of.pop(instrument, ()):
+            self._instruments_of[venue].discard(instrument)
+            self._drop(StreamKey(venue, instrument))
+        self._drop(StreamKey(None, instrument))
+        self._raised.pop(instrument, None)
+
+    def _drop(self, key: StreamKey) -> None:
+        stream = self.streams.pop(key, None)
+        self._finalized.pop(key, None)
+        if self._active.pop(key, None) is not None and stream is not None and stream.level:
+            self._changed[key] = None
 
     def _know(self, venue: str, instrument: str) -> None:
         self._instruments_of.setdefault(venue, set()).add(instrument)

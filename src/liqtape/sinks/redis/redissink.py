@@ -33,6 +33,7 @@ HEALTH_TTL_SECONDS = 30
 _CONNECT_SECONDS = 2.0
 _REPLY_SECONDS = 5.0
 _DATABASE = 1
+_MOST_LEVELS = 50_000
 _CODE = re.compile(r"[A-Z]+\b")  # of an error reply
 # A server that ends is first lost and then not there, one that hangs does not answer to a connection either.
 _CAUSES = dict.fromkeys(("ConnectionError", "ConnectionRefusedError", "ConnectionResetError"), "lost")
@@ -111,6 +112,8 @@ class RedisSink:
         if self._refused or any(isinstance(reply, hiredis.ReplyError) for reply in replies):
             lost = await self._take_refusals(connection, batch, commands, replies)
         self._levels.update(levels)
+        if len(self._levels) > _MOST_LEVELS:  # at worst they are written once more
+            self._levels = {}
         for row in batch.metrics:
             if not row.event_count_300s and row.level == "NONE":  # perhaps the last of its kind
                 self._levels.pop(row.symbol, None)
