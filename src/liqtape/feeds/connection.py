@@ -76,7 +76,8 @@ class Connection:
 
     `on_events` gets the events of a frame, or of several that came together, in the loop: it must not block.
     `on_state` gets every change. `failures` counts lost connections by cause: dns, refused, network, tls, timeout,
-    handshake, http_<status>, closed_<code>, protocol, too_big, subscription, stalled, notice, address, internal.
+    handshake, http_<status>, closed_<code>, protocol, too_big, unread, subscription, stalled, notice, address,
+    internal.
     `session` is that of the current or last attempt, `reconnects` the attempts after the first, `samples` the newest
     undecodable frames.
 
