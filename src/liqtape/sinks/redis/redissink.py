@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from liqtape.errors import ConfigurationError, SinkError, SinkUnavailable
 from liqtape.events import SCHEMA, Alert, Level, Liquidation, PriceTick, VenueHealth
+from liqtape.redisreplies import FlatParser
 from liqtape.sanitize import percent_encoded
 from liqtape.sinks.redis.hashes import Hashes, WrittenRow
 from liqtape.sinks.redis.replyreader import ReplyReader, StreamConnection
@@ -33,6 +34,7 @@ HEALTH_TTL_SECONDS = 30
 _CONNECT_SECONDS = 2.0
 _REPLY_SECONDS = 5.0
 _DATABASE = 1
+_PROTOCOL = 2
 _MOST_LEVELS = 50_000
 _CODE = re.compile(r"[A-Z]+\b")  # of an error reply
 # A server that ends is first lost and then not there, one that hangs does not answer to a connection either.
@@ -256,7 +258,7 @@ def pool_of(url: str) -> ConnectionPool:
     """Return connections to the server of a URL: database 1 unless it names another. Raises ConfigurationError."""
     options = {
         "db": _DATABASE,
-        "protocol": 2,
+        "protocol": _PROTOCOL,
         "socket_connect_timeout": _CONNECT_SECONDS,
         "socket_timeout": _REPLY_SECONDS,
     }
@@ -268,6 +270,8 @@ def pool_of(url: str) -> ConnectionPool:
         else:
             usable = re.fullmatch(r"/?\d*", place.path) is not None
         pool = ConnectionPool.from_url(url, **options)
+        if pool.connection_kwargs.get("protocol") == _PROTOCOL:  # else the URL says so
+            pool.connection_kwargs["parser_class"] = FlatParser
         _maker_of(pool)()  # only this looks at the options of the query
     except (ValueError, TypeError, RedisError):
         usable = False
