@@ -91,7 +91,8 @@ class FlatParser(AsyncBaseParser):
         except (hiredis.ProtocolError, LimitOverrunError, ValueError, EOFError) as error:
             raise RedisConnectionError(str(error) or "closed by the server") from error
         if isinstance(reply, hiredis.ReplyError):
-            refused = self.parse_error(str(reply))
+            parse_error: Any = self.parse_error  # not annotated
+            refused = parse_error(str(reply))
             if isinstance(refused, RedisConnectionError):
                 raise refused
             return refused

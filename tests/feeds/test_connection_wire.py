@@ -18,6 +18,7 @@ from websockets.asyncio.server import ServerConnection
 from liqtape.events import Event, PriceTick, RawLiquidation
 from liqtape.feeds.backoff import Backoff, SystemClock
 from liqtape.feeds.connection import Connection, Status
+from liqtape.feeds.restraint import Restraints
 from liqtape.simulator import Simulator
 from liqtape.venues import binance, bybit
 from liqtape.venues.base import Endpoint, Venue
@@ -397,3 +398,37 @@ async def test_every_endpoint_is_live_at_the_simulated_venue(venue: Venue) -> No
                 await life.until(lambda life=life: life.times("live") == 2)  # type: ignore[misc]
 
             assert life.connection.failures == {"closed_1006": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "least", "most"),
+    [
+        (b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 30\r\n\r\n", 20, 31),
+        (b"HTTP/1.1 418 I'm a teapot\r\nretry-after: 7200\r\n\r\n", 7_190, 7_201),
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", 50, 61),
+    ],
+    ids=["429", "418", "403 without a time"],
+)
+async def test_an_address_that_asks_to_be_left_alone_is_by_all_connections_to_it(
+    raw_server: Server, answer: bytes, least: float, most: float
+) -> None:
+    asked = [0]
+
+    async def talk(reader: Reader, writer: Writer) -> None:
+        asked[0] += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+
+    restraints = Restraints()
+    url = await raw_server(talk)
+    async with running(url, restraints=restraints) as life:
+        await life.until(lambda: life.connection.status.cause == "restrained")
+        async with running(url, restraints=restraints) as other:
+            await other.until(lambda: other.connection.status.cause == "restrained")
+            for status in (life.connection.status, other.connection.status):
+                assert status.state == "waiting"
+                assert status.until_ms is not None
+                assert least <= (status.until_ms - status.since_ms) / 1000 <= most
+                assert "left alone until 20" in status.reason
+    assert asked == [1]

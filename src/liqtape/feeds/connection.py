@@ -16,6 +16,7 @@ from liqtape.errors import FeedStalled, SubscriptionRefused
 from liqtape.events import Event, RawLiquidation
 from liqtape.feeds.backoff import Backoff, Clock, SystemClock
 from liqtape.feeds.disconnects import Disconnected
+from liqtape.feeds.restraint import Restraints
 from liqtape.feeds.transport import Connect, Socket, open_socket
 from liqtape.ledger import Ledger
 from liqtape.recording.recorder import ConnectionTrack
@@ -85,10 +86,11 @@ class Connection:
     only one. `rate_limiter` lets through the attempts of all connections to the venue. `on_leaving` is told that the
     connection will end soon, by the venue's notice or its lifetime: where it answers that another one takes over, this
     one stays until it is stopped or lost, and does not reconnect.
+    `restraints` know which addresses ask to be left alone, and until when.
     `track` records frames as they go into the session, with the moment of receipt it is told.
     """
 
-    def __init__(  # noqa: PLR0913 - the venue's part, the caller's part, and what tests replace
+    def __init__(  # noqa: PLR0913, PLR0915 - the venue's part, the caller's part, and what tests replace
         self,
         venue: Venue,
         endpoint: Endpoint,
@@ -98,6 +100,7 @@ class Connection:
         on_leaving: Callable[["Connection"], bool] | None = None,
         addresses: Sequence[Endpoint] = (),
         rate_limiter: RateLimiter | None = None,
+        restraints: Restraints | None = None,
         ledger: Ledger | None = None,
         track: ConnectionTrack | None = None,
         samples: deque[Undecodable] | None = None,
@@ -119,6 +122,7 @@ class Connection:
         self._addresses = tuple(addresses) or (endpoint,)
         self._failed_attempts = 0
         self._rate_limiter = rate_limiter
+        self._restraints = restraints
         self._leave_at: float | None = None
         self._leaving = False
         self._error: Exception | None = None
@@ -362,6 +366,8 @@ class Connection:
         held = self._live_since is not None and last is not None and last - self._live_since >= self._backoff.cap
         self._in_a_row = 1 if held else self._in_a_row + 1
         self._failed_attempts = 0 if held else self._failed_attempts + 1
+        if self._restraints is not None and lost.status:
+            self._restraints.note(self.session.endpoint.url, lost.status, lost.retry_after)
         if self._failed_attempts >= _MOST_FAILED_ATTEMPTS:
             self._failed_attempts = 0
             self._addresses = (*self._addresses[1:], self._addresses[0])
@@ -372,7 +378,11 @@ class Connection:
         self.reconnects += not self._stopping
 
     async def _admitted(self) -> None:
-        """Wait until the venue allows one more attempt."""
+        """Wait until the venue allows one more attempt, and until the address asks no more to be left alone."""
+        url = self.session.endpoint.url
+        while self._restraints is not None and not self._stopping and (left := self._restraints.left(url)):
+            self._tell("waiting", Disconnected("restrained", f"{self._label}: {self._restraints.why(url)}"), left)
+            await self._rest(self._now() + left)
         if self._rate_limiter is None:
             return
         now = self._now()

@@ -411,6 +411,8 @@ def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | 
         rows = rows_of(name, _past.decode(payload), _fill)
     except MALFORMED as error:
         raise DecodeError(f"{name} past fills: {error}") from error
+    if len(rows) > _PAGE_FILLS:
+        raise DecodeError(f"{name} past fills: {len(rows)} rows, a page has {_PAGE_FILLS}")
     events = _liquidations(rows, account, receive_ms, replayed=True)
     count = request.before + len(rows)
     is_of_question = all(int(from_ms) <= row.time <= int(until_ms) for row in rows if not isinstance(row, Invalid))

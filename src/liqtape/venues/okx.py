@@ -498,6 +498,8 @@ def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | 
         rows = rows_of(name, [raw for order in answer.data for raw in order.details], _detail)
     except MALFORMED as error:
         raise DecodeError(f"{name} past liquidations: {error}") from error
+    if len(rows) > _PAGE_ROWS:
+        raise DecodeError(f"{name} past liquidations: {len(rows)} rows, a page has {_PAGE_ROWS}")
     events: list[Event] = []
     for symbol, row in zip(symbols, rows, strict=True):
         event = _liquidation(symbol, row, receive_ms)
