@@ -206,10 +206,11 @@ class Tracker:
         if redis.url == "embedded":
             self.embedded = await start_embedded(redis, self._data_dir)
             self.redis_url = None if self.embedded is None else self.embedded.url
+            if self.embedded is not None:
+                self._sinks.append(RedisSink(self.embedded.writer_url, prefix=redis.prefix))
         elif redis.url != "off":
             self.redis_url = redis.url
-        if self.redis_url is not None:
-            self._sinks.append(RedisSink(self.redis_url, prefix=redis.prefix))
+            self._sinks.append(RedisSink(redis.url, prefix=redis.prefix))
 
     async def _tick(self) -> None:
         """Once a second: what happens by time alone."""
