@@ -1,4 +1,4 @@
-# ruff: noqa: ASYNC221 - a test may block
+# ruff: noqa: ASYNC221, ASYNC240 - a test may block
 """Everybody on the machine reads what is documented; only the program that started the server writes."""
 
 import asyncio

@@ -97,7 +97,7 @@ class FunctionChannel(_Stateless):
             result = await asyncio.to_thread(self._function, message)
             if inspect.isawaitable(result):
                 await result
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DeliveryError(f"{type(error).__name__}: {error}") from error
 
 
