@@ -44,7 +44,7 @@ MOST_LISTED = 5_000
 MOST_UNLISTED = 1_000
 """Symbols kept of one venue that its list does not name. A further one takes the place of one that was not used."""
 
-MOST_NEW = 500
+MOST_NEW = 250
 """New symbols that are taken from one frame, or from frames that came together: each costs 0.1 ms of the loop."""
 
 _FURTHEST = 2.0
@@ -277,10 +277,15 @@ class Instruments:
         """Let events bring `MOST_NEW` symbols that were not known, until this is called again."""
         self._new_left = MOST_NEW
 
-    def keep(self, venue: str, symbol: str) -> None:
-        """Know the symbol again, if it was forgotten while an event of it waited."""
-        if venue in self._known:
-            self._of(venue, symbol).is_used = True
+    def keep(self, venue: str, symbol: str) -> bool:
+        """Know the symbol again, if it was forgotten while an event of it waited; False beyond `MOST_NEW`."""
+        symbols = self._known.get(venue)
+        if symbols is None or symbol in symbols:
+            return True
+        self._new_left -= 1
+        if self._new_left >= 0:
+            self._of(venue, symbol)
+        return self._new_left >= 0
 
     def _of(self, venue: str, symbol: str) -> _Known:
         symbols = self._known.setdefault(venue, {})

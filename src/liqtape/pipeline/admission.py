@@ -211,6 +211,7 @@ class Intake:
 
     def admit(self, liquidation: Liquidation, ledger: Ledger, our_ms: int) -> bool:
         """Add a liquidation that `ledger` already counts as decoded; False while it waits, or where it is rejected."""
+        self.instruments.limit_new()
         self.clock.advance(our_ms)
         if not self.clock.is_started and self._waits(_Early(our_ms, liquidation, ledger)):
             return False
@@ -222,8 +223,7 @@ class Intake:
         if liquidation.event_ms - shift_ms > at_ms + AHEAD_MS:
             self._hold(liquidation, ledger, our_ms)
             return False
-        self._accept(liquidation, ledger)
-        return True
+        return self._accept(liquidation, ledger)
 
     def _waits(self, early: _Early) -> bool:
         """Keep it until the clocks are known; where too many wait, what is known has to do."""
@@ -239,15 +239,19 @@ class Intake:
     def _is_among(self, target: frozenset[str], raw: RawLiquidation) -> bool:
         return raw.symbol in target or self.instruments.contract(raw.venue, raw.symbol).instrument in target
 
-    def _accept(self, liquidation: Liquidation, ledger: Ledger) -> None:
+    def _accept(self, liquidation: Liquidation, ledger: Ledger) -> bool:
+        """Take in an event that waited; False where its symbol made way for others, too many to know them all again."""
+        if not self.instruments.keep(liquidation.venue, liquidation.symbol):
+            ledger.events_rejected_invalid += 1
+            return False
         ledger.events_accepted += 1
         if liquidation.notional_usd is None:
             ledger.count_unsized(liquidation.quantity)
         self._place(liquidation)
+        return True
 
     def _place(self, liquidation: Liquidation) -> None:
         """Put it into windows, where the clock of its venue says."""
-        self.instruments.keep(liquidation.venue, liquidation.symbol)
         shift_ms, _, max_publish_delay_ms = self.clock.reach_of(liquidation.venue)
         window_ms = liquidation.event_ms - shift_ms
         ahead_ms = window_ms - self.clock.now_ms
@@ -289,6 +293,7 @@ class Intake:
 
         Apart: those that are news, and those that a venue repeated at subscribe. Call on a timer.
         """
+        self.instruments.limit_new()
         news: list[Liquidation] = []
         repeated: list[Liquidation] = []
         waiting, self._sizeless = self._sizeless, []
@@ -304,8 +309,8 @@ class Intake:
                 self._sizeless.append((since_ms, event, ledger))
                 continue
             ledger.events_pending -= 1
-            self._accept(liquidation, ledger)
-            (repeated if event.replayed else news).append(liquidation)
+            if self._accept(liquidation, ledger):
+                (repeated if event.replayed else news).append(liquidation)
         return news, repeated
 
     def sizeless(self) -> set[tuple[str, str]]:
@@ -330,6 +335,7 @@ class Intake:
     def release(self, our_ms: int) -> list[Liquidation]:
         """Held events whose time has come, now accepted; those that waited too long are rejected. Call on a timer."""
         self.clock.advance(our_ms)
+        self.instruments.limit_new()
         released = self._released(0)
         self._expire(our_ms)
         while self._doubted and our_ms - self._doubted[0].since_ms > _SHIFTED_MS:
@@ -348,8 +354,8 @@ class Intake:
                 _, _, _, liquidation, ledger = heappop(held)
                 self._held_total -= 1
                 ledger.events_pending -= 1
-                self._accept(liquidation, ledger)
-                released.append(liquidation)
+                if self._accept(liquidation, ledger):
+                    released.append(liquidation)
         return released
 
     def _expire(self, our_ms: int) -> None:
@@ -374,6 +380,7 @@ class Intake:
 
     def reassess(self, our_ms: int) -> Reassessed:
         """Follow the clocks: place what is in windows where it belongs, and judge everything that waits."""
+        self.instruments.limit_new()
         self.clock.advance(our_ms)
         if self.clock.has_begun:
             self.clock.has_begun = False
