@@ -432,3 +432,49 @@ async def test_an_address_that_asks_to_be_left_alone_is_by_all_connections_to_it
                 assert least <= (status.until_ms - status.since_ms) / 1000 <= most
                 assert "left alone until 20" in status.reason
     assert asked == [1]
+
+
+def _order(number: int) -> bytes:
+    return ORDER.replace('"ETHUSDT"', f'"S{number}"').encode().ljust(140)
+
+
+def _whole(payload: bytes) -> bytes:
+    return b"\x81\x7e" + len(payload).to_bytes(2) + payload
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["stays", "is lost at once"])
+async def test_what_a_read_brings_together_leaves_the_loop_to_others_and_keeps_its_order(
+    venue_server: Server, *, is_lost: bool
+) -> None:
+    """A read of 30,000 frames kept the loop for a second."""
+    count, turns = 30_000, [0]
+    came: list[int] = []  # the turn in which each event came
+    symbols: list[str] = []
+
+    async def talk(peer: ServerConnection) -> None:
+        await acknowledge(peer)
+        await peer.send(TRADE)
+        await peer.send(TRADE)
+        await asyncio.sleep(0.05)
+        peer.transport.write(b"".join(_whole(_order(number)) for number in range(count)))
+        if is_lost:
+            peer.transport.close()
+        await peer.wait_closed()
+
+    def take(events: list[Event]) -> None:
+        named = [event.symbol for event in events if isinstance(event, RawLiquidation)]
+        symbols.extend(named)
+        came.extend([turns[0]] * len(named))
+
+    async def turn() -> None:
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    turning = asyncio.create_task(turn())
+    async with running(await venue_server(talk), topics=TOPICS[:1], on_events=take) as life:
+        await life.until(lambda: len(symbols) >= count)
+    turning.cancel()
+
+    assert symbols[:count] == [f"S{number}" for number in range(count)]
+    assert max(came.count(one) for one in set(came)) <= 2_002

@@ -39,7 +39,22 @@ _MOST_FAILED_ATTEMPTS = 2  # before another address is tried
 _LEAVE = (0.85, 0.95)  # of a connection's lifetime: early enough to try again, and not all at once
 _LEAVE_AGAIN_SECONDS = 60.0
 _CAUSES_REMEMBERED = 100
+_SLICE_FRAMES = 1_000  # of what was read together, for one turn of the loop
+_SLICE_BYTES = 1024 * 1024
 _TRADES_HELD_MS = 200  # Binance sends aggregated trades 100 to 160 ms after their time, the others sooner
+
+
+def _first_slice(frames: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Return what of the frames is for one turn of the loop, and the rest."""
+    first = frames[:_SLICE_FRAMES]
+    if sum(map(len, first)) > _SLICE_BYTES:
+        size = 0
+        for place, frame in enumerate(first):
+            size += len(frame)
+            if size > _SLICE_BYTES:
+                first = first[: place + 1]
+                break
+    return first, frames[len(first) :]
 
 
 def refused_words(refused: Mapping[str, str]) -> str:
@@ -129,7 +144,7 @@ class Connection:
         self._frames: list[bytes] = []  # of this turn of the loop, but the first
         self._is_looking = True  # for the first trade behind the last answer
         self._proof_after: int | None = None  # the stamp of the last trade before what was refused was given
-        self._is_turn = False
+        self._is_turn = self._is_draining = False
         self._turn_now, self._turn_ms, self._turn_ns = 0.0, 0, 0
         self._track = track
         self._on_state = on_state
@@ -200,6 +215,7 @@ class Connection:
         self.session = Session(self.venue, self._addresses[0], self.ledger, self.samples)
         self._socket: Socket | None = None
         self._error = None
+        self._is_draining = False
         self._is_confirmed = False
         self._is_looking, self._proof_after = True, None
         self._live_since: float | None = None
@@ -226,6 +242,10 @@ class Connection:
             raise
         finally:
             self._last_data = session.last_data or self._last_data
+            self._is_draining = True
+            socket.pause()
+            while self._is_turn:  # noqa: ASYNC110 - what was read belongs to this session, and each turn is one of the loop
+                await asyncio.sleep(0)
             await socket.close()
 
     async def _open(self) -> Socket:
@@ -273,8 +293,8 @@ class Connection:
         """Take in one frame. A task or queue for each frame would cost several times the work itself.
 
         In a flood one read of the socket brings hundreds of frames. The first goes through at once, so that a single
-        event is as quick as can be; the others, no more than a read can hold, go on together when this turn of the loop
-        is over: a third of what they cost one by one.
+        event is as quick as can be; the others go on together when this turn of the loop is over: a third of what they
+        cost one by one. A read may hold tens of thousands: those wait in slices, a turn each, while nothing is read.
         """
         if self._is_turn:
             if self._live_since is not None:
@@ -297,10 +317,17 @@ class Connection:
             self._on_events(events)
 
     def _end_turn(self, session: Session) -> None:
-        self._is_turn = False
-        if not self._frames:
+        frames, self._frames = _first_slice(self._frames)
+        if self._frames:  # the rest waits for its turn, and so does what is not read yet
+            if self._socket is not None:
+                self._socket.pause()
+            asyncio.get_running_loop().call_soon(self._end_turn, session)
+        else:
+            self._is_turn = False
+            if self._socket is not None and not self._is_draining:
+                self._socket.resume()
+        if not frames:
             return
-        frames, self._frames = self._frames, []
         if self._track is not None:
             self._track.received(frames, self._turn_ns)
         try:

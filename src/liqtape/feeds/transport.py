@@ -49,6 +49,12 @@ class Socket(Protocol):
     def send(self, frame: bytes) -> None:
         """Send a text frame; nothing happens when the connection is gone."""
 
+    def pause(self) -> None:
+        """Read nothing until `resume`."""
+
+    def resume(self) -> None:
+        """Read again, if it was paused."""
+
     async def close(self, code: int = 1000) -> None:
         """Close frame, a second for the peer's answer, then the hard way."""
 
@@ -75,7 +81,7 @@ class WebSocket(WSListener):
         self._on_lost = on_lost
         self._partial: bytearray | None = None
         self._ending: Disconnected | None = None
-        self._closing = False
+        self._closing = self._is_paused = False
         self._gone = asyncio.Event()
 
     def send(self, frame: bytes) -> None:
@@ -84,8 +90,21 @@ class WebSocket(WSListener):
             self.transport.send(_TEXT, frame)
             self._look_at_unread(self.transport)
 
+    def pause(self) -> None:
+        """Read nothing until `resume`."""
+        if self.transport is not None and not self._is_paused:
+            self._is_paused = True
+            self.transport.underlying_transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again, if it was paused."""
+        if self.transport is not None and self._is_paused:
+            self._is_paused = False
+            self.transport.underlying_transport.resume_reading()
+
     async def close(self, code: int = 1000) -> None:
         """Close frame, a second for the peer's answer, then the hard way."""
+        self.resume()
         transport = self.transport
         if transport is None:
             return
