@@ -44,8 +44,10 @@ MOST_LISTED = 5_000
 MOST_UNLISTED = 1_000
 """Symbols kept of one venue that its list does not name. A further one takes the place of one that was not used."""
 
-MOST_NEW = 250
+MOST_NEW = 100
 """New symbols that are taken from one frame, or from frames that came together: each costs 0.1 ms of the loop."""
+
+_FIRST_NEW = 300  # of a venue before that counts: a first frame may bring as many while the list is on its way
 
 _FURTHEST = 2.0
 """Prices per coin of one asset do not differ by more, at about the same time."""
@@ -283,9 +285,10 @@ class Instruments:
         if symbols is None or symbol in symbols:
             return True
         self._new_left -= 1
-        if self._new_left >= 0:
+        is_allowed = self._new_left >= 0 or len(self._unlisted.get(venue, ())) < _FIRST_NEW
+        if is_allowed:
             self._of(venue, symbol)
-        return self._new_left >= 0
+        return is_allowed
 
     def _of(self, venue: str, symbol: str) -> _Known:
         symbols = self._known.setdefault(venue, {})
@@ -435,7 +438,7 @@ class Instruments:
         except KeyError:
             if not is_symbol(symbol):
                 raise OverflowError(f"{venue}: no symbol of 1 to {LONGEST_SYMBOL} bytes") from None
-            if self._new_left <= 0:
+            if self._new_left <= 0 and len(self._unlisted.get(venue, ())) >= _FIRST_NEW:
                 raise OverflowError(f"{venue}: more than {MOST_NEW} new symbols at once") from None
             self._new_left -= 1
             known = self._of(venue, symbol)

@@ -39,8 +39,9 @@ _MOST_FAILED_ATTEMPTS = 2  # before another address is tried
 _LEAVE = (0.85, 0.95)  # of a connection's lifetime: early enough to try again, and not all at once
 _LEAVE_AGAIN_SECONDS = 60.0
 _CAUSES_REMEMBERED = 100
-_SLICE_FRAMES = 1_000  # of what was read together, for one turn of the loop
+_SLICE_FRAMES = 500  # of what was read together, for one turn of the loop
 _SLICE_BYTES = 1024 * 1024
+_MOST_READ = 2_000  # frames of one read, and what stands in its buffer besides
 _TRADES_HELD_MS = 200  # Binance sends aggregated trades 100 to 160 ms after their time, the others sooner
 
 
@@ -299,6 +300,8 @@ class Connection:
         if self._is_turn:
             if self._live_since is not None:
                 self._frames.append(payload)
+                if len(self._frames) == _MOST_READ and self._socket is not None:
+                    self._socket.pause()
                 return
         else:  # what comes in one turn was read together: one moment of receipt
             self._is_turn = True
