@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from benchmarks.hostilepeer import FLOODS
 from benchmarks.measure import FULL, Figure, Scale, figure
+from liqtape.cli.run import spare_the_collector
 from liqtape.settings import RedisSettings, Settings, VenueSettings
 from liqtape.tracker import Tracker
 from liqtape.venues import VENUES
@@ -64,7 +65,9 @@ async def _suffer(flood: str, port: int, seconds: float) -> dict[str, float]:
     venues = {name: place if name == venue else VenueSettings(enabled=False) for name in VENUES}
     redis = RedisSettings(f"redis://127.0.0.1:{port}/1" if flood.startswith("Redis") else "off")
     heart = _Heart()
-    async with Tracker(Settings(venues=venues, redis=redis)) as tracker:
+    tracker = Tracker(Settings(venues=venues, redis=redis))
+    spare_the_collector()  # as the service does
+    async with tracker:
         await asyncio.sleep(0.5)  # what a start costs is another matter
         beating = asyncio.create_task(heart.beat())
         await asyncio.sleep(seconds)

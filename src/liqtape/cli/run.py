@@ -1,6 +1,7 @@
 """The commands that run the service in the foreground: `run` and `demo`."""
 
 import asyncio
+import gc
 import os
 import sys
 from collections import Counter
@@ -166,6 +167,7 @@ async def _run(
     recorder = None if record is None else Recorder(record)
     tracker = Tracker(settings, data_dir=data_directory(), recorder=recorder)
     page_is_served = page_beside(tracker, settings.web, settings.history)
+    spare_the_collector()
     async with page_is_served as page, _quiet_feeds(tracker), tracker, notified(lambda: tracker.pulses):
         if learned is not None:
             tracker.begin_with(learned.states, str(learned), learned.messages)
@@ -176,6 +178,12 @@ async def _run(
             await tell(tracker, stop, sys.stdout)
         else:
             await watch(tracker, stop, None, [*notes, *page], sys.stdout)
+
+
+def spare_the_collector() -> None:
+    """Leave what is there for good, as code is, out of each full collection: it kept the loop for 70 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 @asynccontextmanager
