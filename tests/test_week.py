@@ -12,7 +12,7 @@ import pytest
 from liqtape import tracker as tracker_module
 from liqtape.events import Event, Invalid, PriceTick, RawLiquidation
 from liqtape.identity import Identities
-from liqtape.instruments import MOST_SYMBOLS
+from liqtape.instruments import MOST_UNLISTED
 from liqtape.pipeline import admission as intake_module
 from liqtape.pipeline import gaps as outages_module
 from liqtape.pipeline.onevent import OnAlert, OnGap, OnLiquidation
@@ -141,16 +141,20 @@ def test_memory_after_a_week_is_that_of_some_days(tracker: Tracker, clock: list[
     assert max(weights[4:]) < 1.1 * weights[3], weights  # by the fourth day all bounds are reached
 
 
-def test_names_without_end_are_rejected_and_counted(tracker: Tracker) -> None:
+def test_names_without_end_fill_no_memory_and_keep_nobody_out(tracker: Tracker) -> None:
     ledger = tracker.new_ledger()
-    for number in range(MOST_SYMBOLS + 500):
-        at_ms = T + number
+    weights = []
+    for number in range(6 * MOST_UNLISTED):
+        at_ms = T + 10 * number
         tracker.ingest([RawLiquidation("bybit", f"N{number}", "long", 1.0, "fill", 1.0, "base", at_ms, at_ms)], ledger)
-    known = [RawLiquidation("bybit", "N0", "long", 2.0, "fill", 1.0, "base", T + 4_000, T + 4_000)]
-    other = [RawLiquidation("okx", "N", "long", 1.0, "fill", 1.0, "base", T + 4_000, T + 4_000)]
-    tracker.ingest(known, ledger)
-    tracker.ingest(other, ledger)
+        if number % 100 == 99:
+            tracker.pulse(at_ms)
+        if (number + 1) % MOST_UNLISTED == 0:
+            weights.append(weight(tracker))
+    tracker.ingest([RawLiquidation("okx", "N", "long", 1.0, "fill", 1.0, "base", at_ms, at_ms)], ledger)
 
-    assert ledger.events_rejected_invalid == 500
-    assert ledger.events_accepted == MOST_SYMBOLS + 2
+    assert ledger.events_rejected_invalid == 0
+    assert ledger.events_accepted == 6 * MOST_UNLISTED + 1
     assert ledger.balanced()
+    assert tracker.instruments.forgotten_total >= 5 * MOST_UNLISTED
+    assert max(weights[4:]) < 1.1 * weights[3], weights

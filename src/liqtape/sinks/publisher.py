@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from operator import attrgetter
@@ -138,6 +138,12 @@ class Publisher(Listener):
         self._bound_alerts()
         self._urgent.set()
         self._wake.set()
+
+    def forgotten(self, instruments: Collection[str]) -> None:
+        """Leave out what has no row any more: with a sink that is away, names of strangers would pile up."""
+        for instrument in instruments:
+            for known in (self._dirty, self._levels, self._levels_due):
+                known.pop(instrument, None)
 
     def price(self, tick: PriceTick) -> None:
         """Take a change of the reference price."""
