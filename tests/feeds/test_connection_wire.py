@@ -423,14 +423,15 @@ async def test_an_address_that_asks_to_be_left_alone_is_by_all_connections_to_it
     restraints = Restraints()
     url = await raw_server(talk)
     async with running(url, restraints=restraints) as life:
-        await life.until(lambda: life.connection.status.cause == "restrained")
+        await life.until(lambda: "left alone" in life.connection.status.reason)
         async with running(url, restraints=restraints) as other:
-            await other.until(lambda: other.connection.status.cause == "restrained")
+            await other.until(lambda: "left alone" in other.connection.status.reason)
             for status in (life.connection.status, other.connection.status):
                 assert status.state == "waiting"
                 assert status.until_ms is not None
                 assert least <= (status.until_ms - status.since_ms) / 1000 <= most
                 assert "left alone until 20" in status.reason
+                assert status.cause == f"http_{answer.split()[1].decode()}"  # by which others stand in for the price
     assert asked == [1]
 
 
@@ -478,3 +479,16 @@ async def test_what_a_read_brings_together_leaves_the_loop_to_others_and_keeps_i
 
     assert symbols[:count] == [f"S{number}" for number in range(count)]
     assert max(came.count(one) for one in set(came)) <= 2_002
+
+
+async def test_another_address_is_taken_while_one_is_left_alone(venue_server: Server, raw_server: Server) -> None:
+    async def refuse(reader: Reader, writer: Writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3000\r\n\r\n")
+        await writer.drain()
+
+    first, second = await raw_server(refuse), await venue_server(greeting(TRADE, ORDER))
+    addresses = [Endpoint(url, TOPICS, 30.0) for url in (first, second)]
+    async with running(first, restraints=Restraints(), addresses=addresses) as life:
+        await life.until(lambda: life.connection.status.state == "live")
+    assert life.connection.failures == {"http_429": 1}

@@ -398,6 +398,8 @@ class Connection:
         self._failed_attempts = 0 if held else self._failed_attempts + 1
         if self._restraints is not None and lost.status:
             self._restraints.note(self.session.endpoint.url, lost.status, lost.retry_after)
+            left = self._restraints.left
+            self._addresses = tuple(sorted(self._addresses, key=lambda address: left(address.url) > 0))
         if self._failed_attempts >= _MOST_FAILED_ATTEMPTS:
             self._failed_attempts = 0
             self._addresses = (*self._addresses[1:], self._addresses[0])
@@ -411,7 +413,8 @@ class Connection:
         """Wait until the venue allows one more attempt, and until the address asks no more to be left alone."""
         url = self.session.endpoint.url
         while self._restraints is not None and not self._stopping and (left := self._restraints.left(url)):
-            self._tell("waiting", Disconnected("restrained", f"{self._label}: {self._restraints.why(url)}"), left)
+            cause = f"http_{self._restraints.status(url)}"  # which it still is
+            self._tell("waiting", Disconnected(cause, f"{self._label}: {self._restraints.why(url)}"), left)
             await self._rest(self._now() + left)
         if self._rate_limiter is None:
             return

@@ -77,6 +77,10 @@ class Restraints:
         """Return for how many seconds yet the address is to be left alone."""
         return max(0.0, self._until.get(_host(url), (0.0, 0))[0] - self._now())
 
+    def status(self, url: str) -> int:
+        """Return what the address answered when it asked for that; 0 where it never did."""
+        return self._until.get(_host(url), (0.0, 0))[1]
+
     def words(self) -> list[str]:
         """Say which addresses are left alone, why and until when."""
         now = self._now()
