@@ -9,6 +9,7 @@ found to be two assets stays two.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -211,7 +212,7 @@ class Instruments:
         on_separated: Callable[[Separation], object] | None = None,
         on_forgotten: Callable[[Collection[str]], object] | None = None,
     ) -> None:
-        self.forgotten_total = 0
+        self.forgotten: Counter[str] = Counter()  # how many symbols made way for others, by venue
         self._new_left: float = _INFINITE
         self._parse_symbol = parse_symbol
         self._on_separated = on_separated
@@ -347,7 +348,7 @@ class Instruments:
             if not named:
                 self._named.pop(known.instrument, None)
                 forgotten.add(known.instrument)
-        self.forgotten_total += len(symbols)
+        self.forgotten[venue] += len(symbols)
         if forgotten and self._on_forgotten is not None:
             self._on_forgotten(forgotten)
 

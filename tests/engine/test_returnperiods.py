@@ -275,3 +275,24 @@ def test_a_shift_of_the_clock_changes_nothing_but_the_clock(events: list[tuple[i
             steps.append((stream.level, stream.peak, stream.watched_ms(at_ms + offset)))
         rarity.append(steps)
     assert rarity[0] == rarity[1] == rarity[2]
+
+
+def test_a_forgotten_instrument_has_no_stream_and_its_level_has_changed() -> None:
+    engine = _taught()
+    _add(engine, *(_event(_T + 1_000 + i, 2e6, "AUSDT") for i in range(5)))
+    levels = _levels(engine)
+    assert levels.level("AUSDT") == "CRITICAL"
+    engine.take_changed()
+    count = len(levels.streams)
+
+    levels.forget("AUSDT")
+    levels.forget("never seen")
+
+    assert levels.level("AUSDT") == "NONE"
+    assert engine.take_changed() == ["AUSDT"]
+    assert len(levels.streams) == count - 2
+    assert "AUSDT" not in levels.raised()
+    assert levels.venues_of("AUSDT") == frozenset()
+    levels.tick(_T + 2_000, lambda _: (0.0, 0))
+    for second in range(3_700):  # a round of all that are to be told
+        assert StreamKey(None, "AUSDT") not in levels.take_states(_T + 3_000 + second)

@@ -56,7 +56,7 @@ def test_what_is_used_stays_and_the_oldest_that_is_not_goes() -> None:
     instruments.sized(_raw("ONE MORE"), "")
 
     assert set(gone) == {f"X{number}" for number in range(1, 1 + len(gone))}
-    assert instruments.forgotten_total == len(gone) == MOST_UNLISTED // 8 + 1
+    assert instruments.forgotten["binance"] == len(gone) == MOST_UNLISTED // 8 + 1
 
 
 def test_memory_of_names_is_bounded_and_sums_stay_those_of_what_is_left() -> None:

@@ -245,6 +245,8 @@ class VenueFeed(Listener):
         if self.surplus:
             total = MOST_LISTED + self.surplus
             words.append(f"its list has {total} instruments or more, of which {MOST_LISTED} are kept")
+        if forgotten := self._instruments.forgotten[self.venue.name]:
+            words.append(f"{forgotten} names that its list has not made way for others")
         return words
 
     async def _load(self, session: aiohttp.ClientSession) -> None:
