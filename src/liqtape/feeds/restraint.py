@@ -1,6 +1,6 @@
-"""Until when a venue's addresses ask to be left alone: 403, 418, 429, and 503 with a time."""
+"""Until when a venue's addresses ask to be left alone: 403, 418, 429 or 503 with a time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -12,31 +12,29 @@ __all__ = ["LONGEST_SECONDS", "Restraints", "until_words", "wait_seconds"]
 LONGEST_SECONDS = 86_400.0
 """No answer keeps an address closed for longer; Binance bans for up to three days, and says so again when asked."""
 
-_UNSAID_SECONDS: Mapping[int, float] = {403: 60.0, 418: 300.0, 429: 60.0}  # where the answer names no time
+_ASKING = frozenset({403, 418, 429, 503})
 _MOST_ADDRESSES = 100
 
 
 def wait_seconds(status: int, retry_after: str | None, now: float) -> float | None:
-    """Return for how long an answer asks to be left alone, None where it does not; `now` is Unix time.
+    """Return for how long an answer asks to be left alone, None where it names no time; `now` is Unix time.
 
     >>> wait_seconds(429, "7", 0.0), wait_seconds(418, None, 0.0), wait_seconds(500, "7", 0.0)
-    (7.0, 300.0, None)
+    (7.0, None, None)
     >>> wait_seconds(503, "Thu, 01 Jan 1970 00:01:00 GMT", 50.0)
     10.0
     """
-    if status not in _UNSAID_SECONDS and not (status == 503 and retry_after):
-        return None
     said = (retry_after or "").strip()
-    seconds = _UNSAID_SECONDS.get(status)
+    if status not in _ASKING or not said:
+        return None
     if said.isascii() and said.isdigit():
-        seconds = float(said[:12])
-    elif said:
-        try:
-            at = parsedate_to_datetime(said)
-            seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now
-        except (ValueError, OverflowError):
-            pass
-    return None if seconds is None else min(max(seconds, 0.0), LONGEST_SECONDS)
+        return min(float(said[:12]), LONGEST_SECONDS)
+    try:
+        at = parsedate_to_datetime(said)
+        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), LONGEST_SECONDS)
 
 
 def until_words(until: float) -> str:

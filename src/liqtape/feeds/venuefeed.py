@@ -259,6 +259,11 @@ class VenueFeed(Listener):
             contracts, error = partly.contracts, str(partly)
         except ListingError as failed:
             error = str(failed)
+        kept = contracts[:MOST_LISTED]
+        for first in range(0, len(kept) - _SLICE, _SLICE):  # all at once would keep the loop for half a second
+            self.take_list(kept[first : first + _SLICE])
+            await asyncio.sleep(0)
+        # From here to the new connections at one go: what is known to be listed is subscribed, or said not to be.
         self.listing_failures += error is not None
         if error and not self.listing_error:
             _log.warning("%s: going on with the bundled table; next attempt in %g s", error, self._retry_seconds())
@@ -270,10 +275,6 @@ class VenueFeed(Listener):
         self._unlisted |= error is not None and self.venue.listing_needed
         self.surplus = max(0, len(contracts) - MOST_LISTED)
         self._unlisted |= self.surplus > 0 and self.venue.listing_needed
-        kept = contracts[:MOST_LISTED]
-        for first in range(0, len(kept) - _SLICE, _SLICE):  # all at once would keep the loop for half a second
-            self.take_list(kept[first : first + _SLICE])
-            await asyncio.sleep(0)
         self.take_list(kept, is_whole=error is None)
         if (known_until_ms := self.known_until_ms) is not None:  # else when all is live again
             self._look(known_until_ms)
