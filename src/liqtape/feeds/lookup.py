@@ -7,6 +7,7 @@ import asyncio
 import socket
 import threading
 from contextlib import suppress
+from ipaddress import ip_address
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -25,7 +26,7 @@ async def look_up(host: str, port: int, family: int = 0) -> list[AddressInfo]:
 
     Who asks while a question for the same name hangs waits for that one: there is one thread a name at most.
     """
-    with suppress(socket.gaierror, UnicodeError):  # an address is none, and needs no thread
+    if _is_address(host):
         return list(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
     loop = asyncio.get_running_loop()
     key = loop, host, port, family
@@ -34,6 +35,14 @@ async def look_up(host: str, port: int, family: int = 0) -> list[AddressInfo]:
         future.add_done_callback(lambda done: (_pending.pop(key, None), done.exception()))
         threading.Thread(target=_ask, args=(key, future), name=f"resolve {host[:60]}", daemon=True).start()
     return await asyncio.shield(_pending[key])
+
+
+def _is_address(host: str) -> bool:
+    """Return whether it is no name, so that nobody has to be asked."""
+    with suppress(ValueError):
+        ip_address(host)
+        return True
+    return False
 
 
 def _ask(key: _Key, future: "asyncio.Future[list[AddressInfo]]") -> None:
