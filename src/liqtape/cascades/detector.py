@@ -4,9 +4,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.events import Liquidation, Side
 
-__all__ = ["Detector", "Signal", "Standing"]
+__all__ = ["Detector", "Signal", "Standing", "StreamCalm", "StreamSignal"]
 
 
 class Signal(Struct, frozen=True, gc=False):
@@ -20,6 +21,22 @@ class Signal(Struct, frozen=True, gc=False):
     score: float
     threshold: float
     side: Side | None = None
+
+
+class StreamSignal(Struct, frozen=True, gc=False):
+    """A signal with the stream it is of: an instrument's, an instrument's at a venue, a venue's, or the market's."""
+
+    key: StreamKey
+    signal: Signal
+
+
+class StreamCalm(Struct, frozen=True, gc=False):
+    """The detector of a stream that was raised has come down; `since_ms` is when it was raised."""
+
+    key: StreamKey
+    detector: str
+    since_ms: int
+    at_ms: int
 
 
 class Standing(Struct, frozen=True, gc=False):
