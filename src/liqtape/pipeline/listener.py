@@ -5,6 +5,7 @@ from functools import partial
 
 from msgspec import Struct
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.cascades.detector import StreamCalm, StreamSignal
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import StreamKey
@@ -53,6 +54,9 @@ class Listener:
 
     def calm(self, calm: StreamCalm) -> None:
         """Hear that a raised detector has come down."""
+
+    def cascade(self, cascade: Cascade) -> None:
+        """Hear of a cascade when it opens, grows (every 10 s at most), ends, and when an hour has passed since."""
 
     def price(self, tick: PriceTick) -> None:
         """Hear of a trade that is the reference price now."""

@@ -339,6 +339,7 @@ class Playback:
         self._break(pipeline, self._live)
         if self._runs > 1:
             pipeline.intake.restart()
+            pipeline.cascades.restart()
         self._live.clear()
         self._after_break.clear()
         self._lines.clear()
