@@ -19,7 +19,7 @@ T0 = 1_700_000_000_000
 _MINUTE_MS = 60_000
 
 
-def liquidation(
+def liquidation(  # noqa: PLR0917 - most tests name the first two only
     at_ms: int,
     usd: float | None = 100.0,
     instrument: str = "BTCUSDT",

@@ -67,7 +67,7 @@ class _Part:
 
 
 class RunningCascade:
-    """Takes in what its stream brings; `record` tells how it stands. Late liquidations are counted where they belong."""
+    """Takes in what its stream brings; `record` tells how it stands. Late ones are counted where they belong."""
 
     def __init__(
         self,

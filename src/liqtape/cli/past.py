@@ -1,6 +1,6 @@
 """A history opened for a question: by plain columns, and with the extra `analysis` by all that needs it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,10 +28,12 @@ _EVER_MS = 1 << 62
 
 
 class Past(Struct, frozen=True):
-    """An open history: `rows` always, `analysis` where its extra is installed."""
+    """An open history: `rows` always, `analysis` where its extra is installed; `new_engine` has the settings' rule."""
 
     rows: RowSource
     analysis: "History | None"
+    new_engine: Callable[[], VelocityEngine] = VelocityEngine
+    directory: Path | None = None  # of the log; a server has none
 
     def needing(self, feature: str) -> "History":
         """Return what answers with the extra; raises MissingExtra naming the feature."""
@@ -46,20 +48,25 @@ def opened(where: str | None) -> Iterator[Past]:
     options = None if where is None else {"history": {"url": where}}
     settings = load_settings(settings_file(None), None, options, frozenset(VENUES), watched)
     place = _place(settings)
+    directory = None if settings.history.is_server else Path(place)
+
+    def new_engine() -> VelocityEngine:
+        return VelocityEngine(rule=rule_of(settings.alerts, VENUES))
+
     if find_spec("pyarrow") is None or find_spec("numpy") is None:
         if settings.history.is_server:
             raise MissingExtra("a history on a PostgreSQL server", "analysis")
         rows = LogRows(Path(place))
         try:
-            yield Past(rows, None)
+            yield Past(rows, None, new_engine, directory)
         finally:
             rows.close()
         return
     import liqtape.history
     from liqtape.history.query.rowsource import ArrowRows
 
-    with liqtape.history.open(place, lambda: VelocityEngine(rule=rule_of(settings.alerts, VENUES))) as past:
-        yield Past(ArrowRows(past.source), past)
+    with liqtape.history.open(place, new_engine) as past:
+        yield Past(ArrowRows(past.source), past, new_engine, directory)
 
 
 def _place(settings: Settings) -> str:
