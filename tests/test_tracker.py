@@ -729,7 +729,8 @@ async def test_alerts_a_server_refuses_are_a_state_and_counted(
     alerts = AlertSettings("threshold", velocity_10s=0.5)
     url = redis_server.url.replace("redis://", "redis://app:pw@")
     with redis.Redis.from_url(redis_server.url, db=1, decode_responses=True) as client:
-        client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "resetchannels")
+        rights = ["~*", "+@all", "resetchannels", "&liqtape:cascades"]
+        client.execute_command("ACL", "SETUSER", "app", "on", ">pw", *rights)
         heard = client.pubsub(ignore_subscribe_messages=True)
         heard.psubscribe("*")
         heard.get_message(timeout=BOUND_SECONDS)
@@ -766,7 +767,7 @@ async def test_alerts_a_server_refuses_are_a_state_and_counted(
             assert 0 < client.ttl("cascade:S5USDT:level") <= 600
         heard.close()
 
-    assert channels == {"liqtape:alerts"}
+    assert channels == {"liqtape:alerts", "liqtape:cascades"}
     [warned] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert "NOPERM" in warned
     [back] = [text for text in caplog.messages if "back, caught up" in text]

@@ -171,7 +171,7 @@ CREATE TABLE level_states (
 ) WITHOUT ROWID;
 """
 
-# The cascades of runs; record is all of each as it was last told, as JSON. Written when one opens, grows and ends, and an
+# The cascades of runs; record is all of each as it was last told, as JSON. Written as one opens, grows, ends, and an
 # hour after; end_ms is null while it goes on. meta 'cascades_since_ms': from then on runs recorded theirs.
 _VERSION_3 = """
 CREATE TABLE cascades (
