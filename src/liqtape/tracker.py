@@ -337,8 +337,11 @@ class Tracker:
 
     def cascades(self) -> list[Cascade]:
         """The cascades that go on, the newest first, and behind them the last 500 that ended."""
-        book = self.pipeline.cascades.book
-        return [*book.running(), *book.ended()]
+        return self.pipeline.cascades.book.known()
+
+    def cascades_total(self) -> int:
+        """How many cascades began."""
+        return self.pipeline.cascades.book.total
 
     def gaps(self) -> list[Gap]:
         """Intervals in which liquidations may have been missed, those that last still at the end."""

@@ -151,6 +151,10 @@ class CascadeBook:
         """Return those that are over, the newest end first: the last 500."""
         return list(reversed(self._done))
 
+    def known(self) -> list[Cascade]:
+        """Return those that go on, and behind them those that are over."""
+        return [*self.running(), *self.ended()]
+
     def of(self, instrument: str) -> Cascade | None:
         """Return the cascade of an instrument (or of `MARKET`) that goes on, None where none does."""
         self._settle()

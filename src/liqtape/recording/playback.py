@@ -182,15 +182,17 @@ class Playback:
     def _begin(self) -> Pipeline:
         """Return a pipeline as the first run had it."""
         began: RunStarted | None = None
+        our_ms = 0
         for part in self._parts:
             if isinstance(part, StampedRecord) and isinstance(part.record, RunStarted):
-                began = part.record
+                began, our_ms = part.record, part.at_ns // 1_000_000
                 self._parts = chain([part], self._parts)
                 break
         if began is None:
             raise ConfigurationError(f"{self._path}: nothing can be read: " + "; ".join(map(str, self.broken[:3])))
         symbols_of = {name: began.symbols_of[name] for name in VENUES if name in began.symbols_of}
-        pipeline = pipeline_of(RunScope(began.symbols, symbols_of, began.alerts, began.price_always))
+        # Since when the first choice of a price is waited for is as it was: at once a second choice would be the price.
+        pipeline = pipeline_of(RunScope(began.symbols, symbols_of, began.alerts, began.price_always), our_ms)
         pipeline.begin()
         pipeline.listeners.add(OnLiquidation(self._events.append))
         pipeline.listeners.add(OnAlert(self._alerts.append))

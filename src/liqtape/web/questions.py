@@ -103,10 +103,10 @@ class PriceQuestion(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CascadesQuestion(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which level episodes."""
+    """Which cascades."""
 
     instrument: Name | None = None
-    level: Annotated[Level, Meta(description="Only those that reached this level.")] = "WATCH"
+    level: Annotated[Level | None, Meta(description="Only those that reached this level.")] = None
     limit: Limit = 100
 
 
