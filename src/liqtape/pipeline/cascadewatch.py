@@ -14,7 +14,7 @@ from liqtape.pipeline.listener import Listener
 from liqtape.venues import VENUES
 from liqtape.venues.base import is_partial
 
-__all__ = ["LEVEL_DETECTORS", "CascadeWatch"]
+__all__ = ["LEVEL_DETECTORS", "CascadeWatch", "why_threshold"]
 
 LEVEL_DETECTORS = {"return_period": "return_periods", "threshold": "threshold", "surprise": "surprise"}
 """The name of the detector that each rule of levels is, from WATCH on."""
@@ -97,10 +97,7 @@ def _why_level(alert: Alert) -> str:
     """Return in a sentence why a level rose."""
     what = "the market" if alert.instrument == MARKET else alert.instrument
     if alert.rule == "threshold":
-        return (
-            f"{what}: {alert.velocity_10s:.2f} liquidations/s over 10 s, acceleration {alert.acceleration:.2f}/s2, "
-            "one of which is at its threshold"
-        )
+        return why_threshold(what, alert.velocity_10s, alert.acceleration)
     told = f"{what}: {_usd(alert.usd_60s)} USD in {alert.count_60s} liquidations within 60 s is {alert.level}"
     if alert.rule == "surprise" and alert.surprise is not None:
         return f"{told}: surprise {alert.surprise:.1f}"
@@ -108,6 +105,12 @@ def _why_level(alert: Alert) -> str:
         return f"{told}: nothing to compare with yet"
     often = f"{told}: as much comes once in {_days(alert.return_days)}"
     return f"{often} (still learning: {_days(alert.watched_days or 0.0)} watched)" if alert.is_learning else often
+
+
+def why_threshold(what: str, velocity_10s: float, acceleration: float) -> str:
+    """Return in a sentence why the founding document's rule was raised."""
+    rates = f"{velocity_10s:.2f} liquidations/s over 10 s, acceleration {acceleration:.2f}/s2"
+    return f"{what}: {rates}, one of which is at its threshold"
 
 
 def _why_signal(signal: StreamSignal) -> str:
