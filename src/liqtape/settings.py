@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from liqtape.alarmsettings import AlarmRule, ChannelSettings, QuietHours, check_rules
+from liqtape.cascades.choice import CascadeSettings
 from liqtape.errors import ConfigurationError
 from liqtape.sanitize import without_credentials, without_secrets
 from liqtape.venues import VENUES
@@ -36,7 +37,9 @@ COMMAND_DEFAULTS: Mapping[str, Any] = {"redis": {"url": "embedded"}, "web": {"li
 
 _PREFIX = "LIQTAPE_"
 _NOT_SETTINGS = frozenset({"LIQTAPE_CONFIG", "LIQTAPE_REQUIRE_SERVERS"})
-_LISTS = frozenset({"symbols", "accounts", "hosts", "named", "muted"})  # in the environment separated by commas
+_LISTS = frozenset({"symbols", "accounts", "hosts", "named", "muted", "detectors"})
+"""In the environment separated by commas."""
+
 _TABLES = frozenset({"floors_usd"})  # in the environment as in BTCUSDT=500000,ETHUSDT=200000
 _NESTED: Mapping[str, type[Struct]] = {"channels": ChannelSettings, "rules": AlarmRule, "quiet": QuietHours}
 """Tables within a section; in the environment as JSON."""
@@ -302,6 +305,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     price: PriceSettings = PriceSettings()
     history: HistorySettings = HistorySettings()
     web: WebSettings = WebSettings()
+    cascades: CascadeSettings = CascadeSettings()
 
     def __post_init__(self) -> None:
         _check_names("symbols", self.symbols, "BTCUSDT")

@@ -52,6 +52,7 @@ from liqtape.sinks.redis.redissink import RedisSink
 from liqtape.sinks.sink import Sink
 from liqtape.sinks.stream import Subscription
 from liqtape.supervise import Supervisor
+from liqtape.training.hawkesrefit import HawkesRefit
 
 __all__ = ["Tracker"]
 
@@ -105,6 +106,7 @@ class Tracker:
         self.alarms = alarms_of(self.settings.alerts, enabled, pipeline, data_dir, self._wrong)
         for listener in (*self.feeds, self.monitor, self.alarms):
             self.listen(listener)
+        self.refit = HawkesRefit(pipeline, self.now_ms)
         self._audience = Audience(pipeline.listeners)
         self._sinks, self._data_dir = list(sinks), data_dir
         self._ledgers: list[Ledger] = []  # of streams that are not ours
@@ -158,6 +160,8 @@ class Tracker:
         if self.database is not None:
             self._storing = self._supervisor.spawn("postgres", self.database.run)
         self._tasks.append(self._supervisor.spawn("tick", self._tick))
+        if self.settings.cascades.refit and "hawkes" in self.settings.cascades.detectors:
+            self._tasks.append(self._supervisor.spawn("hawkes", self.refit.run))
         self._tasks.extend(self._supervisor.spawn(f"feed {feed.venue.name}", feed.run) for feed in self.feeds)
 
     async def stop(self, seconds: float = 4.0) -> None:
@@ -258,7 +262,7 @@ class Tracker:
     def _run_started(self) -> RunStarted:
         own = self.settings
         symbols_of = {name: venue.symbols for name, venue in own.venues.items() if venue.enabled}
-        return RunStarted(__version__, own.symbols, symbols_of, own.alerts.of_levels(), own.price.always)
+        return RunStarted(__version__, own.symbols, symbols_of, own.alerts.of_levels(), own.price.always, own.cascades)
 
     # What a program brings.
 

@@ -9,13 +9,14 @@ from msgspec.structs import replace
 from tests.polling import until
 
 from liqtape.cascades.cascade import Cascade
+from liqtape.cascades.choice import CascadeSettings
 from liqtape.cli.demo import _settings
 from liqtape.history.log.layout import DATABASE
 from liqtape.history.query.recordedcascades import recorded_cascades
 from liqtape.pipeline.onevent import OnCascade
 from liqtape.recording.playback import Playback
 from liqtape.recording.recorder import Recorder
-from liqtape.settings import AlertSettings, HistorySettings, RedisSettings
+from liqtape.settings import HistorySettings, RedisSettings
 from liqtape.simulator import Simulator
 from liqtape.tracker import Tracker
 
@@ -33,7 +34,7 @@ async def test_live_replay_and_history_are_the_same_to_the_byte(tmp_path: Path) 
             _settings(simulator, tmp_path),
             history=HistorySettings(str(tmp_path / "history")),
             redis=RedisSettings("off"),
-            alerts=AlertSettings("threshold", velocity_10s=0.5),
+            cascades=CascadeSettings(("return_periods", "threshold"), velocity_10s=0.5),
         )
         recorder = Recorder(tmp_path / "recording")
         tracker = Tracker(settings, recorder=recorder)

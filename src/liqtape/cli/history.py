@@ -149,7 +149,7 @@ def _cascades(
     from liqtape.cli.cascadeview import cascade_view
     from liqtape.history.query.recordedcascades import cascade_columns, past_cascades
 
-    found, computed_ms = past_cascades(past.directory, past.rows, past.new_engine, *span)
+    found, computed_ms = past_cascades(past.directory, past.rows, past.cascades, *span)
     if computed_ms is not None:
         until = "" if computed_ms == span[1] else f" before {datetime.fromtimestamp(computed_ms / 1000, UTC):%F %T} UTC"
         print(f"liqtape history: no run recorded cascades{until}: computed from liquidations", file=sys.stderr)

@@ -9,6 +9,7 @@ SECTIONS: dict[str, str] = {
     "price": "The price of BTC, which volatility is computed from.",
     "history": "Where accepted events are kept.",
     "web": "The page, the API and /metrics.",
+    "cascades": "Which detectors find cascades.",
 }
 
 MEANINGS: dict[str, str] = {
@@ -75,6 +76,18 @@ MEANINGS: dict[str, str] = {
     "history.retention_gb": "The oldest beyond so many GB is removed.",
     "history.seal": "Whether closed hours become Parquet files, which needs the extra analysis.",
     "history.synchronous": "NORMAL, or FULL: each commit waits for the disk.",
+    "cascades.detectors": "return_periods, threshold, surprise, cusum, hawkes, change_point: several run side by side.",
+    "cascades.by": "rate or usd: whether cusum, hawkes and threshold count liquidations or what they are worth.",
+    "cascades.side": "both, or long or short: of that side alone.",
+    "cascades.level": "What return_periods has to reach: WATCH, ALERT or CRITICAL.",
+    "cascades.velocity_10s": "The threshold rule: liquidations/s over 10 s, or ...",
+    "cascades.acceleration": "... liquidations/s^2.",
+    "cascades.usd_velocity_10s": "The threshold rule by USD: USD/s over 10 s.",
+    "cascades.surprise": "S of the count in 60 s.",
+    "cascades.cusum": "Nats; unset: 100 by rate, 150 by USD.",
+    "cascades.hawkes": "Intensity in multiples of the usual rate; unset: 60 by rate, 300 by USD.",
+    "cascades.change_point": "Multiple of the usual rate that a new rate has to have.",
+    "cascades.refit": "Whether hawkes is fitted anew each hour, which needs the extra analysis.",
     "web.listen": "HOST:PORT or off.",
     "web.token": "What a client must know where others reach the address; by the environment alone.",
     "web.token_file": "A file whose first line is the token.",

@@ -1,6 +1,6 @@
 """A history opened for a question: by plain columns, and with the extra `analysis` by all that needs it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ConfigurationError, MissingExtra
+from liqtape.events import Gap, Liquidation
 from liqtape.history.log.directories import data_directory
+from liqtape.history.query.recordedcascades import CascadeFinder
 from liqtape.history.query.rowsource import LogRows, RowSource
 from liqtape.instruments import Contract
+from liqtape.pipeline.pastwatch import cascades_of
+from liqtape.pipeline.rerun import FeedMark
 from liqtape.runscope import rule_of
 from liqtape.settings import Settings, load_settings, settings_file
 from liqtape.symbols import Catalogue
@@ -28,11 +33,12 @@ _EVER_MS = 1 << 62
 
 
 class Past(Struct, frozen=True):
-    """An open history: `rows` always, `analysis` where its extra is installed; `new_engine` has the settings' rule."""
+    """An open history: `rows` always, `analysis` where its extra is installed; `cascades` finds them as the settings
+    say."""
 
     rows: RowSource
     analysis: "History | None"
-    new_engine: Callable[[], VelocityEngine] = VelocityEngine
+    cascades: CascadeFinder
     directory: Path | None = None  # of the log; a server has none
 
     def needing(self, feature: str) -> "History":
@@ -53,12 +59,15 @@ def opened(where: str | None) -> Iterator[Past]:
     def new_engine() -> VelocityEngine:
         return VelocityEngine(rule=rule_of(settings.alerts, VENUES))
 
+    def found(events: Sequence[Liquidation], marks: Sequence[FeedMark], gaps: Sequence[Gap] | None) -> list[Cascade]:
+        return cascades_of(events, new_engine(), marks, gaps, settings.cascades)
+
     if find_spec("pyarrow") is None or find_spec("numpy") is None:
         if settings.history.is_server:
             raise MissingExtra("a history on a PostgreSQL server", "analysis")
         rows = LogRows(Path(place))
         try:
-            yield Past(rows, None, new_engine, directory)
+            yield Past(rows, None, found, directory)
         finally:
             rows.close()
         return
@@ -66,7 +75,7 @@ def opened(where: str | None) -> Iterator[Past]:
     from liqtape.history.query.rowsource import ArrowRows
 
     with liqtape.history.open(place, new_engine) as past:
-        yield Past(ArrowRows(past.source), past, new_engine, directory)
+        yield Past(ArrowRows(past.source), past, found, directory)
 
 
 def _place(settings: Settings) -> str:

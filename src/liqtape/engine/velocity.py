@@ -381,6 +381,18 @@ class VelocityEngine:
                 count += of_windows[1]
         return micro / MICRO, count
 
+    def sides(self, key: StreamKey, now_ms: int, at: Mapping[str, int] | None = None) -> tuple[int, int]:
+        """Return the micro-USD of long and of short liquidations in the last 60 s of any stream. O(its instruments)."""
+        long = short = 0
+        own = None if key.instrument is None else self._windows.get(key.instrument)
+        for instrument_windows in self._updater.active.values() if own is None else [own]:
+            for venue, venue_windows in instrument_windows.venue_windows.items():
+                if key.venue in {None, venue}:
+                    venue_ms = now_ms if at is None else at.get(venue, now_ms)
+                    long += venue_windows.long.minute(venue_ms)[0]
+                    short += venue_windows.short.minute(venue_ms)[0]
+        return long, short
+
     def level(self, instrument: str, now_ms: int, at: Mapping[str, int] | None = None) -> Level:
         """Return the level alone, and remember it: what each event needs, at a fraction of the cost of `metrics`.
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from liqtape.cascades.cascade import Cascade
+from liqtape.cascades.choice import CascadeSettings
 from liqtape.engine import VelocityEngine
 from liqtape.engine.correlation.comovement import Comovement, CorrelatedPair
 from liqtape.eventfiles.eventtable import EventTable
@@ -24,14 +25,19 @@ class FileRun:
     """
 
     def __init__(
-        self, table: EventTable, engine: VelocityEngine, coverage: Sequence[tuple[int, int]] = (), target_ms: int = 0
+        self,
+        table: EventTable,
+        engine: VelocityEngine,
+        coverage: Sequence[tuple[int, int]] = (),
+        target_ms: int = 0,
+        cascades: CascadeSettings | None = None,
     ) -> None:
         self._table, self._engine = table, engine
         self._order = table.in_order()
         self._comovement = Comovement()
         self._spans = sorted(coverage)
         marks = feed_marks((venue, *span) for venue in table.venues() for span in coverage)
-        self._watch = PastWatch(engine, marks, self._all_gaps() if coverage else None)
+        self._watch = PastWatch(engine, marks, self._all_gaps() if coverage else None, cascades)
         self._place = 0
         self._last_ms = -_LARGEST_MS
         self._active: dict[str, int] = {}  # the newest event of each

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from liqtape.cascades.book import CascadeBook
 from liqtape.cascades.cascade import Cascade
+from liqtape.cascades.choice import CascadeSettings
 from liqtape.cascades.detector import StreamSignal
 from liqtape.cascades.runningcascade import Rise
 from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
@@ -14,23 +15,35 @@ from liqtape.pipeline.listener import Listener
 from liqtape.venues import VENUES
 from liqtape.venues.base import is_partial
 
-__all__ = ["LEVEL_DETECTORS", "CascadeWatch", "why_threshold"]
+__all__ = ["CascadeWatch", "follows_levels", "why_threshold"]
 
-LEVEL_DETECTORS = {"return_period": "return_periods", "threshold": "threshold", "surprise": "surprise"}
-"""The name of the detector that each rule of levels is, from WATCH on."""
+_DEFAULT = "return_periods"
 
-_BY_USD = "return_periods"
+
+def follows_levels(engine: VelocityEngine, settings: CascadeSettings) -> bool:
+    """Return whether the levels of the engine are the default detector: they decide by return period, of both sides."""
+    return _DEFAULT in settings.detectors and engine.levels is not None and settings.side == "both"
 
 
 class CascadeWatch(Listener):
-    """Fills a book: a level that rises raises the detector of its rule, and so does each signal of another one.
+    """Fills a book: by the levels of instruments and the market, which are the default detector, and by signals.
 
+    Signals of the default one are passed over where levels are followed: they say the same, and say it of more streams.
     Without a `clock`, as of a file, stamps are taken as they are. `knows_gaps`: somebody says when feeds were up.
     """
 
-    def __init__(self, engine: VelocityEngine, clock: EventClock | None = None, *, knows_gaps: bool = True) -> None:
+    def __init__(
+        self,
+        engine: VelocityEngine,
+        clock: EventClock | None = None,
+        settings: CascadeSettings | None = None,
+        *,
+        knows_gaps: bool = True,
+    ) -> None:
         self._engine = engine
         self._clock = clock
+        self._settings = CascadeSettings() if settings is None else settings
+        self._follows_levels = follows_levels(engine, self._settings)
         self._knows_gaps = knows_gaps
         self._partly = frozenset(name for name, venue in VENUES.items() if is_partial(venue))
         self.book = self._new_book()
@@ -48,26 +61,28 @@ class CascadeWatch(Listener):
 
     def alert(self, alert: Alert) -> None:
         """Take in a level that changed."""
-        if LEVELS.index(alert.level) <= LEVELS.index(alert.previous):
+        order = LEVELS.index(alert.level)
+        least = LEVELS.index(self._settings.level)
+        if not self._follows_levels or order < least or order <= LEVELS.index(alert.previous):
             return
-        detector = LEVEL_DETECTORS.get(alert.rule, alert.rule)
         key = MARKET_KEY if alert.instrument == MARKET else StreamKey(None, alert.instrument)
         self.book.rise(
             Rise(
                 key,
-                detector,
+                _DEFAULT,
                 alert.at_ms,
                 _why_level(alert),
                 alert.level,
                 self._usual_usd(key, alert.at_ms),
-                detector != _BY_USD,
             )
         )
 
     def signal(self, signal: StreamSignal) -> None:
         """Take in a detector that was raised."""
         key, told = signal.key, signal.signal
-        by_count = told.detector != _BY_USD and not told.detector.endswith("usd")
+        if told.detector == _DEFAULT and self._follows_levels:
+            return
+        by_count = told.detector != _DEFAULT and self._settings.by != "usd"
         usual = self._usual_usd(key, told.at_ms)
         self.book.rise(Rise(key, told.detector, told.at_ms, _why_signal(signal), None, usual, by_count))
 
@@ -96,11 +111,7 @@ class CascadeWatch(Listener):
 def _why_level(alert: Alert) -> str:
     """Return in a sentence why a level rose."""
     what = "the market" if alert.instrument == MARKET else alert.instrument
-    if alert.rule == "threshold":
-        return why_threshold(what, alert.velocity_10s, alert.acceleration)
     told = f"{what}: {_usd(alert.usd_60s)} USD in {alert.count_60s} liquidations within 60 s is {alert.level}"
-    if alert.rule == "surprise" and alert.surprise is not None:
-        return f"{told}: surprise {alert.surprise:.1f}"
     if alert.return_days is None:
         return f"{told}: nothing to compare with yet"
     often = f"{told}: as much comes once in {_days(alert.return_days)}"

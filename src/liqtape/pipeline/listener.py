@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from liqtape.cascades.cascade import Cascade
 from liqtape.cascades.detector import StreamCalm, StreamSignal
+from liqtape.cascades.hawkesdetector import StreamFit
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.events import Alert, Gap, Liquidation, PriceTick, Trouble, VenueHealth
@@ -57,6 +58,9 @@ class Listener:
 
     def cascade(self, cascade: Cascade) -> None:
         """Hear of a cascade when it opens, grows (every 10 s at most), ends, and when an hour has passed since."""
+
+    def refitted(self, fit: StreamFit) -> None:
+        """Hear with which fit the Hawkes detector of a stream goes on."""
 
     def price(self, tick: PriceTick) -> None:
         """Hear of a trade that is the reference price now."""

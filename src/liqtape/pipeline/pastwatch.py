@@ -5,10 +5,12 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
+from liqtape.cascades.bank import DetectorBank
 from liqtape.cascades.cascade import Cascade
+from liqtape.cascades.choice import CascadeSettings
 from liqtape.engine.velocity import MARKET, VelocityEngine
 from liqtape.events import Alert, Gap, Liquidation
-from liqtape.pipeline.cascadewatch import CascadeWatch
+from liqtape.pipeline.cascadewatch import CascadeWatch, follows_levels
 from liqtape.pipeline.levelalerts import Levels
 from liqtape.pipeline.rerun import FeedMark, Rerun
 
@@ -27,9 +29,16 @@ class PastWatch:
     """
 
     def __init__(
-        self, engine: VelocityEngine, marks: Iterable[FeedMark] = (), gaps: Iterable[Gap] | None = None
+        self,
+        engine: VelocityEngine,
+        marks: Iterable[FeedMark] = (),
+        gaps: Iterable[Gap] | None = None,
+        settings: CascadeSettings | None = None,
     ) -> None:
-        self.cascades = CascadeWatch(engine, knows_gaps=gaps is not None)
+        chosen = CascadeSettings() if settings is None else settings
+        self.cascades = CascadeWatch(engine, None, chosen, knows_gaps=gaps is not None)
+        names = [name for name in chosen.detectors if name != "return_periods" or not follows_levels(engine, chosen)]
+        self._bank = DetectorBank(chosen, names) if names else None
         self._engine = engine
         self._levels = Levels(engine)
         self._rerun = Rerun(engine, marks)
@@ -44,6 +53,9 @@ class PastWatch:
         self._rerun.add(event)
         self._changed.add(event.instrument)
         self.cascades.accepted([event], is_news=True)
+        if self._bank is not None:
+            for signal in self._bank.update(event):
+                self.cascades.signal(signal)
 
     def look(self, second_ms: int) -> list[Alert]:
         """Let time pass to a whole second, after its events; return the levels that changed."""
@@ -58,6 +70,8 @@ class PastWatch:
                     alerts.append(alert)
                     self.cascades.alert(alert)
         self._changed.clear()
+        if self._bank is not None:
+            self._bank.calmed(second_ms)
         self.cascades.book.tick(second_ms)
         return alerts
 
@@ -71,12 +85,13 @@ def cascades_of(
     engine: VelocityEngine,
     marks: Iterable[FeedMark] = (),
     gaps: Iterable[Gap] | None = None,
+    settings: CascadeSettings | None = None,
 ) -> list[Cascade]:
     """Return the cascades of events that are in the order of their time, the earliest first; the last may go on.
 
     The grid of seconds is walked through only while something is raised.
     """
-    watch = PastWatch(engine, marks, gaps)
+    watch = PastWatch(engine, marks, gaps, settings)
     found: dict[str, Cascade] = {}
     place = 0
     second_ms = minute_ms = events[0].event_ms // _SECOND_MS * _SECOND_MS if events else 0

@@ -31,6 +31,7 @@ from liqtape.recording.records import (
     ListingLoaded,
     RecalledPart,
     Record,
+    Refitted,
     Refused,
     RunEnded,
     RunStarted,
@@ -192,7 +193,8 @@ class Playback:
             raise ConfigurationError(f"{self._path}: nothing can be read: " + "; ".join(map(str, self.broken[:3])))
         symbols_of = {name: began.symbols_of[name] for name in VENUES if name in began.symbols_of}
         # Since when the first choice of a price is waited for is as it was: at once a second choice would be the price.
-        pipeline = pipeline_of(RunScope(began.symbols, symbols_of, began.alerts, began.price_always), our_ms)
+        scope = RunScope(began.symbols, symbols_of, began.alerts, began.price_always, began.cascades)
+        pipeline = pipeline_of(scope, our_ms)
         pipeline.begin()
         pipeline.listeners.add(OnLiquidation(self._events.append))
         pipeline.listeners.add(OnAlert(self._alerts.append))
@@ -275,6 +277,8 @@ class Playback:
                 self._recalled = []
         elif isinstance(record, BaselineSeedPart | LevelSeedPart):
             self._learn(pipeline, record)
+        elif isinstance(record, Refitted):
+            pipeline.signals.adopt(record.fit)
         elif isinstance(record, ListingLoaded | BackfillAnswer):
             self._obey_of_rest(pipeline, record)
         else:

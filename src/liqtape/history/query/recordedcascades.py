@@ -11,16 +11,24 @@ from msgspec import DecodeError, Struct, ValidationError, json
 
 from liqtape.cascades.cascade import Cascade
 from liqtape.engine.levels.episodes import DAY_MS
-from liqtape.engine.velocity import VelocityEngine
 from liqtape.errors import ConfigurationError
 from liqtape.events import Gap, Liquidation
 from liqtape.history.log.database import open_for_reading
 from liqtape.history.log.levelseed import TAUGHT_DAYS
 from liqtape.history.query.rowsource import RowSource
-from liqtape.pipeline.pastwatch import cascades_of
-from liqtape.pipeline.rerun import feed_marks
+from liqtape.pipeline.rerun import FeedMark, feed_marks
 
-__all__ = ["PastCascades", "cascade_columns", "computed_cascades", "past_cascades", "recorded_cascades"]
+__all__ = [
+    "CascadeFinder",
+    "PastCascades",
+    "cascade_columns",
+    "computed_cascades",
+    "past_cascades",
+    "recorded_cascades",
+]
+
+CascadeFinder = Callable[[Sequence[Liquidation], Sequence[FeedMark], Sequence[Gap] | None], list[Cascade]]
+"""Finds the cascades in liquidations that are in the order of their time, with the marks of feeds, and gaps."""
 
 _CASCADES_VERSION = 3  # of the tables
 _MOST_LEARNED = 100_000  # events before the span: 10 s on a slow core
@@ -64,7 +72,7 @@ def recorded_cascades(directory: Path, from_ms: int, until_ms: int) -> PastCasca
 
 
 def past_cascades(
-    directory: Path | None, rows: RowSource, new_engine: Callable[[], VelocityEngine], from_ms: int, until_ms: int
+    directory: Path | None, rows: RowSource, finder: CascadeFinder, from_ms: int, until_ms: int
 ) -> tuple[list[Cascade], int | None]:
     """Return the cascades of a span, and up to when they had to be computed: None where all of it was recorded.
 
@@ -77,17 +85,17 @@ def past_cascades(
     known = [(one.name, one.begin_ms, one.last_ms) for one in recorded.cascades]
     computed = [
         one
-        for one in computed_cascades(rows, new_engine(), from_ms, since_ms)
+        for one in computed_cascades(rows, finder, from_ms, since_ms)
         if not any(name == one.name and one.begin_ms <= last and begin <= one.last_ms for name, begin, last in known)
     ]
     return sorted([*computed, *recorded.cascades], key=lambda one: (one.begin_ms, one.id)), since_ms
 
 
-def computed_cascades(rows: RowSource, engine: VelocityEngine, from_ms: int, until_ms: int) -> list[Cascade]:
+def computed_cascades(rows: RowSource, finder: CascadeFinder, from_ms: int, until_ms: int) -> list[Cascade]:
     """Return the cascades that reach into (from, until], from liquidations, coverage and gaps.
 
     Levels learn from the 30 days before, 100,000 liquidations at most. What follows within two hours is looked at as
-    well, so that cascades have their end and the hour after it. `engine` has to be new.
+    well, so that cascades have their end and the hour after it.
     """
     learned_ms = from_ms - round(TAUGHT_DAYS * DAY_MS)
     columns = rows.events(learned_ms, until_ms + _AFTER_MS, None, None, _COLUMNS)
@@ -103,7 +111,7 @@ def computed_cascades(rows: RowSource, engine: VelocityEngine, from_ms: int, unt
         for venue, up_ms, down_ms in zip(spells["venue"], spells["up_ms"], spells["down_ms"], strict=True)
     )
     gaps = [Gap(*row) for row in zip(*rows.gaps(begin_ms, until_ms + _AFTER_MS).values(), strict=True)]
-    found = cascades_of(events, engine, marks, gaps if marks else None)
+    found = finder(events, marks, gaps if marks else None)
     return [cascade for cascade in found if cascade.last_ms > from_ms and cascade.begin_ms <= until_ms]
 
 
