@@ -202,6 +202,8 @@ def test_cascades_are_told_with_all_that_belongs_to_them(running: Any) -> None:
     for name in {each["name"] for each in everything["cascades"]}:
         own = running.get(f"/api/v1/cascades?instrument={name}")["cascades"]
         assert all(name in {each["name"], *each["raised"]} for each in own)
+    whole = running.get("/api/v1/cascades?parts=false")["cascades"]
+    assert all(each["part_of"] is None for each in whole)
     critical = running.get("/api/v1/cascades?level=CRITICAL")["cascades"]
     assert all(each["level"] in {"CRITICAL", "EXTREME"} for each in critical)
 

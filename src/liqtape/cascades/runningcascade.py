@@ -20,7 +20,7 @@ from liqtape.cascades.cascade import Cascade, CascadeScope, Share, side_of
 from liqtape.cascades.observedshare import ObservedShare
 from liqtape.cascades.pricemoves import PriceEnds
 from liqtape.cascades.slidingminute import SlidingMinute
-from liqtape.cascades.venuelead import VenueLead, lead_among
+from liqtape.cascades.venuelead import LeadCounts, VenueLead
 from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.events import LEVELS, Level, Liquidation
 from liqtape.money import MICRO, micro_of
@@ -34,8 +34,7 @@ MOST_MS = 6 * 3_600_000
 """What goes on for longer is another cascade: half of a peak may be what is usual by then."""
 
 _NAMED = 20
-_LEAD_SECONDS = 600  # the newest, of which the lead is found
-_LEAD_EVERY_MS = 30_000
+_LEAD_EVERY_MS = 60_000
 
 Placed = tuple[int, Liquidation]
 """When a liquidation stands by the venues' common time, and the liquidation."""
@@ -92,7 +91,6 @@ class RunningCascade:
         self.told_ms = 0
         self.id = f"{self.begin_ms}-{name}-{rise.detector}"
         self.scope, self.name = scope, name
-        self._throttled = hidden[0]
         self._minute = SlidingMinute(by_count=rise.by_count)
         self._waiting: list[Placed] = []  # newer than what is known to belong to it
         self._sides = {"long": 0, "short": 0, None: 0}
@@ -100,7 +98,7 @@ class RunningCascade:
         self._instruments: dict[str, _Part] = {}
         self._venues: dict[str, _Part] = {}
         self._seen = ObservedShare(self.begin_ms, *hidden)
-        self._seconds: dict[int, dict[str, int]] = {}
+        self._leads = LeadCounts(self.begin_ms, hidden[0])
         self._lead: VenueLead | None = None
         self._led_ms = 0
         for placed in minute:
@@ -159,10 +157,12 @@ class RunningCascade:
         return None if name is None else (name, self.prices[name])
 
     def find_lead(self, now_ms: int, *, is_over: bool = False) -> None:
-        """Look which venue leads: that takes milliseconds, so it is done every half minute, and at the end."""
-        if is_over or now_ms - self._led_ms >= _LEAD_EVERY_MS:
+        """Look which venue leads: that takes a millisecond, so it is done once a minute, and at the end."""
+        if is_over:
+            self._lead = self._leads.find(self.last_ms)
+        elif self.part_of is None and now_ms - self._led_ms >= _LEAD_EVERY_MS:
             self._led_ms = now_ms
-            self._lead = lead_among(self._seconds, self._throttled)
+            self._lead = self._leads.find()
 
     def record(self, *, is_over: bool = False, is_cut: bool = False) -> Cascade:
         """Return it as it stands; what the book knows beside it is left open."""
@@ -235,10 +235,7 @@ class RunningCascade:
             prices = self.prices[event.instrument] = PriceEnds()
         prices.add(event, at_ms)
         self._seen.add(at_ms, event.venue, event.instrument)
-        counts = self._seconds.setdefault(at_ms // 1000, {})
-        counts[event.venue] = counts.get(event.venue, 0) + 1
-        while len(self._seconds) > _LEAD_SECONDS:
-            del self._seconds[next(iter(self._seconds))]
+        self._leads.add(event.venue, at_ms)
 
 
 def _shares(parts: Mapping[str, _Part]) -> tuple[Share, ...]:

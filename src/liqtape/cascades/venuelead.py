@@ -1,6 +1,6 @@
 """Which venue was first: the counts of venues in seconds against each other, at lags of up to five."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from itertools import combinations
 
 from msgspec import Struct
@@ -8,12 +8,13 @@ from msgspec import Struct
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.engine.correlation.estimators import PATIENCE_MS, CountCorrelation
 
-__all__ = ["VenueLead", "first_venue", "lead_among"]
+__all__ = ["LeadCounts", "VenueLead", "first_venue"]
 
 _BIN_MS = 1_000
 _HALF_BIN_MS = 500
 _SILENT_MS = 60_000  # before it began: what counts are compared with
-_MOST_VENUES = 6
+_MOST_VENUES = 8
+_COMPARED = 4  # the busiest
 
 
 class VenueLead(Struct, frozen=True):
@@ -45,25 +46,38 @@ def first_venue(
     return best
 
 
-def lead_among(seconds: Mapping[int, Mapping[str, int]], throttled: Collection[str] = ()) -> VenueLead | None:
-    """Return the lead in the counts of each second (`event_ms` // 1000) by venue; of silent ones nothing is told."""
-    totals: dict[str, int] = {}
-    for counts in seconds.values():
-        for venue, count in counts.items():
-            totals[venue] = totals.get(venue, 0) + count
-    venues = sorted(totals, key=lambda venue: (-totals[venue], venue))[:_MOST_VENUES]
-    if len(venues) < 2:
-        return None
-    correlation = CountCorrelation(start_ms=min(seconds) * _BIN_MS - _SILENT_MS, limit=_MOST_VENUES)
-    for second in sorted(seconds):
-        for venue in venues:
-            if venue in seconds[second]:
-                correlation.add(venue, second * _BIN_MS, seconds[second][venue])
-    correlation.advance((max(seconds) + 1) * _BIN_MS + PATIENCE_MS)
-    pairs = [
-        CorrelatedPair(x, y, found.rho[0], found.significant_lag, best_rho, found.null_band)
-        for x, y in combinations(correlation.shown(), 2)
-        for found in (correlation.lead_lag(x, y),)
-        for best_rho in (None if found.best_lag is None else found.rho[found.best_lag],)
-    ]
-    return first_venue(pairs, venues, throttled)
+class LeadCounts:
+    """The counts of one cascade by venue in whole seconds, and what they say of who was first.
+
+    They are compared with a minute of silence before it. A liquidation that is later than correlations wait for is left
+    out. Adding costs O(1), and O(venues squared) once a second.
+    """
+
+    __slots__ = ("_correlation", "_counts", "_throttled")
+
+    def __init__(self, begin_ms: int, throttled: Collection[str] = ()) -> None:
+        self._correlation = CountCorrelation(start_ms=begin_ms - _SILENT_MS, limit=_MOST_VENUES)
+        self._counts: dict[str, int] = {}
+        self._throttled = throttled
+
+    def add(self, venue: str, at_ms: int) -> None:
+        """Count a liquidation."""
+        self._counts[venue] = self._counts.get(venue, 0) + 1
+        self._correlation.add(venue, at_ms)
+
+    def find(self, until_ms: int | None = None) -> VenueLead | None:
+        """Return the lead among the busiest venues, as of the last second known to be whole.
+
+        With `until_ms` nothing comes any more, and all seconds up to then are.
+        """
+        correlation = self._correlation
+        if until_ms is not None:
+            correlation.advance(until_ms + _BIN_MS + PATIENCE_MS)
+        shown = sorted(correlation.shown(), key=lambda venue: (-self._counts[venue], venue))[:_COMPARED]
+        pairs = [
+            CorrelatedPair(x, y, found.rho[0], found.significant_lag, best_rho, found.null_band)
+            for x, y in combinations(shown, 2)
+            for found in (correlation.lead_lag(x, y),)
+            for best_rho in (None if found.best_lag is None else found.rho[found.best_lag],)
+        ]
+        return first_venue(pairs, shown, self._throttled)

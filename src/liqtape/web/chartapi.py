@@ -172,6 +172,8 @@ class ChartApi:
 def _is_asked(cascade: Cascade, question: CascadesQuestion) -> bool:
     if question.instrument is not None and question.instrument not in {cascade.name, *cascade.raised}:
         return False
+    if not question.parts and cascade.part_of is not None:
+        return False
     if question.level is None:
         return True
     return cascade.level is not None and LEVELS.index(cascade.level) >= LEVELS.index(question.level)

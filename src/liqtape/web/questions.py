@@ -107,6 +107,7 @@ class CascadesQuestion(Struct, frozen=True, forbid_unknown_fields=True):
 
     instrument: Name | None = None
     level: Annotated[Level | None, Meta(description="Only those that reached this level.")] = None
+    parts: Annotated[bool, Meta(description="Also those that are part of the market's cascade.")] = True
     limit: Limit = 100
 
 

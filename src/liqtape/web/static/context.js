@@ -17,13 +17,12 @@ export function begin() {
 
 export async function refreshCascades() {
   try {
-    const answer = await ask("cascades?limit=500");
+    const answer = await ask(`cascades?limit=${SHOWN}&parts=false`);
     const body = byId("cascades-table").tBodies[0];
-    const shown = answer.cascades.filter((each) => each.part_of === null).slice(0, SHOWN);
-    const rows = shown.map((each) => cascadeRow(each, answer.as_of_ms));
+    const rows = answer.cascades.map((each) => cascadeRow(each, answer.as_of_ms));
     if (!rows.length) rows.push(element("tr", {}, element("td", { class: "quiet", colspan: "5" }, "none since this process began to watch")));
     body.replaceChildren(...rows);
-    const open = answer.cascades.filter((each) => each.end_ms === null && each.part_of === null).length;
+    const open = answer.cascades.filter((each) => each.end_ms === null).length;
     say(byId("cascades-facts"), `${open ? `${open} going on, ` : ""}${answer.total} watched since ${clock(answer.kept_from_ms, isUtc(), { nearMs: answer.as_of_ms })}`);
   } catch (error) {
     say(byId("cascades-facts"), error.message);
