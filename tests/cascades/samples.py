@@ -8,9 +8,10 @@ from liqtape.cascades.venuelead import VenueLead
 from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.events import Gap, Liquidation
 
-__all__ = ["T0", "cascade"]
+__all__ = ["T0", "cascade", "past"]
 
 T0 = 1_790_000_000_000
+_HOUR_MS = 3_600_000
 
 
 def cascade(instrument: str = "BTCUSDT", begin_ms: int = T0, *, is_over: bool = True) -> Cascade:
@@ -30,3 +31,16 @@ def cascade(instrument: str = "BTCUSDT", begin_ms: int = T0, *, is_over: bool = 
         move_of=instrument,
         move_during=-0.01,
     )
+
+
+def past() -> list[Liquidation]:
+    """Two days of a quiet stream, with two bursts of longs."""
+    times = [T0 + 600_000 * k for k in range(300)]
+    usds = [2_000.0 + k for k in range(300)]
+    for burst_ms in (T0 + 30 * _HOUR_MS + 7, T0 + 40 * _HOUR_MS + 7):
+        times += [burst_ms + 500 * k for k in range(60)]
+        usds += [20_000.0 + k for k in range(60)]
+    return [
+        Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 80_000.0 - k, "fill", 1.0, usd, at_ms, at_ms, str(at_ms))
+        for k, (at_ms, usd) in enumerate(sorted(zip(times, usds, strict=True)))
+    ]

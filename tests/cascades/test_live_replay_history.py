@@ -53,6 +53,8 @@ async def test_live_replay_and_history_are_the_same_to_the_byte(tmp_path: Path) 
     assert all(cascade.end_ms is not None for cascade in newest.values())
     assert sum(cascade.events for cascade in newest.values()) > 60
     assert _lines(replayed) == _lines(told)
+    stepped = [cascade for step in Playback(tmp_path / "recording").steps(7) for cascade in step.cascades]
+    assert _lines(stepped) == _lines(told)
     in_order = sorted(newest.values(), key=lambda one: (one.begin_ms, one.id))
     assert [row.encode() for row in rows] == _lines(in_order)
     assert _lines(recorded_cascades(tmp_path / "history", 0, _EVER_MS).cascades) == _lines(in_order)

@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 import pytest
+from tests.cascades.samples import T0, past
 
 from liqtape.cascades.cascade import Cascade
 from liqtape.cli.app import main
 from liqtape.engine import VelocityEngine
-from liqtape.events import Liquidation
 from liqtape.history.archive.retention import retain
 from liqtape.history.log.database import open_for_reading, open_for_writing
 from liqtape.history.log.journal import CascadeEntry, CascadesSinceEntry, FeedUpEntry
@@ -24,22 +24,8 @@ from liqtape.history.log.store import Store
 from liqtape.history.query.recordedcascades import recorded_cascades
 from liqtape.pipeline.pastwatch import cascades_of
 
-_T0 = 1_790_000_000_000
 _HOUR_MS = 3_600_000
-_SPAN = ("--from", str(_T0), "--to", str(_T0 + 60 * _HOUR_MS))
-
-
-def _past() -> list[Liquidation]:
-    """Two days of a quiet stream, with two bursts of longs."""
-    times = [_T0 + 600_000 * k for k in range(300)]
-    usds = [2_000.0 + k for k in range(300)]
-    for burst_ms in (_T0 + 30 * _HOUR_MS + 7, _T0 + 40 * _HOUR_MS + 7):
-        times += [burst_ms + 500 * k for k in range(60)]
-        usds += [20_000.0 + k for k in range(60)]
-    return [
-        Liquidation("bybit", "BTCUSDT", "BTCUSDT", "long", 80_000.0 - k, "fill", 1.0, usd, at_ms, at_ms, str(at_ms))
-        for k, (at_ms, usd) in enumerate(sorted(zip(times, usds, strict=True)))
-    ]
+_SPAN = ("--from", str(T0), "--to", str(T0 + 60 * _HOUR_MS))
 
 
 def _entry(cascade: Cascade) -> CascadeEntry:
@@ -49,14 +35,14 @@ def _entry(cascade: Cascade) -> CascadeEntry:
 
 @pytest.fixture(name="computed", scope="module")
 def _computed() -> Sequence[Cascade]:
-    return cascades_of(_past(), VelocityEngine())
+    return cascades_of(past(), VelocityEngine())
 
 
 def test_the_bursts_are_cascades(computed: Sequence[Cascade]) -> None:
     big = [one for one in computed if one.name == "BTCUSDT" and one.usd > 1e6]
 
     assert [(one.begin_ms, one.events, one.side) for one in big] == [
-        (_T0 + hours * _HOUR_MS, 61, "long")
+        (T0 + hours * _HOUR_MS, 61, "long")
         for hours in (30, 40)  # with the quiet stream's one of that very minute
     ]
     assert all(one.end_ms == one.begin_ms + 29_507 for one in big)
@@ -83,13 +69,13 @@ def test_what_was_told_last_is_read_back_to_the_byte(tmp_path: Path, computed: S
     one = computed[-1]
     store = Store(tmp_path)
     opened = msgspec.structs.replace(one, end_ms=None, events=1, last_ms=one.begin_ms)
-    store.write([], [_entry(opened), CascadesSinceEntry(_T0), _entry(one), CascadesSinceEntry(_T0 + 1)])
+    store.write([], [_entry(opened), CascadesSinceEntry(T0), _entry(one), CascadesSinceEntry(T0 + 1)])
     store.close()
 
     past = recorded_cascades(tmp_path, one.begin_ms, one.last_ms)
 
     assert msgspec.json.encode(past.cascades) == msgspec.json.encode([one])
-    assert past.since_ms == _T0
+    assert past.since_ms == T0
     assert recorded_cascades(tmp_path, one.last_ms, one.last_ms + 1).cascades == []
     assert recorded_cascades(tmp_path, 0, one.begin_ms - 1).cascades == []
 
@@ -101,7 +87,7 @@ def test_what_a_kill_left_open_ends_where_it_was_last_seen(tmp_path: Path, compu
     store.close()
 
     store = Store(tmp_path)
-    store.begin_run(_T0)
+    store.begin_run(T0)
     store.close()
 
     (after,) = recorded_cascades(tmp_path, 0, 1 << 62).cascades
@@ -124,7 +110,7 @@ def _unrecorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history of liquidations alone, as a replay writes it."""
     directory = tmp_path_factory.mktemp("history")
     store = Store(directory)
-    store.write(_past())
+    store.write(past())
     store.close()
     return directory
 
@@ -183,10 +169,10 @@ def test_recorded_ones_are_told_as_recorded(
     tmp_path: Path, computed: Sequence[Cascade], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Of the time before runs recorded them they are computed, and each is told once."""
-    since_ms = _T0 + 35 * _HOUR_MS
+    since_ms = T0 + 35 * _HOUR_MS
     marked = [msgspec.structs.replace(one, why="as recorded") for one in computed if one.begin_ms >= since_ms]
     store = Store(tmp_path)
-    store.write(_past(), [FeedUpEntry("bybit", _T0), CascadesSinceEntry(since_ms), *map(_entry, marked)])
+    store.write(past(), [FeedUpEntry("bybit", T0), CascadesSinceEntry(since_ms), *map(_entry, marked)])
     store.close()
 
     main(["history", "--history", str(tmp_path), "--cascades", *_SPAN, "--format", "ndjson"])

@@ -32,6 +32,7 @@ class RecordedRun:
 
     def take(self) -> tuple[Sequence[Liquidation], Sequence[Alert]]:
         """Return what came since the last call."""
+        self._playback.take_cascades()  # what is shown of them is asked for
         return self._playback.take()
 
     def snapshot(self, instruments: Iterable[str]) -> list[VelocityMetrics]:
