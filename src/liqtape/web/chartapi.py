@@ -174,9 +174,7 @@ def _is_asked(cascade: Cascade, question: CascadesQuestion) -> bool:
         return False
     if not question.parts and cascade.part_of is not None:
         return False
-    if question.level is None:
-        return True
-    return cascade.level is not None and LEVELS.index(cascade.level) >= LEVELS.index(question.level)
+    return LEVELS.index(cascade.level or "NONE") >= LEVELS.index(question.level)
 
 
 def _is_known(board: Board, instrument: str) -> bool:

@@ -106,7 +106,7 @@ class CascadesQuestion(Struct, frozen=True, forbid_unknown_fields=True):
     """Which cascades."""
 
     instrument: Name | None = None
-    level: Annotated[Level | None, Meta(description="Only those that reached this level.")] = None
+    level: Annotated[Level, Meta(description="Only those that reached this level; NONE: all.")] = "NONE"
     parts: Annotated[bool, Meta(description="Also those that are part of the market's cascade.")] = True
     limit: Limit = 100
 
