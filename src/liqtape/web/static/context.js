@@ -23,7 +23,7 @@ export async function refreshCascades() {
     if (!rows.length) rows.push(element("tr", {}, element("td", { class: "quiet", colspan: "5" }, "none since this process began to watch")));
     body.replaceChildren(...rows);
     const open = answer.cascades.filter((each) => each.end_ms === null).length;
-    say(byId("cascades-facts"), `${open ? `${open} going on, ` : ""}${answer.total} watched since ${clock(answer.kept_from_ms, isUtc(), { nearMs: answer.as_of_ms })}`);
+    say(byId("cascades-facts"), `${open ? `${open} going on, ` : ""}${answer.total} since ${clock(answer.kept_from_ms, isUtc(), { nearMs: answer.as_of_ms })}`);
   } catch (error) {
     say(byId("cascades-facts"), error.message);
   }
