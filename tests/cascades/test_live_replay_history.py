@@ -29,6 +29,7 @@ def _lines(cascades: Sequence[Cascade]) -> list[bytes]:
 
 async def test_live_replay_and_history_are_the_same_to_the_byte(tmp_path: Path) -> None:
     told: list[Cascade] = []
+    heard: list[Cascade] = []  # by a function of the user's, in a thread of its own
     async with Simulator("cascade", 5, 4.0) as simulator:
         settings = replace(
             _settings(simulator, tmp_path),
@@ -39,6 +40,7 @@ async def test_live_replay_and_history_are_the_same_to_the_byte(tmp_path: Path) 
         recorder = Recorder(tmp_path / "recording")
         tracker = Tracker(settings, recorder=recorder)
         tracker.listen(OnCascade(told.append))
+        tracker.on_cascade(heard.append)
         async with tracker:
             await until(lambda: sum(cascade.events for cascade in tracker.cascades()) > 60)
     newest = {cascade.id: cascade for cascade in told}
@@ -52,6 +54,7 @@ async def test_live_replay_and_history_are_the_same_to_the_byte(tmp_path: Path) 
         rows = [row for (row,) in connection.execute("SELECT record FROM cascades ORDER BY begin_ms, id")]
     assert all(cascade.end_ms is not None for cascade in newest.values())
     assert sum(cascade.events for cascade in newest.values()) > 60
+    assert _lines(heard) == _lines(told)
     assert _lines(replayed) == _lines(told)
     stepped = [cascade for step in Playback(tmp_path / "recording").steps(7) for cascade in step.cascades]
     assert _lines(stepped) == _lines(told)

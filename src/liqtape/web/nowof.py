@@ -12,6 +12,7 @@ __all__ = ["coverage_of", "iso", "now_of", "trust_of"]
 _MINUTE_MS = 60_000
 _LARGEST_MS = 300_000
 _NAMED = 3
+_CLOSE = 8  # of them the exact ones may be others than the first three
 _LIVE = frozenset({"live", "recorded"})
 
 
@@ -38,7 +39,7 @@ def now_of(board: Board) -> NowAnswer:
         level=level,
         since_ms=since_ms,
         side=side_of(row.long_usd_60s, row.short_usd_60s),
-        instruments=_exact(board, shares[:_NAMED]),
+        instruments=_exact(board, shares[:_CLOSE])[:_NAMED],
         venues=board.memory.venue_shares(now_ms - _MINUTE_MS, now_ms),
         lead=board.lead(),
         count_60s=row.event_count_60s,
@@ -87,11 +88,12 @@ def coverage_of(row: VelocityMetrics) -> Coverage:
 
 
 def _exact(board: Board, shares: list[Share]) -> list[Share]:
-    """Return the shares with the counts and USD of the instruments' rows, which know each venue's own time."""
+    """Return the shares, most USD first, as the rows have them: those know the own time of each venue."""
     rows = {row.symbol: row for row in board.source.snapshot([share.name for share in shares])}
-    return [
+    exact = [
         Share(share.name, rows[share.name].event_count_60s, 60 * rows[share.name].usd_velocity_60s)
         if share.name in rows
         else share
         for share in shares
     ]
+    return sorted(exact, key=lambda share: -share.usd)
