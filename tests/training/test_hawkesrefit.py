@@ -1,6 +1,7 @@
 """The hourly fit: in a child of its own, adopted by the detectors, recorded so that a replay does the same."""
 
 import asyncio
+import gc
 import sys
 from pathlib import Path
 
@@ -87,6 +88,19 @@ async def test_a_child_that_fails_leaves_all_as_it_is(monkeypatch: pytest.Monkey
 
     assert heard.fits == []
     assert refit.state.startswith("failed: ")
+
+
+async def test_who_is_cancelled_while_it_starts_leaves_no_child_behind() -> None:
+    refit = HawkesRefit(_pipeline()[0], lambda: BASE_MS)
+    task = asyncio.create_task(refit.turn())
+    await asyncio.sleep(0)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gc.collect()  # a child that still runs complains here
+
+    assert refit.rounds == 0
 
 
 async def test_without_numpy_it_says_so_and_ends(

@@ -91,7 +91,7 @@ class WindowCounts:
         first = max(self._first, end - _KEPT)
         windows = end - first
         total, squares = self._total, self._squares
-        if self._counts and self._counts[-1][0] < end:
+        if self._counts and first <= self._counts[-1][0] < end:
             total += self._counts[-1][1]
             squares += self._counts[-1][1] ** 2
         for begin, after in self._gaps:

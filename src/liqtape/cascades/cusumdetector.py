@@ -10,7 +10,7 @@ __all__ = ["CusumDetector", "cusum"]
 
 _FLOOR_PER_S = 0.02
 _TIMES = 10.0
-_THRESHOLDS: dict[Measure, float] = {"rate": 100.0, "usd": 150.0}
+_THRESHOLDS: dict[Measure, float] = {"rate": 110.0, "usd": 150.0}
 """At most one false alarm a day on streams whose habits never change (docs/explanation/cascades.md)."""
 
 

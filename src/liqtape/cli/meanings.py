@@ -84,7 +84,7 @@ MEANINGS: dict[str, str] = {
     "cascades.acceleration": "... liquidations/s^2.",
     "cascades.usd_velocity_10s": "The threshold rule by USD: USD/s over 10 s.",
     "cascades.surprise": "S of the count in 60 s.",
-    "cascades.cusum": "Nats; unset: 100 by rate, 150 by USD.",
+    "cascades.cusum": "Nats; unset: 110 by rate, 150 by USD.",
     "cascades.hawkes": "Intensity in multiples of the usual rate; unset: 60 by rate, 300 by USD.",
     "cascades.change_point": "Multiple of the usual rate that a new rate has to have.",
     "cascades.refit": "Whether hawkes is fitted anew each hour, which needs the extra analysis.",

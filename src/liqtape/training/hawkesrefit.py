@@ -58,13 +58,7 @@ class HawkesRefit:
 
     async def turn(self) -> None:
         """Fit all streams once."""
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "liqtape.training.hawkesfit",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
+        child = await _started()
         try:
             for key, detector in list(self._pipeline.signals.fitted_streams()):
                 await self._fit(child, key, detector)
@@ -73,9 +67,7 @@ class HawkesRefit:
             self.state = f"failed: {type(error).__name__}: {error}"
             _log.warning("cascades.refit: %s", self.state)
         finally:
-            if child.returncode is None:
-                child.kill()
-            await child.wait()
+            await _ended(child)
         self.rounds += 1
 
     async def _fit(self, child: asyncio.subprocess.Process, key: StreamKey, detector: HawkesDetector) -> None:
@@ -92,3 +84,26 @@ class HawkesRefit:
         self.fits[key] = fit
         if not fit.refused:
             self._pipeline.signals.adopt(StreamFit(key, fit.parameters, fit.mean_weight, now_ms))
+
+
+async def _started() -> asyncio.subprocess.Process:
+    """Return a new child. Who is cancelled meanwhile leaves none behind."""
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "liqtape.training.hawkesfit"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await _ended(await starting)
+        raise
+
+
+async def _ended(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is None:
+        child.kill()
+    await child.communicate()  # which closes the pipes, too
