@@ -36,7 +36,7 @@ NAMES = (
     "scrape",
 )
 
-CHECKS = ("calibration", "realdays", "alarms", "detectors")
+CHECKS = ("calibration", "realdays", "alarms", "detectors", "book")
 """Minutes long, or of data that few have, so only when named; a target that is missed there is an error."""
 
 _WIDTHS = (56, 25, 34, 7)

@@ -42,6 +42,11 @@ class Aftermath:
         self._waiting: deque[_Followed] = deque()
         self._of: dict[str, list[_Followed]] = {}
 
+    @property
+    def is_following(self) -> bool:
+        """Whether prices of liquidations matter now."""
+        return bool(self._of)
+
     def price(self, at_ms: int, price: float) -> None:
         """Take in the reference price."""
         self._trail.note(at_ms, price)

@@ -1,13 +1,13 @@
 """The book of cascades: detectors that rise open them, liquidations fill them, time ends them."""
 
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from liqtape.cascades.aftermath import Aftermath
 from liqtape.cascades.cascade import Cascade, CascadeScope
-from liqtape.cascades.recentevents import RecentEvents
+from liqtape.cascades.recentevents import MINUTE_MS, MOST_EVENTS, RecentEvents
 from liqtape.cascades.runningcascade import QUIET_AFTER_MS, Placed, Rise, RunningCascade
 from liqtape.engine.levels.returnperiods import BREADTH_KEY, MARKET_KEY, StreamKey
 from liqtape.engine.velocity import MARKET
@@ -28,6 +28,10 @@ _TELL_EVERY_MS = 10_000
 _MOST_GAPS = 1_000
 _STEP_BACK_MS = 60_000
 _GAPS_MS = 8 * 3_600_000  # longer than any cascade lasts
+
+
+_Batch = tuple[int, Sequence[Liquidation], Mapping[str, int]]
+"""When liquidations came, or when the last of them is stamped if that is later; what is taken off their stamps."""
 
 
 class CascadeBook:
@@ -54,8 +58,10 @@ class CascadeBook:
         self._hidden = hidden
         self._knows_gaps = knows_gaps
         self._recent = RecentEvents()
-        self._waiting: list[tuple[Liquidation, int]] = []  # with what is taken off its stamp
+        self._waiting: deque[_Batch] = deque()  # that nothing needed to be known of yet
+        self._waiting_events = 0
         self._running: dict[StreamKey, RunningCascade] = {}
+        self._keys: dict[CascadeScope, dict[str, StreamKey]] = {"instrument": {}, "venue": {}, "market": {}}
         self._done: deque[Cascade] = deque(maxlen=most_kept)
         self._aftermath = Aftermath()
         self._gaps: dict[tuple[str, int], Gap] = {}
@@ -72,10 +78,14 @@ class CascadeBook:
 
     # What comes in.
 
-    def add(self, events: Iterable[Liquidation], shifts_ms: Mapping[str, int] | None = None) -> None:
+    def add(self, events: Sequence[Liquidation], shifts_ms: Mapping[str, int] | None = None) -> None:
         """Take in liquidations; `shifts_ms` is by how much the clock of a venue is ahead."""
-        shifts = shifts_ms or {}
-        self._waiting += [(event, shifts.get(event.venue, 0)) for event in events]
+        if events:
+            newest = events[-1]
+            shifts = shifts_ms or {}
+            at_ms = max(self._now_ms, newest.event_ms - shifts.get(newest.venue, 0))
+            self._waiting.append((at_ms, events, shifts))
+            self._waiting_events += len(events)
 
     def rise(self, rise: Rise) -> None:
         """Take in that a detector was raised: a cascade opens, or goes on."""
@@ -109,12 +119,14 @@ class CascadeBook:
 
     def tick(self, now_ms: int) -> None:
         """Let a second pass, after all that came in it."""
-        self._settle()
+        if self._running or self._aftermath.is_following:
+            self._settle()
         if now_ms < self._now_ms - _STEP_BACK_MS:  # the clock was wrong by more than anything can be late
             self.finish()
         passed_ms = max(0, now_ms - self._now_ms) if self._now_ms else 0
         self._now_ms = now_ms
         self._recent.forget(now_ms)
+        self._forget_waiting(now_ms)
         if self._running:
             away = {gap.venue for gap in self._gaps.values() if gap.until_ms is None}
             for running in list(self._running.values()):
@@ -165,16 +177,29 @@ class CascadeBook:
 
     def _settle(self) -> None:
         """Give what came to the cascades it belongs to."""
-        waiting, self._waiting = self._waiting, []
-        running, recent = self._running, self._recent
-        for event, shift_ms in waiting:
-            placed: Placed = (event.event_ms - shift_ms, event)
-            recent.add(placed)
-            self._aftermath.see(placed)
-            if running:
-                for key in (StreamKey(None, event.instrument), StreamKey(event.venue, None), MARKET_KEY):
-                    if key in running and (cascade := self._open_at(key, placed[0])) is not None:
-                        cascade.add(placed)
+        waiting, self._waiting, self._waiting_events = self._waiting, deque(), 0
+        recent, see = self._recent.add, self._aftermath.see
+        for _, events, shifts in waiting:
+            for event in events:
+                placed: Placed = (event.event_ms - shifts.get(event.venue, 0) if shifts else event.event_ms, event)
+                recent(placed)
+                see(placed)
+                if self._running:
+                    self._give(placed)
+
+    def _give(self, placed: Placed) -> None:
+        at_ms, event = placed
+        keys = self._keys
+        found = keys["instrument"].get(event.instrument), keys["venue"].get(event.venue), keys["market"].get(MARKET)
+        for key in found:
+            if key is not None and (cascade := self._open_at(key, at_ms)) is not None:
+                cascade.add(placed)
+
+    def _forget_waiting(self, now_ms: int) -> None:
+        """Forget what is too old for anything that may begin, without having looked at it."""
+        waiting = self._waiting
+        while waiting and (waiting[0][0] <= now_ms - MINUTE_MS or self._waiting_events > MOST_EVENTS):
+            self._waiting_events -= len(waiting.popleft()[1])
 
     def _open_at(self, key: StreamKey, at_ms: int) -> RunningCascade | None:
         """Return the cascade of a stream that goes on at a moment; one that was over by then ends."""
@@ -193,7 +218,9 @@ class CascadeBook:
             return running
         since_ms = self._ends.get(rise.key, 0)
         before = [placed for placed in self._recent.of(rise.key, rise.at_ms) if placed[0] > since_ms]
-        running = self._running[rise.key] = RunningCascade(rise, _names_of(rise.key), before, self._hidden)
+        names = _names_of(rise.key)
+        running = self._running[rise.key] = RunningCascade(rise, names, before, self._hidden)
+        self._keys[names[0]][names[1]] = rise.key
         self.totals[rise.detector] += 1
         self._tell(running, rise.at_ms)
         return running
@@ -216,7 +243,7 @@ class CascadeBook:
         self._tell(market, at_ms)
 
     def _end(self, running: RunningCascade, *, is_cut: bool = False) -> None:
-        del self._running[running.key]
+        del self._running[running.key], self._keys[running.scope][running.name]
         self._ends[running.key] = running.last_ms
         running.find_lead(self._now_ms, is_over=True)
         cascade = self._whole(running, is_over=True, is_cut=is_cut)
