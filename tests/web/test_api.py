@@ -2,6 +2,7 @@ import json
 import time
 from itertools import pairwise
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -198,9 +199,9 @@ def test_cascades_are_told_with_all_that_belongs_to_them(running: Any) -> None:
         assert each["begin_ms"] <= each["peak_ms"] <= each["last_ms"] <= everything["as_of_ms"] + 2_000
         assert each["end_ms"] in {None, each["last_ms"]}
         assert each["usd"] == pytest.approx(sum(part["usd"] for part in each["venues"]))
-        assert each["why"].startswith("the market" if each["name"] == "MARKET" else each["name"])
+        assert ("the market" if each["scope"] == "market" else each["name"]) in each["why"]
     for name in {each["name"] for each in everything["cascades"]}:
-        own = running.get(f"/api/v1/cascades?instrument={name}")["cascades"]
+        own = running.get(f"/api/v1/cascades?instrument={quote(name)}")["cascades"]
         assert all(name in {each["name"], *each["raised"]} for each in own)
     whole = running.get("/api/v1/cascades?parts=false")["cascades"]
     assert all(each["part_of"] is None for each in whole)
