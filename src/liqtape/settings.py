@@ -21,6 +21,7 @@ from liqtape.venues import VENUES
 __all__ = [
     "COMMAND_DEFAULTS",
     "AlertSettings",
+    "ForecastSettings",
     "HistorySettings",
     "PriceSettings",
     "RedisSettings",
@@ -234,6 +235,24 @@ class HistorySettings(Struct, frozen=True, forbid_unknown_fields=True):
         return _fields(self)
 
 
+class ForecastSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`model` is a file that `liqtape train` wrote; without one nothing is forecast.
+
+    Each forecast is written to the directory `log` before its outcome, by default to `forecasts` in the data directory;
+    `off` writes none. Beyond `log_mb` MB the oldest are removed.
+    """
+
+    model: str = ""
+    log: str | None = None
+    log_mb: float = 256.0
+
+    def __post_init__(self) -> None:
+        if self.log is not None and not self.log.strip():
+            raise ValueError("log must be a directory or off")
+        if not 10 <= self.log_mb <= 1_000_000:
+            raise ValueError("log_mb must be 10 to 1000000")
+
+
 class WebSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The page and the API: `listen` is HOST:PORT or `off`; `run` and `demo` take 127.0.0.1:8787 or the next free port.
 
@@ -305,6 +324,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     price: PriceSettings = PriceSettings()
     history: HistorySettings = HistorySettings()
     web: WebSettings = WebSettings()
+    forecast: ForecastSettings = ForecastSettings()
     cascades: CascadeSettings = CascadeSettings()
 
     def __post_init__(self) -> None:

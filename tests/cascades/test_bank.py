@@ -200,14 +200,3 @@ def test_streams_have_a_bound_and_a_count_of_what_was_left_out() -> None:
         bank.update(of(event.event_ms, 1.0, "long", "okx"))
 
     assert (len(bank), bank.left_out_total) == (3, 2)
-
-
-def test_side_of_a_stream_is_what_its_last_minute_closed() -> None:
-    engine = VelocityEngine()
-    for i, (side, usd, venue) in enumerate([("long", 5.0, "bybit"), ("short", 3.0, "okx"), ("short", 4.0, "okx")]):
-        engine.add(of(BASE_MS + i, usd, side, venue))  # type: ignore[arg-type]
-
-    assert engine.sides(_BTC, BASE_MS + 10) == (5_000_000, 7_000_000)
-    assert engine.sides(StreamKey("bybit", None), BASE_MS + 10) == (5_000_000, 0)
-    assert engine.sides(MARKET_KEY, BASE_MS + 60_000) == (0, 7_000_000)
-    assert engine.sides(StreamKey("okx", "BTCUSDT"), BASE_MS, {"okx": BASE_MS + 1}) == (0, 3_000_000)

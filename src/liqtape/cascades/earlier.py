@@ -48,7 +48,7 @@ class EarlierRate:
         minute = now_ms // _MINUTE_MS
         if minute != self._minute:
             self._minute = minute
-            self._rate = max(self._floor, self._baseline.expect(now_ms).mean * 1000 / _MINUTE_MS)
+            self._rate = max(self._floor, self._baseline.foreseen(now_ms).mean * 1000 / _MINUTE_MS)
         return self._rate
 
 

@@ -58,6 +58,6 @@ class SurpriseDetector(HeldDetector):
         minute = now_ms // MINUTE_MS
         if minute != self._minute and self._baseline is not None:
             self._minute = minute
-            self._expected = self._baseline.expect(now_ms)
+            self._expected = self._baseline.foreseen(now_ms)
             self._least = least_count(self.threshold, self._expected.mean, self._expected.fano, self._least)
         return self._expected

@@ -9,6 +9,7 @@ SECTIONS: dict[str, str] = {
     "price": "The price of BTC, which volatility is computed from.",
     "history": "Where accepted events are kept.",
     "web": "The page, the API and /metrics.",
+    "forecast": "Probabilities of what comes next, by a model of your own.",
     "cascades": "Which detectors find cascades.",
 }
 
@@ -74,6 +75,9 @@ MEANINGS: dict[str, str] = {
     "history.url": "A directory, off, or postgresql:// and a server; unset: the user's data directory.",
     "history.retention_days": "What is older is removed.",
     "history.retention_gb": "The oldest beyond so many GB is removed.",
+    "forecast.model": "A file that liqtape train wrote; none: nothing is forecast.",
+    "forecast.log": "A directory for each forecast before its outcome, or off; none: forecasts in the data directory.",
+    "forecast.log_mb": "The oldest beyond so many MB are removed, at least 10.",
     "history.seal": "Whether closed hours become Parquet files, which needs the extra analysis.",
     "history.synchronous": "NORMAL, or FULL: each commit waits for the disk.",
     "cascades.detectors": "return_periods, threshold, surprise, cusum, hawkes, change_point: several run side by side.",

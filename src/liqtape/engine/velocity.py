@@ -16,7 +16,7 @@ from liqtape.engine.baseline.currentbaseline import CurrentBaseline, score_of
 from liqtape.engine.baseline.surprise import Score
 from liqtape.engine.baseline.updater import KEEP_MS, BaselineUpdater
 from liqtape.engine.levels.evaluator import LevelEvaluator
-from liqtape.engine.levels.returnperiods import Minute, ReturnPeriods, StreamKey
+from liqtape.engine.levels.returnperiods import BREADTH_KEY, Minute, ReturnPeriods, StreamKey
 from liqtape.engine.levels.streamlevel import StreamLevel
 from liqtape.engine.levels.surpriselevels import LevelRule
 from liqtape.engine.levels.threshold import Threshold
@@ -384,8 +384,10 @@ class VelocityEngine:
     def sides(self, key: StreamKey, now_ms: int, at: Mapping[str, int] | None = None) -> tuple[int, int]:
         """Return the micro-USD of long and of short liquidations in the last 60 s of any stream. O(its instruments)."""
         long = short = 0
-        own = None if key.instrument is None else self._windows.get(key.instrument)
-        for instrument_windows in self._updater.active.values() if own is None else [own]:
+        is_of_all = key.instrument is None or key == BREADTH_KEY
+        for name, instrument_windows in self._updater.active.items():
+            if not is_of_all and name != key.instrument:
+                continue
             for venue, venue_windows in instrument_windows.venue_windows.items():
                 if key.venue in {None, venue}:
                     venue_ms = now_ms if at is None else at.get(venue, now_ms)

@@ -59,6 +59,7 @@ def now_of(board: Board) -> NowAnswer:
         events_total=board.events_total,
         replay=source.replay,
         messages=source.messages(),
+        forecast=source.forecast(),
     )
 
 

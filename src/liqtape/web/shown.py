@@ -8,6 +8,7 @@ from msgspec import Struct
 from liqtape.cascades.cascade import Cascade
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.events import Alert, Gap, Liquidation, Trouble, VelocityMetrics, VenueHealth
+from liqtape.forecast.forecaster import Forecast
 from liqtape.ledger import Ledger
 from liqtape.web.answers import MessagePlan, Mode, ReplayState
 from liqtape.web.questions import ReplayOrder
@@ -71,6 +72,8 @@ class Shown(Measured, Protocol):
     def now_ms(self) -> int: ...
 
     def messages(self) -> MessagePlan | None: ...
+
+    def forecast(self) -> Sequence[Forecast]: ...
 
     def take_news(self) -> News: ...
 
