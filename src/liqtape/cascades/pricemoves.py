@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from liqtape.events import Liquidation, PriceKind
 
-__all__ = ["PriceEnds", "PricePoint", "PriceTrail"]
+__all__ = ["PriceEnds", "PricePoint", "PriceTrail", "point_of"]
 
 _KEPT_MS = 900_000
 _OLDEST_MS = 300_000  # a price stands for so long
