@@ -37,6 +37,7 @@ _LAST_RETRY = 5.0
 _REFUSED_RETRY = 1.0  # the server is there and takes the rest: as often as quiet instruments are republished
 _CLOSE_SECONDS = 1.0
 _ENDED_CASCADES = 20  # shown beside those that go on
+_WAITING_CASCADES = 100  # to be announced; of more the oldest are in the list of those that stand, or over long since
 _LEVELS_SECONDS = 60.0  # levels above NONE, and cascades, are written again as often, whether they have rows or not
 
 _ROWS = 50  # of one flush: about a millisecond of the loop
@@ -146,7 +147,10 @@ class Publisher(Listener):
 
     def cascade(self, cascade: Cascade) -> None:
         """Take in a cascade as it is known now."""
+        self._cascades.pop(cascade.id, None)
         self._cascades[cascade.id] = cascade
+        if len(self._cascades) > _WAITING_CASCADES:
+            del self._cascades[next(iter(self._cascades))]
         if cascade.end_ms is None:
             self._running[cascade.id] = cascade
         elif self._running.pop(cascade.id, None) is not None:
