@@ -5,18 +5,22 @@ import random
 import sys
 import types
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from liqtape import tracker as tracker_module
+from liqtape.cascades.book import CascadeBook
 from liqtape.events import Event, Invalid, PriceTick, RawLiquidation
 from liqtape.identity import Identities
 from liqtape.instruments import MOST_UNLISTED
 from liqtape.pipeline import admission as intake_module
+from liqtape.pipeline import cascadewatch
 from liqtape.pipeline import gaps as outages_module
 from liqtape.pipeline.onevent import OnAlert, OnGap, OnLiquidation
 from liqtape.settings import AlertSettings, HistorySettings, RedisSettings, Settings, VenueSettings
+from liqtape.sinks import publisher as publisher_module
 from liqtape.sinks.callback import CallbackQueue
 from liqtape.sinks.publisher import RECENT_EVENTS, Publisher
 from liqtape.sinks.sink import Batch
@@ -73,6 +77,8 @@ def tracker(
     """With sinks and callbacks that take nothing away, and bounds so low that a week reaches all of them."""
     monkeypatch.setattr(intake_module, "Identities", lambda: Identities(2_000))
     monkeypatch.setattr(outages_module, "_KEPT", 500)
+    monkeypatch.setattr(cascadewatch, "CascadeBook", partial(CascadeBook, most_kept=20))
+    monkeypatch.setattr(publisher_module, "_WAITING_CASCADES", 20)
     made = Tracker(
         Settings(
             venues={name: VenueSettings() for name in VENUES},

@@ -11,9 +11,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from liqtape.cascades.cascade import Share
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Liquidation, PriceKind, Side
-from liqtape.web.answers import Share
 
 __all__ = ["MOST_EVENTS", "EventColumns", "EventMemory"]
 
