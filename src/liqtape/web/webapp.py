@@ -10,17 +10,16 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liqtape.web.answers import ErrorAnswer
 from liqtape.web.api import Api
 from liqtape.web.broadcast import MOST_READERS, Broadcast
 from liqtape.web.chartapi import ChartApi
+from liqtape.web.keptfiles import KeptFiles
 from liqtape.web.openapi import openapi
 from liqtape.web.pasthistory import HistoryApi
 from liqtape.web.paths import ApiPath, api_paths
@@ -57,13 +56,18 @@ def application(
     control = source if isinstance(source, Replayed) else None
     paths = api_paths(api, ChartApi(api.board, past), past)
     document = _encode(openapi(paths, is_replay=control is not None))
-    routes: list[Route | Mount] = [_route(path) for path in paths]
+    files = KeptFiles(STATIC)
+
+    async def page(request: Request) -> Response:
+        return files.response("index.html", request)
+
+    routes = [_route(path) for path in paths]
     routes += [
         Route("/openapi.json", _fixed(document)),
         Route("/api/v1/stream", _Stream(broadcast), methods=["GET"]),
         Route("/login", _login(token), methods=["POST"]),
-        Route("/", _page),
-        Mount("/static", GZipMiddleware(StaticFiles(directory=STATIC), minimum_size=1_000)),
+        Route("/", page),
+        Route("/static/{path:path}", files.answer),
     ]
     if metrics is not None:
         routes.append(Route("/metrics", _metrics(metrics)))
@@ -115,10 +119,6 @@ def _metrics(text: Callable[[], bytes]) -> _Endpoint:
         return Response(text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     return answer
-
-
-async def _page(_request: Request) -> Response:
-    return FileResponse(STATIC / "index.html")
 
 
 def _login(token: str | None) -> _Endpoint:
