@@ -17,6 +17,7 @@ help:
 	@echo 'make check   lint, format, types, import rules'
 	@echo 'make bench   the figures quoted in the README'
 	@echo 'make chaos   200 seeded scenarios of failing networks, venues, servers and kills'
+	@echo 'make simulate-chaos  the same without sockets, in virtual time: hundreds of hours in ten minutes, one seed, one execution'
 	@echo 'make fuzz    a million broken inputs into everything that reads'
 	@echo 'make soak    an hour of cascade at speed: memory and latency stay flat'
 	@echo 'make clean   remove caches and build output (rm -r .venv for the rest)'
@@ -48,6 +49,9 @@ bench: .venv/.dev
 
 chaos: .venv/.dev
 	@$(BIN)/python -m chaos $(ARGS)
+
+simulate-chaos: .venv/.dev
+	@$(BIN)/python -m chaos.virtual $(ARGS)
 
 fuzz: .venv/.dev
 	@$(BIN)/python -m chaos fuzz $(ARGS)
