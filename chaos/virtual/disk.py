@@ -51,7 +51,7 @@ class VirtualDisk:
         return sqlite3.connect(*args, **options, factory=Connection)
 
     def survive(self, *, torn: bool) -> None:
-        """Become what a kill leaves; `torn` is a power cut: the newest pages are gone, and a bit of the last one is wrong."""
+        """Become what a kill leaves; a power cut (`torn`) takes the newest pages and spoils a bit of the last one."""
         self._copies += 1
         old, self.directory = self.directory, self._root / str(self._copies)
         shutil.copytree(old, self.directory)

@@ -179,8 +179,9 @@ class Execution:
         if venue is None:
             raise Disconnected("dns", "name not resolved")
         await asyncio.sleep(_HANDSHAKE_SECONDS + venue.way_seconds())
-        if venue.is_deaf or self._loop is None:
+        if venue.is_deaf:
             await asyncio.get_running_loop().create_future()  # for ever, as far as the venue is concerned
+        assert self._loop is not None
         return venue.connect(url, self._loop, receive, on_lost)
 
     async def _fetch(self, url: str, body: bytes, session: object) -> bytes:  # noqa: ARG002 - as feeds.rest has it

@@ -12,7 +12,7 @@ from chaos.virtual.world import VirtualWorld
 from liqtape.feeds.disconnects import Disconnected
 from liqtape.simulator.dialects import DIALECTS
 from liqtape.simulator.faults import Faults
-from liqtape.simulator.generator import TrueLiquidation
+from liqtape.simulator.generator import Side, TrueLiquidation
 from liqtape.simulator.listings import MARKETS, Listing
 from liqtape.simulator.wire import Arrival, ClientSession, FollowsAccounts, Frame, RestRequest, ServerLimits
 from liqtape.venues.hyperliquid import watch_list
@@ -270,7 +270,7 @@ class VirtualVenue:
         price = item.price * (1 + self._dice.gauss(0.0, 2e-3))
         usd = math.exp(self._dice.gauss(6.5, 2.0))
         text = item.fill_text(price)
-        side = "long" if self._dice.random() < 0.55 else "short"
+        side: Side = "long" if self._dice.random() < 0.55 else "short"
         return TrueLiquidation(
             self._serial,
             0,
@@ -278,7 +278,7 @@ class VirtualVenue:
             side,
             text,
             item.price_text(price),
-            item.size_text(usd, price),  # type: ignore[arg-type]
+            item.size_text(usd, price),
         )
 
     def _print(self, frame: Frame) -> None:

@@ -75,7 +75,12 @@ class VirtualLoop(BaseEventLoop):
         """End here and now."""
         self.killed = True
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # noqa: ARG002
+    def run_in_executor(  # type: ignore[override] # of whatever type
+        self,
+        executor: Any,  # noqa: ARG002 - as it is there
+        func: Any,
+        *args: Any,
+    ) -> Any:
         """Do the work in a strand."""
         future = self.create_future()
 
