@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from liqtape.pipeline.clock import AHEAD_MS, ClockStep, EventClock
@@ -221,6 +221,15 @@ _steps = st.lists(
 )
 
 
+@example(
+    [
+        ("trades", "binance", 0),
+        ("trades", "binance", 0),
+        ("trades", "bybit", 0),
+        ("event", "own", 2000),
+        ("trades", "bybit", -21),
+    ]
+)
 @given(_steps)
 def test_no_time_ever_goes_back_but_at_a_counted_step(steps: list[tuple[str, str, int]]) -> None:
     clock = EventClock(HOLDS)

@@ -326,6 +326,8 @@ class EventClock:
             self._shift(reach)
             if reach.shift_ms:
                 reach.shifted_ms = self.our_ms
+            if self._offset_ms < 0:
+                self._pull_back(reach, 0)  # what was within 2 s of our time may be further ahead of the common one
         self._settle()
 
     def _start(self) -> None:
