@@ -29,7 +29,7 @@ def main() -> None:
     options.add_argument("--hours", type=float, default=0.0, metavar="N", help="stop after so many simulated hours")
     options.add_argument("--first", type=int, default=1, metavar="SEED")
     options.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default 2)")
-    options.add_argument("--seconds", type=float, default=1_800.0, metavar="N", help="simulated, of each seed")
+    options.add_argument("--seconds", type=float, default=1_200.0, metavar="N", help="simulated, of each seed")
     options.add_argument("--seed", type=int, metavar="N", help="this one alone")
     options.add_argument("--only", metavar="HAZARDS", help="with --seed: these hazards instead of the drawn ones")
     options.add_argument("--trace", type=Path, metavar="FILE", help="with --seed: write what happened")

@@ -27,10 +27,10 @@ class Bug(Struct, frozen=True):
 
 BUGS = {
     "venue-ahead": Bug(
-        "a venue's clock that is wrong is believed: its events stand where its stamps say",
-        "liqtape.pipeline.clock:_Reach.reach",
-        "self.at_ms = t_ms - self.holds_ms if self.newest_ms is None else max(self.newest_ms, t_ms - self.holds_ms)",
-        "self.at_ms = max(self.newest_ms or 0, *self.beyond, t_ms - self.holds_ms)",
+        "a venue's clock is known to be off, and its events are taken to stand where its stamps say",
+        "liqtape.pipeline.admission:Intake.take",
+        "event_ms -= shift_ms",
+        "event_ms -= 0",
     ),
     "no-shift": Bug(
         "the shift of a venue whose clock is off is never applied",

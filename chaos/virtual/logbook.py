@@ -85,7 +85,8 @@ def _gaps_without_list(connection: sqlite3.Connection) -> _Spans:
 
 def _judge_gaps(watcher: "Watcher", connection: sqlite3.Connection) -> None:
     rows = connection.execute(
-        "SELECT venue, from_ms, coalesce(until_ms, ?), reason FROM gaps WHERE reason <> ? ORDER BY venue, from_ms",
+        "SELECT venue, from_ms, coalesce(until_ms, ?1), reason FROM gaps WHERE reason <> ?2 "
+        "AND (until_ms IS NULL OR until_ms > from_ms) ORDER BY venue, from_ms",
         (_EVER, NO_LIST),
     ).fetchall()
     for (venue, _, until_ms, reason), (other, from_ms, _, second) in pairwise(rows):

@@ -53,7 +53,7 @@ class Scheme(Struct, frozen=True):
         return f"--seed {self.seed} --seconds {self.seconds:g} --only '{' '.join(map(str, self.hazards))}'"
 
 
-def scheme(seed: int, seconds: float = 1_800.0) -> Scheme:
+def scheme(seed: int, seconds: float = 1_200.0) -> Scheme:
     """Return what the seed says."""
     dice = random.Random(f"scheme:{seed}")
     hazards: list[Hazard] = []

@@ -68,6 +68,7 @@ class Watcher:
         self._at: dict[str, int] = {}
         self._steps = 0
         self._unsettled_ms = 0
+        self._is_over = False
 
     def listener(self, tracker: "Tracker") -> Listener:
         """Return who listens to a process that begins."""
@@ -77,7 +78,8 @@ class Watcher:
 
     def note(self, text: str) -> None:
         """Write into the trace what the service did."""
-        self._world.note(text)
+        if not self._is_over:
+            self._world.note(text)
 
     def wrong(self, kind: str, text: str) -> None:
         """Note a problem."""
@@ -228,6 +230,7 @@ class Watcher:
             self.logged = judge_log(self, self._execution, connection)
         finally:
             connection.close()
+        self._is_over = True  # what killed processes do when they are buried is not of this world
 
 
 def _lies_in(entry: Entry, from_ms: int, until_ms: int) -> bool:
