@@ -30,7 +30,7 @@ from liqtape.tracker import Tracker
 __all__ = ["Execution", "Outcome", "execute"]
 
 _HANDSHAKE_SECONDS = 0.05
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 8.0
 
 
 class Outcome(Struct, frozen=True):

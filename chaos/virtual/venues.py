@@ -1,12 +1,12 @@
 """The venues of the world: each speaks its protocol in the simulator's dialect, over connections without sockets."""
 
-import asyncio
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from chaos.virtual.book import Book
+from chaos.virtual.virtualsocket import VirtualSocket
 from chaos.virtual.world import VirtualWorld
 
 from liqtape.feeds.disconnects import Disconnected
@@ -14,96 +14,17 @@ from liqtape.simulator.dialects import DIALECTS
 from liqtape.simulator.faults import Faults
 from liqtape.simulator.generator import Side, TrueLiquidation
 from liqtape.simulator.listings import MARKETS, Listing
-from liqtape.simulator.wire import Arrival, ClientSession, FollowsAccounts, Frame, RestRequest, ServerLimits
+from liqtape.simulator.wire import Arrival, FollowsAccounts, Frame, RestRequest, ServerLimits
 from liqtape.venues.hyperliquid import watch_list
 
 if TYPE_CHECKING:
     from chaos.virtual.virtualloop import VirtualLoop
 
-__all__ = ["VirtualSocket", "VirtualVenue"]
+__all__ = ["VirtualVenue"]
 
-_CLOSE_SECONDS = 0.2
-_TRADE_SECONDS = (0.7, 1.6)
+_TRADE_SECONDS = (0.8, 1.7)
 _PUSH_SECONDS = 0.05
 _BUSY_NS = 4_000_000_000  # the longest that a venue holds anything back, and more
-
-
-class VirtualSocket:
-    """One connection, both ends of it: what `feeds.transport.Socket` is for the product, a client for the venue."""
-
-    def __init__(
-        self,
-        venue: "VirtualVenue",
-        session: ClientSession,
-        loop: "VirtualLoop",
-        receive: Callable[[bytes], None],
-        on_lost: Callable[[], None],
-        number: int,
-    ) -> None:
-        self.lost: Disconnected | None = None
-        self.session = session
-        self.number = number
-        self.said_ns = venue.world.now_ns
-        self.is_open = True
-        self._venue = venue
-        self._loop = loop
-        self._receive = receive
-        self._on_lost = on_lost
-        self._free_ns = 0  # when the way is free for the next frame
-        self._messages = 0
-
-    # The product's end.
-
-    def send(self, frame: bytes) -> None:
-        """Send a text frame to the venue."""
-        if self.is_open and not self._loop.killed:
-            world = self._venue.world
-            world.after(self._venue.way_seconds(), lambda: self._venue.hear(self, frame))
-
-    async def close(self, code: int = 1000) -> None:  # noqa: ARG002 - as Socket has it
-        """Close."""
-        if self.is_open:
-            await asyncio.sleep(_CLOSE_SECONDS if not self._venue.is_deaf else 1.0)
-            self._venue.world.note(f"{self._venue.name} #{self.number} closed")
-            self.end(Disconnected("closed_1000", "closed by us"))
-
-    # The venue's end.
-
-    def give(self, payload: bytes, rows: "Callable[[int], None] | None" = None) -> None:
-        """Send a message down the way, behind those before it; `rows` is told when it has arrived."""
-        venue = self._venue
-        if not self.is_open:
-            return
-        world = venue.world
-        at_ns = max(self._free_ns, world.now_ns + round(venue.way_seconds() * 1e9), venue.shut_until_ns)
-        self._free_ns = at_ns
-        world.after((at_ns - world.now_ns) / 1e9, lambda: self._arrive(payload, rows))
-
-    def end(self, lost: Disconnected) -> None:
-        """End the connection, whoever does it."""
-        if self.is_open:
-            self.is_open = False
-            self.lost = lost
-            self._venue.forget(self)
-            if not self._loop.killed:
-                self._loop.call_soon(self._on_lost)
-
-    def _arrive(self, payload: bytes, rows: "Callable[[int], None] | None") -> None:
-        if self.is_open and not self._loop.killed:
-            self._loop.call_soon(self._deliver, payload, rows)
-
-    def _deliver(self, payload: bytes, rows: "Callable[[int], None] | None") -> None:
-        if not self.is_open or self._venue.is_mute:
-            return
-        self._messages += 1
-        if rows is not None:
-            rows(self.number * 1_000_000 + self._messages)
-        try:
-            self._receive(payload)
-        except Exception as error:  # noqa: BLE001 - as the transport does
-            lost = Disconnected("internal", f"our own error: {type(error).__name__}: {error}")
-            lost.__cause__ = error
-            self.end(lost)
 
 
 class VirtualVenue:
@@ -297,9 +218,9 @@ class VirtualVenue:
         if not frame.rows:
             socket.give(payload)
         elif is_live:
-            socket.give(payload, lambda _: self._book.delivered(frame.rows, self.world.now_ms))
+            socket.give(payload, lambda: self._book.delivered(frame.rows, self.world.now_ms))
         else:
-            socket.give(payload, lambda _: self._book.told(frame.rows, self.world.now_ms, self.skew_ms))
+            socket.give(payload, lambda: self._book.told(frame.rows, self.world.now_ms, self.skew_ms))
 
     def _hang_up_idle(self) -> None:
         for socket in list(self.sockets):

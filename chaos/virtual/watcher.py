@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import sqlite3
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 from chaos.virtual.book import Entry
 from chaos.virtual.logbook import judge_log
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Watcher"]
 
 _MOST_PROBLEMS = 20
+_COMPARED = 50
 _WINDOWS = (60, 300)
 _SLOP_MS = 3_500
 """How far an event may stand in windows from where it truly was: clocks are right to a second, the way takes time."""
@@ -48,6 +50,7 @@ class _Pulses(Listener):
         self._watcher.second(self._tracker)
 
     def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:
+        self._watcher.accepted.extend(event.event_ms for event in events)
         for event in events:
             self._watcher.note(f"accepted {event.venue} {event.symbol} {event.event_ms} {is_news}")
 
@@ -61,6 +64,7 @@ class Watcher:
     def __init__(self, execution: "Execution") -> None:
         self.problems: list[str] = []
         self.logged = 0
+        self.accepted: deque[int] = deque(maxlen=_COMPARED)  # stamps of the newest events of this process
         self.killed_ms: list[tuple[int, int]] = []  # when, and since when what came may be lost with it
         self._execution = execution
         self._world = execution.world
@@ -73,6 +77,7 @@ class Watcher:
     def listener(self, tracker: "Tracker") -> Listener:
         """Return who listens to a process that begins."""
         self._at, self._steps = {}, 0
+        self.accepted.clear()
         self._unsettled_ms = self._world.now_ms + _SETTLED_MS
         return _Pulses(self, tracker)
 
@@ -221,6 +226,14 @@ class Watcher:
         if open_sockets:
             self.wrong("left", f"{open_sockets} connections")
         self._look_at_ledgers(tracker)
+        self._look_at_redis()
+
+    def _look_at_redis(self) -> None:
+        """Compare the newest events of the list in Redis with what was accepted."""
+        texts = self._execution.redis.lists.get(b"cascade:events:buffer", [])
+        shown = [msgspec.json.decode(text)["event_ms"] for text in texts[: len(self.accepted)]]
+        if self._execution.scheme.has_redis and shown != list(self.accepted)[::-1]:
+            self.wrong("redis", f"the newest events are {shown[:5]}, accepted were {list(self.accepted)[:-6:-1]}")
 
     def judge(self) -> None:
         """Compare the log with the book."""
