@@ -210,6 +210,15 @@ async def test_sigterm_ends_it_in_time_whatever_hangs(
     assert "Traceback" not in run.err()
 
 
+async def test_a_disk_that_hangs_is_said_within_seconds(start: Callable[..., Run]) -> None:
+    run = start("--redis", "off")
+    await run.until_live()
+
+    run.hanging.touch()
+
+    await run.until(lambda: "HISTORY NOT WRITTEN: the disk has not answered for" in run.out())
+
+
 async def test_a_second_signal_ends_it_at_once(start: Callable[..., Run], black_hole: str) -> None:
     run = start("--redis", black_hole)
     await run.until_live()

@@ -9,9 +9,11 @@ from typing import Any, Literal
 from chaos.virtual.strands import Strands
 from chaos.virtual.world import VirtualWorld
 
-__all__ = ["DiskFault", "VirtualDisk"]
+__all__ = ["Damage", "DiskFault", "VirtualDisk"]
 
 DiskFault = Literal["", "full", "io", "slow", "stuck"]
+
+Damage = Literal["", "torn", "rotten"]
 
 _WAL = "log.sqlite-wal"
 _SLOW_SECONDS = 3.0
@@ -50,20 +52,24 @@ class VirtualDisk:
 
         return sqlite3.connect(*args, **options, factory=Connection)
 
-    def survive(self, *, torn: bool) -> None:
-        """Become what a kill leaves; a power cut (`torn`) takes the newest pages and spoils a bit of the last one."""
+    def survive(self, damage: Damage) -> None:
+        """Become what a kill leaves, with some damage: the newest pages `torn` off, or a `rotten` bit anywhere."""
         self._copies += 1
         old, self.directory = self.directory, self._root / str(self._copies)
         shutil.copytree(old, self.directory)
+        shutil.rmtree(old, ignore_errors=True)
         log = self._wal()
-        if torn and log is not None:
+        if log is None:
+            return
+        if damage == "rotten":
+            _flip(log, self.world.dice.randrange(32, log.stat().st_size))
+        elif damage == "torn":
             size = log.stat().st_size
             # The last ten seconds are not promised; their pages are few, and of one log file only.
             keep = max(0, size - self.world.dice.randint(1, 30) * 4_120 - self.world.dice.randint(0, 4_119))
             os.truncate(log, keep)
             if keep > 4_200 and self.world.dice.random() < 0.5:
                 _flip(log, keep - self.world.dice.randint(1, 4_000))
-        shutil.rmtree(old, ignore_errors=True)
 
     def _wal(self) -> Path | None:
         return next(iter(sorted(self.directory.rglob(_WAL))), None)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from chaos.virtual.book import Book
-from chaos.virtual.disk import VirtualDisk
+from chaos.virtual.disk import Damage, VirtualDisk
 from chaos.virtual.hazards import damaged, strike
 from chaos.virtual.machine import Machine
 from chaos.virtual.redis import VirtualRedis
@@ -62,7 +62,7 @@ class Execution:
         self._loop: VirtualLoop | None = None
         self._dead: list[object] = []  # what a killed process leaves; nobody in it may run again, not even to clean up
         self._down_seconds = 0.0
-        self._is_torn = False
+        self._damage: Damage = ""
 
     def run(self) -> Outcome:
         """Let it happen from beginning to end, and judge it."""
@@ -85,10 +85,10 @@ class Execution:
             tuple(self.world.lines or ()),
         )
 
-    def kill(self, down_seconds: float, *, torn: bool) -> None:
+    def kill(self, down_seconds: float, damage: Damage) -> None:
         """End the process here and now."""
         if self._loop is not None:
-            self._down_seconds, self._is_torn = down_seconds, torn
+            self._down_seconds, self._damage = down_seconds, damage
             self._loop.kill()
 
     def _strike(self, hazard: Hazard) -> None:
@@ -117,14 +117,14 @@ class Execution:
         """Let the world go on without the process."""
         world = self.world
         world.note("killed")
-        self.watcher.killed(torn=self._is_torn)
+        self.watcher.killed(self._damage)
         self.machine.strands.end()
         for venue in self.venues.values():
             for socket in list(venue.sockets):
                 socket.end(Disconnected("closed_1006", "nobody there"))
         for transport in list(self.redis.connections):
             transport.end(None)
-        self.disk.survive(torn=self._is_torn)
+        self.disk.survive(self._damage)
         until_ns = world.now_ns + round(self._down_seconds * 1e9)
         world.advance(until_ns, lambda: False)
 

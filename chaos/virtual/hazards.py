@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from chaos.virtual.disk import Damage
 from chaos.virtual.scheme import CAUSES, Hazard
 
 from liqtape.simulator.dialects import DIALECTS
@@ -16,6 +17,7 @@ __all__ = ["REST_FAULTS", "strike"]
 REST_FAULTS = ("http_500", "http_429", "garbage", "cut_short", "hanging")
 _REDIS = ("dead", "stuck", "readonly", "full", "restart")
 _DISK = ("full", "io", "slow", "stuck")
+_DAMAGE: dict[str, Damage] = {"kill": "", "power": "torn", "rot": "rotten"}
 _CALM = 0.02
 _RATES = {1: 1.0, 4: 4.0, 20: 20.0}
 
@@ -40,8 +42,8 @@ def _nothing() -> None:
 
 def _strike_us(hazard: Hazard, execution: "Execution") -> Callable[[], None]:
     world = execution.world
-    if hazard.kind in {"kill", "power"}:
-        execution.kill(hazard.seconds, torn=hazard.kind == "power")
+    if hazard.kind in _DAMAGE:
+        execution.kill(hazard.seconds, _DAMAGE[hazard.kind])
     elif hazard.kind == "freeze":
         execution.machine.strands.freeze(hazard.seconds)
     elif hazard.kind == "wall":

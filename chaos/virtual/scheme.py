@@ -86,7 +86,7 @@ def parsed(text: str) -> tuple[Hazard, ...]:
 def _drawn(dice: random.Random, *, is_stepping: bool, has_redis: bool) -> list[tuple[str, str]]:
     """Each seed has some of the kinds only: what always happens together hides what happens alone."""
     of_venue = dice.sample(sorted(_OF_VENUE), dice.randint(1, 6))
-    of_us = [kind for kind in ("kill", "power", "freeze", "wall") if dice.random() < 0.35]
+    of_us = [kind for kind in ("kill", "power", "freeze", "wall", "rot") if dice.random() < 0.3]
     if is_stepping:  # of a clock that is set while nobody looks no stamp tells whether it was seen
         of_us = [kind for kind in of_us if kind == "freeze"]
     drawn = [(dice.choice(of_venue), dice.choice(VENUES)) for _ in range(dice.randint(2, 14))]
@@ -119,6 +119,7 @@ _OF_VENUE: dict[str, Callable[..., Hazard]] = {
 _MADE = _OF_VENUE | {
     "kill": _lasting("kill", 0.5, 120.0),
     "power": _lasting("power", 1.0, 120.0),
+    "rot": _lasting("rot", 1.0, 60.0),
     "freeze": _lasting("freeze", 2.0, 90.0),
     "wall": _lasting("wall", 0.0, 0.0, _STEPS_MS),
     "away": _lasting("away", 1.0, 120.0, (0, 1, 2, 3, 4)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from chaos.virtual.book import Entry
+from chaos.virtual.disk import Damage
 from chaos.virtual.logbook import judge_log
 
 from liqtape.events import Gap, Liquidation
@@ -100,10 +101,10 @@ class Watcher:
             error = record.exc_info[1] if record.exc_info else None
             self.wrong("error", f"{text[:300]} {error!r}")
 
-    def killed(self, *, torn: bool) -> None:
-        """Hear that the process is no more."""
-        now_ms = self._world.now_ms
-        self.killed_ms.append((now_ms, self._execution.disk.written_ms - (30_000 if torn else 1_000)))
+    def killed(self, damage: Damage) -> None:
+        """Hear that the process is no more, and how much of what it wrote may be gone with it."""
+        now_ms, written_ms = self._world.now_ms, self._execution.disk.written_ms
+        self.killed_ms.append((now_ms, {"": written_ms - 1_000, "torn": written_ms - 30_000, "rotten": 0}[damage]))
 
     # What must be true each second, and at each look.
 

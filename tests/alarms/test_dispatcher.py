@@ -195,14 +195,25 @@ def test_what_was_sent_long_ago_is_removed_and_dead_letters_stay(tmp_path: Path)
     outbox.close()
 
 
-def test_a_file_that_is_no_database_or_newer_is_refused_in_one_line(tmp_path: Path) -> None:
-    ruined, newer = tmp_path / "ruined.sqlite", tmp_path / "newer.sqlite"
-    ruined.write_bytes(b"not a database, " * 100)
+def test_a_damaged_queue_is_set_aside_and_a_new_one_begins(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "alarms.sqlite"
+    content = b"not a database, " * 100
+    path.write_bytes(content)
+
+    outbox = Outbox(path)
+
+    assert outbox.waiting() == {}
+    outbox.close()
+    (aside,) = tmp_path.glob("alarms.damaged-*.sqlite")
+    assert aside.read_bytes() == content
+    assert f"is damaged (file is not a database): it is kept as {aside}" in caplog.text
+
+
+def test_a_file_that_is_newer_is_refused_in_one_line(tmp_path: Path) -> None:
+    newer = tmp_path / "newer.sqlite"
     with sqlite3.connect(newer) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
 
-    with pytest.raises(ConfigurationError, match="is no database; move it away"):
-        Outbox(ruined)
     with pytest.raises(ConfigurationError, match="written by a newer liqtape"):
         Outbox(newer)

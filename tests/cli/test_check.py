@@ -21,7 +21,11 @@ from tests.polling import wait_until
 from liqtape.cli import check
 from liqtape.embedded import server_binary
 from liqtape.errors import EmbeddedUnavailable
+from liqtape.events import Liquidation
 from liqtape.feeds.venuecheck import Check
+from liqtape.history.archive.archiver import Archiver
+from liqtape.history.log.journal import PriceBarEntry
+from liqtape.history.log.store import Store
 from liqtape.settings import HistorySettings, RedisSettings, Settings
 from liqtape.simulator import Simulator
 from liqtape.simulator.dialects import DIALECTS
@@ -418,6 +422,36 @@ async def test_history_is_checked_where_it_will_be(monkeypatch: pytest.MonkeyPat
     (tmp_path / "file").touch()
     refused = await said(str(tmp_path / "file"))
     assert (refused.ok, refused.stage) == (False, "write")
+
+
+def _seal_an_hour(directory: Path) -> None:
+    directory.mkdir()
+    store = Store(directory)
+    event = Liquidation("okx", "BTCUSDT", "BTC-USDT-SWAP", "long", 1.0, "fill", 1.0, 1.0, 1_790_000_000_000)
+    store.write([event], [PriceBarEntry(1_790_000_000_000, 1.0, 1.0, 1.0, 1.0, None, 1, "okx")])
+    store.mark_hour(1_789_999_200_000)
+    store.close()
+    archiver = Archiver(directory)
+    archiver.seal(1_790_020_000_000)
+    archiver.close()
+
+
+async def test_each_file_of_the_history_is_looked_at_when_asked(tmp_path: Path) -> None:
+    own = Settings(history=HistorySettings(str(tmp_path / "history")))
+    assert (await check._whole_history(own)).ok is None
+    _seal_an_hour(tmp_path / "history")
+
+    whole = await check._whole_history(own)
+    assert (whole.ok, whole.detail) == (
+        True,
+        f"2 files in {tmp_path / 'history'} are as they were written, log.sqlite is whole",
+    )
+
+    (path,) = (tmp_path / "history").glob("events/*/*/*.parquet")
+    path.write_bytes(path.read_bytes()[:-1])
+    damaged = await check._whole_history(own)
+    assert (damaged.ok, damaged.stage) == (False, "reading")
+    assert f"1 of 2 files are damaged: {path.relative_to(tmp_path / 'history')}" in damaged.detail
 
 
 async def test_disk_that_cannot_be_written_or_is_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_a_broken_file_hides_no_event(
     store = Store(tmp_path)
     assert store.write(written[:2]) == WriteResult(2, 0, 0)
     store.close()
-    assert "cannot be read" in caplog.text
+    assert "is damaged" in caplog.text
 
 
 def test_venues_of_any_name_get_folders_of_their_own(tmp_path: Path, liquidation: Make) -> None:

@@ -524,17 +524,6 @@ def test_what_is_written_meanwhile_is_in_the_next_answer(history: Write, tmp_pat
     store.close()
 
 
-def test_files_that_retention_removed_are_not_asked_for(history: Write, tmp_path: Path) -> None:
-    past = history([closed(BEGIN_MS + 5), closed(BEGIN_MS + HOUR_MS + 5)])
-    store = Store(tmp_path)
-    for file in (tmp_path / "events").rglob("*.parquet"):
-        file.unlink()
-
-    with pytest.raises(ConfigurationError, match="files of the list are not there"):
-        past.events(BEGIN_MS, BEGIN_MS + 2 * HOUR_MS)
-    store.close()
-
-
 @pytest.mark.parametrize(("span", "every"), [((5, 5), 60), ((9, 5), 60), ((0, 9), 0), ((0, 1 << 60), 1)])
 def test_impossible_questions_are_refused(history: Write, span: tuple[int, int], every: int) -> None:
     with pytest.raises(ConfigurationError):

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from liqtape.events import Liquidation
 from liqtape.history.archive.archiver import CLOSED_AFTER_MS, Archiver
 from liqtape.history.archive.retention import _size, retain
+from liqtape.history.archive.soundfiles import SealedFile
 from liqtape.history.log.follow import Follower
 from liqtape.history.log.journal import FeedDownEntry, FeedUpEntry, GapEntry, LogGapEntry, PriceBarEntry, StateEntry
 from liqtape.history.log.store import Store
@@ -101,10 +102,10 @@ def test_a_reader_who_finds_a_file_gone_looks_again(hours: Path, monkeypatch: py
     sealed = Follower._sealed
     removed: list[int] = []
 
-    def removed_meanwhile(self: Follower, first_seq: int, paths: list[str]) -> list[tuple[int, Liquidation]]:
+    def removed_meanwhile(self: Follower, first_seq: int, files: list[SealedFile]) -> list[tuple[int, Liquidation]]:
         if not removed:
             removed.append(round_of(hours, BEGIN_MS + HOUR_MS + 1))
-        return sealed(self, first_seq, paths)
+        return sealed(self, first_seq, files)
 
     monkeypatch.setattr(Follower, "_sealed", removed_meanwhile)
     assert [seq for seq, _ in follower.after(0, 100)] == list(range(11, 21))

@@ -19,6 +19,7 @@ from liqtape.tracker import Tracker
 from liqtape.tui.apistream import ApiStream, NothingRuns
 from liqtape.tui.watchapp import WatchApp
 from liqtape.tui.watchhelp import HelpScreen
+from liqtape.web.answers import MessagePlan, MessageThread
 from liqtape.web.livesource import LiveSource
 from liqtape.web.webserver import serving
 
@@ -27,9 +28,10 @@ VENUES = ("binance", "bybit", "okx", "hyperliquid")
 
 
 @asynccontextmanager
-async def served(tracker: Tracker, port: int = 0) -> AsyncIterator[str]:
+async def served(tracker: Tracker, port: int = 0, plan: MessagePlan | None = None) -> AsyncIterator[str]:
     """Serve a tracker; gives the address."""
-    async with serving(LiveSource(tracker, "demo"), ("127.0.0.1", port)) as server, tracker:
+    source = LiveSource(tracker, "demo", messages=lambda: plan)
+    async with serving(source, ("127.0.0.1", port)) as server, tracker:
         yield server.url
 
 
@@ -111,6 +113,15 @@ async def test_sentence_strip_instruments_tape_and_trust_are_seen(size: tuple[in
         if size[0] > 80:
             assert count(shown, "level changes") == 1
             assert count(shown, "hyperliquid", "part of the liquidations only: fills of 6 watched accounts") == 1
+
+
+async def test_event_told_of_and_effective_steps_are_seen() -> None:
+    thread = MessageThread("event-1", 1_790_000_000_000, "ALERT", 3, ["BTCUSDT"], 9, 1e6, {"bybit": 1e6})
+    plan = MessagePlan(3.0, 12.3, 0.25, None, thread)
+    async with served(quiet(), plan=plan) as url, watching(url, (120, 40)) as pilot:
+        shown = await until(pilot, lambda text: count(text, "level changes", "3 messages since 14:13:20") == 1)
+
+        assert count(shown, "a message: market from once in 12 d, instrument from once in 6.0 h") == 1
 
 
 async def test_rows_are_sorted_filtered_and_chosen() -> None:

@@ -148,6 +148,21 @@ def test_history_pages_join_to_the_whole(running: Any) -> None:
     assert pages[0]["next"] == size
 
 
+def test_events_of_the_history_need_no_extra(running: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    running.wait_for(lambda: running.get("/api/v1/history?from=-10m&to=-4s&show=events&limit=1")["total"] > 100)
+    until = round(time.time() * 1000) - 4_000
+    question = f"/api/v1/history?from={until - 600_000}&to={until}&limit=50&show="
+    with_extra = running.get(f"{question}events")
+
+    monkeypatch.setattr("liqtape.cli.past.find_spec", lambda _name: None)
+
+    assert running.get(f"{question}events")["rows"] == with_extra["rows"]
+    assert running.get(f"{question}gaps")["rows"]
+    refused = fetch(running.url, f"{question}velocity")
+    assert refused.status == 501
+    assert "liqtape[analysis]" in refused.json()["error"] + refused.json()["mend"]
+
+
 def test_velocity_of_the_history_has_equal_steps(running: Any) -> None:
     answer = running.get("/api/v1/history?from=-1m&every=10&symbol=BTCUSDT")
 

@@ -29,6 +29,7 @@ __all__ = ["check"]
 
 _EMBEDDED_SECONDS = 12.0
 _LEAST_FREE = 100 * 1024 * 1024
+_NAMED_FILES = 5
 _SIGNS = {True: "ok  ", False: "FAIL", None: "-   "}
 
 
@@ -37,6 +38,9 @@ def check(
         Path | None, typer.Option(metavar="FILE", help="A liqtape.toml; default: the one here, if any.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,  # noqa: FBT002 - an option
+    history: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--history", help="Compare each file of the history with its checksum, too.")
+    ] = False,
 ) -> int:
     """Try everything `run` needs, and say what fails: configuration, Redis, disk, clock, each venue."""
     file = settings_file(config)
@@ -46,7 +50,8 @@ def check(
     if not logging.getLogger().isEnabledFor(logging.INFO):  # unless asked for, a failure is told once, by its line
         logging.getLogger("liqtape").setLevel(logging.CRITICAL)
     with asyncio.Runner(loop_factory=_Loop) as runner:
-        found = runner.run(_report(settings, file, print_lines=not as_json))
+        checks = (*_CHECKS, _whole_history) if history else _CHECKS
+        found = runner.run(_report(settings, file, checks, print_lines=not as_json))
     failed = any(one.ok is False for one in found)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode({"ok": not failed, "checks": found}) + b"\n")
@@ -76,10 +81,10 @@ class _Loop(asyncio.SelectorEventLoop):
         return await answer
 
 
-async def _report(settings: Settings, file: Path | None, *, print_lines: bool) -> list["Check"]:
+async def _report(settings: Settings, file: Path | None, checks: "Checks", *, print_lines: bool) -> list["Check"]:
     """All checks at once, told in their order as soon as they are there."""
     found: list[Check] = []
-    async for one in _results(settings, file):
+    async for one in _results(settings, file, checks):
         found.append(one)
         if print_lines:
             sys.stdout.write(f"{_SIGNS[one.ok]} {one.subject}: {_said(one)}\n")
@@ -92,7 +97,7 @@ def _said(one: "Check") -> str:
     return sanitize(text, 1_000)
 
 
-async def _results(settings: Settings, file: Path | None) -> AsyncIterator["Check"]:
+async def _results(settings: Settings, file: Path | None, checks: "Checks") -> AsyncIterator["Check"]:
     from liqtape.feeds.venuecheck import Check, VenueCheck, check_clock, check_venue
 
     async def venue(name: str) -> VenueCheck:
@@ -103,7 +108,7 @@ async def _results(settings: Settings, file: Path | None) -> AsyncIterator["Chec
 
     loop = asyncio.get_running_loop()
     server = loop.create_task(_database(settings))
-    others = [loop.create_task(checking(settings)) for checking in _CHECKS]
+    others = [loop.create_task(checking(settings)) for checking in checks]
     venues = [loop.create_task(venue(name)) for name in settings.venues]
     yield _configuration(settings, file)
     for other in others:
@@ -248,6 +253,32 @@ async def _history(settings: Settings) -> "Check":
     return _writable("history", next((path for path in (folder, *folder.parents) if path.exists()), folder))
 
 
+async def _whole_history(settings: Settings) -> "Check":
+    """Every sealed file and the database, as `liqtape check --history` asks."""
+    from liqtape.feeds.venuecheck import Check
+    from liqtape.history.archive.verify import verify
+    from liqtape.history.log.directories import data_directory, history_directory
+    from liqtape.history.log.layout import DATABASE
+
+    subject = "history files"
+    if settings.history.url == "off":
+        return Check.left_out(subject, "configuration", "off")
+    folder = history_directory(settings.history, data_directory()) or data_directory() / "history"
+    if not (folder / DATABASE).exists():
+        return Check.left_out(subject, "reading", f"{folder} has no history yet")
+    began = time.monotonic()
+    verdict = await asyncio.to_thread(verify, folder)
+    seconds = time.monotonic() - began
+    if verdict.is_sound:
+        said = f"{verdict.files:,} files in {folder} are as they were written, {DATABASE} is whole"
+        return Check.passed(subject, "reading", said, seconds)
+    some = ", ".join(verdict.damaged[:_NAMED_FILES])
+    more = f" and {len(verdict.damaged) - _NAMED_FILES} more" if len(verdict.damaged) > _NAMED_FILES else ""
+    files = f"{len(verdict.damaged)} of {verdict.files:,} files are damaged: {some}{more}" if verdict.damaged else ""
+    said = "; ".join(filter(None, [files, verdict.database]))
+    return Check.failed(subject, "reading", f"{folder}: {said}", seconds)
+
+
 def _writable(subject: str, folder: Path) -> "Check":
     from liqtape.feeds.venuecheck import Check
 
@@ -265,5 +296,7 @@ def _writable(subject: str, folder: Path) -> "Check":
     return Check.passed(subject, "space", detail, time.monotonic() - began)
 
 
-_CHECKS: tuple[Callable[[Settings], Coroutine[Any, Any, "Check"]], ...] = (_redis, _disk, _history)
+Checks = tuple[Callable[[Settings], Coroutine[Any, Any, "Check"]], ...]
+
+_CHECKS: Checks = (_redis, _disk, _history)
 """Adding a check is a function like these, and its name here."""

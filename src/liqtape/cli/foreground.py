@@ -157,7 +157,7 @@ def _trouble(tracker: Tracker) -> list[str]:
     """What cannot be written now; nothing while all is well."""
     log = None if tracker.log is None else tracker.log.health()
     server = None if tracker.database is None else tracker.database.health()
-    said = [f"HISTORY NOT WRITTEN: {log.detail}"] if log is not None and log.state == "failing" else []
+    said = [f"HISTORY NOT WRITTEN: {log.detail}"] if log is not None and log.state in {"failing", "stuck"} else []
     if server is not None and server.state == "failing":
         said.append(f"PostgreSQL not written: {server.detail}; events wait in the local log")
     said += [

@@ -1,10 +1,12 @@
 """The history as rows for the API: one question at a time, in a thread, at most so much at once."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from liqtape.cli.past import Past, opened
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
+from liqtape.history.log.layout import EVENT_COLUMNS
 from liqtape.web.chartanswers import Cell
 from liqtape.web.pasthistory import PastEvents, PastRows
 from liqtape.web.questions import HistoryQuestion
@@ -21,53 +23,58 @@ _MOST_EVENTS = 300_000  # of a chart
 
 
 class HistoryRows:
-    """Answers questions from a directory or a PostgreSQL server."""
+    """Answers questions from a directory or a PostgreSQL server.
+
+    Events and gaps need nothing installed as long as no hour there is sealed; steps and the summary need `analysis`.
+    """
 
     def __init__(self, where: str) -> None:
         self._where = where
 
     def ask(self, question: HistoryQuestion, from_ms: int, until_ms: int) -> PastRows:
         """Return a page of what is asked. Raises ConfigurationError, which says how to mend it."""
-        import liqtape.history
-
-        with liqtape.history.open(self._where) as past:
-            _check_names(past, question, from_ms, until_ms)
-            table = _table(past, question, from_ms, until_ms)
-            if len(table) > _MOST_ROWS:
-                raise ConfigurationError(f"{len(table):,} rows are too many: ask for a shorter span or longer steps")
-            page = table.slice(question.offset, question.limit)
-            return PastRows(list(table.column_names), _rows(page), len(table))
+        with opened(self._where) as past:
+            _check_name(past, question, from_ms, until_ms)
+            columns = _columns(past, question, (from_ms, until_ms))
+            total = len(next(iter(columns.values()), ()))
+            if total > _MOST_ROWS:
+                raise ConfigurationError(f"{total:,} rows are too many: ask for a shorter span or longer steps")
+            page = slice(question.offset, question.offset + question.limit)
+            return PastRows(list(columns), _rows(columns, page), total)
 
     def liquidations(self, instrument: str | None, from_ms: int, until_ms: int) -> PastEvents:
         """Return the newest liquidations of the interval, at most 300,000."""
-        import liqtape.history
-
-        with liqtape.history.open(self._where) as past:
-            table = past.events(from_ms, until_ms, instrument)
-            spells = past.coverage(from_ms, until_ms).to_pylist()
-        times = table["event_ms"].to_pylist()
-        watched_ms = min([spell["up_ms"] for spell in spells] or times[:1] or [until_ms])
+        names = Liquidation.__struct_fields__
+        with opened(self._where) as past:
+            columns = past.rows.events(from_ms, until_ms, instrument, None, names)
+            ups = past.rows.coverage(from_ms, until_ms)["up_ms"]
+        times = columns["event_ms"]
+        watched_ms = min(ups or times[:1] or [until_ms])
         begin_ms = max(from_ms, watched_ms)
         if len(times) > _MOST_EVENTS:
             begin_ms = max(begin_ms, times[-_MOST_EVENTS - 1])
-        names = Liquidation.__struct_fields__
-        rows = table.select(names).slice(max(0, len(times) - _MOST_EVENTS)).to_pylist()
-        return PastEvents([Liquidation(**row) for row in rows], begin_ms)
+        newest = (column[-_MOST_EVENTS:] for column in columns.values())
+        return PastEvents([Liquidation(*row) for row in zip(*newest, strict=True)], begin_ms)
 
 
-def _check_names(past: "History", question: HistoryQuestion, from_ms: int, until_ms: int) -> None:
+def _check_name(past: Past, question: HistoryQuestion, from_ms: int, until_ms: int) -> None:
     if question.symbol is None:
         return
-    known = past.instruments(from_ms - 86_400_000, until_ms)
-    if question.symbol not in known:
+    known = past.rows.events(from_ms - 86_400_000, until_ms, question.symbol, None, ("event_ms",))["event_ms"]
+    if not known:
         raise ConfigurationError(f"symbol {question.symbol}: no liquidation of it in the span or the day before it")
 
 
-def _table(past: "History", question: HistoryQuestion, from_ms: int, until_ms: int) -> "pa.Table":
+def _columns(past: Past, question: HistoryQuestion, span: tuple[int, int]) -> Mapping[str, Sequence[Any]]:
     if question.show == "gaps":
-        return past.gaps(from_ms, until_ms)
+        return past.rows.gaps(*span)
     if question.show == "events":
-        return past.events(from_ms, until_ms, question.symbol, question.venue)
+        return past.rows.events(*span, question.symbol, question.venue, EVENT_COLUMNS)
+    table = _table(past.needing(f"show={question.show}"), question, *span)
+    return {name: table[name].to_pylist() for name in table.column_names}
+
+
+def _table(past: "History", question: HistoryQuestion, from_ms: int, until_ms: int) -> "pa.Table":
     if question.show == "summary":
         window = question.window or 60
         return past.summary(from_ms, until_ms, instrument=question.symbol, venue=question.venue, seconds=window)
@@ -80,6 +87,5 @@ def _table(past: "History", question: HistoryQuestion, from_ms: int, until_ms: i
     )
 
 
-def _rows(table: "pa.Table") -> Sequence[Sequence[Cell]]:
-    columns = [column.to_pylist() for column in table.columns]
-    return [list(row) for row in zip(*columns, strict=True)]
+def _rows(columns: Mapping[str, Sequence[Any]], page: slice) -> Sequence[Sequence[Cell]]:
+    return [list(row) for row in zip(*(column[page] for column in columns.values()), strict=True)]

@@ -39,6 +39,21 @@ class SeenTrust(Struct, frozen=True):
     warmup_ms: int = 0
 
 
+class SeenThread(Struct, frozen=True):
+    """The market event that people were told of and that goes on."""
+
+    began_ms: int
+    messages: int = 0
+
+
+class SeenMessages(Struct, frozen=True):
+    """From which return period, in days, a message is sent now, and what was told that goes on."""
+
+    market_days: float | None = None
+    instrument_days: float | None = None
+    open: SeenThread | None = None
+
+
 class SeenNow(Struct, frozen=True):
     """The one sentence, in fields."""
 
@@ -56,6 +71,7 @@ class SeenNow(Struct, frozen=True):
     instruments_active: int = 0
     btc_price: float | None = None
     events_total: int = 0
+    messages: SeenMessages | None = None
 
 
 class SeenMessage(Struct, frozen=True):

@@ -9,7 +9,7 @@ from liqtape.tui.flow import flowed
 from liqtape.tui.strips import change_line, liquidation_line
 from liqtape.tui.venuelines import compact_venues, venue_table
 from liqtape.tui.watchpanels import WatchPanel
-from liqtape.tui.wording import ALARM_STYLE, usd
+from liqtape.tui.wording import ALARM_STYLE, clock, days, usd
 
 __all__ = ["ChangesPanel", "TapePanel", "TrustPanel"]
 
@@ -49,12 +49,29 @@ class TapePanel(WatchPanel):
 
 
 class ChangesPanel(WatchPanel):
-    """The last level changes."""
+    """The last level changes, and from when on a message is sent."""
 
     def lines(self, width: int, height: int) -> Sequence[Text]:
-        title = Text("level changes", style="bold")
+        parts = [Text("level changes", style="bold"), *map(Text, self._messages())]
+        title = flowed(parts, width)[0]
         changes = [change_line(change, width, self.zone) for change in list(self.watched.changes)[: max(0, height - 1)]]
         return [title, *changes] if changes else [title, Text("none to or from ALERT yet", style="dim")]
+
+    def _messages(self) -> list[str]:
+        """Return what of messages is worth a word: the event that is told of, and the effective steps."""
+        now = self.watched.now
+        plan = None if now is None else now.messages
+        if plan is None:
+            return []
+        told = []
+        if plan.open is not None:
+            told = [f"{plan.open.messages} messages since {clock(plan.open.began_ms, self.zone)}"]
+        steps = [
+            f"{what} from once in {days(number)}"
+            for what, number in (("market", plan.market_days), ("instrument", plan.instrument_days))
+            if number is not None
+        ]
+        return [*told, *([f"a message: {', '.join(steps)}"] if steps else [])]
 
 
 class TrustPanel(WatchPanel):

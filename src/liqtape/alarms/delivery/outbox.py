@@ -4,8 +4,11 @@ Messages and state are written in one transaction. Whatever is killed when, eith
 the message waits here, or neither does, and the policy says it again.
 """
 
+import logging
 import sqlite3
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -20,6 +23,7 @@ KEPT_DEAD = 10_000
 """So many dead letters of a channel are kept, the newest."""
 
 _VERSION = 1
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _SENT_KEPT_MS = 7 * 86_400_000
 _BUSY_SECONDS = 5.0
 _SCHEMA = """
@@ -39,6 +43,8 @@ CREATE TABLE message (
 CREATE INDEX message_waiting ON message (channel, seq) WHERE state = 'waiting';
 CREATE TABLE policy (id INTEGER PRIMARY KEY CHECK (id = 1), state BLOB NOT NULL, at_ms INTEGER NOT NULL);
 """
+
+_log = logging.getLogger(__name__)
 
 
 class OutboxEntry(Struct, frozen=True):
@@ -73,7 +79,8 @@ class KeptQueue(Struct, frozen=True):
 class Outbox:
     """The queue in a file, or in memory where none is named. Every call is one transaction; one thread at a time.
 
-    Raises ConfigurationError where the file is of a newer version or no database, sqlite3.Error where the disk fails.
+    A file that is damaged is set aside, named in the log, and a new one begins. Raises ConfigurationError where the
+    file is of a newer version, sqlite3.Error where the disk fails.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -81,16 +88,13 @@ class Outbox:
         place = ":memory:" if path is None else str(path)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(place, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            self._connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            self._connection.execute("PRAGMA synchronous = FULL")  # a message that was promised is on the disk
-            self._migrate(place)
-        except BaseException as error:
-            self._connection.close()
-            if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-                raise ConfigurationError(f"alarms: {place} is no database; move it away") from error
-            raise
+            self._connection = _opened(place)
+        except sqlite3.DatabaseError as error:
+            if path is None or error.sqlite_errorcode & 0xFF not in _DAMAGE:
+                raise
+            _set_aside(path, error)
+            self._connection = _opened(place)
 
     def close(self) -> None:
         """Close the file."""
@@ -175,12 +179,41 @@ class Outbox:
             (KEPT_DEAD,),
         )
 
-    def _migrate(self, place: str) -> None:
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+
+def _opened(place: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(place, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        connection.execute("PRAGMA synchronous = FULL")  # a message that was promised is on the disk
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
         if found > _VERSION:
             raise ConfigurationError(f"alarms: {place} was written by a newer liqtape; update this one")
         if not found:
-            self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if said != "ok":
+            raise _damaged(said)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _damaged(said: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(said)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def _set_aside(path: Path, error: sqlite3.DatabaseError) -> None:
+    """Keep a damaged queue under another name: what is not known to be whole is not sent."""
+    aside = path.with_name(f"{path.stem}.damaged-{time.time_ns() // 1_000_000}{path.suffix}")
+    for ending in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + ending).replace(aside.with_name(aside.name + ending))
+    _log.error(
+        "alarms: %s is damaged (%s): it is kept as %s; messages that waited there are not sent", path, error, aside
+    )
 
 
 def read_queue(path: Path) -> KeptQueue | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from liqtape.alarms.policy.eventthread import EventThread, PriceSpan
 from liqtape.alarms.policy.messages import MemberFacts
 from liqtape.alarms.policy.sightings import BREADTH_SCOPE, Surroundings
+from liqtape.engine.velocity import MARKET
 from liqtape.events import LEVELS
 
 __all__ = [
@@ -74,11 +75,23 @@ def _ranked(members: Mapping[str, MemberFacts]) -> list[MemberFacts]:
     return sorted(members.values(), key=lambda facts: (-LEVELS.index(facts.level), -facts.highest, facts.scope))
 
 
-def headline(cause: MemberFacts) -> str:
-    """Return the one line that says it all."""
+def headline(cause: MemberFacts, leader: str | None = None) -> str:
+    """Return the one line that says it all; of a whole market it names the instrument with the most USD, `leader`.
+
+    >>> headline(MemberFacts("BREADTH", "CRITICAL", 4.0, 0, 12.0, 30.0), "BTCUSDT")
+    'CRITICAL: 4 instruments rose within 60 s, once in 12 days, most USD BTCUSDT'
+    >>> headline(MemberFacts("ETHUSDT", "ALERT", 2.5e6, 9, 3.0, 30.0), "BTCUSDT")
+    'ALERT: ETHUSDT $2.5M liquidated within 60 s, once in 3 days'
+    """
     often = "" if cause.return_days is None else f", once in {days_words(cause.return_days)}"
-    what = "rose" if cause.scope == BREADTH_SCOPE else "liquidated"
-    return f"{cause.level}: {cause.scope} {_amount(cause)} {what} within 60 s{often}"
+    if cause.scope == BREADTH_SCOPE:
+        return f"{cause.level}: {cause.highest:.0f} instruments rose within 60 s{often}{_most_of_it(leader)}"
+    most = _most_of_it(leader) if cause.scope == MARKET else ""
+    return f"{cause.level}: {cause.scope} {_amount(cause)} liquidated within 60 s{often}{most}"
+
+
+def _most_of_it(leader: str | None) -> str:
+    return "" if leader is None else f", most USD {leader}"
 
 
 def member_line(facts: MemberFacts) -> str:

@@ -27,7 +27,7 @@ def news_message(
     """Return the next message of an open event, its first or an update; `first` is the member its title names."""
     more = len(thread.members) - 1
     cause = replace(thread.members[first], level=thread.level)
-    title = headline(cause) + (f", and {more} more" if more else "")
+    title = headline(cause, thread.leader()) + (f", and {more} more" if more else "")
     text = begin_text(thread, around, per_week, linked(base, scene.at_ms))
     kind: MessageKind = "begin" if thread.number == 1 else "update"
     return _message(thread, scene.at_ms, kind, (title, text), base)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from liqtape.events import Liquidation
+from liqtape.history.archive.soundfiles import SEALED_COLUMNS, SealedFile, SoundFiles
 
 __all__ = ["ArchivedIds"]
 
@@ -22,6 +23,7 @@ class ArchivedIds:
         self.until_ms = _NEVER_MS
         self._directory = directory
         self._connection = connection
+        self._sound = SoundFiles(directory)
         self._known: OrderedDict[str, set[tuple[int, str]]] = OrderedDict()
 
     def look(self) -> None:
@@ -34,20 +36,30 @@ class ArchivedIds:
         if not event.id:
             return False
         files = self._connection.execute(
-            "SELECT path FROM partitions WHERE kind = 'events' AND until_ms >= ?1 AND from_ms <= ?1 AND venue = ?2",
+            f"SELECT {SEALED_COLUMNS} FROM partitions "
+            "WHERE kind = 'events' AND until_ms >= ?1 AND from_ms <= ?1 AND venue = ?2",
             (event.event_ms, event.venue),
         ).fetchall()
-        return any((event.event_ms, event.id) in self._identities(path) for (path,) in files)
+        return any((event.event_ms, event.id) in self._identities(SealedFile(*row)) for row in files)
 
-    def _identities(self, path: str) -> set[tuple[int, str]]:
+    def _identities(self, file: SealedFile) -> set[tuple[int, str]]:
+        path = file.path
         known = self._known.get(path)
         if known is None:
-            known = self._known[path] = _read_identities(self._directory / path)
+            known = self._known[path] = self._read(file)
             if len(self._known) > _KEPT_FILES:
                 self._known.popitem(last=False)
         else:
             self._known.move_to_end(path)
         return known
+
+    def _read(self, file: SealedFile) -> set[tuple[int, str]]:
+        try:
+            if self._sound.complaint(file):
+                return set()
+        except FileNotFoundError:
+            return set()
+        return _read_identities(self._directory / file.path)
 
 
 def _read_identities(path: Path) -> set[tuple[int, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from liqtape.history.archive.archiver import CLOSED_AFTER_MS
-from liqtape.history.archive.maintenance import MaintenanceResult, can_seal
+from liqtape.history.archive.maintenance import DAMAGED, MaintenanceResult, can_seal
 
 __all__ = ["ArchiverProcess"]
 
@@ -37,6 +37,12 @@ class ArchiverProcess:
         self._can_seal = seal
         self._child: subprocess.Popen[bytes] | None = None
         self._due_ms = 0
+        self._found_damage = False
+
+    def take_damage(self) -> bool:
+        """Return whether a round found that the database is damaged; once."""
+        found, self._found_damage = self._found_damage, False
+        return found
 
     def turn(self, now_ms: int) -> None:
         """Start a round when it is due, note its end."""
@@ -75,6 +81,7 @@ class ArchiverProcess:
         self.rounds += 1
         if child.returncode:
             said = complaint.decode(errors="replace").strip().rpartition("\n")[2] or f"exit code {child.returncode}"
+            self._found_damage = child.returncode == DAMAGED
             self._failed(said)
             return
         kept = msgspec.json.decode(out, type=MaintenanceResult)

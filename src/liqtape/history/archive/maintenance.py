@@ -6,19 +6,26 @@ killed at any time.
 
 import argparse
 import importlib.util
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from liqtape.errors import ConfigurationError
 from liqtape.history.archive.archiver import Archiver
 from liqtape.history.archive.retention import retain
 from liqtape.history.log.layout import SEALING_LOCK
 from liqtape.history.log.lock import FileLock
+from liqtape.history.log.salvage import is_damage
 
-__all__ = ["MaintenanceResult", "can_seal", "main"]
+__all__ = ["DAMAGED", "MaintenanceResult", "can_seal", "main"]
+
+DAMAGED = 3
+"""The exit code of a round that found the database damaged."""
 
 _DAY_MS = 86_400_000
 
@@ -47,13 +54,22 @@ def main() -> None:
     lock = FileLock(chosen.directory / SEALING_LOCK)
     kept = MaintenanceResult(0, 0)
     if lock.take():  # else one that a killed service left behind is at it
-        archiver = Archiver(chosen.directory)
-        sealed = archiver.seal(chosen.now_ms) if chosen.seal else 0
-        before_ms = round(chosen.now_ms - chosen.days * _DAY_MS)
-        kept = MaintenanceResult(sealed, retain(chosen.directory, archiver.connection, before_ms, chosen.bytes))
-        archiver.close()
+        try:
+            kept = _round(chosen)
+        except (ConfigurationError, sqlite3.Error) as error:
+            if not is_damage(error):
+                raise
+            sys.stderr.write(f"{error}\n")
+            sys.exit(DAMAGED)
         lock.release()
     sys.stdout.buffer.write(msgspec.json.encode(kept))
+
+
+def _round(chosen: argparse.Namespace) -> MaintenanceResult:
+    with closing(Archiver(chosen.directory)) as archiver:
+        sealed = archiver.seal(chosen.now_ms) if chosen.seal else 0
+        before_ms = round(chosen.now_ms - chosen.days * _DAY_MS)
+        return MaintenanceResult(sealed, retain(chosen.directory, archiver.connection, before_ms, chosen.bytes))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ _CHECKPOINT_PAGES = 8_000
 _JOURNAL_LIMIT = 64 * 1024 * 1024
 
 
-def open_for_writing(directory: Path, synchronous: str) -> sqlite3.Connection:
+def open_for_writing(directory: Path, synchronous: str, name: str = DATABASE) -> sqlite3.Connection:
     """Open the database in `directory`, made or brought to this version.
 
     Raises ConfigurationError where the file is no log of ours or newer than we are, sqlite3.Error where the disk fails.
     """
-    path = directory / DATABASE
+    path = directory / name
     connection = sqlite3.connect(
         path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
     )
@@ -35,8 +35,8 @@ def open_for_writing(directory: Path, synchronous: str) -> sqlite3.Connection:
         _migrate(connection, path)
     except BaseException as error:
         connection.close()
-        if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode in _RUINED:
-            raise ConfigurationError(f"history: {path} is no database ({error}); move it away") from error
+        if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode & 0xFF in _RUINED:
+            raise ConfigurationError(f"history: {path} is damaged, or no database ({error})") from error
         raise
     return connection
 

@@ -15,9 +15,10 @@ from liqtape.history.archive.archiverprocess import ArchiverProcess
 from liqtape.history.log.buffer import Buffer
 from liqtape.history.log.follow import Follower
 from liqtape.history.log.journal import GapEntry, JournalEntry
-from liqtape.history.log.layout import LOCK
+from liqtape.history.log.layout import DATABASE, LOCK
 from liqtape.history.log.lock import FileLock
 from liqtape.history.log.recall import RecalledRun
+from liqtape.history.log.salvage import DamagedLog, is_damage, salvage
 from liqtape.history.log.standing import Standing
 from liqtape.history.log.store import Store
 
@@ -29,6 +30,8 @@ _RETRY_SECONDS = 1.0
 _MOST_EVENTS = 20_000  # of one transaction
 _HOUR_MS = 3_600_000
 _SYNC_MS = 10_000
+_STUCK_SECONDS = 3.0
+_SALVAGED_MS = 60_000
 # The disk's fault, which may pass, where the rest is the user's: a wrong path, no permission.
 _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
 # After these the open file goes on as it is; opening another one on a full disk would fail for less clear reasons.
@@ -38,9 +41,10 @@ _log = logging.getLogger(__name__)
 
 
 class LogHealth(Struct, frozen=True):
-    """The log as an operator sees it: `state` is writing, failing or closed; `events_lost` were accepted, not logged.
+    """The log as an operator sees it: `state` is writing, failing, stuck or closed.
 
-    Repeats, which the log has once, are not lost.
+    It is stuck when the disk has not answered for some seconds. `events_lost` were accepted and not logged; repeats,
+    which the log has once, are not lost.
     """
 
     state: str
@@ -58,7 +62,8 @@ class EventLog:
     A stuck or full disk delays nobody: the buffer holds `limit` events, what it cannot hold is counted by reason
     (`full`: the disk is too slow, `disk`: it fails, `closed`), told once per cause, and written as a log gap as soon as
     that can be. Killing the process loses what was not written yet; with `synchronous="NORMAL"` a power cut may lose
-    what was written in the ten seconds before (the file stays whole), with `"FULL"` nothing that was written.
+    what was written in the ten seconds before (the file stays whole), with `"FULL"` nothing that was written. A
+    database that is damaged is set aside as a whole; a new one begins with what could be read of it.
     """
 
     def __init__(
@@ -87,6 +92,9 @@ class EventLog:
         self._hour_ms = self._synced_ms = 0
         self._told: set[str] = set()
         self._state, self._detail, self._since_ms = "closed", "", 0
+        self._asked_disk: float | None = None  # steady time, while the disk is waited for
+        self._salvaged_ms = 0
+        self._salvaged = ""  # that a damaged log was set aside, and where
         self._follower = Follower(self.directory)
 
     def start(self) -> None:
@@ -128,9 +136,12 @@ class EventLog:
         archiver = "off" if self._archiver_process is None else self._archiver_process.state
         counts = self.buffer.losses.counts
         lost = counts.total() - counts["duplicate"]
-        return LogHealth(
-            self._state, self._since_ms, self._detail, archiver, self.events_logged, self.events_pending, lost
-        )
+        state, since_ms, detail = self._state, self._since_ms, self._detail
+        asked = self._asked_disk
+        if asked is not None and (seconds := time.monotonic() - asked) >= _STUCK_SECONDS:
+            state, since_ms = "stuck", _wall_ms() - round(1_000 * seconds)
+            detail = f"the disk has not answered for {seconds:.0f} s; events wait in memory"
+        return LogHealth(state, since_ms, detail, archiver, self.events_logged, self.events_pending, lost)
 
     @property
     def last_seq(self) -> int:
@@ -154,8 +165,7 @@ class EventLog:
         self._is_closing = True
         self.buffer.close()
         self._thread.join(seconds)
-        if self._state != "failing":
-            self.buffer.reason = "closed"
+        self.buffer.reason = "disk" if self.health().state in {"failing", "stuck"} else "closed"
         rest = self.buffer.abandon()
         if not self._thread.is_alive():
             self._lock.release()
@@ -188,6 +198,19 @@ class EventLog:
             self._store = None
 
     def _open(self) -> Store:
+        """Open the log; a damaged one is set aside first."""
+        self._asked_disk = time.monotonic()
+        try:
+            return self._opened()
+        except (ConfigurationError, sqlite3.Error) as error:
+            if not is_damage(error):
+                raise
+            self._set_aside(error)
+            return self._opened()
+        finally:
+            self._asked_disk = None
+
+    def _opened(self) -> Store:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._is_locked:
             if not self._lock.take():
@@ -197,14 +220,41 @@ class EventLog:
                 )
             self._is_locked = True
         store = Store(self.directory, self._synchronous)
-        log_id = store.log_id()
-        if self.recalled is None:
-            self.recalled = store.begin_run(_wall_ms())
-        elif log_id != self._log_id:  # the other one was removed: what is covered from now on has to be said there
-            self._records = [*self._standing.records(_wall_ms()), *self._records]
-            self._hour_ms = 0
+        try:
+            log_id = store.log_id()
+            if self.recalled is None:
+                self.recalled = store.begin_run(_wall_ms())
+            elif log_id != self._log_id:  # the other one was removed: what is covered from now on has to be said there
+                self._records = [*self._standing.records(_wall_ms()), *self._records]
+                self._hour_ms = 0
+        except BaseException:
+            store.close()
+            raise
         self._log_id = log_id
         return store
+
+    def _set_aside(self, error: BaseException) -> None:
+        """Keep a damaged database under another name, and begin a new one with what can be read of it.
+
+        Not again within a minute: a disk that damages each new one would be filled with them.
+        """
+        now_ms = _wall_ms()
+        if now_ms - self._salvaged_ms < _SALVAGED_MS:
+            raise OSError(errno.EIO, "the disk damages what is written")
+        self._salvaged_ms = now_ms
+        found = salvage(self.directory, self._synchronous, now_ms)
+        read = "all of it" if found.is_whole else "as far as it can be read"
+        self._salvaged = f"a damaged log is kept as {found.aside.name}"
+        self._log_id = ""  # whatever it is called: feeds that are live have to be said to be
+        _log.error(
+            "history: %s is damaged (%s): it is kept as %s; %s rows were taken over, %s",
+            self.directory / DATABASE,
+            error.__cause__ or error,
+            found.aside.name,
+            f"{found.rows:,}",
+            read,
+        )
+        self._become(self._state, self._salvaged)
 
     def _turn(self, store: Store) -> None:
         """Wait for events, let some more come, write them; what is due by time once a second."""
@@ -213,7 +263,13 @@ class EventLog:
         if self.buffer and not self._is_closing:
             time.sleep(_GROUP_SECONDS)
         self.buffer.take(self._events, self._records, _MOST_EVENTS)
-        now_ms = _wall_ms()
+        self._asked_disk = time.monotonic()
+        try:
+            self._write_what_is_due(store, _wall_ms())
+        finally:
+            self._asked_disk = None
+
+    def _write_what_is_due(self, store: Store, now_ms: int) -> None:
         hour_ms = now_ms - now_ms % _HOUR_MS
         if hour_ms != self._hour_ms:
             store.mark_hour(hour_ms - _HOUR_MS)
@@ -228,6 +284,8 @@ class EventLog:
             self._synced_ms = now_ms
         if self._archiver_process is not None:
             self._archiver_process.turn(now_ms)
+            if self._archiver_process.take_damage():
+                raise DamagedLog("what is not sealed yet cannot be read")
 
     def _write(self, store: Store, now_ms: int) -> None:
         lost = self.buffer.losses.take(now_ms)
@@ -243,21 +301,40 @@ class EventLog:
             _log.warning("history: writing again to %s, %s events lost in all", self.directory, lost_total)
             self._told.clear()
             self.buffer.reason = "full"
-            self._become("writing", "")
+            self._become("writing", self._salvaged)
         self._standing.take(self._records)
         self.buffer.finalize(written)
         self._events, self._records = [], []
 
     def _fail(self, error: Exception) -> None:
+        if is_damage(error):
+            self._mend(error)
+            return
         if self._store is not None and getattr(error, "sqlite_errorcode", None) not in _CURABLE:
             self._store.close()
             self._store = None
+        self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
         text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         if text not in self._told:
             self._told.add(text)
             _log.error("history: cannot write to %s: %s; events wait in memory", self.directory, text)
         self.buffer.reason = "disk"
         self._become("failing", text)
+
+    def _mend(self, error: Exception) -> None:
+        """Set a damaged log aside at once: no later try would find it whole."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        self._asked_disk = time.monotonic()
+        try:
+            self._set_aside(error)
+        except (OSError, sqlite3.Error) as another:
+            self._tell(another)
+        finally:
+            self._asked_disk = None
 
     def _become(self, state: str, detail: str) -> None:
         if state != self._state:

@@ -8,8 +8,9 @@ from typing import Any
 
 from liqtape.errors import MissingExtra
 from liqtape.events import Liquidation
+from liqtape.history.archive.soundfiles import SEALED_COLUMNS, SealedFile, SoundFiles
 from liqtape.history.log.database import open_for_reading, transaction
-from liqtape.history.log.layout import EVENT_COLUMNS
+from liqtape.history.log.layout import DATABASE, EVENT_COLUMNS
 from liqtape.history.log.recall import SELECTED, liquidation_of_row
 
 __all__ = ["Follower"]
@@ -25,7 +26,9 @@ class Follower:
         self._directory = directory
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._inode = 0
         self._hour: tuple[int, list[_Numbered]] = (-1, [])
+        self.sound = SoundFiles(directory)
 
     def close(self) -> None:
         """Close the file; it is opened again when asked."""
@@ -52,8 +55,18 @@ class Follower:
         return []
 
     def _open(self) -> sqlite3.Connection:
+        """Open the log, and again where it is another file by now: a damaged one was set aside, or removed."""
+        try:
+            inode = (self._directory / DATABASE).stat().st_ino
+        except FileNotFoundError:
+            inode = 0
+        if self._connection is not None and inode != self._inode:
+            self._connection.close()
+            self._connection = None
         if self._connection is None:
             self._connection = open_for_reading(self._directory)
+            self._inode = inode
+            self._hour = (-1, [])
         return self._connection
 
     def _after(self, seq: int, limit: int) -> list[_Numbered]:
@@ -81,17 +94,18 @@ class Follower:
                         f"SELECT seq, {SELECTED} FROM unsealed_events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
                     )
                     return [(number, liquidation_of_row(row)) for number, *row in rows]
-                paths = connection.execute(
-                    "SELECT path FROM partitions WHERE kind = 'events' AND first_seq = ?", hour[:1]
-                ).fetchall()
-            found = [pair for pair in self._sealed(hour[0], [path for (path,) in paths]) if pair[0] > seq][:limit]
+                rows = connection.execute(
+                    f"SELECT {SEALED_COLUMNS} FROM partitions WHERE kind = 'events' AND first_seq = ?", hour[:1]
+                )
+                files = [SealedFile(*row) for row in rows]
+            found = [pair for pair in self._sealed(hour[0], files) if pair[0] > seq][:limit]
             if found:
                 return found
             seq = hour[1]
 
-    def _sealed(self, first_seq: int, paths: Sequence[str]) -> list[_Numbered]:
+    def _sealed(self, first_seq: int, files: Sequence[SealedFile]) -> list[_Numbered]:
         if self._hour[0] != first_seq:
-            events = [pair for path in paths for pair in _read(self._directory / path)]
+            events = [pair for file in self.sound.sound(files) for pair in _read(self._directory / file.path)]
             events.sort(key=lambda pair: pair[0])
             self._hour = first_seq, events
         return self._hour[1]

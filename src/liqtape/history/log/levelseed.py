@@ -12,6 +12,7 @@ from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.episodes import DAY_MS, StreamState
 from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
 from liqtape.events import Liquidation, Side
+from liqtape.history.archive.soundfiles import SEALED_COLUMNS, SealedFile, SoundFiles
 from liqtape.history.log.database import open_for_reading, transaction
 from liqtape.history.log.levelstates import Parts
 from liqtape.pipeline.rerun import Rerun, feed_marks
@@ -60,6 +61,7 @@ def learn_levels(
     OSError where the disk fails.
     """
     deadline = time.monotonic() + seconds
+    archive = _Archive(directory)
     with closing(open_for_reading(directory)) as connection:
         begin_ms = _begin_ms(connection, now_ms - round(TAUGHT_DAYS * DAY_MS), most_events)
         spells = connection.execute(
@@ -71,7 +73,7 @@ def learn_levels(
         minute_ms = begin_ms // _MINUTE_MS * _MINUTE_MS
         for from_ms in range(begin_ms, now_ms, _BATCH_MS):
             until_ms = min(from_ms + _BATCH_MS, now_ms)
-            for event in _events(connection, directory, from_ms, until_ms):
+            for event in _events(connection, archive, from_ms, until_ms):
                 if target is not None and not _is_target(event, target):
                     continue
                 while minute_ms + _MINUTE_MS < event.event_ms and minute_ms < rerun.newest_ms:
@@ -125,7 +127,7 @@ def _can_read_files() -> bool:
     return True
 
 
-def _events(connection: sqlite3.Connection, directory: Path, from_ms: int, until_ms: int) -> Iterator[Liquidation]:
+def _events(connection: sqlite3.Connection, archive: "_Archive", from_ms: int, until_ms: int) -> Iterator[Liquidation]:
     """Yield the events with a time in (from, until], in order; a file that retention removed meanwhile is left out."""
     with transaction(connection, "DEFERRED"):
         rows: list[_Row] = connection.execute(
@@ -134,25 +136,36 @@ def _events(connection: sqlite3.Connection, directory: Path, from_ms: int, until
             (from_ms, until_ms),
         ).fetchall()
         files = connection.execute(
-            "SELECT path FROM partitions WHERE kind = 'events' AND until_ms > ? AND from_ms <= ? ORDER BY first_seq",
+            f"SELECT {SEALED_COLUMNS} FROM partitions "
+            "WHERE kind = 'events' AND until_ms > ? AND from_ms <= ? ORDER BY first_seq",
             (from_ms, until_ms),
         ).fetchall()
     sealed: list[_Row] = []
     if files and _can_read_files():
-        for (path,) in files:
-            sealed += _sealed(directory / path, from_ms, until_ms)
+        for row in files:
+            sealed += archive.read(SealedFile(*row), from_ms, until_ms)
     for at_ms, venue, instrument, side, usd in sorted([*sealed, *rows], key=lambda row: row[0]):
         yield Liquidation(venue, instrument, instrument, side, 0.0, "fill", None, usd, at_ms)
 
 
-def _sealed(path: Path, from_ms: int, until_ms: int) -> Sequence[_Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+class _Archive:
+    """The sealed files, without what is damaged or gone."""
 
-    names = ["event_ms", "venue", "instrument", "side", "notional_usd"]
-    chosen = [("event_ms", ">", from_ms), ("event_ms", "<=", until_ms)]
-    try:
-        table = pq.read_table(path, columns=names, filters=chosen, partitioning=None, use_threads=False)
-    except (OSError, pa.ArrowException):
-        return ()
-    return list(zip(*(table[name].to_pylist() for name in names), strict=True))
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._sound = SoundFiles(directory)
+
+    def read(self, file: SealedFile, from_ms: int, until_ms: int) -> Sequence[_Row]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        names = ["event_ms", "venue", "instrument", "side", "notional_usd"]
+        chosen = [("event_ms", ">", from_ms), ("event_ms", "<=", until_ms)]
+        try:
+            if self._sound.complaint(file):
+                return ()
+            path = self._directory / file.path
+            table = pq.read_table(path, columns=names, filters=chosen, partitioning=None, use_threads=False)
+        except (OSError, pa.ArrowException):
+            return ()
+        return list(zip(*(table[name].to_pylist() for name in names), strict=True))

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from liqtape.errors import MissingExtra
+from liqtape.history.archive.soundfiles import SEALED_COLUMNS, SealedFile
 from liqtape.history.log.database import transaction
 from liqtape.history.log.follow import Follower
 from liqtape.history.log.layout import PRICE_COLUMNS
@@ -43,16 +44,18 @@ class LogReader(Follower):
             connection = self._open()
             with transaction(connection, "DEFERRED"):
                 sealed = connection.execute(
-                    "SELECT path FROM partitions WHERE kind = 'prices' AND until_ms >= ? ORDER BY until_ms", (since_ms,)
+                    f"SELECT {SEALED_COLUMNS} FROM partitions "
+                    "WHERE kind = 'prices' AND until_ms >= ? ORDER BY until_ms",
+                    (since_ms,),
                 ).fetchall()
                 unsealed = connection.execute(
                     f"SELECT {_BARS} FROM unsealed_prices WHERE bar_ms >= ? ORDER BY bar_ms, source", (since_ms,)
                 ).fetchall()
         bars: list[Row] = []
-        for (path,) in sealed:
+        for file in self.sound.sound(SealedFile(*row) for row in sealed):
             if len(bars) >= limit:
                 return bars
-            bars += _read(self._directory / path, since_ms)
+            bars += _read(self._directory / file.path, since_ms)
         return bars + unsealed
 
     def _value(self, key: str) -> object:
