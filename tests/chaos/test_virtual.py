@@ -95,3 +95,14 @@ def test_who_is_killed_goes_on_where_it_was() -> None:
     assert outcome.problems == ()
     assert outcome.logged > 100
     assert execute(replace(outcome.scheme, hazards=hazards[:1])).logged > outcome.logged
+
+
+@pytest.mark.parametrize(
+    ("seed", "seconds", "hazards"),
+    [
+        # What OKX's archive told between the start and the fifth of its trades stood at stamps of a clock a minute fast.
+        (208, 600.0, "0.000:skew:okx:0.000:60000 8.288:power:us:14.267:0 204.290:power:us:110.453:0"),
+    ],
+)
+def test_what_was_found_is_found_no_more(seed: int, seconds: float, hazards: str) -> None:
+    assert execute(Scheme(seed, seconds, parsed(hazards))).problems == ()

@@ -125,7 +125,7 @@ def test_a_time_that_was_wrong_from_the_start_takes_everything_along() -> None:
     made.clock.reached("own", T)
     made.go(1)
     first, *steps = made.clock.steps
-    assert first == ClockStep("bybit", HOUR_MS)  # alone it was taken for wrong
+    assert first == ClockStep("bybit", HOUR_MS, since_ms=1)  # alone it was taken for wrong
     assert [(step.venue, step.by_ms) for step in steps] == [("", HOUR_MS), ("bybit", -HOUR_MS)]
     assert made.clock.t_ms(made.our_ms) == made.our_ms + HOUR_MS
 
