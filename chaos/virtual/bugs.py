@@ -44,6 +44,12 @@ BUGS = {
         "is_new &= own_ms - shift_ms <= AHEAD_MS",
         "is_new |= True",
     ),
+    "past-unmoved": Bug(
+        "what a venue told of its past before its clock was known stays where its stamps put it",
+        "liqtape.pipeline.clock:EventClock._shifted",
+        "since_ms = 1 if is_first else reach.shifted_ms if is_passing else 0",
+        "since_ms = reach.shifted_ms if is_passing else 0",
+    ),
     "own-clock-steps": Bug(
         "our own time is the wall clock, and steps with it",
         "liqtape.ourtime:SteadyClock.ns",
@@ -112,7 +118,7 @@ BUGS = {
     ),
     "row-lost-at-a-fault": Bug(
         "what was taken from the buffer is gone when the disk fails",
-        "liqtape.history.log.eventlog:EventLog._fail",
+        "liqtape.history.log.eventlog:EventLog._tell",
         'self.buffer.reason = "disk"',
         'self.buffer.reason, self._events = "disk", []',
     ),

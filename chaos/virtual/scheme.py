@@ -58,20 +58,29 @@ def scheme(seed: int, seconds: float = 1_200.0) -> Scheme:
     dice = random.Random(f"scheme:{seed}")
     hazards: list[Hazard] = []
     clock = dice.choices(("right", "skew", "step"), (5, 3, 3))[0]
-    victim = dice.choice(VENUES[:3])
+    victim = VENUES[3] if seed % 4 == 0 and dice.random() < 0.5 else dice.choice(VENUES[:3])
     if clock == "skew":
         hazards.append(Hazard(0.0, "skew", victim, number=dice.choice(_STEPS_MS)))
     elif clock == "step":
-        hazards.append(
-            Hazard(round(dice.uniform(200.0, seconds / 2), 3), "step", victim, number=dice.choice(_STEPS_MS))
-        )
+        hazards.append(_step(dice, victim, seconds))
     until = seconds - _CALM_SECONDS
     for kind, against in _drawn(dice, is_stepping=clock == "step", has_redis=seed % 5 == 0):
         at = dice.uniform(0.0, until)
         hazard = _MADE[kind](dice, at, against)
         if hazard.at + hazard.seconds <= until and not (clock == "step" and against == victim):
             hazards.append(hazard)
+    for wall in [hazard for hazard in hazards if hazard.kind == "wall"]:
+        if dice.random() < 0.5:  # who is started again has only the wall to tell the time
+            at = round(wall.at + dice.uniform(20.0, 280.0), 3)
+            hazards += [Hazard(at, "kill", "us", 2.0)] if at < until else []
     return Scheme(seed, seconds, tuple(sorted(hazards, key=lambda hazard: hazard.at)))
+
+
+def _step(dice: random.Random, victim: str, seconds: float) -> Hazard:
+    """Draw when a venue's clock steps, often soon after it has told of its past, which was by the clock before."""
+    if victim == VENUES[3] and dice.random() < 0.7:
+        return Hazard(round(dice.uniform(8.0, 18.0), 3), "step", victim, number=_STEPS_MS[0])
+    return Hazard(round(dice.uniform(200.0, seconds / 2), 3), "step", victim, number=dice.choice(_STEPS_MS))
 
 
 def parsed(text: str) -> tuple[Hazard, ...]:
@@ -86,11 +95,11 @@ def parsed(text: str) -> tuple[Hazard, ...]:
 def _drawn(dice: random.Random, *, is_stepping: bool, has_redis: bool) -> list[tuple[str, str]]:
     """Each seed has some of the kinds only: what always happens together hides what happens alone."""
     of_venue = dice.sample(sorted(_OF_VENUE), dice.randint(1, 6))
-    of_us = [kind for kind in ("kill", "power", "freeze", "wall", "rot") if dice.random() < 0.3]
+    of_us = [kind for kind in ("kill", "power", "freeze", "wall", "rot") if dice.random() < 0.35]
     if is_stepping:  # of a clock that is set while nobody looks no stamp tells whether it was seen
         of_us = [kind for kind in of_us if kind == "freeze"]
     drawn = [(dice.choice(of_venue), dice.choice(VENUES)) for _ in range(dice.randint(2, 14))]
-    drawn += [(dice.choice(of_us), "us") for _ in range(dice.randint(1, 3)) if of_us]
+    drawn += [(dice.choice(of_us), "us") for _ in range(dice.randint(1, 4)) if of_us]
     drawn += [("away", "redis") for _ in range(dice.randint(1, 3)) if has_redis]
     drawn += [("bad", "disk") for _ in range(dice.choice((0, 0, 1, 2)))]
     return drawn
@@ -121,7 +130,7 @@ _MADE = _OF_VENUE | {
     "power": _lasting("power", 1.0, 120.0),
     "rot": _lasting("rot", 1.0, 60.0),
     "freeze": _lasting("freeze", 2.0, 90.0),
-    "wall": _lasting("wall", 0.0, 0.0, _STEPS_MS),
+    "wall": _lasting("wall", 0.0, 0.0, (-3_600_000, -3_600_000, -60_000, 60_000, 3_600_000)),
     "away": _lasting("away", 1.0, 120.0, (0, 1, 2, 3, 4)),
     "bad": _lasting("bad", 1.0, 90.0, (0, 1, 2, 3)),
 }

@@ -10,7 +10,7 @@ from msgspec import Struct
 __all__ = ["START_NS", "VirtualWorld"]
 
 START_NS = 1_793_577_600_000_000_000
-"""2 November 2026, 00:00 UTC."""
+"""2 November 2026, 00:00 UTC; a world begins in the hour behind it."""
 
 
 class _Due(Struct, order=True):
@@ -26,9 +26,9 @@ class VirtualWorld:
     """
 
     def __init__(self, seed: int, *, keeps_trace: bool = False) -> None:
-        self.now_ns = START_NS
-        self.wall_offset_ns = 0
         self.dice = random.Random(f"virtual:{seed}")
+        self.now_ns = self._start_ns = START_NS + self.dice.randrange(3_600) * 1_000_000_000
+        self.wall_offset_ns = 0
         self.lines: list[str] | None = [] if keeps_trace else None
         self.steps = 0
         self._due: list[_Due] = []
@@ -48,7 +48,7 @@ class VirtualWorld:
     @property
     def seconds(self) -> float:
         """Seconds since the beginning."""
-        return (self.now_ns - START_NS) / 1e9
+        return (self.now_ns - self._start_ns) / 1e9
 
     @property
     def digest(self) -> str:
