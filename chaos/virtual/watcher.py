@@ -12,7 +12,7 @@ from chaos.virtual.book import Entry
 from chaos.virtual.disk import Damage
 from chaos.virtual.logbook import judge_log
 
-from liqtape.events import Gap, Liquidation
+from liqtape.events import NO_LIST, Gap, Liquidation
 from liqtape.pipeline.listener import Listener, Pulse
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ class Watcher:
         at_ms = tracker.venue_times()[venue]
         row = tracker.market(venue)
         entries = self._recent(venue, at_ms)
+        waiting = tracker.ledger().events_pending  # for a clock, or for the size of a contract
         coverages = tracker.engine.coverages(venue, tracker.now_ms(), tracker.venue_times())
         for seconds, coverage in zip((10, 30, 60, 300), coverages, strict=True):
             if seconds not in _WINDOWS:
@@ -168,12 +169,24 @@ class Watcher:
             from_ms = at_ms - 1_000 * seconds
             least = sum(_lies_in(entry, from_ms + _SLOP_MS, at_ms - _SLOP_MS) for entry in entries)
             most = sum(e.is_known and _may_lie_in(e, from_ms - _SLOP_MS, at_ms + _SLOP_MS) for e in entries)
-            doubtful = sum(self.is_doubtful(e) for e in entries)
+            doubtful = sum(self.is_doubtful(e) for e in entries) + waiting
+            if not self._is_known(tracker, venue, from_ms, at_ms, coverage):
+                least = 0
             if not least - doubtful <= count <= most:
                 shift = tracker.pipeline.clock.shift_ms(venue)
                 self.wrong("windows", f"{venue} {seconds} s: {count}, the book has {least} to {most}, shift {shift} ms")
             if coverage is not None and coverage >= 1.0:
                 self._look_at_coverage(venue, seconds, [e for e in entries if from_ms + _SLOP_MS < e.true_ms])
+
+    def _is_known(self, tracker: "Tracker", venue: str, from_ms: int, at_ms: int, coverage: float | None) -> bool:
+        """Return whether the window claims all but its gaps: what it says it did not see it may lack."""
+        shift_ms = tracker.pipeline.clock.shift_ms(venue)
+        seen_ms = at_ms - from_ms
+        for gap in tracker.gaps():
+            if gap.venue == venue and gap.reason != NO_LIST:
+                until_ms = at_ms if gap.until_ms is None else gap.until_ms - shift_ms
+                seen_ms -= max(0, min(until_ms, at_ms) - max(gap.from_ms - shift_ms, from_ms))
+        return coverage is not None and coverage > seen_ms / (at_ms - from_ms) - 0.05
 
     def _look_at_coverage(self, venue: str, seconds: int, entries: Sequence[Entry]) -> None:
         for entry in entries:

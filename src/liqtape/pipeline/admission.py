@@ -492,6 +492,8 @@ class Intake:
         events = list(liquidations)
         doubtful = set() if self.clock.is_started else self._doubtful(events, our_ms)
         self._recalled_ms, self._recalled_since_ms = our_ms, our_ms - since_ms
+        # Where our clock is ahead, what came last is in windows still once the venues' are known.
+        last_ms = max((event.event_ms for event in events), default=0) - (our_ms - since_ms)
         if not self.clock.is_started:
             self.clock.begin(our_ms)
         for liquidation in events:
@@ -503,7 +505,8 @@ class Intake:
                 self.clock.reached(liquidation.venue, liquidation.event_ms)
                 self.engine.add(liquidation)
                 placed.append(liquidation)
-            if not self.clock.is_started and (is_placed or liquidation.venue in doubtful):
+            is_waiting = liquidation.venue in doubtful or liquidation.event_ms > last_ms
+            if not self.clock.is_started and (is_placed or is_waiting):
                 self._recalled.append(_Recalled(liquidation, liquidation.event_ms if is_placed else None))
         return placed
 
