@@ -63,9 +63,9 @@ BUGS = {
         '"WHERE ?2 ORDER BY seq DESC LIMIT 1), 0) "',
     ),
     "ledger": Bug(
-        "an event that waited too long ahead of its time is in no place of the ledger",
-        "liqtape.pipeline.admission:Intake._expire",
-        "ledger.events_rejected_future += 1",
+        "an event that has waited for its time is in two places of the ledger",
+        "liqtape.pipeline.admission:Intake._released",
+        "ledger.events_pending -= 1",
         "pass",
     ),
     "duplicate-uncounted": Bug(

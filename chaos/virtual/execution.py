@@ -130,6 +130,8 @@ class Execution:
 
     def _bury(self) -> None:
         """Forget the killed processes; what their coroutines would still do is of no interest to anybody."""
+        if not self._dead:
+            return
         heard, logging.raiseExceptions = sys.unraisablehook, False
         disabled = logging.root.manager.disable
         sys.unraisablehook = lambda _: None

@@ -19,7 +19,6 @@ _REDIS = ("dead", "stuck", "readonly", "full", "restart")
 _DISK = ("full", "io", "slow", "stuck")
 _DAMAGE: dict[str, Damage] = {"kill": "", "power": "torn", "rot": "rotten"}
 _CALM = 0.02
-_RATES = {1: 1.0, 4: 4.0, 20: 20.0}
 
 
 def strike(hazard: Hazard, execution: "Execution") -> Callable[[], None]:
@@ -92,7 +91,7 @@ def _strike_venue(hazard: Hazard, execution: "Execution") -> Callable[[], None]:
         case "rest":
             attribute, before, during = "rest_fault", "", REST_FAULTS[hazard.number]  # type: ignore[assignment]
         case "burst":
-            venue.hurry(_RATES[hazard.number])
+            venue.hurry(float(hazard.number))
             return lambda: venue.hurry(_CALM)
         case "skew" | "step":
             venue.step_clock(hazard.number)

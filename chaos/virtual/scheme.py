@@ -46,7 +46,7 @@ class Scheme(Struct, frozen=True):
     @property
     def has_redis(self) -> bool:
         """Whether there is a Redis; keeping it up to date takes half as long as all the rest."""
-        return self.seed % 5 == 0
+        return self.seed % 6 == 0
 
     def line(self) -> str:
         """Return the options that repeat it."""
@@ -64,7 +64,7 @@ def scheme(seed: int, seconds: float = 1_200.0) -> Scheme:
     elif clock == "step":
         hazards.append(_step(dice, victim, seconds))
     until = seconds - _CALM_SECONDS
-    for kind, against in _drawn(dice, is_stepping=clock == "step", has_redis=seed % 5 == 0):
+    for kind, against in _drawn(dice, is_stepping=clock == "step", has_redis=seed % 6 == 0):
         at = dice.uniform(0.0, until)
         hazard = _MADE[kind](dice, at, against)
         if hazard.at + hazard.seconds <= until and not (clock == "step" and against == victim):
@@ -123,7 +123,7 @@ _OF_VENUE: dict[str, Callable[..., Hazard]] = {
     "reorder": _lasting("reorder", 30.0, 600.0),
     "refuse": _lasting("refuse", 0.0, 0.0, (1, 2, 6)),
     "rest": _lasting("rest", 30.0, 600.0, (0, 1, 2, 3, 4)),
-    "burst": _lasting("burst", 5.0, 90.0, (1, 4, 20)),
+    "burst": _lasting("burst", 5.0, 60.0, (1, 4, 10)),
 }
 _MADE = _OF_VENUE | {
     "kill": _lasting("kill", 0.5, 120.0),
