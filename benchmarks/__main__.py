@@ -34,9 +34,10 @@ NAMES = (
     "founding",
     "web",
     "scrape",
+    "forecasts",
 )
 
-CHECKS = ("calibration", "realdays", "alarms")
+CHECKS = ("calibration", "realdays", "alarms", "detectors", "backtesting")
 """Minutes long, or of data that few have, so only when named; a target that is missed there is an error."""
 
 _WIDTHS = (56, 25, 34, 7)

@@ -21,7 +21,7 @@ from liqtape.history.log.store import Store
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _MINUTE_MS = 60_000
-_OF_EXTRAS = ("apprise", "asyncpg", "duckdb", "matplotlib", "numpy", "pyarrow", "textual")
+_OF_EXTRAS = ("apprise", "asyncpg", "duckdb", "matplotlib", "numpy", "pyarrow", "sklearn", "textual")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -134,6 +134,19 @@ def test_init_normalize_replay_and_frames(run: Run, tmp_path: Path) -> None:
     assert run("frames", "recording").returncode == 0
 
 
+def test_past_days_are_judged_without_an_extra(run: Run, recorded: Path, tmp_path: Path) -> None:
+    rows = [f"{1_791_091_286_156 + 5_000 * i},bybit,BTCUSDT,BTCUSDT,long,8e4,0.1,8000" for i in range(60)]
+    head = "event_ms,venue,instrument,symbol,side,price,quantity,notional_usd"
+    (tmp_path / "tape.csv").write_text("\n".join([head, *rows]) + "\n")
+    for path in ("tape.csv", recorded):
+        judged = run("backtest", path, "--report", "found.html", "--json")
+        assert (judged.returncode, judged.stderr) == (0, "")
+        assert "liqtape[ml]" in judged.stdout
+        assert (tmp_path / "found.json").read_text() == judged.stdout
+    (tmp_path / "forecasts-00000001.ndjson").write_text("")
+    assert run("score", tmp_path).returncode == 1
+
+
 @pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize(
     "arguments",
@@ -157,6 +170,7 @@ def test_history_works_without_its_extra(run: Run, arguments: list[str], form: s
         (["history", "--unusual"], "analysis"),
         (["history", "--history", "postgresql://127.0.0.1:9/x"], "analysis"),
         (["replay", "events.parquet"], "analysis"),
+        (["train", "events.ndjson", "--out", "model.json"], "ml"),
         (["replay", "events.ndjson", "--metrics", "rows.parquet"], "analysis"),
         (["run", "--history", "postgresql://127.0.0.1:9/x", "--redis", "off"], "postgres"),
     ],

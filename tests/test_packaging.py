@@ -85,7 +85,7 @@ def test_the_description_for_package_indexes_has_no_link_into_the_checkout(wheel
 
 
 def test_extras_are_the_documented_ones(project: dict[str, Any]) -> None:
-    assert set(project["optional-dependencies"]) == {"postgres", "analysis", "alerts", "tui", "dev"}
+    assert set(project["optional-dependencies"]) == {"postgres", "analysis", "alerts", "ml", "tui", "dev"}
 
 
 def test_every_dependency_is_pinned_within_its_bounds(project: dict[str, Any]) -> None:

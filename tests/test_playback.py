@@ -10,6 +10,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from liqtape.cascades.choice import DETECTORS, CascadeSettings
+from liqtape.cascades.detector import StreamCalm, StreamSignal
 from liqtape.cli.demo import _settings
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
@@ -19,6 +21,7 @@ from liqtape.events import Liquidation
 from liqtape.history.log.journal import AliveEntry, FeedUpEntry
 from liqtape.history.log.store import Store
 from liqtape.instruments import Contract
+from liqtape.pipeline.listener import Listener
 from liqtape.pipeline.onevent import OnLiquidation
 from liqtape.recording.chunks import Group
 from liqtape.recording.playback import Playback
@@ -42,26 +45,53 @@ from liqtape.venues.base import Backfills, Endpoint
 _WINDOWS = (10, 30, 60, 300)
 
 
+_DETECTORS = CascadeSettings(
+    detectors=tuple(DETECTORS), velocity_10s=0.2, surprise=1.0, cusum=3.0, hawkes=5.0, change_point=2.0, refit=False
+)
+"""All of them, with thresholds that a few seconds reach."""
+
+
+class _Signals(Listener):
+    """What detectors said."""
+
+    def __init__(self) -> None:
+        self.said: list[StreamSignal | StreamCalm] = []
+
+    def signal(self, signal: StreamSignal) -> None:
+        self.said.append(signal)
+
+    def calm(self, calm: StreamCalm) -> None:
+        self.said.append(calm)
+
+
 class _Live(NamedTuple):
     path: Path
     accepted: list[Liquidation]
     ledger: dict[str, int]
+    signals: list[StreamSignal | StreamCalm]
 
 
 async def _recorded(path: Path, scenario: str, seconds: float, speed: float, symbols: Sequence[str] = ()) -> _Live:
     async with Simulator(scenario, 3, speed) as simulator:
-        settings = replace(_settings(simulator, path), history=HistorySettings(url="off"), symbols=tuple(symbols))
+        settings = replace(
+            _settings(simulator, path),
+            history=HistorySettings(url="off"),
+            symbols=tuple(symbols),
+            cascades=_DETECTORS,
+        )
         return await _run(settings, path, seconds)
 
 
 async def _run(settings: Settings, path: Path, seconds: float) -> _Live:
     accepted: list[Liquidation] = []
+    signals = _Signals()
     recorder = Recorder(path, segment_bytes=20_000, flush_seconds=0.05)
     tracker = Tracker(replace(settings, redis=RedisSettings(url="off")), recorder=recorder)
     tracker.listen(OnLiquidation(accepted.append))
+    tracker.listen(signals)
     async with tracker:
         await asyncio.sleep(seconds)
-    return _Live(path, accepted, tracker.ledger().as_dict())
+    return _Live(path, accepted, tracker.ledger().as_dict(), signals.said)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +129,16 @@ def test_a_replay_accepts_what_live_accepted_to_the_byte(live: _Live) -> None:
     assert _lines(live.accepted) == _lines(accepted)
     assert live.ledger == playback.played().ledger
     assert (playback.played().frames, playback.broken) == (live.ledger["frames_received"], [])
+
+
+def test_a_replay_signals_what_live_signalled_to_the_byte(live: _Live) -> None:
+    playback, signals = Playback(live.path), _Signals()
+    playback.open().listeners.add(signals)
+    playback.advance(1 << 60)
+
+    of_detectors = {one.signal.detector for one in live.signals if isinstance(one, StreamSignal)}
+    assert of_detectors >= set(DETECTORS) - {"return_periods", "change_point"}
+    assert msgspec.json.encode(signals.said) == msgspec.json.encode(live.signals)
 
 
 def test_two_replays_are_the_same_to_the_byte_and_every_row_is_a_recount(live: _Live) -> None:

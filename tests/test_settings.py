@@ -1,4 +1,5 @@
 import io
+import json
 import typing
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,20 @@ VALUES: dict[str, tuple[str, object]] = {
     "listen": ("127.0.0.1:9999", "127.0.0.1:9999"),
     "token": ("a-token-of-some-length", "a-token-of-some-length"),
     "token_file": ("/run/secrets/liqtape", "/run/secrets/liqtape"),
+    "model": ("cascades.json", "cascades.json"),
+    "log": ("forecasts", "forecasts"),
+    "log_mb": ("20", 20.0),
     "hosts": ("tape.example.net, other.example.net,", ("tape.example.net", "other.example.net")),
+    "detectors": ("cusum, hawkes", ("cusum", "hawkes")),
+    "by": ("usd", "usd"),
+    "side": ("long", "long"),
+    "level": ("ALERT", "ALERT"),
+    "usd_velocity_10s": ("5e4", 50_000.0),
+    "surprise": ("5.5", 5.5),
+    "cusum": ("40", 40.0),
+    "hawkes": ("75.5", 75.5),
+    "change_point": ("20", 20.0),
+    "refit": ("false", False),
 }
 
 
@@ -122,8 +136,11 @@ def test_the_page_lists_every_key_its_default_and_its_variable() -> None:
 
     def listed(path: tuple[str, ...]) -> list[str]:
         default = value_at(Settings(), path)
-        shown = {None: "unset", "": "empty", (): "`[]`", True: "`true`", False: "`false`"}
-        text = shown[default] if isinstance(default, bool | tuple | None) or default == "" else f"`{default}`"
+        shown = {None: "unset", "": "empty", True: "`true`", False: "`false`"}
+        if isinstance(default, tuple):
+            text = f"`{json.dumps(default)}`"
+        else:
+            text = shown[default] if isinstance(default, bool | None) or default == "" else f"`{default}`"
         key = ".".join(path).replace("bybit", "<venue>")
         return [f"`{key}`", text, "`LIQTAPE_" + "_".join(path).upper().replace("BYBIT", "<VENUE>") + "`"]
 
@@ -160,6 +177,7 @@ def test_option_over_environment_over_file_over_default(tmp_path: Path, path: tu
         "always": False,
         "retention_days": 3,
         "retention_gb": 4.5,
+        "log_mb": 30.5,
         "seal": True,
         "synchronous": "NORMAL",
         "rule": "surprise",
@@ -173,6 +191,16 @@ def test_option_over_environment_over_file_over_default(tmp_path: Path, path: tu
         "budget_per_week": 1.5,
         "follow_up": False,
         "listen": "[::1]:1",
+        "detectors": ["surprise"],
+        "by": "rate",
+        "side": "short",
+        "level": "CRITICAL",
+        "usd_velocity_10s": 5.0,
+        "surprise": 3.5,
+        "cusum": 12.5,
+        "hawkes": 9.0,
+        "change_point": 11.0,
+        "refit": True,
     }
     if path[-1] in {"quiet", "channels", "rules"}:  # tables within a section: a test of their own
         return
@@ -349,6 +377,12 @@ def test_merging_leaves_the_options_as_they_were(tmp_path: Path) -> None:
         ('[venues.bybit]\nrest_url = "ws://x"', ["venues.bybit: rest_url must begin with http:// or https://"]),
         ("[venues.bybit]\naccounts = 'x'", ["venues.bybit: accounts: expected a list"]),
         ("[venues.bybit]\naccounts = ['']", ["venues.bybit: accounts must not contain an empty name"]),
+        (
+            "[cascades]\ndetectors = ['entropy']",
+            ["cascades: unknown detector 'entropy'; there are return_pe"],
+        ),
+        ("[cascades]\ndetectors = ['cusum', 'cusum']", ["cascades: detectors must not name one twice"]),
+        ("[cascades]\ncusum = 0", ["cascades: cusum must be above 0"]),
         ("[alerts]\nvelocity_10s = 0", ["alerts: velocity_10s and acceleration must be above 0"]),
         ("[alerts]\nrule = 'loud'", ["alerts.rule: ", "loud"]),
         ("[alerts]\nacceleration_form = 'cubic'", ["alerts.acceleration_form: ", "cubic"]),

@@ -50,7 +50,7 @@ def scope_of(settings: Settings, venues: Mapping[str, VenueSettings]) -> RunScop
             if getattr(alerts, key) != getattr(AlertSettings(), key):
                 _log.warning("alerts.%s is read only with alerts.rule = surprise; the rule is %s", key, alerts.rule)
     symbols_of = {venue: own.symbols for venue, own in venues.items()}
-    return RunScope(settings.symbols, symbols_of, alerts, settings.price.always)
+    return RunScope(settings.symbols, symbols_of, alerts, settings.price.always, settings.cascades)
 
 
 def policy_of(alerts: AlertSettings, venues: Iterable[str]) -> PolicySettings:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from liqtape.cascades.choice import CascadeSettings
 from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.returnperiods import ReturnPeriods
 from liqtape.engine.levels.surpriselevels import LevelRule
@@ -31,6 +32,7 @@ class RunScope(Struct, frozen=True):
     symbols_of: Mapping[str, Sequence[str]]
     alerts: AlertSettings
     price_always: bool = False
+    cascades: CascadeSettings = CascadeSettings()
 
 
 def pipeline_of(scope: RunScope, our_ms: int = 0) -> Pipeline:
@@ -43,6 +45,7 @@ def pipeline_of(scope: RunScope, our_ms: int = 0) -> Pipeline:
         parse_symbols(scope.symbols, venues),
         price_sources(venues, always=scope.price_always),
         our_ms,
+        scope.cascades,
     )
 
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from liqtape.alarmsettings import AlarmRule, ChannelSettings, QuietHours, check_rules
+from liqtape.cascades.choice import CascadeSettings
 from liqtape.errors import ConfigurationError
 from liqtape.sanitize import without_credentials, without_secrets
 from liqtape.venues import VENUES
@@ -20,6 +21,7 @@ from liqtape.venues import VENUES
 __all__ = [
     "COMMAND_DEFAULTS",
     "AlertSettings",
+    "ForecastSettings",
     "HistorySettings",
     "PriceSettings",
     "RedisSettings",
@@ -36,7 +38,9 @@ COMMAND_DEFAULTS: Mapping[str, Any] = {"redis": {"url": "embedded"}, "web": {"li
 
 _PREFIX = "LIQTAPE_"
 _NOT_SETTINGS = frozenset({"LIQTAPE_CONFIG", "LIQTAPE_REQUIRE_SERVERS"})
-_LISTS = frozenset({"symbols", "accounts", "hosts", "named", "muted"})  # in the environment separated by commas
+_LISTS = frozenset({"symbols", "accounts", "hosts", "named", "muted", "detectors"})
+"""In the environment separated by commas."""
+
 _TABLES = frozenset({"floors_usd"})  # in the environment as in BTCUSDT=500000,ETHUSDT=200000
 _NESTED: Mapping[str, type[Struct]] = {"channels": ChannelSettings, "rules": AlarmRule, "quiet": QuietHours}
 """Tables within a section; in the environment as JSON."""
@@ -231,6 +235,24 @@ class HistorySettings(Struct, frozen=True, forbid_unknown_fields=True):
         return _fields(self)
 
 
+class ForecastSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`model` is a file that `liqtape train` wrote; without one nothing is forecast.
+
+    Each forecast is written to the directory `log` before its outcome, by default to `forecasts` in the data directory;
+    `off` writes none. Beyond `log_mb` MB the oldest are removed.
+    """
+
+    model: str = ""
+    log: str | None = None
+    log_mb: float = 256.0
+
+    def __post_init__(self) -> None:
+        if self.log is not None and not self.log.strip():
+            raise ValueError("log must be a directory or off")
+        if not 10 <= self.log_mb <= 1_000_000:
+            raise ValueError("log_mb must be 10 to 1000000")
+
+
 class WebSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The page and the API: `listen` is HOST:PORT or `off`; `run` and `demo` take 127.0.0.1:8787 or the next free port.
 
@@ -302,6 +324,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     price: PriceSettings = PriceSettings()
     history: HistorySettings = HistorySettings()
     web: WebSettings = WebSettings()
+    forecast: ForecastSettings = ForecastSettings()
+    cascades: CascadeSettings = CascadeSettings()
 
     def __post_init__(self) -> None:
         _check_names("symbols", self.symbols, "BTCUSDT")

@@ -9,13 +9,14 @@ import time
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
+from liqtape.forecastlog.issuewriter import IssueWriter
 from liqtape.history.log.eventlog import EventLog
 from liqtape.recording.recorder import Recorder
 from liqtape.sinks.callback import CallbackQueue
 from liqtape.sinks.postgres.postgressink import PostgresSink
 from liqtape.sinks.publisher import Publisher
 
-__all__ = ["Deadline", "end", "end_callbacks", "end_history", "end_publishers", "end_recorder"]
+__all__ = ["Deadline", "end", "end_callbacks", "end_forecasts", "end_history", "end_publishers", "end_recorder"]
 
 _CLOSE_SECONDS = 0.5  # of the rest, for hanging up on whoever did not answer
 
@@ -74,6 +75,14 @@ async def end_recorder(recorder: Recorder, deadline: Deadline) -> list[str]:
     """Let it write what it holds; what it could not it tells by itself."""
     await end(deadline.left(), asyncio.to_thread(recorder.close, deadline.left(_CLOSE_SECONDS)))
     return []
+
+
+async def end_forecasts(writer: IssueWriter | None, deadline: Deadline) -> list[str]:
+    """Let the log of forecasts write what waits; returns what it could not."""
+    if writer is None:
+        return []
+    await end(deadline.left(), writer.end())
+    return [f"forecast log: {writer.lost} forecasts"] if writer.lost else []
 
 
 async def end_history(

@@ -29,6 +29,7 @@ from liqtape.events import (
 )
 from liqtape.factory import alarms_of, enabled_venues, scope_of, start_embedded
 from liqtape.feeds.backoff import Timeouts
+from liqtape.forecast.forecaster import Forecast
 from liqtape.history.log.eventlog import EventLog
 from liqtape.ledger import Ledger
 from liqtape.livefeeds import LiveFeeds
@@ -39,10 +40,11 @@ from liqtape.pipeline.onevent import OnAlert, OnGap, OnLiquidation, OnTrouble
 from liqtape.recording.recorder import Recorder, untracked
 from liqtape.recording.recordinglistener import RecordingListener
 from liqtape.recording.records import RunStarted
+from liqtape.runforecasts import RunForecasts
 from liqtape.runhistory import RunHistory
 from liqtape.runscope import pipeline_of
 from liqtape.settings import Settings
-from liqtape.shutdown import Deadline, end, end_callbacks, end_publishers, end_recorder
+from liqtape.shutdown import Deadline, end, end_callbacks, end_forecasts, end_publishers, end_recorder
 from liqtape.sinks.audience import Audience
 from liqtape.sinks.callback import CallbackQueue
 from liqtape.sinks.postgres.postgressink import PostgresSink
@@ -51,6 +53,7 @@ from liqtape.sinks.redis.redissink import RedisSink
 from liqtape.sinks.sink import Sink
 from liqtape.sinks.stream import Subscription
 from liqtape.supervise import Supervisor
+from liqtape.training.hawkesrefit import HawkesRefit
 
 __all__ = ["Tracker"]
 
@@ -91,6 +94,7 @@ class Tracker:
         for one in self.recorders:
             pipeline.listeners.add(RecordingListener(one))
         self._history = RunHistory(self.settings.history, self.settings.alerts, pipeline, data_dir)
+        self._forecasts = RunForecasts(self.settings.forecast, pipeline, data_dir)
         self.live = LiveFeeds(
             self.settings,
             pipeline,
@@ -104,6 +108,7 @@ class Tracker:
         self.alarms = alarms_of(self.settings.alerts, enabled, pipeline, data_dir, self._wrong)
         for listener in (*self.feeds, self.monitor, self.alarms):
             self.listen(listener)
+        self.refit = HawkesRefit(pipeline, self.now_ms)
         self._audience = Audience(pipeline.listeners)
         self._sinks, self._data_dir = list(sinks), data_dir
         self._ledgers: list[Ledger] = []  # of streams that are not ours
@@ -141,6 +146,7 @@ class Tracker:
         try:
             for recorder in self.recorders:
                 recorder.open(self._run_started())
+            await self._forecasts.open(_our_ms())
             await self._history.open(_our_ms)
             await self.alarms.start()
             await self._open_redis()
@@ -154,9 +160,13 @@ class Tracker:
             self._publishing.append(self._supervisor.spawn(f"publisher {sink.name}", publisher.run))
         self._audience.start()
         self.live.begin()
+        if self._forecasts.writer is not None:
+            self._tasks.append(self._supervisor.spawn("forecast log", self._forecasts.writer.run))
         if self.database is not None:
             self._storing = self._supervisor.spawn("postgres", self.database.run)
         self._tasks.append(self._supervisor.spawn("tick", self._tick))
+        if self.settings.cascades.refit and "hawkes" in self.settings.cascades.detectors:
+            self._tasks.append(self._supervisor.spawn("hawkes", self.refit.run))
         self._tasks.extend(self._supervisor.spawn(f"feed {feed.venue.name}", feed.run) for feed in self.feeds)
 
     async def stop(self, seconds: float = 4.0) -> None:
@@ -189,12 +199,13 @@ class Tracker:
         health = self.health()
         for publisher in self.publishers:
             publisher.changed(self.pipeline.active)
-            publisher.health([*health, *self._history.health()])
+            publisher.health([*health, *self._services()])
         ending = [
             end_publishers(self.publishers, self._publishing, deadline),
             end_callbacks(self._audience.callbacks, deadline),
             *(end_recorder(recorder, deadline) for recorder in self.recorders),
             self._history.end(self.now_ms(), health, self._storing, deadline),
+            end_forecasts(self._forecasts.writer, deadline),
         ]
         watching = end(deadline.left(), self.monitor.stop(), self.alarms.stop(deadline.left() / 2))
         rests, _ = await asyncio.gather(asyncio.gather(*ending), watching)
@@ -231,7 +242,7 @@ class Tracker:
             self.pipeline.alive_ms(our_ms),
             active,
             self.live.health(clock.now_ms, clock.now_at),
-            self._history.health(),
+            self._services(),
             self.pipeline.feeds.gaps_ahead(self.live.known_until_ms()),
         )
         for listener in self.pipeline.listeners:
@@ -254,10 +265,14 @@ class Tracker:
         failing = {one.sink.name: one.detail for one in self.publishers if one.state == "failing"}
         return {**self.monitor.lasting, **failing}
 
+    def _services(self) -> list[VenueHealth]:
+        """Return the health of what is no venue."""
+        return [*self._history.health(), *self._forecasts.health(self.now_ms())]
+
     def _run_started(self) -> RunStarted:
         own = self.settings
         symbols_of = {name: venue.symbols for name, venue in own.venues.items() if venue.enabled}
-        return RunStarted(__version__, own.symbols, symbols_of, own.alerts.of_levels(), own.price.always)
+        return RunStarted(__version__, own.symbols, symbols_of, own.alerts.of_levels(), own.price.always, own.cascades)
 
     # What a program brings.
 
@@ -325,6 +340,10 @@ class Tracker:
     def correlation(self, most: int | None = None) -> list[CorrelatedPair]:
         """How the counts of the busiest instruments, 50 or `most`, and those of the venues, move together."""
         return self.pipeline.comovement.pairs(most)
+
+    def forecast(self) -> tuple[Forecast, ...]:
+        """The newest forecast of each target, with the reason where there is no probability. None is ever "safe"."""
+        return self._forecasts.now(self.now_ms())
 
     def active(self) -> list[str]:
         """Instruments with an event in their largest window."""

@@ -83,7 +83,7 @@ def test_bare_it_shows_its_help_on_standard_output() -> None:
 def test_help_has_the_commands_in_order_and_each_its_whole_first_sentence() -> None:
     shown = _run("--help").stdout.decode()
     names = ["demo", "run", "watch", "check", "alert-test", "alert-replay", "init", "history", "record", "replay"]
-    names += ["frames", "normalize", "simulate", "bench"]
+    names += ["backtest", "train", "score", "frames", "normalize", "simulate", "bench"]
     assert re.findall(r"^  ([a-z-]+)  +[A-Z]", shown.partition("Commands:")[2], re.MULTILINE) == names
     assert "..." not in shown.partition("Commands:")[2]
 

@@ -353,6 +353,19 @@ def test_score_is_the_fano_form_of_what_was_expected() -> None:
     assert unusual.score(7, now, live_s=30.0) == Score(surprise_fano(7, half.mean, half.fano), half.mean, half.fano)
 
 
+def test_asking_what_is_foreseen_changes_no_later_answer() -> None:
+    asked, left = Baseline(0), Baseline(0)
+    for number in range(200):
+        at_ms = 137_000 * number + (5_000_000 if number > 100 else 0)
+        for baseline in (asked, left):
+            baseline.unwatched(at_ms + 20_000, at_ms + 50_000)
+            baseline.add(at_ms, 1 + number % 3)
+        foreseen = [asked.foreseen(at_ms + step) for step in (0, 61_000, 100_000)]
+        assert foreseen[0] == left.expect(at_ms)
+
+    assert asked.expect(40_000_000) == left.expect(40_000_000)
+
+
 def test_without_exposure_there_is_no_surprise() -> None:
     assert Surprise(_T).score(3, _T, 60, 0.0) is None
     assert Surprise(_T).gamma_poisson(3, _T, 60, 0.0) is None

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from liqtape.engine import VelocityEngine
+from liqtape.engine.levels.returnperiods import BREADTH_KEY, MARKET_KEY, StreamKey
 from liqtape.engine.levels.surpriselevels import LevelRule
 from liqtape.engine.levels.threshold import Threshold
 from liqtape.engine.windows.acceleration import least_squares
@@ -572,3 +573,16 @@ def test_standard_errors_are_of_clusters_once_the_baseline_is_known() -> None:
 
 def test_an_engine_says_which_venues_it_takes_for_throttled() -> None:
     assert VelocityEngine(throttled=["okx"]).throttled == {"okx"}
+
+
+def test_sides_of_a_stream_are_what_its_last_minute_closed() -> None:
+    engine = VelocityEngine()
+    for i, (side, usd, venue) in enumerate([("long", 5.0, "bybit"), ("short", 3.0, "okx"), ("short", 4.0, "okx")]):
+        engine.add(Liquidation(venue, "BTCUSDT", "BTCUSDT", side, 1.0, "fill", None, usd, _T + i))  # type: ignore[arg-type]
+
+    assert engine.sides(StreamKey(None, "BTCUSDT"), _T + 10) == (5_000_000, 7_000_000)
+    assert engine.sides(StreamKey("bybit", None), _T + 10) == (5_000_000, 0)
+    assert engine.sides(MARKET_KEY, _T + 60_000) == (0, 7_000_000)
+    assert engine.sides(StreamKey("okx", "BTCUSDT"), _T, {"okx": _T + 1}) == (0, 3_000_000)
+    assert engine.sides(StreamKey(None, "ETHUSDT"), _T + 10) == (0, 0)
+    assert engine.sides(BREADTH_KEY, _T + 10) == (5_000_000, 7_000_000)

@@ -1,6 +1,7 @@
 from datetime import timedelta, timezone
 from typing import Any
 
+from liqtape.forecast.forecaster import Forecast, Target
 from liqtape.tui.apirecords import SeenCoverage, SeenLead, SeenNow, SeenTrust
 from liqtape.tui.sentence import gone_line, sentence_lines, strip_line
 
@@ -47,6 +48,13 @@ def test_a_calm_market_in_one_sentence() -> None:
     assert sentence_lines(calm, LEADERS, 150, 1)[0].plain == (
         "calm   0.8 liquidations/s over 1,412 instruments   12.0k USD in 60 s, 0.6x the usual minute"
     )
+
+
+def test_a_forecast_stands_beside_what_is_usual() -> None:
+    told = (Forecast(0, Target(5, 60), 0.021, 0.0032, "m"),)
+    lines = sentence_lines(now(level="NONE", lead=None, forecast=told), LEADERS, 90, 3)
+
+    assert "5 or more within 60 s: 2.1 %, usually 0.32 %" in [line.plain for line in lines]
 
 
 def test_no_part_is_cut_where_it_does_not_fit() -> None:

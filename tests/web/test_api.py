@@ -63,6 +63,17 @@ def test_now_says_who_and_how_big(running: Any) -> None:
     assert now["events_total"] > 500
 
 
+def test_now_says_why_nothing_is_forecast(running: Any) -> None:
+    forecasts = running.get("/api/v1/now")["forecast"]
+
+    assert [forecast["target"] for forecast in forecasts] == [
+        {"count": 5, "seconds": 60},
+        {"count": 10, "seconds": 300},
+    ]
+    assert {forecast["probability"] for forecast in forecasts} == {None}
+    assert {forecast["why"] for forecast in forecasts} == {"no model was trained; see liqtape train"}
+
+
 def test_events_are_filtered_and_the_newest_come_first(running: Any) -> None:
     found = running.get("/api/v1/events?venue=bybit&side=long&min_usd=1000&limit=50")["events"]
 

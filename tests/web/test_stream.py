@@ -4,7 +4,7 @@ import asyncio
 import http.client
 import json
 import typing
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ import pytest
 
 from liqtape.engine import VelocityEngine
 from liqtape.events import Alert, Gap, Liquidation, VelocityMetrics, VenueHealth
+from liqtape.forecast.forecaster import Forecast
 from liqtape.ledger import Ledger
 from liqtape.web.answers import Mode
 from liqtape.web.board import Board
@@ -128,6 +129,9 @@ class StillSource:
 
     def messages(self) -> None:
         return None
+
+    def forecast(self) -> Sequence[Forecast]:
+        return ()
 
     def __init__(self) -> None:
         self.engine = VelocityEngine()

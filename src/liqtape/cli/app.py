@@ -10,6 +10,7 @@ import typer
 from liqtape import __version__
 from liqtape.cli.alarmreplay import alert_replay
 from liqtape.cli.alarmtest import alert_test
+from liqtape.cli.backtesting import backtest
 from liqtape.cli.bench import bench
 from liqtape.cli.check import check
 from liqtape.cli.command import Command, Commands
@@ -20,7 +21,9 @@ from liqtape.cli.normalizing import normalize
 from liqtape.cli.rawframes import frames
 from liqtape.cli.replaying import replay
 from liqtape.cli.run import demo, record, run
+from liqtape.cli.scoring import score
 from liqtape.cli.simulating import simulate
+from liqtape.cli.teaching import train
 from liqtape.cli.unwinding import SIGNALS
 from liqtape.cli.watching import watch
 from liqtape.errors import ConfigurationError, LiqtapeError
@@ -39,6 +42,9 @@ _COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (history, "liqtape history --from -2h --symbol BTCUSDT --every 300"),
     (record, "liqtape record --out today --venue bybit --seconds 3600"),
     (replay, "liqtape replay today --metrics rows.ndjson"),
+    (backtest, "liqtape backtest today --report backtest.html"),
+    (train, "liqtape train tapes --out cascades.json --coverage watched.csv"),
+    (score, "liqtape score forecasts"),
     (frames, "liqtape frames today --venue bybit --bare | liqtape normalize --venue bybit"),
     (normalize, "liqtape normalize --venue bybit frames.jsonl > events.ndjson"),
     (simulate, "liqtape simulate --listen 127.0.0.1:9000 --scenario cascade"),

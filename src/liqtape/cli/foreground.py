@@ -18,6 +18,7 @@ from liqtape.engine.velocity import MARKET
 from liqtape.events import Alert, VelocityMetrics
 from liqtape.sanitize import sanitize
 from liqtape.tracker import Tracker
+from liqtape.tui.forecastline import forecast_line
 from liqtape.tui.fullscreen import FullScreen, can_draw, write_soon
 from liqtape.tui.heldtext import HeldText, held_stderr
 from liqtape.tui.highlights import Highlights, is_worth_saying
@@ -204,7 +205,7 @@ def _view(tracker: Tracker, highlights: Highlights, held: HeldText, shown: _Show
         tracker.ledger(),
         highlights.changes(),
         highlights.largest(tracker.now_ms()),
-        shown.notes,
+        [*shown.notes, forecast_line(tracker.forecast())],
         [*_trouble(tracker), *_hint(tracker)],
         held.newest(_LOGGED),
         tracker.alarms.wakes_at_days(MARKET),

@@ -16,7 +16,7 @@ from liqtape.engine.baseline.currentbaseline import CurrentBaseline, score_of
 from liqtape.engine.baseline.surprise import Score
 from liqtape.engine.baseline.updater import KEEP_MS, BaselineUpdater
 from liqtape.engine.levels.evaluator import LevelEvaluator
-from liqtape.engine.levels.returnperiods import Minute, ReturnPeriods, StreamKey
+from liqtape.engine.levels.returnperiods import BREADTH_KEY, Minute, ReturnPeriods, StreamKey
 from liqtape.engine.levels.streamlevel import StreamLevel
 from liqtape.engine.levels.surpriselevels import LevelRule
 from liqtape.engine.levels.threshold import Threshold
@@ -380,6 +380,20 @@ class VelocityEngine:
                 micro += of_windows[0]
                 count += of_windows[1]
         return micro / MICRO, count
+
+    def sides(self, key: StreamKey, now_ms: int, at: Mapping[str, int] | None = None) -> tuple[int, int]:
+        """Return the micro-USD of long and of short liquidations in the last 60 s of any stream. O(its instruments)."""
+        long = short = 0
+        is_of_all = key.instrument is None or key == BREADTH_KEY
+        for name, instrument_windows in self._updater.active.items():
+            if not is_of_all and name != key.instrument:
+                continue
+            for venue, venue_windows in instrument_windows.venue_windows.items():
+                if key.venue in {None, venue}:
+                    venue_ms = now_ms if at is None else at.get(venue, now_ms)
+                    long += venue_windows.long.minute(venue_ms)[0]
+                    short += venue_windows.short.minute(venue_ms)[0]
+        return long, short
 
     def level(self, instrument: str, now_ms: int, at: Mapping[str, int] | None = None) -> Level:
         """Return the level alone, and remember it: what each event needs, at a fraction of the cost of `metrics`.

@@ -5,6 +5,8 @@ from functools import partial
 
 from msgspec import Struct
 
+from liqtape.cascades.detector import StreamCalm, StreamSignal
+from liqtape.cascades.hawkesdetector import StreamFit
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.events import Alert, Gap, Liquidation, PriceTick, Trouble, VenueHealth
@@ -46,6 +48,15 @@ class Listener:
 
     def alert(self, alert: Alert) -> None:
         """Hear of a level that changed."""
+
+    def signal(self, signal: StreamSignal) -> None:
+        """Hear that a detector is raised that was quiet."""
+
+    def calm(self, calm: StreamCalm) -> None:
+        """Hear that a raised detector has come down."""
+
+    def refitted(self, fit: StreamFit) -> None:
+        """Hear with which fit the Hawkes detector of a stream goes on."""
 
     def price(self, tick: PriceTick) -> None:
         """Hear of a trade that is the reference price now."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from liqtape.cascades.choice import CascadeSettings
 from liqtape.engine.correlation.comovement import Comovement
 from liqtape.engine.velocity import MARKET, VelocityEngine
 from liqtape.events import Event, Liquidation, PriceTick, RawLiquidation
@@ -11,6 +12,7 @@ from liqtape.instruments import Contract, Instruments, Separation
 from liqtape.ledger import Ledger
 from liqtape.pipeline.admission import Intake
 from liqtape.pipeline.btcprice import BtcPrice, PriceChoice, ticks_of
+from liqtape.pipeline.cascadesignals import signals_of
 from liqtape.pipeline.feedreports import FeedReports
 from liqtape.pipeline.fromrest import read_answer, take_list
 from liqtape.pipeline.levelalerts import Levels
@@ -36,7 +38,7 @@ class Pipeline:
         seeding ────────▶ what a run begins with: Seeding
 
     `targets` are the symbols and instruments watched at each venue, none meaning all; `target` those at venues that are
-    not ours. `our_ms` is our own steady time, which is always an argument.
+    not ours. `our_ms` is our own steady time, which is always an argument. `cascades` chooses the detectors.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Pipeline:
         target: frozenset[str] = frozenset(),
         sources: Sequence[PriceSource] = (),
         our_ms: int = 0,
+        cascades: CascadeSettings | None = None,
     ) -> None:
         delays = {venue: VENUES[venue].max_publish_delay_ms for venue in targets}
         self.listeners = Listeners()
@@ -60,6 +63,9 @@ class Pipeline:
         self.comovement = Comovement()
         self.active: set[str] = set()  # instruments with an event in their largest window
         self._levels = Levels(self.engine)
+        chosen = CascadeSettings() if cascades is None else cascades
+        self.signals = signals_of(self.engine, self.clock, self.listeners, chosen)
+        self.listeners.add(self.signals)
 
     def begin(self) -> None:
         """A run begins: events wait for the clocks of the venues, and for their lists of instruments."""

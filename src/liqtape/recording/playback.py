@@ -31,6 +31,7 @@ from liqtape.recording.records import (
     ListingLoaded,
     RecalledPart,
     Record,
+    Refitted,
     Refused,
     RunEnded,
     RunStarted,
@@ -190,7 +191,7 @@ class Playback:
         if began is None:
             raise ConfigurationError(f"{self._path}: nothing can be read: " + "; ".join(map(str, self.broken[:3])))
         symbols_of = {name: began.symbols_of[name] for name in VENUES if name in began.symbols_of}
-        pipeline = pipeline_of(RunScope(began.symbols, symbols_of, began.alerts, began.price_always))
+        pipeline = pipeline_of(RunScope(began.symbols, symbols_of, began.alerts, began.price_always, began.cascades))
         pipeline.begin()
         pipeline.listeners.add(OnLiquidation(self._events.append))
         pipeline.listeners.add(OnAlert(self._alerts.append))
@@ -273,6 +274,8 @@ class Playback:
                 self._recalled = []
         elif isinstance(record, BaselineSeedPart | LevelSeedPart):
             self._learn(pipeline, record)
+        elif isinstance(record, Refitted):
+            pipeline.signals.adopt(record.fit)
         elif isinstance(record, ListingLoaded | BackfillAnswer):
             self._obey_of_rest(pipeline, record)
         else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from liqtape.cascades.hawkesdetector import StreamFit
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.events import Gap, Liquidation
@@ -15,6 +16,7 @@ from liqtape.recording.records import (
     FeedUp,
     GapBackfilled,
     ListingLoaded,
+    Refitted,
     Refused,
     Tick,
     Unsubscribed,
@@ -62,6 +64,10 @@ class RecordingListener(Listener):
     def gap_backfilled(self, gap: Gap, our_ms: int) -> None:
         """Record it."""
         self._record(GapBackfilled(gap, our_ms))
+
+    def refitted(self, fit: StreamFit) -> None:
+        """Record it: a fit comes from another process, whenever that is done."""
+        self._record(Refitted(fit))
 
     def listed(self, venue: str, contracts: Sequence[Contract], *, is_whole: bool) -> None:
         """Record what sizes mean from here on."""

@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from liqtape.cascades.choice import CascadeSettings
+from liqtape.cascades.hawkesdetector import StreamFit
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.events import Gap, Liquidation
 from liqtape.instruments import Contract
@@ -28,6 +30,7 @@ __all__ = [
     "ListingLoaded",
     "RecalledPart",
     "Record",
+    "Refitted",
     "Refused",
     "RunEnded",
     "RunStarted",
@@ -54,6 +57,7 @@ class RunStarted(Record, frozen=True, tag="began"):
     symbols_of: Mapping[str, Sequence[str]]
     alerts: AlertSettings
     price_always: bool
+    cascades: CascadeSettings = CascadeSettings()
 
 
 class ConnectionOpened(Record, frozen=True, tag="connection"):
@@ -150,6 +154,12 @@ class ListingLoaded(Record, frozen=True, tag="listed"):
     is_whole: bool = False
 
 
+class Refitted(Record, frozen=True, tag="fitted"):
+    """The Hawkes detector of a stream goes on with this fit from here on."""
+
+    fit: StreamFit
+
+
 class Tick(Record, frozen=True, tag="pulse"):
     """What happens by time alone was done, at `wall_ms` of our own time."""
 
@@ -220,6 +230,7 @@ _AnyRecord = (
     | BackfillAnswer
     | GapBackfilled
     | ListingLoaded
+    | Refitted
     | Tick
     | FramesLost
     | RecalledPart

@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from liqtape.events import Alert, Gap, Level, Liquidation, Trouble, VenueHealth
+from liqtape.forecast.forecaster import Forecast
 from liqtape.tui.tablerow import TableRow
 
 __all__ = ["SeenHealth", "SeenLead", "SeenMessage", "SeenNow", "SeenTrust"]
@@ -71,6 +72,7 @@ class SeenNow(Struct, frozen=True):
     instruments_active: int = 0
     btc_price: float | None = None
     events_total: int = 0
+    forecast: Sequence[Forecast] = ()
     messages: SeenMessages | None = None
 
 

@@ -10,6 +10,7 @@ from liqtape.events import VenueHealth
 from liqtape.sanitize import sanitize
 from liqtape.tui.apirecords import SeenNow
 from liqtape.tui.flow import flowed
+from liqtape.tui.forecastline import forecast_line
 from liqtape.tui.instrumentcolumns import return_period, times
 from liqtape.tui.strips import SIDE_STYLES
 from liqtape.tui.wording import ALARM_STYLE, LEVEL_STYLES, NOTHING, age, clock, duration, usd
@@ -41,6 +42,8 @@ def sentence_lines(now: SeenNow, leaders: Sequence[str], width: int, lines: int,
         parts.append(Text(f"{sanitize(now.lead.venue)} leads by {now.lead.lead_ms / 1000:.1f} s"))
     if now.btc_price is not None:
         parts.append(Text(f"BTC {now.btc_price:,.1f}"))
+    if now.forecast:
+        parts.append(Text(sanitize(forecast_line(now.forecast)), style="dim"))
     return flowed(parts, width, lines)
 
 

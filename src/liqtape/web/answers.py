@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from liqtape.events import Level, VelocityMetrics, VenueHealth
+from liqtape.forecast.forecaster import Forecast
 
 __all__ = [
     "AnyAnswer",
@@ -159,7 +160,8 @@ class NowAnswer(AnyAnswer, frozen=True, kw_only=True):
     NONE by their level. `side` is the one with at least two thirds of the last minute's USD, `both` otherwise, null
     without any. `instruments` and `venues` are those with the most USD in 60 s, the most first. `times_usual` compares
     the last 60 s with the usual minute, `return_days` says how rarely so much comes. `messages` says from when on a
-    person is told; null in a replay.
+    person is told; null in a replay. `forecast` has a probability for each target beside its base rate, or why there is
+    none, which never means "safe"; empty in a replay.
     """
 
     mode: Mode
@@ -186,6 +188,7 @@ class NowAnswer(AnyAnswer, frozen=True, kw_only=True):
     events_total: int
     replay: ReplayState | None = None
     messages: MessagePlan | None = None
+    forecast: Sequence[Forecast] = ()
 
 
 class InstrumentRow(Struct, frozen=True):

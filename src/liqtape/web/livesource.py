@@ -1,9 +1,10 @@
 """A running tracker as what the page shows: its public interface, and its news since the last look."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from liqtape.events import Alert, Gap, Liquidation, Trouble
+from liqtape.forecast.forecaster import Forecast
 from liqtape.venues import VENUES
 from liqtape.venues.base import is_partial
 from liqtape.web.answers import MessagePlan, Mode, ReplayState
@@ -31,6 +32,8 @@ class TrackedService(Measured, Protocol):
     """The part of `Tracker` that is read here."""
 
     def now_ms(self) -> int: ...
+
+    def forecast(self) -> Sequence[Forecast]: ...
 
     def liquidations(self) -> _Waiting[Liquidation]: ...
 
@@ -64,6 +67,7 @@ class LiveSource:
         self.ledgers = tracker.ledgers
         self.correlation = tracker.correlation
         self.messages = messages
+        self.forecast = tracker.forecast
         self._liquidations, self._alerts = tracker.liquidations(), tracker.alerts()
         self._missed = 0
         self._new_gaps: list[Gap] = []

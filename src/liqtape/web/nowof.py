@@ -14,6 +14,7 @@ _MINUTE_MS = 60_000
 _LARGEST_MS = 300_000
 _ONE_SIDED = 2 / 3
 _NAMED = 3
+_CLOSE = 8  # of them the exact ones may be others than the first three
 _LIVE = frozenset({"live", "recorded"})
 
 
@@ -40,7 +41,7 @@ def now_of(board: Board) -> NowAnswer:
         level=level,
         since_ms=since_ms,
         side=_side(row),
-        instruments=_exact(board, shares[:_NAMED]),
+        instruments=_exact(board, shares[:_CLOSE])[:_NAMED],
         venues=board.memory.venue_shares(now_ms - _MINUTE_MS, now_ms),
         lead=board.lead(),
         count_60s=row.event_count_60s,
@@ -60,6 +61,7 @@ def now_of(board: Board) -> NowAnswer:
         events_total=board.events_total,
         replay=source.replay,
         messages=source.messages(),
+        forecast=source.forecast(),
     )
 
 
@@ -102,11 +104,12 @@ def _side(row: VelocityMetrics) -> Literal["long", "short", "both"] | None:
 
 
 def _exact(board: Board, shares: list[Share]) -> list[Share]:
-    """Return the shares with the counts and USD of the instruments' rows, which know each venue's own time."""
+    """Return the shares, most USD first, as the rows have them: those know the own time of each venue."""
     rows = {row.symbol: row for row in board.source.snapshot([share.name for share in shares])}
-    return [
+    exact = [
         Share(share.name, rows[share.name].event_count_60s, 60 * rows[share.name].usd_velocity_60s)
         if share.name in rows
         else share
         for share in shares
     ]
+    return sorted(exact, key=lambda share: -share.usd)

@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.events import Alert, Gap, Liquidation, VelocityMetrics, VenueHealth
+from liqtape.forecast.forecaster import Forecast
 from liqtape.ledger import Ledger
 from liqtape.web.answers import Mode, ReplayState
 from liqtape.web.questions import ReplayOrder
@@ -86,6 +87,10 @@ class ReplaySource:
 
     def messages(self) -> None:
         """Return nothing: nobody is told of a past."""
+
+    def forecast(self) -> Sequence[Forecast]:
+        """Return nothing: what came is known."""
+        return ()
 
     async def run(self) -> None:
         """Play until cancelled; at the end it waits there."""

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.events import Alert, Gap, Liquidation, Trouble, VelocityMetrics, VenueHealth
+from liqtape.forecast.forecaster import Forecast
 from liqtape.ledger import Ledger
 from liqtape.web.answers import MessagePlan, Mode, ReplayState
 from liqtape.web.questions import ReplayOrder
@@ -66,6 +67,8 @@ class Shown(Measured, Protocol):
     def now_ms(self) -> int: ...
 
     def messages(self) -> MessagePlan | None: ...
+
+    def forecast(self) -> Sequence[Forecast]: ...
 
     def take_news(self) -> News: ...
 

@@ -30,10 +30,10 @@ def test_nothing_reaches_over_the_edge(width: int, demo: "Command", visits: "Vis
         page.wait_for_function(
             f"() => document.querySelector('#{table} tbody td.inst, #{table} tbody td.name') !== null"
         )
-        over = page.evaluate(
-            f"(() => {{ const e = document.getElementById('{table}'); return e.scrollWidth - e.clientWidth }})()"
+        # (A number that grew by a digit is a frame ahead of the columns, which follow it.)
+        page.wait_for_function(
+            f"() => {{ const e = document.getElementById('{table}'); return e.scrollWidth <= e.clientWidth }}"
         )
-        assert over <= 0, f"{table} is {over} px too wide at {width}"
 
 
 def test_targets_are_large_enough(demo: "Command", visits: "Visits") -> None:

@@ -9,6 +9,7 @@ beta function).
 """
 
 from collections.abc import Sequence
+from copy import copy
 from math import exp, exp2, expm1, inf, lgamma, log, log1p, pi
 
 from msgspec import Struct
@@ -327,6 +328,12 @@ class Baseline:
         whole = expected(window_s, self._weight, self._sum, self._squares)
         share = 1.0 if live_s is None else live_s / window_s
         return Expected(whole.mean * share, whole.fano)
+
+    def foreseen(self, now_ms: int) -> Expected:
+        """Return what `expect` would, and stay as it is: asking changes no later answer, not by the last bit."""
+        other = copy(self)
+        other._pending, other._gaps = dict(self._pending), list(self._gaps)
+        return other.expect(now_ms)
 
     def history(self, now_ms: int) -> tuple[float, float]:
         """Return (events, seconds) seen, weighted and with the prior.

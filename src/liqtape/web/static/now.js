@@ -67,7 +67,26 @@ function detail(now, isRaised) {
   const told = now.messages;
   if (told && told.open) parts.push(`${count(told.open.messages)} ${told.open.messages === 1 ? "message" : "messages"} sent about it`);
   else if (told && told.market_days !== null) parts.push(`a message from once in ${days(told.market_days)}`);
+  const forecast = foretold(now);
+  if (forecast) parts.push(forecast);
   say(byId("detail"), parts.join(" \u00b7 "));
+}
+
+// Each probability beside what is usual; without one, why. Nothing foretold is not "safe".
+function foretold(now) {
+  const all = now.forecast ?? [];
+  if (!all.length) return "";
+  const reasons = new Set(all.map((each) => each.why));
+  if (all.every((each) => each.probability === null) && reasons.size === 1) return `no forecast yet: ${all[0].why}`;
+  return all.map((each) => {
+    const target = `\u2265 ${each.target.count} within ${each.target.seconds} s`;
+    if (each.probability === null) return `${target}: no forecast yet, ${each.why}`;
+    return `${target}: ${chance(each.probability)}${each.base_rate === null ? "" : `, usually ${chance(each.base_rate)}`}`;
+  }).join("; ");
+}
+
+function chance(p) {
+  return `${Number((100 * p).toPrecision(2))}\u202f%`;
 }
 
 function strip(now) {

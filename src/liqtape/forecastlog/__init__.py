@@ -1,0 +1,1 @@
+"""The log of forecasts: written before their outcome, bounded, and read again by those who judge."""
