@@ -175,7 +175,9 @@ class Watcher:
             if not least - doubtful <= count <= most:
                 shift = tracker.pipeline.clock.shift_ms(venue)
                 self.wrong("windows", f"{venue} {seconds} s: {count}, the book has {least} to {most}, shift {shift} ms")
-            if coverage is not None and coverage >= 1.0:
+            # Without its list a venue lacks instruments, which is told by a gap of its own; the rest is whole.
+            is_listed = not any(gap.venue == venue and gap.reason == NO_LIST for gap in tracker.gaps())
+            if coverage is not None and coverage >= 1.0 and is_listed:
                 self._look_at_coverage(venue, seconds, [e for e in entries if from_ms + _SLOP_MS < e.true_ms])
 
     def _is_known(self, tracker: "Tracker", venue: str, from_ms: int, at_ms: int, coverage: float | None) -> bool:
