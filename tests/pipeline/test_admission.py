@@ -540,6 +540,16 @@ def test_what_a_run_before_saw_comes_back_where_our_own_clock_is_an_hour_ahead_a
     assert made.engine.counts(T - 10_001, T - 9_999) == {"BTCUSDT": {"okx": 1}}
 
 
+def test_what_a_run_before_was_told_late_by_a_wrong_clock_stands_where_it_happened() -> None:
+    """Seen in virtual time: the archive of a venue a minute ahead, asked after a restart, and another restart."""
+    told = replace(earlier("okx", T - 100_000, 60_000), receive_ms=T - 5_000)
+    made = restarted(told, earlier("okx", T - 20_000, 60_000))
+    trades(made, T + 2_000, okx=60_000, bybit=0, binance=0)
+
+    assert made.engine.counts(T - 100_600, T - 99_400) == {"BTCUSDT": {"okx": 1}}
+    assert made.engine.counts(T - 302_000, T + 2_000) == {"BTCUSDT": {"okx": 2}}
+
+
 def test_what_a_run_before_saw_before_a_clock_stepped_stands_at_its_stamp() -> None:
     made = restarted(earlier("okx", T - 20_000, 0), earlier("okx", T - 10_000, -2_000))
 

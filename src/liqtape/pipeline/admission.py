@@ -442,13 +442,15 @@ class Intake:
         known = self.clock.skews
         placed: list[Liquidation] = []
         waiting, self._recalled = self._recalled, []
+        always_off = self._always_off(waiting)
         for one in waiting:
             event = one.liquidation
             shift_ms, at_ms, _ = self.clock.reach_of(event.venue)
             since_ms = event.receive_ms
             if since_ms is not None:
                 own_ms = event.event_ms - self.clock.t_ms(since_ms)
-                is_shifted = abs(own_ms - shift_ms) < abs(own_ms) and own_ms - shift_ms <= AHEAD_MS
+                is_shifted = abs(own_ms - shift_ms) < abs(own_ms) or event.venue in always_off
+                is_shifted &= own_ms - shift_ms <= AHEAD_MS
                 shift_ms = shift_ms if is_shifted else 0
             right_ms = event.event_ms - shift_ms
             is_in_time = self.clock.now_ms - self._recalled_since_ms < right_ms <= at_ms + AHEAD_MS
@@ -465,6 +467,25 @@ class Intake:
             elif one.window_ms is not None and shift_ms:
                 self._doubted.append(_Doubted(since_ms or self.clock.our_ms, right_ms, event, self.clock.our_ms))
         return placed
+
+    def _always_off(self, recalled: Iterable[_Recalled]) -> set[str]:
+        """Venues of which the earlier run had events by the clock that is known now, and none by one that is right.
+
+        Then also what they told long after the fact, of which receipt and stamp say nothing, was by that clock.
+        """
+        off: set[str] = set()
+        right: set[str] = set()
+        for one in recalled:
+            event = one.liquidation
+            shift_ms = self.clock.shift_ms(event.venue)
+            if event.receive_ms is None or not shift_ms:
+                continue
+            own_ms = event.event_ms - self.clock.t_ms(event.receive_ms)
+            if own_ms > AHEAD_MS or abs(own_ms - shift_ms) < abs(own_ms):  # nobody tells of what is to come
+                off.add(event.venue)
+            elif own_ms > -AHEAD_MS - _LATE_MS:
+                right.add(event.venue)
+        return off - right
 
     def _begun(self, our_ms: int) -> Reassessed:
         """The clocks are known: judge what came before."""
