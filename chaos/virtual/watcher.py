@@ -36,6 +36,7 @@ _NOTICED_MS = 45_000
 """Beyond the longest silence limit: until an outage has become a gap."""
 
 _LIMIT_MS = 120_000 + _NOTICED_MS
+_ENOUGH_VENUES = 3
 _MOST_WAITING = 20_000
 _MOST_CONNECTIONS = 12
 
@@ -124,6 +125,11 @@ class Watcher:
         self._look_at_ledgers(tracker)
         self._look_at_bounds(tracker)
         now_ms = self._world.now_ms
+        clocks = {hazard.kind for hazard in self._execution.scheme.hazards} & {"skew", "step"}
+        if clocks and sum(feed.known_until_ms is not None for feed in tracker.feeds) < _ENOUGH_VENUES:
+            self._unsettled_ms = (
+                now_ms + _SETTLED_MS
+            )  # of two venues that contradict each other nobody knows who is right
         if now_ms < self._unsettled_ms:
             return
         ahead_ms = tracker.now_ms() - now_ms

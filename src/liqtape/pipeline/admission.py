@@ -462,7 +462,8 @@ class Intake:
                     self.clock.reached(event.venue, right_ms)
                     self.engine.add(event, right_ms)
                     placed.append(event)
-            if event.venue not in known:
+            # What lies ahead may not do so any more when the common time, which began by a wrong clock, has stepped.
+            if event.venue not in known or right_ms > at_ms + AHEAD_MS:
                 self._recalled.append(one)
             elif one.window_ms is not None and shift_ms:
                 self._doubted.append(_Doubted(since_ms or self.clock.our_ms, right_ms, event, self.clock.our_ms))
