@@ -54,22 +54,25 @@ def _outcomes(first: int, seconds: float, minutes: float, workers: int, bug: str
 
 def campaign(options: argparse.Namespace) -> int:
     """Run seeds; tell what was found, the smallest way to it, and how much was simulated."""
-    began, cpu_seconds, hours, events, failed, seeds = time.monotonic(), 0.0, 0.0, 0, 0, 0
+    began, cpu_seconds, hours, events, seeds = time.monotonic(), 0.0, 0.0, 0, 0
+    failed: list[Outcome] = []
     for timed in _outcomes(options.first, options.seconds, options.minutes, options.workers, options.bug):
         outcome = timed.outcome
         seeds, cpu_seconds, events = seeds + 1, cpu_seconds + timed.cpu_seconds, events + outcome.printed
         hours += outcome.scheme.seconds / 3_600
         if outcome.problems:
-            failed += 1
-            _tell(outcome, options.bug, is_minimised=failed <= _MOST_MINIMISED)
+            failed.append(outcome)
         if options.hours and hours >= options.hours:
             break
     wall_seconds = time.monotonic() - began
     print(
-        f"{seeds} seeds, {hours:.1f} simulated hours, {events} liquidations, {failed} seeds with problems; "
+        f"{seeds} seeds, {hours:.1f} simulated hours, {events} liquidations, {len(failed)} seeds with problems; "
         f"{wall_seconds:.0f} s, {cpu_seconds:.0f} s of a core ({3_600 * hours / max(cpu_seconds, 1e-9):.0f} times "
-        "as fast as it would happen, on each core)"
+        "as fast as it would happen, on each core)",
+        flush=True,
     )
+    for number, outcome in enumerate(failed):
+        _tell(outcome, options.bug, is_minimised=number < _MOST_MINIMISED)
     return 1 if failed else 0
 
 
