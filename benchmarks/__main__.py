@@ -37,7 +37,7 @@ NAMES = (
     "forecasts",
 )
 
-CHECKS = ("calibration", "realdays", "alarms", "detectors", "backtesting")
+CHECKS = ("calibration", "realdays", "alarms", "detectors", "backtesting", "book", "hostile")
 """Minutes long, or of data that few have, so only when named; a target that is missed there is an error."""
 
 _WIDTHS = (56, 25, 34, 7)

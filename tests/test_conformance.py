@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import liqtape.venues
 from liqtape.engine import VelocityEngine
 from liqtape.errors import DecodeError
-from liqtape.events import Event, Liquidation, RawLiquidation
+from liqtape.events import Event, Invalid, Liquidation, RawLiquidation
 from liqtape.identity import identity
-from liqtape.instruments import Contract, Instruments
+from liqtape.instruments import Contract, Instruments, is_symbol
 from liqtape.pipeline.pricesources import PRICE_SOURCES
 from liqtape.settings import Settings, load_settings
 from liqtape.venues import VENUES
@@ -402,8 +402,9 @@ def _check_listing(venue: Venue, payload: bytes) -> None:
         return
     assert isinstance(page, InstrumentPage)
     table = Instruments(lambda name, symbol: Contract(name, symbol, symbol))
-    assert table.load(page.contracts) == len(page.contracts)
-    for contract in page.contracts:
+    contracts = [contract for contract in page.contracts if is_symbol(contract.symbol)]
+    assert table.load(page.contracts) == len(contracts)
+    for contract in contracts:
         for unit in ("base", "usd", "contracts"):
             raw = RawLiquidation(venue.name, contract.symbol, "long", 3.0, "fill", 7.0, unit, 1_790_000_000_000)
             msgspec.json.encode(table.sized(raw, "x"))
@@ -426,3 +427,36 @@ def test_any_literal_in_any_place_of_a_listing(venue: Venue, literal: str) -> No
 def test_random_listings(venue: Venue, payload: bytes) -> None:
     _check_listing(venue, payload)
     _check_listing(venue, b'{"symbols":[{"symbol":"A"},' + payload)
+
+
+def _with_symbols(venue: Venue, symbol: str) -> list[bytes]:
+    """Frames of liquidations, as they are and in another order of keys, with every symbol replaced."""
+    frames = []
+    for frame in _json_frames(venue):
+        text = json.dumps(frame, separators=(",", ":"), ensure_ascii=False)
+        try:
+            events = venue.decode(text.encode(), None)
+        except DecodeError:
+            continue
+        named = {event.symbol for event in events if isinstance(event, RawLiquidation)}
+        for name in named:
+            text = text.replace(f'"{name}"', json.dumps(symbol))
+        if named:
+            frames += [text.encode(), b" " + text.encode()]
+    return frames
+
+
+@every_venue
+@pytest.mark.parametrize("symbol", ["X" * 65, "牛" * 65, "X" * 100_000], ids=len)
+def test_a_symbol_beyond_64_bytes_is_invalid(venue: Venue, symbol: str) -> None:
+    frames = _with_symbols(venue, symbol)
+    events = [event for frame in frames for event in venue.decode(frame, None)]
+    assert frames
+    assert not [event for event in events if isinstance(event, RawLiquidation)]
+    assert any(isinstance(event, Invalid) and event.reason.startswith(("symbol", "Expected")) for event in events)
+
+
+@every_venue
+def test_a_symbol_of_64_bytes_is_none_the_worse_for_it(venue: Venue) -> None:
+    events = [event for frame in _with_symbols(venue, "X" * 64) for event in venue.decode(frame, None)]
+    assert any(isinstance(event, RawLiquidation) and event.symbol == "X" * 64 for event in events)

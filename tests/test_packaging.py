@@ -149,3 +149,20 @@ def test_what_is_installed_is_imported(project: dict[str, Any]) -> None:
     ]
 
     assert absent == []
+
+
+def test_the_hashed_versions_are_those_of_the_constraints_and_all_of_the_base_install(project: dict[str, Any]) -> None:
+    """What pip makes of them CI shows: `.ci/run` installs from them."""
+    text = (_CHECKOUT / "constraints-hashed.txt").read_text(encoding="utf-8")
+    lines = (_CHECKOUT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {pin.name: str(pin.specifier) for pin in map(Requirement, (one for one in lines if "==" in one))}
+    hashed: dict[str, str] = {}
+    for entry in re.split(r"\n(?=[a-z])", text):
+        if "==" in entry:
+            requirement = Requirement(entry.partition("\\\n")[0])
+            hashed[requirement.name] = str(requirement.specifier)
+            assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), requirement.name
+
+    assert {name: version for name, version in hashed.items() if pinned.get(name, version) != version} == {}
+    assert {Requirement(one).name for one in [*project["dependencies"], "hatchling"]} <= set(hashed)
+    assert "://" not in text

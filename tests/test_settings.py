@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import typing
 from pathlib import Path
 from typing import Any
@@ -639,3 +640,48 @@ def test_symbols_given_as_one_text_are_refused() -> None:
         Settings(symbols="BTCUSDT")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="above 0"):
         AlertSettings(velocity_10s=float("nan"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owner here")
+@pytest.mark.parametrize(("mode", "is_read"), [(0o600, True), (0o644, True), (0o646, False), (0o666, False)])
+def test_a_file_here_that_others_may_write_is_not_read_unless_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mode: int, *, is_read: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "liqtape.toml"
+    path.write_text('[redis]\nurl = "redis://elsewhere/2"')
+    path.chmod(mode)
+
+    assert settings_file(None, {}) == (Path("liqtape.toml") if is_read else None)
+    assert (Settings.load(environ={}).redis.url == "redis://elsewhere/2") is is_read
+    assert Settings.load("liqtape.toml", environ={}).redis.url == "redis://elsewhere/2"
+    assert [f"{path} is not read: others may write it" in text for text in caplog.messages] == [True] * 2 * (
+        not is_read
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owner here")
+@pytest.mark.parametrize("group", [True, False], ids=["own group", "another"])
+def test_a_file_here_may_be_written_by_a_group_that_is_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, group: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "liqtape.toml"
+    path.touch()
+    path.chmod(0o664)
+    owned_by = path.stat().st_gid
+    monkeypatch.setattr(os, "getegid", lambda: owned_by if group else owned_by + 1)
+
+    assert (settings_file(None, {}) is not None) is group
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owner here")
+def test_a_file_here_of_somebody_else_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "liqtape.toml").touch()
+    monkeypatch.setattr(os, "geteuid", lambda: 12_345)
+
+    assert settings_file(None, {}) is None
+    assert "belongs to another user; name it with --config or LIQTAPE_CONFIG" in caplog.text

@@ -5,18 +5,22 @@ import random
 import sys
 import types
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from liqtape import tracker as tracker_module
+from liqtape.cascades.book import CascadeBook
 from liqtape.events import Event, Invalid, PriceTick, RawLiquidation
 from liqtape.identity import Identities
-from liqtape.instruments import MOST_SYMBOLS
+from liqtape.instruments import MOST_UNLISTED
 from liqtape.pipeline import admission as intake_module
+from liqtape.pipeline import cascadewatch
 from liqtape.pipeline import gaps as outages_module
 from liqtape.pipeline.onevent import OnAlert, OnGap, OnLiquidation
 from liqtape.settings import AlertSettings, HistorySettings, RedisSettings, Settings, VenueSettings
+from liqtape.sinks import publisher as publisher_module
 from liqtape.sinks.callback import CallbackQueue
 from liqtape.sinks.publisher import RECENT_EVENTS, Publisher
 from liqtape.sinks.sink import Batch
@@ -73,6 +77,8 @@ def tracker(
     """With sinks and callbacks that take nothing away, and bounds so low that a week reaches all of them."""
     monkeypatch.setattr(intake_module, "Identities", lambda: Identities(2_000))
     monkeypatch.setattr(outages_module, "_KEPT", 500)
+    monkeypatch.setattr(cascadewatch, "CascadeBook", partial(CascadeBook, most_kept=20))
+    monkeypatch.setattr(publisher_module, "_WAITING_CASCADES", 20)
     made = Tracker(
         Settings(
             venues={name: VenueSettings() for name in VENUES},
@@ -141,16 +147,22 @@ def test_memory_after_a_week_is_that_of_some_days(tracker: Tracker, clock: list[
     assert max(weights[4:]) < 1.1 * weights[3], weights  # by the fourth day all bounds are reached
 
 
-def test_names_without_end_are_rejected_and_counted(tracker: Tracker) -> None:
+def test_names_without_end_fill_no_memory_and_keep_nobody_out(tracker: Tracker) -> None:
     ledger = tracker.new_ledger()
-    for number in range(MOST_SYMBOLS + 500):
-        at_ms = T + number
+    weights = []
+    for number in range(6 * MOST_UNLISTED):
+        at_ms = T + 10 * number
         tracker.ingest([RawLiquidation("bybit", f"N{number}", "long", 1.0, "fill", 1.0, "base", at_ms, at_ms)], ledger)
-    known = [RawLiquidation("bybit", "N0", "long", 2.0, "fill", 1.0, "base", T + 4_000, T + 4_000)]
-    other = [RawLiquidation("okx", "N", "long", 1.0, "fill", 1.0, "base", T + 4_000, T + 4_000)]
-    tracker.ingest(known, ledger)
-    tracker.ingest(other, ledger)
+        if number % 100 == 99:
+            tracker.pulse(at_ms)
+        if (number + 1) % MOST_UNLISTED == 0:
+            weights.append(weight(tracker))
+    tracker.ingest([RawLiquidation("okx", "N", "long", 1.0, "fill", 1.0, "base", at_ms, at_ms)], ledger)
 
-    assert ledger.events_rejected_invalid == 500
-    assert ledger.events_accepted == MOST_SYMBOLS + 2
+    assert ledger.events_rejected_invalid == 0
+    assert ledger.events_accepted == 6 * MOST_UNLISTED + 1
     assert ledger.balanced()
+    detail = next(health.detail for health in tracker.health() if health.venue == "bybit")
+    assert f"{tracker.instruments.forgotten['bybit']} names that its list has not made way for others" in detail
+    assert tracker.instruments.forgotten["bybit"] >= 5 * MOST_UNLISTED
+    assert max(weights[4:]) < 1.1 * weights[3], weights

@@ -186,7 +186,7 @@ class Execution:
         assert self._loop is not None
         return venue.connect(url, self._loop, receive, on_lost)
 
-    async def _fetch(self, url: str, body: bytes, session: object) -> bytes:  # noqa: ARG002 - as feeds.rest has it
+    async def _fetch(self, url: str, body: bytes, *_: object) -> bytes:
         venue = self._venue_of(url)
         if venue is None:
             raise RestError(f"{url}: name not resolved")

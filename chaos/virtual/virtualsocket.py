@@ -38,6 +38,8 @@ class VirtualSocket:
         self._loop = loop
         self._receive = receive
         self._on_lost = on_lost
+        self._is_paused = False
+        self._held: list[tuple[bytes, Callable[[], None] | None]] = []
         self._free_ns = self._said_free_ns = 0  # when the ways are free for the next frame
 
     # The product's end.
@@ -56,6 +58,17 @@ class VirtualSocket:
             await asyncio.sleep(_CLOSE_AT_MOST_SECONDS if self._venue.is_deaf else _CLOSE_SECONDS)
             self._venue.world.note(f"{self._venue.name} #{self.number} closed")
             self.end(Disconnected("closed_1000", "closed by us"))
+
+    def pause(self) -> None:
+        """Read nothing for now."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """Read on."""
+        self._is_paused = False
+        held, self._held = self._held, []
+        for payload, arrived in held:
+            self._loop.call_soon(self._deliver, payload, arrived)
 
     # The venue's end.
 
@@ -84,6 +97,9 @@ class VirtualSocket:
 
     def _deliver(self, payload: bytes, arrived: "Callable[[], None] | None") -> None:
         if not self.is_open or self._venue.is_mute:
+            return
+        if self._is_paused:
+            self._held.append((payload, arrived))
             return
         if arrived is not None:
             arrived()

@@ -116,7 +116,8 @@ async def start_embedded(settings: RedisSettings, data_dir: Path | None) -> Embe
     """Start the embedded server of these settings; None, and a warning, where it cannot run."""
     if settings.persist and data_dir is None:
         raise ConfigurationError("redis.persist: the embedded server needs a data_dir to keep its data in")
-    server = EmbeddedServer(data_dir if settings.persist else None, persist=settings.persist)
+    kept_in = data_dir if settings.persist else None
+    server = EmbeddedServer(kept_in, persist=settings.persist, is_guarded=True, prefix=settings.prefix)
     try:
         await server.start()
     except EmbeddedUnavailable as error:

@@ -9,6 +9,7 @@ found to be two assets stays two.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -19,12 +20,35 @@ from msgspec.structs import replace
 from liqtape.assets import DOLLARS, UNKNOWN, Asset, Pair, currency_of, has_lots, is_coin, marked, split_multiplier
 from liqtape.events import Liquidation, RawLiquidation
 from liqtape.money import CLEAR, MICRO, WHOLE, micro_usd
+from liqtape.sanitize import percent_encoded
 
-__all__ = ["MOST_SYMBOLS", "Contract", "Instruments", "Separation", "linear", "split_multiplier", "whole"]
+__all__ = [
+    "LONGEST_SYMBOL",
+    "MOST_LISTED",
+    "MOST_NEW",
+    "MOST_UNLISTED",
+    "Contract",
+    "Instruments",
+    "Separation",
+    "is_symbol",
+    "linear",
+    "split_multiplier",
+    "whole",
+]
 
-# Our own: what the calling thread's context rounds to is the user's business.
-MOST_SYMBOLS = 5_000
-"""Kept of one venue; the largest lists 3,000. Events of others are rejected: a venue's names must not fill memory."""
+LONGEST_SYMBOL = 64
+"""Bytes of a symbol on the wire; the longest that any venue lists has 23."""
+
+MOST_LISTED = 5_000
+"""Symbols kept of one venue's list; the largest has 3,000."""
+
+MOST_UNLISTED = 1_000
+"""Symbols kept of one venue that its list does not name. A further one takes the place of one that was not used."""
+
+MOST_NEW = 100
+"""New symbols that are taken from one frame, or from frames that came together: each costs 0.1 ms of the loop."""
+
+_FIRST_NEW = 300  # of a venue before that counts: a first frame may bring as many while the list is on its way
 
 _FURTHEST = 2.0
 """Prices per coin of one asset do not differ by more, at about the same time."""
@@ -32,6 +56,7 @@ _FURTHEST = 2.0
 _COMPARED_MS = 3_600_000
 """Two prices further apart in event time are not compared: within days a coin may well halve."""
 
+# Our own: what the calling thread's context rounds to is the user's business.
 _DECIMALS = Context(prec=40)
 _INFINITE = math.inf
 _MICRO = float(MICRO)  # a float times an int takes twice as long
@@ -129,8 +154,9 @@ class Separation(Struct, frozen=True):
 class _Known:
     """A contract and what sizing needs of it, worked out once: reading the decimal text took 5 us an event.
 
-    `is_plain`: nothing is to be done but to multiply. `peers`: the contracts of the same name, itself among them,
-    where prices are to be compared; `coin_price` at `priced_ms` is the last one of this.
+    `is_plain`: nothing is to be done but to multiply. `is_used`: events came after the first, lately. `peers`: the
+    contracts of the same name, itself among them, where prices are to be compared; `coin_price` at `priced_ms` is the
+    last one of this.
     """
 
     __slots__ = (
@@ -142,6 +168,8 @@ class _Known:
         "inverse",
         "is_dollar",
         "is_plain",
+        "is_printable",
+        "is_used",
         "micro",
         "numerator",
         "peers",
@@ -153,7 +181,9 @@ class _Known:
         self.contract = contract
         self.instrument, self.inverse, self.factor = contract.instrument, contract.inverse, contract.factor
         self.is_dollar = contract.quote in DOLLARS
-        self.is_plain = self.is_dollar and contract.factor == 1
+        self.is_printable = contract.symbol.isprintable()
+        self.is_plain = self.is_dollar and contract.factor == 1 and self.is_printable
+        self.is_used = False
         self.peers: list[_Known] | None = None
         self.coin_price, self.priced_ms = 0.0, 0
         size = Fraction(contract.unit_value or 0)  # 0 while unknown: then no quantity is above 0
@@ -166,7 +196,9 @@ class _Known:
 class Instruments:
     """The contracts of all venues: `parse_symbol` says what a symbol means before (or without) the venue's own list.
 
-    `on_separated` is told of each multiplier contract that the guard gives back its raw name, once.
+    `on_separated` is told of each multiplier contract that the guard gives back its raw name, once. What a venue lists
+    has its place, `MOST_LISTED` of it; of other symbols the newest are kept that are used: strangers' names neither
+    fill memory nor keep real ones out. `on_forgotten` is told the instruments of those that went.
 
     >>> table = Instruments(lambda venue, symbol: Contract(venue, symbol, symbol))
     >>> raw = RawLiquidation("bybit", "BTCUSDT", "long", 80_000.0, "bankruptcy", 0.5, "base", 1_790_000_000_000)
@@ -175,28 +207,38 @@ class Instruments:
     """
 
     def __init__(
-        self, parse_symbol: Callable[[str, str], Contract], on_separated: Callable[[Separation], object] | None = None
+        self,
+        parse_symbol: Callable[[str, str], Contract],
+        on_separated: Callable[[Separation], object] | None = None,
+        on_forgotten: Callable[[Collection[str]], object] | None = None,
     ) -> None:
+        self.forgotten: Counter[str] = Counter()  # how many symbols made way for others, by venue
+        self._new_left: float = _INFINITE
         self._parse_symbol = parse_symbol
         self._on_separated = on_separated
+        self._on_forgotten = on_forgotten
         self._known: dict[str, dict[str, _Known]] = {}  # by venue, by symbol
         self._listed: dict[str, set[str]] = {}
+        self._unlisted: dict[str, dict[str, None]] = {}  # of what is known; looked through from its beginning
         self._named: dict[str, list[_Known]] = {}
-        self._bare: set[tuple[str, str]] = set()  # (venue, coin) of contracts without a factor
-        self._lots: dict[tuple[str, str], dict[str, int]] = {}  # factors by symbol, of those with one
+        self._bare: dict[tuple[str, str], dict[str, int]] = {}  # by (venue, coin): contracts without a factor
+        self._lots: dict[tuple[str, str], dict[str, int]] = {}  # those with one: factors by symbol
         self._raw: set[tuple[str, str]] = set()  # (venue, symbol) that keep their factor in their name
 
     def load(self, contracts: Iterable[Contract]) -> int:
-        """Take over what a venue lists; returns how many contracts that were."""
+        """Take over what a venue lists, as much as has its place; returns how many contracts that were."""
         taken = []
         for contract in contracts:
-            symbols = self._known.setdefault(contract.venue, {})
-            if contract.symbol not in symbols and len(symbols) >= MOST_SYMBOLS:
+            listed = self._listed.setdefault(contract.venue, set())
+            is_new = contract.symbol not in listed
+            if (is_new and len(listed) >= MOST_LISTED) or not is_symbol(contract.symbol):
                 continue
+            listed.add(contract.symbol)
+            self._unlisted.get(contract.venue, {}).pop(contract.symbol, None)
+            symbols = self._known.setdefault(contract.venue, {})
             if contract.symbol not in symbols:
                 symbols[contract.symbol] = _Known(contract)  # its place; named below, when all are known
-            self._listed.setdefault(contract.venue, set()).add(contract.symbol)
-            taken.append(contract)
+            taken.append(_printable(contract))
         self._take(taken)
         return len(taken)
 
@@ -204,6 +246,8 @@ class Instruments:
         """Forget that the venue lists others than these; returns which it did. What they stand for stays known."""
         gone = sorted(self._listed.get(venue, set()).difference(keep))
         self._listed.get(venue, set()).difference_update(gone)
+        self._unlisted.setdefault(venue, {}).update(dict.fromkeys(gone))
+        self._make_room(venue)
         return gone
 
     def listed(self, venue: str) -> list[str]:
@@ -226,21 +270,87 @@ class Instruments:
 
     def recall(self, event: Liquidation) -> None:
         """Keep what an earlier run decided: an event of it that bears the raw name of its contract says so."""
+        if not is_symbol(event.symbol):
+            return
         contract = self._of(event.venue, event.symbol).contract
         if contract.factor != 1 and event.instrument == (contract.raw or contract.symbol):
             self._separate(event.venue, event.symbol)
+
+    def limit_new(self) -> None:
+        """Let events bring `MOST_NEW` symbols that were not known, until this is called again."""
+        self._new_left = MOST_NEW
+
+    def keep(self, venue: str, symbol: str) -> bool:
+        """Know the symbol again, if it was forgotten while an event of it waited; False beyond `MOST_NEW`."""
+        symbols = self._known.get(venue)
+        if symbols is None or symbol in symbols:
+            return True
+        self._new_left -= 1
+        is_allowed = self._new_left >= 0 or len(self._unlisted.get(venue, ())) < _FIRST_NEW
+        if is_allowed:
+            self._of(venue, symbol)
+        return is_allowed
 
     def _of(self, venue: str, symbol: str) -> _Known:
         symbols = self._known.setdefault(venue, {})
         known = symbols.get(symbol)
         if known is not None:
             return known
-        contract = self._parse_symbol(venue, symbol)
-        if len(symbols) >= MOST_SYMBOLS:
+        contract = _printable(self._parse_symbol(venue, symbol))
+        if not is_symbol(symbol):
             return _Known(contract)
         symbols[symbol] = _Known(contract)
+        self._unlisted.setdefault(venue, {})[symbol] = None
         self._take([contract])
-        return symbols[symbol]
+        known = symbols[symbol]
+        self._make_room(venue)
+        return known
+
+    def _make_room(self, venue: str) -> None:
+        """Forget unlisted symbols when they are too many, those not used since they were looked at last.
+
+            looked at -> | a (used) | b | c (used) | ... | newest |      b goes; a and c go to the end, as not used
+
+        A list in order of use would have to be kept in order with each event; this is known as the clock.
+        """
+        unlisted = self._unlisted.get(venue, {})
+        if len(unlisted) <= MOST_UNLISTED:
+            return
+        symbols = self._known[venue]
+        gone: list[str] = []
+        newest = next(reversed(unlisted))
+        while len(unlisted) > MOST_UNLISTED - MOST_UNLISTED // 8:  # some at once, for it is a round to make
+            symbol = next(iter(unlisted))
+            del unlisted[symbol]
+            if symbols[symbol].is_used or symbol == newest:
+                symbols[symbol].is_used = False
+                unlisted[symbol] = None
+                newest = ""
+            else:
+                gone.append(symbol)
+        self._forget(venue, gone)
+
+    def _forget(self, venue: str, symbols: Collection[str]) -> None:
+        forgotten: set[str] = set()
+        for symbol in symbols:
+            known = self._known[venue].pop(symbol)
+            self._raw.discard((venue, symbol))
+            for coin in {known.contract.coin, self._parse_symbol(venue, symbol).coin}:  # a separated one bears none
+                for others in (self._lots, self._bare):
+                    if symbols_of := others.get((venue, coin)):
+                        symbols_of.pop(symbol, None)
+                        if not symbols_of:
+                            del others[venue, coin]
+            named = self._named.get(known.instrument, [])
+            if known in named:
+                named.remove(known)
+                _set_peers(named)
+            if not named:
+                self._named.pop(known.instrument, None)
+                forgotten.add(known.instrument)
+        self.forgotten[venue] += len(symbols)
+        if forgotten and self._on_forgotten is not None:
+            self._on_forgotten(forgotten)
 
     def _take(self, contracts: Iterable[Contract]) -> None:
         """Name contracts whose places are there: what they say of each other first, for all of them at once."""
@@ -249,10 +359,8 @@ class Instruments:
             if not contract.coin:
                 continue
             coin = contract.venue, contract.coin
-            if contract.factor == 1:
-                self._bare.add(coin)
-            else:
-                self._lots.setdefault(coin, {})[contract.symbol] = contract.factor
+            by_factor = self._bare if contract.factor == 1 else self._lots
+            by_factor.setdefault(coin, {})[contract.symbol] = contract.factor
         for coin in {(contract.venue, contract.coin) for contract in contracts if contract.coin}:
             self._tell_apart(coin)
         for contract in contracts:
@@ -269,7 +377,7 @@ class Instruments:
                 self._separate(coin[0], symbol)
 
     def _separate(self, venue: str, symbol: str) -> None:
-        known = self._known[venue].get(symbol)  # None beyond MOST_SYMBOLS
+        known = self._known[venue].get(symbol)  # None where it was forgotten
         if known is not None and (venue, symbol) not in self._raw:
             self._raw.add((venue, symbol))
             self._name(known.contract)
@@ -323,15 +431,20 @@ class Instruments:
         USD is None where its price is in no dollar, both are None where it counts contracts of unknown size.
 
         Raises ArithmeticError or ValueError where price and size, against all venues' rules, give no finite number, and
-        beyond `MOST_SYMBOLS` of a venue.
+        where the symbol is longer than `LONGEST_SYMBOL`, and of a new one beyond `MOST_NEW` since `limit_new`.
         """
         venue, symbol = raw.venue, raw.symbol
         try:
             known = self._known[venue][symbol]
         except KeyError:
+            if not is_symbol(symbol):
+                raise OverflowError(f"{venue}: no symbol of 1 to {LONGEST_SYMBOL} bytes") from None
+            if self._new_left <= 0 and len(self._unlisted.get(venue, ())) >= _FIRST_NEW:
+                raise OverflowError(f"{venue}: more than {MOST_NEW} new symbols at once") from None
+            self._new_left -= 1
             known = self._of(venue, symbol)
-            if symbol not in self._known[venue]:
-                raise OverflowError(f"{venue}: more than {MOST_SYMBOLS} symbols") from None
+        else:
+            known.is_used = True
         price, size, unit = raw.price, raw.size, raw.unit
         if unit == "base":
             quantity, product = size, price * size * _MICRO
@@ -369,7 +482,26 @@ def _set_peers(named: list[_Known]) -> None:
     peers = named if any(known.factor != 1 or has_lots(known.contract.coin) for known in named) else None
     for known in named:
         known.peers = peers
-        known.is_plain = known.is_dollar and known.factor == 1 and peers is None
+        known.is_plain = known.is_dollar and known.factor == 1 and known.is_printable and peers is None
+
+
+def is_symbol(text: str) -> bool:
+    """Return whether a text may be a symbol: not empty, and no longer than 64 bytes.
+
+    >>> is_symbol("BTCUSDT"), is_symbol(""), is_symbol("\u5e01" * 22)
+    (True, False, False)
+    """
+    return 0 < len(text) <= LONGEST_SYMBOL and (
+        text.isascii() or len(text.encode("utf-8", "surrogatepass")) <= LONGEST_SYMBOL
+    )
+
+
+def _printable(contract: Contract) -> Contract:
+    """Return the contract under names that fit into a line."""
+    if contract.instrument.isprintable() and contract.raw.isprintable():
+        return contract
+    instrument, raw = percent_encoded(contract.instrument), percent_encoded(contract.raw)
+    return replace(contract, instrument=instrument, raw=raw)
 
 
 def _separation(first: _Known, second: _Known, at_ms: int) -> Separation:
@@ -410,7 +542,7 @@ def _sized_with_care(raw: RawLiquidation, known: _Known, identity: str) -> Liqui
     return Liquidation(
         raw.venue,
         known.instrument,
-        raw.symbol,
+        percent_encoded(raw.symbol),
         raw.side,
         price,
         raw.price_kind,
@@ -418,7 +550,7 @@ def _sized_with_care(raw: RawLiquidation, known: _Known, identity: str) -> Liqui
         None if micro is None else micro / MICRO,
         raw.event_ms,
         raw.receive_ms,
-        identity,
+        percent_encoded(identity),
     )
 
 

@@ -1,7 +1,9 @@
 """Settings: frozen, checked, from option > environment > file > default. Unknown keys are refused with their place."""
 
+import logging
 import os
 import re
+import stat
 import tomllib
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +37,8 @@ __all__ = [
 
 COMMAND_DEFAULTS: Mapping[str, Any] = {"redis": {"url": "embedded"}, "web": {"listen": "127.0.0.1:8787"}}
 """What `run` and `check` take where nothing else is named; a tracker of your own starts no server unasked."""
+
+_log = logging.getLogger(__name__)
 
 _PREFIX = "LIQTAPE_"
 _NOT_SETTINGS = frozenset({"LIQTAPE_CONFIG", "LIQTAPE_REQUIRE_SERVERS"})
@@ -404,13 +408,33 @@ def _check_place(key: str, url: str) -> None:
 
 
 def settings_file(named: Path | None, environ: Mapping[str, str] | None = None) -> Path | None:
-    """The named file, else that of LIQTAPE_CONFIG, else `liqtape.toml` in this folder if there is one."""
+    """The named file, else that of LIQTAPE_CONFIG, else `liqtape.toml` in this folder if there is one.
+
+    That one must belong to the user, and nobody else may write it: folders are shared.
+    """
     if named is not None:
         return named
     if variable := (os.environ if environ is None else environ).get("LIQTAPE_CONFIG"):
         return Path(variable)
     usual = Path("liqtape.toml")
-    return usual if usual.exists() else None
+    if not usual.exists():
+        return None
+    if reason := _distrusted(usual):
+        _log.warning("%s is not read: %s; name it with --config or LIQTAPE_CONFIG", usual.absolute(), reason)
+        return None
+    return usual
+
+
+def _distrusted(path: Path) -> str:
+    """Say why a file that nobody named is not to be trusted: it says where data go, and somebody else may write it."""
+    if not hasattr(os, "geteuid"):
+        return ""
+    status = path.stat()
+    if status.st_uid != os.geteuid():
+        return "it belongs to another user"
+    # A group of the user's own name is the user, where new files are writable by it.
+    is_of_others = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != os.getegid())
+    return "others may write it" if is_of_others else ""
 
 
 def variables_in(environ: Mapping[str, str] | None = None) -> list[str]:

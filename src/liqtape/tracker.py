@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from liqtape import __version__
 from liqtape.alarms.policy.messages import AlarmMessage
+from liqtape.cascades.cascade import Cascade
 from liqtape.embedded import EmbeddedServer
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.engine.levels.episodes import StreamState
@@ -36,7 +37,7 @@ from liqtape.livefeeds import LiveFeeds
 from liqtape.monitor.monitor import Monitor
 from liqtape.ourtime import our_ms as _our_ms
 from liqtape.pipeline.listener import Listener, Pulse
-from liqtape.pipeline.onevent import OnAlert, OnGap, OnLiquidation, OnTrouble
+from liqtape.pipeline.onevent import OnAlert, OnCascade, OnGap, OnLiquidation, OnTrouble
 from liqtape.recording.recorder import Recorder, untracked
 from liqtape.recording.recordinglistener import RecordingListener
 from liqtape.recording.records import RunStarted
@@ -217,10 +218,11 @@ class Tracker:
         if redis.url == "embedded":
             self.embedded = await start_embedded(redis, self._data_dir)
             self.redis_url = None if self.embedded is None else self.embedded.url
+            if self.embedded is not None:
+                self._sinks.append(RedisSink(self.embedded.writer_url, prefix=redis.prefix))
         elif redis.url != "off":
             self.redis_url = redis.url
-        if self.redis_url is not None:
-            self._sinks.append(RedisSink(self.redis_url, prefix=redis.prefix))
+            self._sinks.append(RedisSink(redis.url, prefix=redis.prefix))
 
     async def _tick(self) -> None:
         """Once a second: what happens by time alone."""
@@ -353,6 +355,14 @@ class Tracker:
         """One record a venue, in the order of the settings."""
         return self.live.health(*self._moment())
 
+    def cascades(self) -> list[Cascade]:
+        """The cascades that go on, the newest first, and behind them the last 500 that ended."""
+        return self.pipeline.cascades.book.known()
+
+    def cascades_total(self) -> int:
+        """How many cascades began."""
+        return self.pipeline.cascades.book.total
+
     def gaps(self) -> list[Gap]:
         """Intervals in which liquidations may have been missed, those that last still at the end."""
         return self.pipeline.feeds.outages.gaps()
@@ -389,6 +399,10 @@ class Tracker:
     def on_gap(self, callback: Callable[[Gap], object], name: str = "") -> CallbackQueue[Gap]:
         """Call `callback` with every gap: when it begins (`until_ms` None), when it ends, and when it was filled."""
         return self._audience.call(callback, name, OnGap)
+
+    def on_cascade(self, callback: Callable[[Cascade], object], name: str = "") -> CallbackQueue[Cascade]:
+        """Call `callback` with every cascade: when it opens, grows and ends, and an hour after."""
+        return self._audience.call(callback, name, OnCascade)
 
     def on_trouble(self, callback: Callable[[Trouble], object], name: str = "") -> CallbackQueue[Trouble]:
         """Call `callback` once for each trouble of liqtape itself that a person must look at."""

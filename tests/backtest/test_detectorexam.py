@@ -137,6 +137,7 @@ def test_a_feature_that_looks_ahead_by_one_event_is_caught(past: JudgedPast) -> 
 
 def test_no_detector_looks_ahead(tmp_path: Path) -> None:
     past = past_of(tmp_path, 1)
+    past = past.until(past.times_ms[len(past) // 2])
     candidates = candidates_of(())
 
     assert looking_ahead(candidates, past, run_detectors(candidates, past), (0.5,)) == []

@@ -3,20 +3,27 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.backtest.pasts import BEGIN_MS, rows, write
-from tests.polling import wait_until
+from tests.polling import until, wait_until
 
 from liqtape.backtest.examsettings import ExamSettings
 from liqtape.backtest.judgedpast import load_past
 from liqtape.backtest.labelfile import labelled_onsets
 from liqtape.backtest.pastsources import read_source, spans_joined
+from liqtape.cli.demo import _settings
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
 from liqtape.exam.alarmscores import Onset
 from liqtape.history.log.eventlog import EventLog
 from liqtape.history.log.journal import AliveEntry, FeedDownEntry, FeedUpEntry
+from liqtape.pipeline.onevent import OnLiquidation
+from liqtape.recording.recorder import Recorder
+from liqtape.settings import HistorySettings, RedisSettings
+from liqtape.simulator import Simulator
+from liqtape.tracker import Tracker
 
-_SETTINGS = ExamSettings()
+_EXAM = ExamSettings()
 _COVERAGE = "start_ms,end_ms\n{},{}\n{},{}\n"
 
 
@@ -85,6 +92,30 @@ def test_a_history_is_read_with_its_coverage(tmp_path: Path) -> None:
         read_source(tmp_path, tmp_path / "coverage.csv")
 
 
+async def test_a_recording_is_what_live_accepted(tmp_path: Path) -> None:
+    live: list[Liquidation] = []
+    async with Simulator("cascade", 3, 4.0) as simulator:
+        settings = replace(
+            _settings(simulator, tmp_path), history=HistorySettings(url="off"), redis=RedisSettings("off")
+        )
+        tracker = Tracker(settings, recorder=Recorder(tmp_path / "recording", flush_seconds=0.05))
+        tracker.listen(OnLiquidation(live.append))
+        async with tracker:
+            await until(lambda: len(live) >= 400)
+
+    past = load_past(tmp_path / "recording")
+
+    assert sorted((one.event_ms, one.instrument, one.notional_usd) for one in past) == sorted(
+        (one.event_ms, one.instrument, one.notional_usd) for one in live
+    )
+    assert past.scope == "ALL"
+    assert 0 < past.watched_ms <= past.end_ms - past.spans[0][0]
+    watched = [past.is_watched(at_ms) for at_ms in past.times_ms]
+    assert 0 < sum(watched) < len(past)  # a venue tells of its past when it is subscribed
+    with pytest.raises(ConfigurationError, match="a recording says itself when its feeds were up"):
+        read_source(tmp_path / "recording", tmp_path / "coverage.csv")
+
+
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no liquidation there"):
         load_past(write(tmp_path / "events.csv", []))
@@ -107,7 +138,7 @@ def test_labels_are_those_of_the_scope_rule_and_severity(tmp_path: Path) -> None
     ]
     (tmp_path / "labels.csv").write_text(head + "\n".join(lines))
 
-    found = labelled_onsets(tmp_path / "labels.csv", past, _SETTINGS)
+    found = labelled_onsets(tmp_path / "labels.csv", past, _EXAM)
 
     assert found == [Onset(BEGIN_MS + 5, BEGIN_MS + 9, 2), Onset(BEGIN_MS + 55, BEGIN_MS + 59, 3)]
 
@@ -126,4 +157,4 @@ def test_labels_that_cannot_be_read_say_where(tmp_path: Path, text: str, message
     (tmp_path / "labels.csv").write_text(text)
 
     with pytest.raises(ConfigurationError, match=message):
-        labelled_onsets(tmp_path / "labels.csv", past, _SETTINGS)
+        labelled_onsets(tmp_path / "labels.csv", past, _EXAM)

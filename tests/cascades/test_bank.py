@@ -101,11 +101,11 @@ def test_live_is_as_in_a_file(side: str) -> None:
     }
 
 
-def test_by_default_nothing_hears_the_events() -> None:
+def test_by_default_no_detector_hears_the_events() -> None:
     pipeline, heard = _pipeline()
 
     assert type(pipeline.signals) is CascadeSignals
-    assert pipeline.listeners.on_accepted == ()
+    assert pipeline.listeners.on_accepted == (pipeline.cascades.accepted,)
     _run(pipeline, _BURST, _BURST[-1].event_ms + 60_000)
     assert {one.signal.detector for one in heard.signals} == {"return_periods"}
     assert [one for one in heard.signals if one.key == _BTC] == [

@@ -303,11 +303,12 @@ async def test_user_who_may_not_write_fails_at_the_write(redis_port: Callable[..
 
 
 ALL = ("hset", "hdel", "expire", "set", "lpush", "ltrim", "publish")
-KEYS = ("~velocity:*", "~btc:price:current", "~cascade:*", "~liqtape:health")
-RIGHTS = ["-@all", "+select", "+multi", *(f"+{verb}" for verb in ALL), *KEYS, "&liqtape:alerts"]
+KEYS = ("~velocity:*", "~btc:price:current", "~cascade:*", "~liqtape:health", "~liqtape:cascades")
+CHANNELS = ("&liqtape:alerts", "&liqtape:cascades")
+RIGHTS = ["-@all", "+select", "+multi", *(f"+{verb}" for verb in ALL), *KEYS, *CHANNELS]
 
 
-@pytest.mark.parametrize("missing", [*ALL, *KEYS, "&liqtape:alerts"])
+@pytest.mark.parametrize("missing", [*ALL, *KEYS, *CHANNELS])
 async def test_each_command_key_and_channel_is_tried_and_none_is_touched(
     redis_port: Callable[..., int], missing: str
 ) -> None:
@@ -329,7 +330,7 @@ async def test_each_command_key_and_channel_is_tried_and_none_is_touched(
 
         assert (passed.ok, check.ok, check.stage) == (True, False, "write")
         assert "takes every command" in passed.detail
-        first = missing[1:].partition("*")[0] if missing in {*KEYS, "&liqtape:alerts"} else f"{missing.upper()} "
+        first = missing[1:].partition("*")[0] if missing in {*KEYS, *CHANNELS} else f"{missing.upper()} "
         assert re.search(f"refuses ([^:]* )?{re.escape(first)}", check.detail), check.detail
         assert (client.get("btc:price:current"), client.dbsize()) == ("theirs", 2)
         assert client.lrange("cascade:events:buffer", 0, -1) == ["theirs"]
@@ -345,7 +346,7 @@ async def test_user_without_channels_is_told(redis_port: Callable[..., int]) -> 
     check = await redis_check(f"redis://app:{PASSWORD}@127.0.0.1:{port}/1")
 
     assert (check.ok, check.stage) == (False, "write")
-    assert re.search(r"refuses PUBLISH liqtape:alerts: [^;]*$", check.detail)  # nothing else
+    assert re.search(r"refuses PUBLISH liqtape:alerts: [^;]*; PUBLISH liqtape:cascades: [^;]*$", check.detail)
 
 
 async def test_full_server_fails_at_the_write(redis_port: Callable[..., int]) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.episodes import DAY_MS, StreamState, bin_of
-from liqtape.engine.levels.returnperiods import BREADTH_KEY, MARKET_KEY, ReturnPeriods, StreamKey
+from liqtape.engine.levels.returnperiods import BREADTH_KEY, MARKET_KEY, MOST_RESTORED, ReturnPeriods, StreamKey
 from liqtape.events import Level, Liquidation
 
 _T = 1_790_000_000_000
@@ -275,3 +275,35 @@ def test_a_shift_of_the_clock_changes_nothing_but_the_clock(events: list[tuple[i
             steps.append((stream.level, stream.peak, stream.watched_ms(at_ms + offset)))
         rarity.append(steps)
     assert rarity[0] == rarity[1] == rarity[2]
+
+
+def test_of_states_without_end_the_longest_watched_are_taken_over() -> None:
+    states = {StreamKey("bybit", f"X{i}"): StreamState(1e-9 * i, {}) for i in range(MOST_RESTORED + 500)}
+    levels = ReturnPeriods()
+    levels.restore(states | {_BTC: _state(10.0, 5_000.0, 400.0), MARKET_KEY: _state(10.0, 5e6, 400.0)})
+
+    assert MOST_RESTORED <= len(levels.streams) <= MOST_RESTORED + 2
+    assert levels.streams[_BTC].histogram.days == 10.0
+    assert StreamKey("bybit", "X0") not in levels.streams
+    assert StreamKey("bybit", f"X{MOST_RESTORED + 499}") in levels.streams
+
+
+def test_a_forgotten_instrument_has_no_stream_and_its_level_has_changed() -> None:
+    engine = _taught()
+    _add(engine, *(_event(_T + 1_000 + i, 2e6, "AUSDT") for i in range(5)))
+    levels = _levels(engine)
+    assert levels.level("AUSDT") == "CRITICAL"
+    engine.take_changed()
+    count = len(levels.streams)
+
+    levels.forget("AUSDT")
+    levels.forget("never seen")
+
+    assert levels.level("AUSDT") == "NONE"
+    assert engine.take_changed() == ["AUSDT"]
+    assert len(levels.streams) == count - 2
+    assert "AUSDT" not in levels.raised()
+    assert levels.venues_of("AUSDT") == frozenset()
+    levels.tick(_T + 2_000, lambda _: (0.0, 0))
+    for second in range(3_700):  # a round of all that are to be told
+        assert StreamKey(None, "AUSDT") not in levels.take_states(_T + 3_000 + second)

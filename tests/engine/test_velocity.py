@@ -19,6 +19,7 @@ from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.returnperiods import BREADTH_KEY, MARKET_KEY, StreamKey
 from liqtape.engine.levels.surpriselevels import LevelRule
 from liqtape.engine.levels.threshold import Threshold
+from liqtape.engine.velocity import FORGOTTEN
 from liqtape.engine.windows.acceleration import least_squares
 from liqtape.engine.windows.eventcolumn import EventColumn
 from liqtape.engine.windows.slotrate import corrected_rate
@@ -586,3 +587,30 @@ def test_sides_of_a_stream_are_what_its_last_minute_closed() -> None:
     assert engine.sides(StreamKey("okx", "BTCUSDT"), _T, {"okx": _T + 1}) == (0, 3_000_000)
     assert engine.sides(StreamKey(None, "ETHUSDT"), _T + 10) == (0, 0)
     assert engine.sides(BREADTH_KEY, _T + 10) == (5_000_000, 7_000_000)
+
+
+@pytest.mark.parametrize("rule", [None, LevelRule()], ids=["return periods", "surprise"])
+def test_a_forgotten_instrument_leaves_everything_but_the_count_of_what_was_added(rule: LevelRule | None) -> None:
+    engine = VelocityEngine(rule=rule)
+    for place, name in enumerate(("AUSDT", "BUSDT", "CUSDT")):
+        for side in _SIDES:
+            event = Liquidation("bybit", name, name, side, 1.0, "fill", 1.0, 5.0 + place, _T + place)
+            engine.add(event)
+            engine.look([("bybit", name)], _T + place)
+    engine.lists_instrument("okx", "AUSDT")
+
+    engine.forget(["AUSDT", "CUSDT", "never seen"])
+
+    assert engine.instruments() == ["BUSDT"]
+    assert engine.metrics("AUSDT", _T + 5) is None
+    assert engine.market(_T + 5).event_count_10s == 3
+    if rule is None:  # the other rule looks at no minute
+        assert engine.minute(MARKET_KEY, _T + 5) == (18.0, 3)
+    added = {(one.instrument, one.side): (one.events, one.micro_usd) for one in engine.ever_added()}
+    assert added == {(FORGOTTEN, side): (2, 12_000_000) for side in _SIDES} | {
+        ("BUSDT", side): (1, 6_000_000) for side in _SIDES
+    }
+    engine.add(Liquidation("bybit", "AUSDT", "AUSDT", "long", 1.0, "fill", 1.0, 5.0, _T + 6))
+    again = engine.metrics("AUSDT", _T + 6)
+    assert again is not None
+    assert (again.event_count_10s, again.coverage_10s) == (1, None)

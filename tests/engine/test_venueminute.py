@@ -54,3 +54,15 @@ def test_time_that_goes_back_finds_what_had_left() -> None:
     engine.look([("bybit", "BTCUSDT")], _T)
     assert engine.minute(MARKET_KEY, _T + 60_000) == (0.0, 0)
     assert engine.minute(MARKET_KEY, _T + 59_999) == (10.0, 1)
+
+
+def test_what_is_dropped_leaves_the_minute_and_changes_nothing_later() -> None:
+    engine = VelocityEngine()
+    for place, name in enumerate(("AUSDT", "BUSDT", "CUSDT")):
+        engine.add(Liquidation("bybit", name, name, "long", 1.0, "fill", 1.0, 10.0**place, _T + 1_000 * place))
+        engine.look([("bybit", name)], _T + 1_000 * place)
+    assert engine.minute(StreamKey("bybit", None), _T + 3_000) == (111.0, 3)
+    engine.forget(["AUSDT", "CUSDT"])
+    assert engine.minute(StreamKey("bybit", None), _T + 3_000) == (10.0, 1)
+    assert engine.minute(StreamKey("bybit", None), _T + 60_999) == (10.0, 1)
+    assert engine.minute(StreamKey("bybit", None), _T + 61_000) == (0.0, 0)

@@ -18,7 +18,7 @@ from liqtape.exam.reliability import reliability
 _P = st.floats(0.0, 1.0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.floats(-60, 60), st.integers(1, 400))
 def test_the_tail_of_students_t_is_that_of_scipy(t: float, freedom: int) -> None:
     stats = pytest.importorskip("scipy.stats")

@@ -13,7 +13,7 @@ _PAIRS = st.lists(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(_PAIRS)
 def test_scores_equal_those_of_scikit_learn(pairs: list[tuple[float, bool]]) -> None:
     metrics = pytest.importorskip("sklearn.metrics")

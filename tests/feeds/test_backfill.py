@@ -49,7 +49,7 @@ class Archive:
         assert isinstance(page, BackfillPage)
         return page
 
-    async def fetch(self, url: str, _body: bytes, _session: Any) -> bytes:
+    async def fetch(self, url: str, _body: bytes, _session: Any, _bounds: Any, _restraints: Any) -> bytes:
         subject = url.rpartition("/")[2]
         self.asked.append(subject)
         if isinstance(self.pages[subject][0], RestError | TimeoutError):

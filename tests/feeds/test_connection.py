@@ -77,6 +77,12 @@ class ScriptedSocket:
     def send(self, frame: bytes) -> None:
         self.sent.append(frame)
 
+    def pause(self) -> None:
+        """Nothing is read here."""
+
+    def resume(self) -> None:
+        """Nothing is read here."""
+
     async def close(self, code: int = 1000) -> None:
         assert code == 1000
         self.closed = True

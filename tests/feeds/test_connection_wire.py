@@ -18,6 +18,7 @@ from websockets.asyncio.server import ServerConnection
 from liqtape.events import Event, PriceTick, RawLiquidation
 from liqtape.feeds.backoff import Backoff, SystemClock
 from liqtape.feeds.connection import Connection, Status
+from liqtape.feeds.restraint import Restraints
 from liqtape.simulator import Simulator
 from liqtape.venues import binance, bybit
 from liqtape.venues.base import Endpoint, Venue
@@ -397,3 +398,97 @@ async def test_every_endpoint_is_live_at_the_simulated_venue(venue: Venue) -> No
                 await life.until(lambda life=life: life.times("live") == 2)  # type: ignore[misc]
 
             assert life.connection.failures == {"closed_1006": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "least", "most"),
+    [
+        (b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 30\r\n\r\n", 20, 31),
+        (b"HTTP/1.1 418 I'm a teapot\r\nretry-after: 7200\r\n\r\n", 7_190, 7_201),
+        (b"HTTP/1.1 403 Forbidden\r\nRetry-After: 999999999\r\n\r\n", 86_390, 86_401),
+    ],
+    ids=["429", "418", "403, a day at most"],
+)
+async def test_an_address_that_asks_to_be_left_alone_is_by_all_connections_to_it(
+    raw_server: Server, answer: bytes, least: float, most: float
+) -> None:
+    asked = [0]
+
+    async def talk(reader: Reader, writer: Writer) -> None:
+        asked[0] += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+
+    restraints = Restraints()
+    url = await raw_server(talk)
+    async with running(url, restraints=restraints) as life:
+        await life.until(lambda: "left alone" in life.connection.status.reason)
+        async with running(url, restraints=restraints) as other:
+            await other.until(lambda: "left alone" in other.connection.status.reason)
+            for status in (life.connection.status, other.connection.status):
+                assert status.state == "waiting"
+                assert status.until_ms is not None
+                assert least <= (status.until_ms - status.since_ms) / 1000 <= most
+                assert "left alone until 20" in status.reason
+                assert status.cause == f"http_{answer.split()[1].decode()}"  # by which others stand in for the price
+    assert asked == [1]
+
+
+def _order(number: int) -> bytes:
+    return ORDER.replace('"ETHUSDT"', f'"S{number}"').encode().ljust(140)
+
+
+def _whole(payload: bytes) -> bytes:
+    return b"\x81\x7e" + len(payload).to_bytes(2) + payload
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["stays", "is lost at once"])
+async def test_what_a_read_brings_together_leaves_the_loop_to_others_and_keeps_its_order(
+    venue_server: Server, *, is_lost: bool
+) -> None:
+    """A read of 30,000 frames kept the loop for a second."""
+    count, turns = 30_000, [0]
+    came: list[int] = []  # the turn in which each event came
+    symbols: list[str] = []
+
+    async def talk(peer: ServerConnection) -> None:
+        await acknowledge(peer)
+        await peer.send(TRADE)
+        await peer.send(TRADE)
+        await asyncio.sleep(0.05)
+        peer.transport.write(b"".join(_whole(_order(number)) for number in range(count)))
+        if is_lost:
+            peer.transport.close()
+        await peer.wait_closed()
+
+    def take(events: list[Event]) -> None:
+        named = [event.symbol for event in events if isinstance(event, RawLiquidation)]
+        symbols.extend(named)
+        came.extend([turns[0]] * len(named))
+
+    async def turn() -> None:
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    turning = asyncio.create_task(turn())
+    async with running(await venue_server(talk), topics=TOPICS[:1], on_events=take) as life:
+        await life.until(lambda: len(symbols) >= count)
+    turning.cancel()
+
+    assert symbols[:count] == [f"S{number}" for number in range(count)]
+    assert max(came.count(one) for one in set(came)) <= 2_002
+
+
+async def test_another_address_is_taken_while_one_is_left_alone(venue_server: Server, raw_server: Server) -> None:
+    async def refuse(reader: Reader, writer: Writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3000\r\n\r\n")
+        await writer.drain()
+
+    first, second = await raw_server(refuse), await venue_server(greeting(TRADE, ORDER))
+    addresses = [Endpoint(url, TOPICS, 30.0) for url in (first, second)]
+    async with running(first, restraints=Restraints(), addresses=addresses) as life:
+        await life.until(lambda: life.connection.status.state == "live")
+    assert life.connection.failures == {"http_429": 1}

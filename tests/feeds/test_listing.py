@@ -1,5 +1,6 @@
 import asyncio
 import json
+import threading
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,11 +13,11 @@ from aiohttp import web
 
 from liqtape.errors import ListingError
 from liqtape.feeds import listing
-from liqtape.feeds import rest as rest_module
-from liqtape.feeds.listing import PartialListing, fetch_contracts
+from liqtape.feeds.listing import MOST_CONTRACTS, PartialListing, fetch_contracts
+from liqtape.feeds.restraint import Restraints
 from liqtape.simulator import ServerLimits, Simulator
 from liqtape.venues import binance, bybit
-from liqtape.venues.base import InstrumentSource, Venue
+from liqtape.venues.base import InstrumentPage, InstrumentSource, Venue
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[[Answer], Awaitable[str]]
@@ -176,17 +177,13 @@ async def test_what_the_other_sources_gave_comes_with_the_error(rest: Serve, cli
     assert [contract.symbol for contract in error.value.contracts] == ["BTCUSDT"]
 
 
-async def test_an_answer_too_long_is_cut_off(
-    rest: Serve, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rest_module, "_LONGEST_ANSWER", 100_000)
-
+async def test_an_answer_too_long_is_cut_off(rest: Serve, client: aiohttp.ClientSession) -> None:
     async def answer(_: web.Request) -> web.Response:
         response = web.Response(body=json.dumps(["x" * 10_000_000]).encode())
         response.enable_compression()  # small on the wire, large in memory
         return response
 
-    with pytest.raises(ListingError, match="more than 100000 bytes"):
+    with pytest.raises(ListingError, match="more than 8388608 bytes"):
         await fetch_contracts(bybit, await rest(answer), client)
 
 
@@ -200,14 +197,14 @@ async def test_a_bomb_costs_no_memory(rest: Serve, client: aiohttp.ClientSession
     url = await rest(answer)
     tracemalloc.start()
     try:
-        with pytest.raises(ListingError, match="more than 33554432 bytes"):
+        with pytest.raises(ListingError, match="more than 8388608 bytes"):
             await fetch_contracts(binance, url, client)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
     assert len(bomb) < 500_000
-    assert peak < 120_000_000  # the two lists of this venue at once, each cut at 32 MiB
+    assert peak < 40_000_000  # the two lists of this venue at once, each cut at 8 MiB
 
 
 async def test_a_redirect_is_not_followed(rest: Serve, client: aiohttp.ClientSession) -> None:
@@ -255,3 +252,77 @@ async def test_cancelling_is_not_taken_for_a_failure(rest: Serve, client: aiohtt
 
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize(
+    "row", ['{"symbol":"A"}', "1", '{"symbol":"A","x":[' + "1," * 40 + "1]}"], ids=["rows", "numbers", "values"]
+)
+async def test_an_answer_of_too_many_rows_is_never_parsed(
+    rest: Serve, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, row: str
+) -> None:
+    """31 MB of rows kept the loop for eleven seconds."""
+    count = 7 * 1024 * 1024 // (len(row) + 1)
+    body = ('{"symbols":[' + ",".join([row] * count) + "]}").encode()
+    monkeypatch.setattr(binance, "decode_instruments", lambda _: pytest.fail("parsed"))
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body)
+
+    with pytest.raises(ListingError, match="objects or 1000000 values"):
+        await fetch_contracts(binance, await rest(answer), client)
+
+
+async def test_answers_are_decoded_beside_the_loop(
+    rest: Serve, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where: list[int] = []
+    decode = bybit.decode_instruments
+
+    def decoded(payload: bytes) -> InstrumentPage:
+        where.append(threading.get_ident())
+        return decode(payload)
+
+    monkeypatch.setattr(bybit, "decode_instruments", decoded)
+
+    async def answer(_: web.Request) -> web.Response:
+        return page("BTCUSDT")
+
+    assert await fetch_contracts(bybit, await rest(answer), client)
+    assert where
+    assert threading.get_ident() not in where
+
+
+async def test_pages_without_an_end_end_when_there_are_enough(rest: Serve, client: aiohttp.ClientSession) -> None:
+    asked = [0]
+
+    async def answer(_: web.Request) -> web.Response:
+        asked[0] += 1
+        return page(*(f"S{asked[0]}X{i}USDT" for i in range(5_000)), cursor=f"c{asked[0]}")
+
+    contracts = await fetch_contracts(bybit, await rest(answer), client)
+
+    assert len(contracts) >= 3 * MOST_CONTRACTS  # of three sources
+    assert asked[0] <= 3 * (MOST_CONTRACTS // 5_000 + 1)
+
+
+async def test_an_address_that_asks_to_be_left_alone_is(rest: Serve, client: aiohttp.ClientSession) -> None:
+    asked = [0]
+    now = [1_790_000_000.0]
+    restraints = Restraints(lambda: now[0])
+
+    async def answer(_: web.Request) -> web.Response:
+        asked[0] += 1
+        return web.Response(status=429, headers={"Retry-After": "40"}, text="slow down")
+
+    url = await rest(answer)
+    with pytest.raises(ListingError, match=r"HTTP 429: slow down; left alone until 2026-09-21 14:14:00 UTC"):
+        await fetch_contracts(binance, url, client, restraints)
+    first = asked[0]
+    now[0] += 39
+    with pytest.raises(ListingError, match=r"left alone until 2026-09-21 14:14:00 UTC, as it asks with HTTP 429"):
+        await fetch_contracts(binance, url, client, restraints)
+    assert asked[0] == first
+    now[0] += 2
+    with pytest.raises(ListingError, match="HTTP 429: slow down"):
+        await fetch_contracts(binance, url, client, restraints)
+    assert asked[0] > first

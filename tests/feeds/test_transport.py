@@ -475,3 +475,47 @@ async def test_the_answer_to_our_close_frame_is_the_venues_and_no_fault_of_it(
 
     assert connection.lost is not None
     assert connection.lost.cause == f"closed_{code}"
+
+
+async def test_pings_are_answered_with_what_they_say(raw_server: Server, heard: Heard) -> None:
+    answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def talk(reader: Reader, writer: Writer) -> None:
+        await shake_hands(reader, writer)
+        for word in (b"one", b"two"):
+            writer.write(b"\x89" + bytes([len(word)]) + word)
+            head = await reader.readexactly(2)
+            mask = await reader.readexactly(4)
+            masked = await reader.readexactly(head[1] & 0x7F)
+            assert head[0] == 0x8A
+            answers.put_nowait(bytes(byte ^ mask[place % 4] for place, byte in enumerate(masked)))
+        await reader.read()
+
+    socket_ = await heard.connect(await raw_server(talk))
+    said = [await asyncio.wait_for(answers.get(), 10) for _ in range(2)]
+    await socket_.close()
+
+    assert said == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+async def test_a_peer_that_pings_and_reads_no_answer_is_hung_up_on(
+    raw_server: Server, heard: Heard, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, *, is_tls: bool
+) -> None:
+    """Each answer waited in memory, without a bound, for as long as the peer lived."""
+
+    async def talk(reader: Reader, writer: Writer) -> None:
+        await shake_hands(reader, writer)
+        ping = b"\x89\x7d" + bytes(125)
+        while not writer.is_closing():  # ends with the connection, or with the test
+            writer.write(ping * 200)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    options = {"ssl": server_tls} if is_tls else {}
+    socket_ = await heard.connect(await raw_server(talk, **options), client_tls if is_tls else None)
+    await asyncio.wait_for(heard.gone.wait(), 60)
+    await socket_.close()
+
+    assert socket_.lost is not None
+    assert socket_.lost.cause == "unread"

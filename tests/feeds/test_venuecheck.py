@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -86,10 +87,10 @@ async def test_unknown_authority_fails_at_tls(server_tls: ssl.SSLContext) -> Non
 
 
 async def test_unknown_name_fails_at_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def unknown(*_: object, **__: object) -> None:
+    def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     stream = await stream_of("okx", "wss://okx.invalid")
 
     assert (stream.ok, stream.stage) == (False, "resolve")
@@ -98,11 +99,16 @@ async def test_unknown_name_fails_at_resolve(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_name_server_that_is_silent_fails_at_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def silent(*_: object, **__: object) -> None:
-        await asyncio.sleep(3_600)
+    is_over = threading.Event()
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", silent)
+    def silent(*_: object, flags: int = 0) -> None:
+        if not flags & socket.AI_NUMERICHOST:
+            is_over.wait(30)
+        raise socket.gaierror("given up")
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
     stream, listing = (await checked("okx", "wss://okx.invalid", "http://okx.invalid")).checks
+    is_over.set()
 
     assert (stream.stage, stream.detail.partition(" (")[0]) == ("resolve", "no answer within 1 s")
     assert (listing.ok, listing.detail) == (False, "no complete answer within 1 s (0 instruments listed)")

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from msgspec.structs import replace
@@ -19,7 +18,7 @@ from liqtape.feeds import pool, venuefeed
 from liqtape.feeds.connection import State, Status
 from liqtape.feeds.listing import PartialListing
 from liqtape.feeds.venuefeed import VenueFeed
-from liqtape.instruments import Contract, Instruments
+from liqtape.instruments import MOST_LISTED, Contract, Instruments
 from liqtape.ledger import Ledger
 from liqtape.pipeline.fromrest import take_list
 from liqtape.settings import VenueSettings
@@ -76,7 +75,7 @@ class Listings:
         self.answers = list(answers)
         self.calls = 0
 
-    async def __call__(self, venue: Any, _url: str | None, _session: aiohttp.ClientSession) -> list[Contract]:
+    async def __call__(self, venue: Any, *_: object) -> list[Contract]:
         self.calls += 1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -117,6 +116,7 @@ def toy(**known: Any) -> Any:
         "limits": Limits((), ()),
         "ws_url": "wss://toy.example",
         "listing_needed": True,
+        "instrument_sources": (),
         "bundled_symbols": ("A-X",),
     }
     return SimpleNamespace(**(facts | {"endpoints": endpoints} | known))
@@ -720,3 +720,26 @@ async def test_list_is_fetched_over_tls_with_the_given_trust(
     finally:
         await runner.cleanup()
     assert sorted(rig.listed_symbols) == ["BTCUSD", "XUSDT"]
+
+
+async def test_a_list_too_long_is_kept_as_far_as_there_are_places_and_said(listings: Use) -> None:
+    listings([f"S{i}-X" for i in range(MOST_LISTED + 45)])
+    rig = Rig(wanted=["S7-X"])
+    async with running(rig):
+        await until(lambda: rig.feed.surplus == 45 and len(rig.feed.connections) == 1)
+        rig.connection("S7-X").tell("live", up_ms=T)
+        await until(lambda: rig.health.state == "unlisted")
+        assert (
+            f"its list has {MOST_LISTED + 45} instruments or more, of which {MOST_LISTED} are kept" in rig.health.detail
+        )
+        assert len(rig.instruments.listed("toy")) == MOST_LISTED
+
+
+async def test_an_address_that_is_left_alone_is_said_with_the_time(listings: Use) -> None:
+    listings(["A-X"])
+    rig = Rig()
+    async with running(rig):
+        await until(lambda: bool(rig.feed.connections))
+        rig.feed._restraints.note("https://toy.example/list", 418, "90")
+        assert "toy.example is left alone until 20" in rig.health.detail
+        assert "as it asks with HTTP 418" in rig.health.detail

@@ -2,6 +2,7 @@
 import asyncio
 import gc
 import logging
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
@@ -597,3 +598,40 @@ async def test_nothing_is_logged_when_all_is_well(caplog: pytest.LogCaptureFixtu
         await until(lambda: recorder.got == [1])
 
     assert caplog.records == []
+
+
+async def _exits_at_once(_: int) -> None:
+    sys.exit(3)
+
+
+async def _exits_later(_: int) -> None:
+    await asyncio.sleep(0)
+    sys.exit(3)
+
+
+def _behind_a_call(callback: Callable[[int], Any]) -> Callable[[int], Any]:
+    """A plain function that gives something to be awaited."""
+
+    def call(item: int) -> Any:
+        return callback(item)
+
+    return call
+
+
+@pytest.mark.parametrize("in_task", [False, True], ids=["from the loop", "from a task"])
+@pytest.mark.parametrize(
+    "callback", [_exits_at_once, _exits_later, _behind_a_call(_exits_at_once), _behind_a_call(_exits_later)]
+)
+async def test_an_async_callback_that_exits_ends_only_its_call(
+    callback: Callable[[int], Any], *, in_task: bool
+) -> None:
+    """It ended the loop, and with it the service."""
+    async with started(callback) as queue:
+        for _ in range(3):
+            if in_task:
+                queue.offer(1)
+            else:
+                from_the_loop(lambda: queue.offer(1))
+            await asyncio.sleep(0)
+        await until(lambda: sum(queue.errors.values()) == 3)
+    assert all(cause.startswith("SystemExit") for cause in queue.errors)

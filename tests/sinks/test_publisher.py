@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.cascades.samples import T0, cascade
 from tests.polling import until
 
 from liqtape.errors import SinkError, SinkUnavailable
@@ -390,6 +391,26 @@ async def test_level_of_a_row_that_nobody_announced_is_kept_as_well(sink: Memory
         await until(lambda: len(sink.batches) == 2)
 
     assert [dict(batch.levels) for batch in sink.batches] == [{"BTCUSDT": "WATCH"}] * 2
+
+
+async def test_cascades_come_as_they_stand_then_and_again_after_a_failure(
+    sink: MemorySink, publisher: Publisher
+) -> None:
+    sink.trouble = [SinkUnavailable("away", "lost")]
+    first, second = cascade(is_over=False), cascade("ETHUSDT", T0 + 1, is_over=False)
+    over = cascade()
+    async with running(publisher):
+        for one in (first, second, over):
+            publisher.cascade(one)
+        await until(lambda: len(sink.batches) >= 1)
+        more = msgspec.structs.replace(over, move_hour_after=0.5)
+        publisher.cascade(more)
+        await until(lambda: any(more in batch.cascades for batch in sink.batches))
+
+    (told,) = [batch for batch in sink.batches if over in batch.cascades]
+    assert list(told.cascades) == [second, over]  # each once, the newest word last
+    assert told.standing_cascades == (second, over)
+    assert sink.batches[-1].standing_cascades == (second, more)
 
 
 async def test_levels_that_could_not_be_written_come_again(sink: MemorySink, publisher: Publisher) -> None:

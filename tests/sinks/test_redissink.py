@@ -17,8 +17,10 @@ import redis
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cascades.samples import cascade
 from tests.polling import wait_until
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.embedded import server_binary
 from liqtape.errors import ConfigurationError, EmbeddedUnavailable, SinkError, SinkUnavailable
 from liqtape.events import Alert, Liquidation, PriceTick, VelocityMetrics, VenueHealth
@@ -255,6 +257,37 @@ async def test_level_change_sets_the_key_and_is_announced(server: LocalServer, s
         assert json.loads(messages[1]["data"]) == msgspec.structs.asdict(alert("ALERT"))
         assert client.get("cascade:BTCUSDT:level") == "ALERT"
         assert 590 < client.ttl("cascade:BTCUSDT:level") <= 600
+
+
+async def test_cascades_are_announced_and_the_key_has_those_that_stand(server: LocalServer, sink: RedisSink) -> None:
+    goes_on, over = cascade("ETHUSDT", is_over=False), cascade()
+    with server.client() as client, client.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe("liqtape:cascades")
+        listener.get_message(timeout=BOUND_SECONDS)
+        await sink.publish(Batch(cascades=[goes_on, over], standing_cascades=[goes_on, over]))
+        messages = [listener.get_message(timeout=BOUND_SECONDS) for _ in range(2)]
+        await sink.publish(Batch(metrics=[metrics()]))  # nothing of them changed
+
+        assert [msgspec.json.decode(message["data"], type=Cascade) for message in messages] == [goes_on, over]
+        assert msgspec.json.decode(str(client.get("liqtape:cascades")), type=list[Cascade]) == [goes_on, over]
+        assert 590 < client.ttl("liqtape:cascades") <= 600
+
+
+async def test_a_refused_channel_of_cascades_stands_though_their_key_is_taken(server: LocalServer) -> None:
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "resetchannels")
+        sink = RedisSink(f"redis://app:pw@127.0.0.1:{server.port}/1")
+        await sink.open()
+        refused = await sink.publish(Batch(cascades=[cascade()], standing_cascades=[cascade()]))
+        still = await sink.publish(Batch(standing_cascades=[cascade()]))
+        client.execute_command("ACL", "SETUSER", "app", "&liqtape:cascades")
+        taken = await sink.publish(Batch(cascades=[cascade()]))
+        await sink.close()
+
+        assert refused is not None
+        assert "refuses PUBLISH liqtape:cascades: NOPERM" in refused.text
+        assert (refused.alerts_lost, still, taken) == (0, refused, None)
+        assert client.get("liqtape:cascades")
 
 
 async def test_level_of_a_row_is_newer_than_the_alerts_and_written_on_change_only(

@@ -12,7 +12,7 @@ from msgspec import Struct
 from liqtape.assets import Pair
 from liqtape.errors import DecodeError
 from liqtape.events import Ack, Event, Invalid, Pong, PriceTick, RawLiquidation, Rejected, Side
-from liqtape.instruments import Contract, linear
+from liqtape.instruments import Contract, is_symbol, linear
 from liqtape.venues.base import (
     MALFORMED,
     Endpoint,
@@ -160,7 +160,7 @@ def _event(row: _Liquidation | Invalid, receive_ms: int | None) -> Event:
     if isinstance(row, Invalid):
         return row
     side = _SIDE.get(row.position)
-    reason = invalid_reason(row.price, row.size, row.time) or ("" if row.symbol else "symbol")
+    reason = invalid_reason(row.price, row.size, row.time) or ("" if is_symbol(row.symbol) else "symbol")
     if reason or side is None:
         return invalid_row(name, reason or "side", row)
     return RawLiquidation(name, row.symbol, side, row.price, "fill", row.size, "base", row.time, receive_ms)

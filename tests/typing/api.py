@@ -5,6 +5,8 @@ from typing import assert_type
 
 import liqtape
 from liqtape import Alert, Batch, Liquidation, Settings, Sink, Tracker, VelocityEngine, VelocityMetrics
+from liqtape.cascades.cascade import Cascade
+from liqtape.cascades.venuelead import VenueLead
 from liqtape.errors import DecodeError, LiqtapeError
 from liqtape.events import Event, Gap, PriceTick, Trouble, VenueHealth
 from liqtape.ledger import Ledger
@@ -26,6 +28,14 @@ def asks_an_engine(liquidation: Liquidation) -> None:
         assert_type(row.coverage_60s, float | None)
         assert_type(row.partial, bool)
     assert_type(engine.metrics("BTCUSDT", 1_790_000_010_000, at={"binance": 1_790_000_009_000}), VelocityMetrics | None)
+
+
+def reads_a_cascade(cascade: Cascade) -> None:
+    assert_type(cascade.end_ms, int | None)
+    assert_type(cascade.usd, float)
+    assert_type(cascade.times_usual, float | None)
+    assert_type(cascade.lead, VenueLead | None)
+    assert_type(cascade.move_hour_after, float | None)
 
 
 def reads_a_liquidation(liquidation: Liquidation) -> None:
@@ -74,6 +84,7 @@ async def follows_a_tracker() -> None:
         assert_type(tracker.market(), VelocityMetrics)
         assert_type(tracker.health(), list[VenueHealth])
         assert_type(tracker.gaps(), list[Gap])
+        assert_type(tracker.cascades(), list[Cascade])
         assert_type(tracker.ledger(), Ledger)
         assert_type(tracker.redis_url, str | None)
 
@@ -89,6 +100,7 @@ async def sends_an_alert(alert: Alert) -> None:
 def is_called_back(tracker: Tracker) -> None:
     assert_type(tracker.on_liquidation(prints_a_liquidation), CallbackQueue[Liquidation])
     assert_type(tracker.on_alert(sends_an_alert), CallbackQueue[Alert])
+    assert_type(tracker.on_cascade(reads_a_cascade), CallbackQueue[Cascade])
     tracker.on_gap(lambda gap: assert_type(gap, Gap))
     tracker.on_trouble(lambda trouble: assert_type(trouble, Trouble))
 

@@ -171,3 +171,10 @@ def test_any_bytes_are_a_page_or_a_decode_error(payload: bytes) -> None:
             module.decode_backfill(request, payload, None)
         except DecodeError:
             continue
+
+
+def test_a_page_longer_than_pages_are_is_no_answer() -> None:
+    with pytest.raises(DecodeError, match="101 rows, a page has 100"):
+        okx.decode_backfill(_first(), _past(*(_order(T + i) for i in range(101))), None)
+    with pytest.raises(DecodeError, match="2001 rows, a page has 2000"):
+        hyperliquid.decode_backfill(_asked(), msgspec.json.encode([_fill(T + i, i) for i in range(2_001)]), None)

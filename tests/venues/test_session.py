@@ -17,7 +17,7 @@ from liqtape.ledger import Ledger
 from liqtape.venues import binance, bybit
 from liqtape.venues.base import Endpoint, Heartbeat, InstrumentPage, InstrumentSource, PriceSource, Venue
 from liqtape.venues.limits import Limits, RateLimit
-from liqtape.venues.session import ACK_LIMIT, Session
+from liqtape.venues.session import ACK_LIMIT, MOST_OBJECTS, Session
 
 _FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 _LIQUIDATION = RawLiquidation("toy", "BTCUSDT", "long", 80_000.0, "fill", 1.0, "base", 1_790_000_000_000)
@@ -512,3 +512,12 @@ def test_a_heartbeat_takes_a_place_and_is_never_held_back() -> None:
     assert session.take_outgoing() == []
     assert session.due(0.5) == [b"ping"]
     assert session.due(1.4) == [b"ping"]
+
+
+def test_a_frame_of_too_many_objects_is_counted_and_not_decoded() -> None:
+    session = _live()
+    large = b"[" + b"{},         " * (MOST_OBJECTS + 1) + b"]"
+    assert session.received(large, None, 1.0) == []
+    assert session.ledger.frames_undecodable == 1
+    assert session.samples[-1].reason == f"toy: a frame of more than {MOST_OBJECTS} objects"
+    assert session.ledger.balanced()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from liqtape.cascades.choice import CascadeSettings
 from liqtape.cli.historyrows import HistoryRows
 from liqtape.settings import HistorySettings, PriceSettings, Settings, VenueSettings
 from liqtape.simulator import Simulator
@@ -101,7 +102,8 @@ class Running:
         }
         price = PriceSettings(spot_url=self.simulator.ws_url("binance"))
         history = HistorySettings(str(self._directory), seal=False)
-        self.tracker = Tracker(Settings(venues=venues, price=price, history=history))
+        cascades = CascadeSettings(("return_periods", "threshold"), velocity_10s=0.5)  # with one that need not learn
+        self.tracker = Tracker(Settings(venues=venues, price=price, history=history, cascades=cascades))
         self.server = WebServer(LiveSource(self.tracker), past=HistoryRows(str(self._directory)))
         await self._stack.enter_async_context(self.server.listening(bound_socket("127.0.0.1", 0)))
         await self._stack.enter_async_context(self.tracker)

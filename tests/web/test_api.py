@@ -2,6 +2,7 @@ import json
 import time
 from itertools import pairwise
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -200,15 +201,23 @@ def test_health_says_what_venues_hide(running: Any) -> None:
     assert set(answer["coverage"]) == {"binance", "bybit", "okx", "hyperliquid"}
 
 
-def test_cascades_tell_the_market_apart_from_instruments(running: Any) -> None:
+def test_cascades_are_told_with_all_that_belongs_to_them(running: Any) -> None:
+    running.wait_for(lambda: running.get("/api/v1/cascades")["cascades"])
     everything = running.get("/api/v1/cascades")
-    market = running.get("/api/v1/cascades?instrument=MARKET")
 
-    assert all(episode["instrument"] == "MARKET" for episode in market["episodes"])
-    assert everything["matched"] >= market["matched"]
-    for episode in everything["episodes"]:
-        assert episode["usd"] >= 0
-        assert episode["start_ms"] <= episode["highest_ms"]
+    assert everything["total"] >= everything["matched"] == len(everything["cascades"]) > 0
+    for each in everything["cascades"]:
+        assert each["begin_ms"] <= each["peak_ms"] <= each["last_ms"] <= everything["as_of_ms"] + 2_000
+        assert each["end_ms"] in {None, each["last_ms"]}
+        assert each["usd"] == pytest.approx(sum(part["usd"] for part in each["venues"]))
+        assert ("the market" if each["scope"] == "market" else each["name"]) in each["why"]
+    for name in {each["name"] for each in everything["cascades"]}:
+        own = running.get(f"/api/v1/cascades?instrument={quote(name)}")["cascades"]
+        assert all(name in {each["name"], *each["raised"]} for each in own)
+    whole = running.get("/api/v1/cascades?parts=false")["cascades"]
+    assert all(each["part_of"] is None for each in whole)
+    critical = running.get("/api/v1/cascades?level=CRITICAL")["cascades"]
+    assert all(each["level"] in {"CRITICAL", "EXTREME"} for each in critical)
 
 
 def test_answers_are_json_whatever_is_in_them(running: Any, fetch: Any) -> None:

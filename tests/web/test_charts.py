@@ -1,4 +1,4 @@
-"""Series, price levels, marks and episodes against what is counted by hand from the same liquidations."""
+"""Series, price levels and marks against what is counted by hand from the same liquidations."""
 
 from math import fsum
 from random import Random
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from liqtape.engine.windows.acceleration import least_squares
 from liqtape.events import Alert, Level, Liquidation, Side
 from liqtape.web.eventmemory import EventMemory
-from liqtape.web.levelepisodes import Episodes
 from liqtape.web.pricelevels import BtcPrices, line_of, marks_of, nice_step, price_bins
+from liqtape.web.raisedlevels import RaisedLevels
 from liqtape.web.seriesof import LEAD_MS, Span, series_of
 
 _NOW_MS = 1_700_000_000_000
@@ -198,49 +198,20 @@ def test_price_of_btc_is_the_last_of_each_step() -> None:
     assert prices.at(_NOW_MS + 3_000_000) is None  # too old by then
 
 
-def _alert(level: Level, at_ms: int, usd: float = 1_000.0, instrument: str = "BTCUSDT") -> Alert:
-    return Alert(instrument, level, "NONE", at_ms, 2.0, 0.1, 5, usd, "return_period", return_days=3.0)
+def _alert(level: Level, at_ms: int, instrument: str = "BTCUSDT") -> Alert:
+    return Alert(instrument, level, "NONE", at_ms, 2.0, 0.1, 5, 1_000.0, "return_period", return_days=3.0)
 
 
-def test_episode_says_what_was_closed_in_it() -> None:
-    events = [
-        liquidation(_NOW_MS - 30_000, 500.0, price=100.0),
-        liquidation(_NOW_MS, 500.0, price=99.0),
-        liquidation(_NOW_MS + 20_000, 4_000.0, "short", 95.0, venue="okx"),
-        liquidation(_NOW_MS + 500_000, 7.0, price=50.0),  # after the end
-    ]
-    episodes = Episodes(remembered(*events), lambda _: None)
-    episodes.note(_alert("WATCH", _NOW_MS), 10.0, None)
-    episodes.note(_alert("CRITICAL", _NOW_MS + 20_000, 5_000.0), None, None)
-    episodes.note(_alert("ALERT", _NOW_MS + 90_000), None, None)
+def test_levels_above_none_are_those_that_were_told_last() -> None:
+    levels = RaisedLevels()
+    for number, (level, instrument) in enumerate(
+        [("WATCH", "BTCUSDT"), ("WATCH", "ETHUSDT"), ("ALERT", "MARKET"), ("CRITICAL", "BTCUSDT")]
+    ):
+        levels.note(_alert(level, _NOW_MS + number, instrument))  # type: ignore[arg-type]
 
-    (running,), _ = episodes.newest(_NOW_MS + 95_000, None, "WATCH", 10)
-    assert (running.level, running.highest, running.end_ms) == ("ALERT", "CRITICAL", None)
-    assert running.move.during is None
-    assert episodes.raised() == {"ALERT": 1}
+    assert levels.counts() == {"CRITICAL": 1, "WATCH": 1}
+    assert [levels.level_of(name) for name in ("BTCUSDT", "MARKET", "SOLUSDT")] == ["CRITICAL", "ALERT", "NONE"]
 
-    episodes.note(_alert("NONE", _NOW_MS + 120_000), None, None)
-    (ended,), matched = episodes.newest(_NOW_MS + 130_000, "BTCUSDT", "CRITICAL", 10)
+    levels.note(_alert("NONE", _NOW_MS + 9, "BTCUSDT"))
 
-    assert matched == 1
-    assert (ended.start_ms, ended.highest_ms, ended.end_ms) == (_NOW_MS, _NOW_MS + 20_000, _NOW_MS + 120_000)
-    assert (ended.count, ended.usd, ended.long_usd, ended.short_usd) == (3, 5_000.0, 1_000.0, 4_000.0)
-    assert ended.peak_usd_60s == 5_000.0
-    assert ended.times_usual == pytest.approx(50.0)  # 1,000 was ten times the usual
-    assert [share.name for share in ended.venues] == ["okx", "bybit"]
-    assert ended.move.during == pytest.approx(95.0 / 99.0 - 1)
-    assert ended.move.hour_after is None
-    assert episodes.raised() == {}
-    assert episodes.newest(_NOW_MS, "BTCUSDT", "EXTREME", 10) == ([], 0)
-
-
-def test_market_episode_names_its_instruments() -> None:
-    memory = remembered(liquidation(_NOW_MS, 10.0, instrument="AUSDT"), liquidation(_NOW_MS, 30.0, instrument="BUSDT"))
-    episodes = Episodes(memory, {_NOW_MS - 60_000: 100.0, _NOW_MS + 1_000: 97.0}.get)
-    episodes.note(_alert("ALERT", _NOW_MS, instrument="MARKET"), None, None)
-    episodes.note(_alert("NONE", _NOW_MS + 1_000, instrument="MARKET"), None, None)
-
-    (episode,), _ = episodes.newest(_NOW_MS + 2_000, "MARKET", "WATCH", 1)
-
-    assert [(share.name, share.usd) for share in episode.instruments] == [("BUSDT", 30.0), ("AUSDT", 10.0)]
-    assert episode.move.during == pytest.approx(-0.03)
+    assert levels.counts() == {"WATCH": 1}

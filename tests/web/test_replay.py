@@ -168,7 +168,7 @@ def page(
         begin, span = (
             _recording(recording)
             if request.param == "recording"
-            else _file(load(event_file), event_file, None, VelocityEngine)
+            else _file(load(event_file), event_file, None, Settings())
         )
         source = ReplaySource("past", span, begin, None)
         context = WebServer(source).listening(bound_socket("127.0.0.1", 0))

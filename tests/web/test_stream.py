@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.engine import VelocityEngine
 from liqtape.events import Alert, Gap, Liquidation, VelocityMetrics, VenueHealth
 from liqtape.forecast.forecaster import Forecast
@@ -176,6 +177,12 @@ class StillSource:
 
     def gaps(self) -> list[Gap]:
         return []
+
+    def cascades(self) -> list[Cascade]:
+        return []
+
+    def cascades_total(self) -> int:
+        return 0
 
     def ledger(self) -> Ledger:
         return Ledger()

@@ -24,7 +24,7 @@ from liqtape.exam.molchan import thinned
 
 __all__ = ["BacktestReport", "Examined", "backtest", "day_text", "examined_of", "report_bytes"]
 
-_CHECKED = (0.5, 0.9)  # parts of a past after which the future is cut off
+_CHECKED = (0.2, 0.6)  # parts of a past after which the future is cut off
 _DEFAULT = next(iter(DETECTORS))
 
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from liqtape.errors import ConfigurationError, LiqtapeError
 from liqtape.feeds.listing import PartialListing, fetch_contracts
+from liqtape.feeds.lookup import OwnThreadResolver
 from liqtape.instruments import Contract
 from liqtape.settings import Settings
 from liqtape.symbols import Catalogue, spellings
@@ -90,7 +91,8 @@ async def _fetched(settings: Settings, bundled: _Lists) -> tuple[dict[str, Seque
         except (LiqtapeError, TimeoutError):
             missing.append(name)
 
-    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+    connector = aiohttp.TCPConnector(resolver=OwnThreadResolver())
+    async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
         for name in bundled:
             group.create_task(fetch(name, session))
     return lists, sorted(missing, key=list(bundled).index)

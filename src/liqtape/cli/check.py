@@ -190,11 +190,11 @@ async def _embedded(settings: Settings) -> str:
 
     if settings.redis.persist:
         raise _Failed("configuration", "redis.persist: the embedded server needs a data_dir to keep its data in")
-    server = EmbeddedServer()
+    server = EmbeddedServer(is_guarded=True, prefix=settings.redis.prefix)
     try:
         async with asyncio.timeout(_EMBEDDED_SECONDS):
             await server.start()
-            return f"embedded: {await _answers(server.url, settings.redis.prefix)}"
+            return f"embedded: {await _answers(server.writer_url, settings.redis.prefix)}"
     except EmbeddedUnavailable as error:
         raise _Failed("start", str(error)) from error
     except TimeoutError:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -47,6 +47,9 @@ def history(
     by: Annotated[By | None, typer.Option(help="Rows apart by these; without --every, totals of each.")] = None,
     events: Annotated[bool, typer.Option("--events", help="The liquidations themselves.")] = False,
     gaps: Annotated[bool, typer.Option("--gaps", help="When liquidations of a venue may be missing.")] = False,
+    cascades: Annotated[
+        bool, typer.Option("--cascades", help="The cascades, as runs recorded them; else computed from liquidations.")
+    ] = False,
     unusual: Annotated[
         bool, typer.Option("--unusual", help="The minute that ends at --to against those of the days before.")
     ] = False,
@@ -68,8 +71,7 @@ def history(
 
     if form == "parquet" and out is None:
         raise typer.BadParameter("parquet needs a file.", param_hint="'--out'")
-    if events + gaps + unusual > 1:
-        raise typer.BadParameter("Ask for one of --events, --gaps, --unusual.", param_hint="'--events'")
+    _check_one(events, gaps, cascades, unusual)
     zone = _zone(tz)
     now_ms = time.time_ns() // 1_000_000
     until_ms = moment_ms(end, now_ms, zone)
@@ -86,6 +88,8 @@ def history(
             columns: Columns = past.rows.events(*span, *selection, _EVENT_COLUMNS)
         elif gaps:
             columns = _gaps(past, span, selection)
+        elif cascades:
+            columns = _cascades(past, span, selection, as_table=form == "table")
         elif unusual:
             columns = _unusual(past, span[1], selection, days)
         elif every is None and symbol is None:
@@ -94,8 +98,17 @@ def history(
             columns = _series(past, span, selection, (by, window, every or _step(*span)))
     write(columns, form, out, zone)
     if not any(map(len, columns.values())):
-        print(f"liqtape history: no {'gaps' if gaps else 'events'} there", file=sys.stderr)
+        print(f"liqtape history: no {_sought(gaps, cascades)} there", file=sys.stderr)
     return 0
+
+
+def _check_one(*asked: bool) -> None:
+    if sum(asked) > 1:
+        raise typer.BadParameter("Ask for one of --events, --gaps, --cascades, --unusual.", param_hint="'--events'")
+
+
+def _sought(gaps: bool, cascades: bool) -> str:
+    return "gaps" if gaps else "cascades" if cascades else "events"
 
 
 def _zone(name: str) -> tzinfo:
@@ -127,6 +140,27 @@ def _gaps(past: "Past", span: tuple[int, int], selection: tuple[str | None, str 
     columns = past.rows.gaps(*span)
     chosen = [place for place, name in enumerate(columns["venue"]) if selection[1] in {None, name}]
     return {name: [column[place] for place in chosen] for name, column in columns.items()}
+
+
+def _cascades(
+    past: "Past", span: tuple[int, int], selection: tuple[str | None, str | None], *, as_table: bool
+) -> "Columns":
+    """The cascades of an instrument, at a venue, or all; says on standard error where they had to be computed."""
+    from liqtape.cli.cascadeview import cascade_view
+    from liqtape.history.query.recordedcascades import cascade_columns, past_cascades
+
+    found, computed_ms = past_cascades(past.directory, past.rows, past.cascades, *span)
+    if computed_ms is not None:
+        until = "" if computed_ms == span[1] else f" before {datetime.fromtimestamp(computed_ms / 1000, UTC):%F %T} UTC"
+        print(f"liqtape history: no run recorded cascades{until}: computed from liquidations", file=sys.stderr)
+    instrument, venue = selection
+    chosen = [
+        one
+        for one in found
+        if (instrument is None or instrument in {one.name, *one.raised, *(part.name for part in one.instruments)})
+        and (venue is None or any(part.name == venue for part in one.venues))
+    ]
+    return cascade_view(chosen) if as_table else cascade_columns(chosen)
 
 
 def _unusual(past: "Past", until_ms: int, selection: tuple[str | None, str | None], days: int) -> "Columns":

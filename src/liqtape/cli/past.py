@@ -1,6 +1,6 @@
 """A history opened for a question: by plain columns, and with the extra `analysis` by all that needs it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.engine import VelocityEngine
 from liqtape.errors import ConfigurationError, MissingExtra
+from liqtape.events import Gap, Liquidation
 from liqtape.history.log.directories import data_directory
+from liqtape.history.query.recordedcascades import CascadeFinder
 from liqtape.history.query.rowsource import LogRows, RowSource
 from liqtape.instruments import Contract
+from liqtape.pipeline.pastwatch import cascades_of
+from liqtape.pipeline.rerun import FeedMark
 from liqtape.runscope import rule_of
 from liqtape.settings import Settings, load_settings, settings_file
 from liqtape.symbols import Catalogue
@@ -28,10 +33,13 @@ _EVER_MS = 1 << 62
 
 
 class Past(Struct, frozen=True):
-    """An open history: `rows` always, `analysis` where its extra is installed."""
+    """An open history: `rows` always, `analysis` where its extra is installed; `cascades` finds them as the settings
+    say."""
 
     rows: RowSource
     analysis: "History | None"
+    cascades: CascadeFinder
+    directory: Path | None = None  # of the log; a server has none
 
     def needing(self, feature: str) -> "History":
         """Return what answers with the extra; raises MissingExtra naming the feature."""
@@ -46,20 +54,28 @@ def opened(where: str | None) -> Iterator[Past]:
     options = None if where is None else {"history": {"url": where}}
     settings = load_settings(settings_file(None), None, options, frozenset(VENUES), watched)
     place = _place(settings)
+    directory = None if settings.history.is_server else Path(place)
+
+    def new_engine() -> VelocityEngine:
+        return VelocityEngine(rule=rule_of(settings.alerts, VENUES))
+
+    def found(events: Sequence[Liquidation], marks: Sequence[FeedMark], gaps: Sequence[Gap] | None) -> list[Cascade]:
+        return cascades_of(events, new_engine(), marks, gaps, settings.cascades)
+
     if find_spec("pyarrow") is None or find_spec("numpy") is None:
         if settings.history.is_server:
             raise MissingExtra("a history on a PostgreSQL server", "analysis")
         rows = LogRows(Path(place))
         try:
-            yield Past(rows, None)
+            yield Past(rows, None, found, directory)
         finally:
             rows.close()
         return
     import liqtape.history
     from liqtape.history.query.rowsource import ArrowRows
 
-    with liqtape.history.open(place, lambda: VelocityEngine(rule=rule_of(settings.alerts, VENUES))) as past:
-        yield Past(ArrowRows(past.source), past)
+    with liqtape.history.open(place, new_engine) as past:
+        yield Past(ArrowRows(past.source), past, found, directory)
 
 
 def _place(settings: Settings) -> str:

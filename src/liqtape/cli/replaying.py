@@ -206,7 +206,7 @@ async def _play(taken: "Iterable[GridStep]", pace: float | None, outputs: _Outpu
             if rows is not None:
                 rows.write(step.rows)
             if publish is not None:
-                publish(Batch(step.rows, step.events, step.alerts))
+                publish(Batch(step.rows, step.events, step.alerts, cascades=step.cascades))
             if log is not None:
                 log.offer(step.events)
                 while log.events_pending > _MOST_PENDING and not await stop.wait(_PENDING_SECONDS):

@@ -19,7 +19,7 @@ from liqtape.recording.recordedrun import RecordedRun
 from liqtape.recording.segments import is_recording, read_recording, segment_files
 from liqtape.runscope import rule_of
 from liqtape.sanitize import sanitize
-from liqtape.settings import WebSettings, load_settings, settings_file
+from liqtape.settings import Settings, WebSettings, load_settings, settings_file
 from liqtape.venues import VENUES, watched
 from liqtape.web.replaysource import ReplaySource
 from liqtape.web.webserver import serving
@@ -44,21 +44,24 @@ def replay_on_page(
             raise ConfigurationError("--instruments: a recording has the sizes that it was made with")
         begin, span = _recording(path)
     else:
-        begin, span = _file(
-            load(path, contracts), path, coverage, lambda: VelocityEngine(rule=rule_of(settings.alerts, VENUES))
-        )
+        begin, span = _file(load(path, contracts), path, coverage, settings)
     return 128 + asyncio.run(_serve(ReplaySource(path.name, span, begin, speed), settings.web))
 
 
 def _file(
-    table: EventTable, path: Path, coverage: Path | None, new_engine: Callable[[], VelocityEngine]
+    table: EventTable, path: Path, coverage: Path | None, settings: Settings
 ) -> "tuple[Callable[[int], PastRun], tuple[int, int]]":
     """What begins the events of a file, and their span."""
     if not len(table):
         raise ConfigurationError(f"{path}: no liquidation can be read from it; name another file")
     spans: Sequence[tuple[int, int]] = () if coverage is None else load_coverage(coverage)
-    span = FileRun(table, new_engine()).now_ms, -(-max(table.times_ms) // 1000) * 1000 + _AFTER_MS
-    return (lambda target_ms: FileRun(table, new_engine(), spans, target_ms)), span
+
+    def begin(target_ms: int) -> "PastRun":
+        engine = VelocityEngine(rule=rule_of(settings.alerts, VENUES))
+        return FileRun(table, engine, spans, target_ms, settings.cascades)
+
+    span = begin(0).now_ms, -(-max(table.times_ms) // 1000) * 1000 + _AFTER_MS
+    return begin, span
 
 
 def _recording(path: Path) -> "tuple[Callable[[int], PastRun], tuple[int, int]]":

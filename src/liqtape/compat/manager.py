@@ -251,10 +251,10 @@ class EnhancedWebSocketManager:
     async def _end(self, stream: Any) -> None:
         try:
             await attach.end(stream)
-        except Exception as error:  # noqa: BLE001 - as above
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
             self._note(f"{type(stream).__name__}: stop: {type(error).__name__}: {error}", error)
 
-    def _note(self, cause: str, error: Exception | None = None) -> None:
+    def _note(self, cause: str, error: BaseException | None = None) -> None:
         """Count what a stream or event of somebody else's got wrong; the first of each cause is said."""
         if cause not in self.stream_errors:
             if len(self.stream_errors) >= _CAUSES:

@@ -92,7 +92,7 @@ class Source:
         facts = {f"no_{fact}": self.missing[fact] for fact in MISSING}
         return {"state": self.state, "events": self.events, **facts, "restarts": self.restarts}
 
-    async def live(self, note: Callable[[str, Exception | None], None]) -> None:
+    async def live(self, note: Callable[[str, BaseException | None], None]) -> None:
         """Run the stream for ever; cancel it to end. A stranger's stream is ended by `attach.end`."""
         kind, attempts, self._has_run, self._since = type(self.stream).__name__, 0, True, time.time()
         try:
@@ -114,11 +114,11 @@ class Source:
         finally:
             self._began, self._trouble = None, ""
 
-    async def _run(self, kind: str, note: Callable[[str, Exception | None], None]) -> tuple[str, float]:
+    async def _run(self, kind: str, note: Callable[[str, BaseException | None], None]) -> tuple[str, float]:
         """Run it once; what became of it, and the first pause after that."""
         try:
             await attach.run(self.stream, self.hook)
-        except Exception as error:  # noqa: BLE001 - the task supervisor of streams that are not ours
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the task supervisor of streams that are not ours
             note(f"{kind}: {type(error).__name__}: {error}", error)
             self._trouble = "failing"
             return self._trouble, FAILED_SECONDS

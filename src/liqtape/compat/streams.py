@@ -1,16 +1,14 @@
 """The founding document's streams: one venue, one callback, usable alone."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
 from liqtape.compat.events import LiquidationEvent, native_event
 from liqtape.pipeline.onevent import OnLiquidation
-from liqtape.settings import RedisSettings, Settings, VenueSettings, load_settings
+from liqtape.settings import RedisSettings, Settings, VenueSettings, load_settings, settings_file
 from liqtape.sinks.callback import CallbackQueue
 from liqtape.tracker import Tracker
 from liqtape.venues import VENUES
@@ -31,11 +29,7 @@ Callback = Callable[[LiquidationEvent], Any]
 
 def configured() -> Settings:
     """The settings of `liqtape.toml` (here, or named by LIQTAPE_CONFIG) and of the environment."""
-    named = os.environ.get("LIQTAPE_CONFIG", "liqtape.toml")
-    path = Path(named)
-    return load_settings(
-        path if path.exists() or "LIQTAPE_CONFIG" in os.environ else None, known_venues=frozenset(VENUES)
-    )
+    return load_settings(settings_file(None), known_venues=frozenset(VENUES))
 
 
 class Stream:

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from liqtape.embedded.access import Access
 from liqtape.embedded.binary import server_binary
 from liqtape.embedded.child import Child
 from liqtape.embedded.directory import WorkDirectory
@@ -33,15 +35,29 @@ class EmbeddedServer:
     Port 6379 if nobody is there, so that plain `redis-cli` finds it, else a free one; a named `port` is used or
     refused. Nothing is kept unless `persist` (append-only file, synced every second), which needs a `data_dir`. It ends
     with this program, also when that is killed. `restarts` counts how often it had to be brought back.
+
+    With `is_guarded` others only read, and only the documented keys, which begin with `prefix`: see `access`. Without
+    it, whoever reaches the port may do everything.
     """
 
-    def __init__(self, data_dir: Path | None = None, port: int | None = None, *, persist: bool = False) -> None:
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        port: int | None = None,
+        *,
+        persist: bool = False,
+        is_guarded: bool = False,
+        prefix: str = "",
+    ) -> None:
         if persist and data_dir is None:
             raise ValueError("an embedded server that persists needs a data_dir")
         self.restarts = 0
         self._data_dir = data_dir
         self._wanted_port = port
         self._persist = persist
+        self._is_guarded = is_guarded
+        self._prefix = prefix
+        self._access: Access | None = None
         self._port: int | None = None
         self._directory: WorkDirectory | None = None
         self._child: Child | None = None
@@ -55,6 +71,7 @@ class EmbeddedServer:
         self._directory = WorkDirectory.temp() if self._data_dir is None else WorkDirectory.take(self._data_dir)
         try:
             (self._directory.path / "server.log").unlink(missing_ok=True)
+            self._access = Access(self._directory.path, self._prefix) if self._is_guarded else None
             self._port = await self._start_somewhere(binary, self._directory)
         except BaseException:
             self._release()
@@ -80,10 +97,15 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """Address of database 1, where liqtape writes."""
+        """Address of database 1 for everybody on this machine."""
         if self._port is None:
             raise RuntimeError("the embedded server was not started")
         return f"redis://{_HOST}:{self._port}/1"
+
+    @property
+    def writer_url(self) -> str:
+        """Address of database 1 for liqtape itself; where the server is guarded it holds a password."""
+        return self.url if self._access is None else self._access.writer_url
 
     @property
     def pid(self) -> int | None:
@@ -118,7 +140,10 @@ class EmbeddedServer:
 
     async def _launch(self, binary: Path, directory: WorkDirectory, port: int) -> Child:
         log_file = directory.path / "server.log"
-        child = await Child.launch(_command(binary, directory.path, port, persist=self._persist), directory, log_file)
+        command = _command(binary, directory.path, port, persist=self._persist)
+        if self._access is not None:
+            command.insert(1, _configured(directory.path, self._access))
+        child = await Child.launch(command, directory, log_file)
         try:
             async with asyncio.timeout(_START_SECONDS):
                 while child.alive and not await _answers(port, child.pid):  # noqa: ASYNC110 - another program's state
@@ -155,9 +180,22 @@ class EmbeddedServer:
             log.info("embedded Redis on port %d is back, restart %d", port, self.restarts)
 
     def _release(self) -> None:
+        access, self._access = self._access, None
+        if access is not None:
+            access.release()
         directory, self._directory = self._directory, None
         if directory is not None:
             directory.release()
+
+
+def _configured(directory: Path, access: Access) -> str:
+    """Write the configuration file, anew for each start: a cleaner of /tmp may have taken it."""
+    path = directory / "server.conf"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(access.configuration())
+    return str(path)
 
 
 def _command(binary: Path, directory: Path, port: int, *, persist: bool) -> list[str]:
@@ -170,6 +208,9 @@ def _command(binary: Path, directory: Path, port: int, *, persist: bool) -> list
         "appendfsync": "everysec",
         "maxmemory": "256mb",  # a thousand instruments take a few MB; a full server must say so, not forget keys
         "maxmemory-policy": "noeviction",
+        "maxmemory-clients": "64mb",  # what readers do not take
+        "enable-debug-command": "no",
+        "enable-module-command": "no",
         "loglevel": "warning",
         "daemonize": "no",
     }

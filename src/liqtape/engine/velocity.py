@@ -33,12 +33,15 @@ from liqtape.events import WINDOWS, Level, Liquidation, Side, VelocityMetrics
 from liqtape.money import CLEAR, MICRO, WHOLE, micro_of
 from liqtape.venues import VENUES
 
-__all__ = ["MARKET", "StreamTotals", "VelocityEngine"]
+__all__ = ["FORGOTTEN", "MARKET", "StreamTotals", "VelocityEngine"]
 
 _THROTTLED = frozenset(name for name, venue in VENUES.items() if venue.slot_seconds is not None)
 
 MARKET = "MARKET"
 """The symbol of a row over all instruments."""
+
+FORGOTTEN = "_other"
+"""Under this name `ever_added` has what instruments were given that are forgotten."""
 
 _MICRO = float(MICRO)
 _BACK_MS = 2_000
@@ -112,6 +115,7 @@ class VelocityEngine:
         self._told_minute = -1
         self._venues: dict[str, set[str]] = {}  # of each instrument: that carry it, or have had an event of it
         self._late: dict[str, int] = {}  # by venue
+        self._forgotten: dict[tuple[str, Side | None], tuple[int, int]] = {}  # events and micro-USD, by venue and side
         self._feeds = Feeds()
         self._retain_ms = RETAIN_MS + spread_ms
         self._updater = BaselineUpdater(self._feeds, self._retain_ms)
@@ -253,6 +257,31 @@ class VelocityEngine:
             return False
         self._minutes[liquidation.venue].forget()
         return True
+
+    def forget(self, instruments: Collection[str]) -> None:
+        """Drop instruments with all that is known of them, and what windows have of them.
+
+        Of `ever_added` it stays a part, under `FORGOTTEN`. Costs O(instruments with events).
+        """
+        dropped: dict[str, list[VenueWindows]] = {}
+        for instrument in instruments:
+            self._venues.pop(instrument, None)
+            self._updater.active.pop(instrument, None)
+            self.evaluator.levels.held.pop(instrument, None)
+            if self.levels is not None:
+                self.levels.forget(instrument)
+            instrument_windows = self._windows.pop(instrument, None)
+            for venue, venue_windows in (
+                {} if instrument_windows is None else instrument_windows.venue_windows
+            ).items():
+                self._awake_windows[venue].pop(instrument, None)
+                dropped.setdefault(venue, []).append(venue_windows)
+                for side, column in zip(_SIDES, venue_windows.columns, strict=True):
+                    count, micro = column.ever_added()
+                    before = self._forgotten.get((venue, side), (0, 0))
+                    self._forgotten[venue, side] = before[0] + count, before[1] + micro
+        for venue, all_venue_windows in dropped.items():
+            self._minutes[venue].drop(all_venue_windows)
 
     def move(self, by_ms: int, by_venue: Mapping[str, int]) -> None:
         """Make time later by `by_ms` than it was taken for: what is due at a time of it moves along.
@@ -623,6 +652,9 @@ class VelocityEngine:
                     count, micro = column.ever_added()
                     if count:
                         yield StreamTotals(name, venue, side, count, micro)
+        for (venue, side), (count, micro) in self._forgotten.items():
+            if count:
+                yield StreamTotals(FORGOTTEN, venue, side, count, micro)
 
     def counts(self, from_ms: int, until_ms: int) -> dict[str, dict[str, int]]:
         """Return the liquidations with from <= time < until by instrument and venue, none older than 300 s."""

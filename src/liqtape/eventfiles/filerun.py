@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from liqtape.cascades.cascade import Cascade
+from liqtape.cascades.choice import CascadeSettings
 from liqtape.engine import VelocityEngine
 from liqtape.engine.correlation.comovement import Comovement, CorrelatedPair
-from liqtape.engine.velocity import MARKET
 from liqtape.eventfiles.eventtable import EventTable
 from liqtape.events import Alert, Gap, Liquidation, VelocityMetrics, VenueHealth
 from liqtape.ledger import Ledger
-from liqtape.pipeline.levelalerts import Levels
-from liqtape.pipeline.rerun import Rerun, feed_marks
+from liqtape.pipeline.pastwatch import PastWatch
+from liqtape.pipeline.rerun import feed_marks
 
 __all__ = ["FileRun"]
 
@@ -24,18 +25,22 @@ class FileRun:
     """
 
     def __init__(
-        self, table: EventTable, engine: VelocityEngine, coverage: Sequence[tuple[int, int]] = (), target_ms: int = 0
+        self,
+        table: EventTable,
+        engine: VelocityEngine,
+        coverage: Sequence[tuple[int, int]] = (),
+        target_ms: int = 0,
+        cascades: CascadeSettings | None = None,
     ) -> None:
         self._table, self._engine = table, engine
         self._order = table.in_order()
-        self._levels = Levels(engine)
         self._comovement = Comovement()
-        self._rerun = Rerun(engine, feed_marks((venue, *span) for venue in table.venues() for span in coverage))
         self._spans = sorted(coverage)
+        marks = feed_marks((venue, *span) for venue in table.venues() for span in coverage)
+        self._watch = PastWatch(engine, marks, self._all_gaps() if coverage else None, cascades)
         self._place = 0
         self._last_ms = -_LARGEST_MS
         self._active: dict[str, int] = {}  # the newest event of each
-        self._changed: set[str] = set()
         self._compared_from_ms = target_ms - _COMPARED_MS
         self._accepted = 0
         self._events: list[Liquidation] = []
@@ -90,14 +95,15 @@ class FileRun:
 
     def gaps(self) -> list[Gap]:
         """Return where `coverage` says that nobody watched, up to now."""
-        ends = [until_ms for _, until_ms in self._spans]
-        begins = [from_ms for from_ms, _ in self._spans][1:]
-        return [
-            Gap(venue, end_ms, begin_ms, "not covered")
-            for venue in self._table.venues()
-            for end_ms, begin_ms in zip(ends, begins, strict=False)
-            if begin_ms <= self.now_ms
-        ]
+        return [gap for gap in self._all_gaps() if gap.until_ms is not None and gap.until_ms <= self.now_ms]
+
+    def cascades(self) -> list[Cascade]:
+        """Return the cascades that go on, and the last that ended."""
+        return self._watch.cascades.book.known()
+
+    def cascades_total(self) -> int:
+        """Return how many cascades began."""
+        return self._watch.cascades.book.total
 
     def ledger(self) -> Ledger:
         """Return the counts up to now."""
@@ -117,6 +123,15 @@ class FileRun:
         """Return what venues do not show: a file does not say."""
         return {}
 
+    def _all_gaps(self) -> list[Gap]:
+        ends = [until_ms for _, until_ms in self._spans]
+        begins = [from_ms for from_ms, _ in self._spans][1:]
+        return [
+            Gap(venue, end_ms, begin_ms, "not covered")
+            for venue in self._table.venues()
+            for end_ms, begin_ms in zip(ends, begins, strict=False)
+        ]
+
     def _is_quiet(self) -> bool:
         """Return whether time alone changes nothing."""
         return self.now_ms > self._last_ms + _LARGEST_MS + 1_000 and not self._engine.is_raised()
@@ -131,19 +146,13 @@ class FileRun:
         while self._place < len(order) and times_ms[order[self._place]] <= until_ms:
             event = self._table.event(order[self._place])
             self._place += 1
-            self._rerun.add(event)
+            self._watch.add(event)
             self._events.append(event)
-            self._changed.add(event.instrument)
             self._active[event.instrument] = self._last_ms = event.event_ms
             self._accepted += 1
 
     def _look(self, second_ms: int) -> None:
-        self._rerun.tick(second_ms)
+        self._alerts += self._watch.look(second_ms)
+        self._watch.cascades.take_news()  # what is shown is asked for
         if second_ms > self._compared_from_ms:
             self._comovement.tick(self._engine, second_ms)
-        if self._changed or self._engine.is_raised() or self._levels.raised():
-            for instrument in sorted({MARKET, *self._changed, *self._levels.raised()}):
-                alert = self._levels.check(instrument, second_ms)
-                if alert is not None:
-                    self._alerts.append(alert)
-        self._changed.clear()

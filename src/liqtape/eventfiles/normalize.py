@@ -77,7 +77,11 @@ class Normalizer:
                 if not self._identities.is_new(key, event.event_ms):
                     ledger.events_duplicate += 1
                     continue
-                liquidation = self._instruments.sized(event, key)
+                try:
+                    liquidation = self._instruments.sized(event, key)
+                except (ArithmeticError, ValueError):
+                    ledger.events_rejected_invalid += 1
+                    continue
                 ledger.events_accepted += 1
                 if liquidation.notional_usd is None:
                     ledger.count_unsized(liquidation.quantity)

@@ -50,6 +50,7 @@ _CAUSES = frozenset(
         "timeout",
         "tls",
         "too_big",
+        "unread",
     }
 )
 NO_FAILURES: dict[str, int] = dict.fromkeys(sorted(_CAUSES), 0)

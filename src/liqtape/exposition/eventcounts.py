@@ -47,20 +47,25 @@ class EventCounts:
             self._lag_of(event.venue).observe((event.receive_ms - event.event_ms) / 1000)
 
     def count(self, totals: Iterable[StreamTotals], now_ms: int) -> None:
-        """Take over how much the engine has been given."""
+        """Take over how much the engine has been given; what it has forgotten meanwhile it gives as `OTHER`."""
+        before, self.events = self.events, {}
+        known: set[str] = set()
         usd: defaultdict[tuple[str, str], int] = defaultdict(int)
         others: Counter[tuple[str, str, str]] = Counter()
         for stream in totals:
             side = stream.side or _NO_SIDE
             usd[stream.venue, side] += stream.micro_usd
             key = stream.venue, stream.instrument, side
-            if key not in self.events and len(self.events) >= _MOST_KEYS:
+            if stream.instrument == OTHER or (key not in before and len(self.events) >= _MOST_KEYS):
                 others[stream.venue, OTHER, side] += stream.events
-            elif stream.events > self.events.get(key, 0):
-                self.events[key] = stream.events
+                continue
+            known.add(stream.instrument)
+            self.events[key] = max(stream.events, before.get(key, 0))
+            if stream.events > before.get(key, 0):
                 self.newest_ms[stream.instrument] = now_ms
         for key, count in others.items():
-            self.events[key] = max(self.events.get(key, 0), count)
+            self.events[key] = max(before.get(key, 0), count)
+        self.newest_ms = {name: at_ms for name, at_ms in self.newest_ms.items() if name in known}
         for venue_side, micro in usd.items():
             self.usd[venue_side] = max(self.usd.get(venue_side, 0.0), micro / MICRO)
 
@@ -116,8 +121,12 @@ class SeriesBudget:
         before = set(self.exposed)
         self.exposed = tuple(sorted(name for name, _ in activity.most_common(self._limit)))
         staying = before.intersection(self.exposed)
+        gone: Counter[str] = Counter()  # which `OTHER` has now
+        for (instrument, side), seen in self._seen.items():
+            if (instrument, side) not in totals:
+                gone[side] += seen
         for (instrument, side), total in totals.items():
-            if new := total - self._seen[instrument, side]:
+            if new := total - self._seen[instrument, side] - (gone[side] if instrument == OTHER else 0):
                 if instrument in staying:
                     self._own[instrument, side] += new
                 else:

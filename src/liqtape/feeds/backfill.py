@@ -10,7 +10,8 @@ import aiohttp
 from liqtape.errors import DecodeError, RestError
 from liqtape.events import Gap
 from liqtape.feeds.feedlistener import BackfillListener
-from liqtape.feeds.rest import fetch
+from liqtape.feeds.rest import PAST, fetch
+from liqtape.feeds.restraint import Restraints
 from liqtape.ledger import Ledger
 from liqtape.ourtime import our_ms
 from liqtape.sanitize import sanitize, without_credentials
@@ -50,6 +51,7 @@ class Backfill:
         *,
         subjects: Callable[[], tuple[Sequence[str], bool]],
         listener: BackfillListener,
+        restraints: Restraints | None = None,
     ) -> None:
         self.ledger = Ledger()
         self.backfilled_total = self.dropped_total = 0
@@ -62,6 +64,7 @@ class Backfill:
         self._rounds: dict[Gap, int] = {}  # of each gap that stands open
         self._asked: dict[Gap, int] = {}  # when, by our time: it had just ended then
         self._rate_limiter = RateLimiter([venue.backfill_rate_limit])
+        self._restraints = Restraints() if restraints is None else restraints
         self._wake = asyncio.Event()
 
     def ask(self, gap: Gap) -> None:
@@ -153,7 +156,10 @@ class Backfill:
             try:
                 return await self._attempt(url, request, session)
             except (RestError, DecodeError):
-                await asyncio.sleep(pause)
+                left = self._restraints.left(url)
+                if left > _PAUSES[-1]:  # the round after may have more luck
+                    raise
+                await asyncio.sleep(max(pause, left))
         return await self._attempt(url, request, session)
 
     async def _attempt(self, url: str, request: BackfillRequest, session: aiohttp.ClientSession) -> BackfillPage:
@@ -161,7 +167,7 @@ class Backfill:
         await asyncio.sleep(self._rate_limiter.reserve(now) - now)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                payload = await fetch(url, request.body, session)
+                payload = await fetch(url, request.body, session, PAST, self._restraints)
         except TimeoutError:
             raise RestError(f"{url}: no answer within {_ANSWER_SECONDS:g} s") from None
         return self._listener.answered(self._venue, self._name, request, payload, our_ms(), self.ledger)

@@ -16,6 +16,7 @@ from liqtape.errors import FeedStalled, SubscriptionRefused
 from liqtape.events import Event, RawLiquidation
 from liqtape.feeds.backoff import Backoff, Clock, SystemClock
 from liqtape.feeds.disconnects import Disconnected
+from liqtape.feeds.restraint import Restraints
 from liqtape.feeds.transport import Connect, Socket, open_socket
 from liqtape.ledger import Ledger
 from liqtape.recording.recorder import ConnectionTrack
@@ -38,7 +39,23 @@ _MOST_FAILED_ATTEMPTS = 2  # before another address is tried
 _LEAVE = (0.85, 0.95)  # of a connection's lifetime: early enough to try again, and not all at once
 _LEAVE_AGAIN_SECONDS = 60.0
 _CAUSES_REMEMBERED = 100
+_SLICE_FRAMES = 500  # of what was read together, for one turn of the loop
+_SLICE_BYTES = 1024 * 1024
+_MOST_READ = 2_000  # frames of one read, and what stands in its buffer besides
 _TRADES_HELD_MS = 200  # Binance sends aggregated trades 100 to 160 ms after their time, the others sooner
+
+
+def _first_slice(frames: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Return what of the frames is for one turn of the loop, and the rest."""
+    first = frames[:_SLICE_FRAMES]
+    if sum(map(len, first)) > _SLICE_BYTES:
+        size = 0
+        for place, frame in enumerate(first):
+            size += len(frame)
+            if size > _SLICE_BYTES:
+                first = first[: place + 1]
+                break
+    return first, frames[len(first) :]
 
 
 def refused_words(refused: Mapping[str, str]) -> str:
@@ -76,7 +93,8 @@ class Connection:
 
     `on_events` gets the events of a frame, or of several that came together, in the loop: it must not block.
     `on_state` gets every change. `failures` counts lost connections by cause: dns, refused, network, tls, timeout,
-    handshake, http_<status>, closed_<code>, protocol, too_big, subscription, stalled, notice, address, internal.
+    handshake, http_<status>, closed_<code>, protocol, too_big, unread, subscription, stalled, notice, address,
+    internal.
     `session` is that of the current or last attempt, `reconnects` the attempts after the first, `samples` the newest
     undecodable frames.
 
@@ -84,10 +102,11 @@ class Connection:
     only one. `rate_limiter` lets through the attempts of all connections to the venue. `on_leaving` is told that the
     connection will end soon, by the venue's notice or its lifetime: where it answers that another one takes over, this
     one stays until it is stopped or lost, and does not reconnect.
+    `restraints` know which addresses ask to be left alone, and until when.
     `track` records frames as they go into the session, with the moment of receipt it is told.
     """
 
-    def __init__(  # noqa: PLR0913 - the venue's part, the caller's part, and what tests replace
+    def __init__(  # noqa: PLR0913, PLR0915 - the venue's part, the caller's part, and what tests replace
         self,
         venue: Venue,
         endpoint: Endpoint,
@@ -97,6 +116,7 @@ class Connection:
         on_leaving: Callable[["Connection"], bool] | None = None,
         addresses: Sequence[Endpoint] = (),
         rate_limiter: RateLimiter | None = None,
+        restraints: Restraints | None = None,
         ledger: Ledger | None = None,
         track: ConnectionTrack | None = None,
         samples: deque[Undecodable] | None = None,
@@ -118,13 +138,14 @@ class Connection:
         self._addresses = tuple(addresses) or (endpoint,)
         self._failed_attempts = 0
         self._rate_limiter = rate_limiter
+        self._restraints = restraints
         self._leave_at: float | None = None
         self._leaving = False
         self._error: Exception | None = None
         self._frames: list[bytes] = []  # of this turn of the loop, but the first
         self._is_looking = True  # for the first trade behind the last answer
         self._proof_after: int | None = None  # the stamp of the last trade before what was refused was given
-        self._is_turn = False
+        self._is_turn = self._is_draining = False
         self._turn_now, self._turn_ms, self._turn_ns = 0.0, 0, 0
         self._track = track
         self._on_state = on_state
@@ -195,6 +216,7 @@ class Connection:
         self.session = Session(self.venue, self._addresses[0], self.ledger, self.samples)
         self._socket: Socket | None = None
         self._error = None
+        self._is_draining = False
         self._is_confirmed = False
         self._is_looking, self._proof_after = True, None
         self._live_since: float | None = None
@@ -221,6 +243,10 @@ class Connection:
             raise
         finally:
             self._last_data = session.last_data or self._last_data
+            self._is_draining = True
+            socket.pause()
+            while self._is_turn:  # noqa: ASYNC110 - what was read belongs to this session, and each turn is one of the loop
+                await asyncio.sleep(0)
             await socket.close()
 
     async def _open(self) -> Socket:
@@ -268,12 +294,14 @@ class Connection:
         """Take in one frame. A task or queue for each frame would cost several times the work itself.
 
         In a flood one read of the socket brings hundreds of frames. The first goes through at once, so that a single
-        event is as quick as can be; the others, no more than a read can hold, go on together when this turn of the loop
-        is over: a third of what they cost one by one.
+        event is as quick as can be; the others go on together when this turn of the loop is over: a third of what they
+        cost one by one. A read may hold tens of thousands: those wait in slices, a turn each, while nothing is read.
         """
         if self._is_turn:
             if self._live_since is not None:
                 self._frames.append(payload)
+                if len(self._frames) == _MOST_READ and self._socket is not None:
+                    self._socket.pause()
                 return
         else:  # what comes in one turn was read together: one moment of receipt
             self._is_turn = True
@@ -292,10 +320,17 @@ class Connection:
             self._on_events(events)
 
     def _end_turn(self, session: Session) -> None:
-        self._is_turn = False
-        if not self._frames:
+        frames, self._frames = _first_slice(self._frames)
+        if self._frames:  # the rest waits for its turn, and so does what is not read yet
+            if self._socket is not None:
+                self._socket.pause()
+            asyncio.get_running_loop().call_soon(self._end_turn, session)
+        else:
+            self._is_turn = False
+            if self._socket is not None and not self._is_draining:
+                self._socket.resume()
+        if not frames:
             return
-        frames, self._frames = self._frames, []
         if self._track is not None:
             self._track.received(frames, self._turn_ns)
         try:
@@ -361,6 +396,10 @@ class Connection:
         held = self._live_since is not None and last is not None and last - self._live_since >= self._backoff.cap
         self._in_a_row = 1 if held else self._in_a_row + 1
         self._failed_attempts = 0 if held else self._failed_attempts + 1
+        if self._restraints is not None and lost.status:
+            self._restraints.note(self.session.endpoint.url, lost.status, lost.retry_after)
+            left = self._restraints.left
+            self._addresses = tuple(sorted(self._addresses, key=lambda address: left(address.url) > 0))
         if self._failed_attempts >= _MOST_FAILED_ATTEMPTS:
             self._failed_attempts = 0
             self._addresses = (*self._addresses[1:], self._addresses[0])
@@ -371,7 +410,12 @@ class Connection:
         self.reconnects += not self._stopping
 
     async def _admitted(self) -> None:
-        """Wait until the venue allows one more attempt."""
+        """Wait until the venue allows one more attempt, and until the address asks no more to be left alone."""
+        url = self.session.endpoint.url
+        while self._restraints is not None and not self._stopping and (left := self._restraints.left(url)):
+            cause = f"http_{self._restraints.status(url)}"  # which it still is
+            self._tell("waiting", Disconnected(cause, f"{self._label}: {self._restraints.why(url)}"), left)
+            await self._rest(self._now() + left)
         if self._rate_limiter is None:
             return
         now = self._now()

@@ -5,6 +5,8 @@ import socket
 from collections import Counter
 from contextlib import suppress
 
+from liqtape.feeds.lookup import look_up
+
 __all__ = ["dial", "release"]
 
 _ADDRESS_SECONDS = 2.0
@@ -15,7 +17,7 @@ async def dial(host: str, port: int) -> socket.socket:
     loop = asyncio.get_running_loop()
     seen: Counter[int] = Counter()
     ranked = []
-    for found in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for found in await look_up(host, port):
         ranked.append((seen[found[0]], found))
         seen[found[0]] += 1
     ranked.sort(key=lambda entry: entry[0])

@@ -12,15 +12,21 @@ from liqtape.sanitize import sanitize, without_credentials
 
 __all__ = ["Disconnected", "closed_by_us", "named", "printable"]
 
+_RETRY_AFTER = re.compile(rb"^retry-after:([^\r\n]{1,60})", re.IGNORECASE | re.MULTILINE)
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})")
 
 
 class Disconnected(LiqtapeError):
-    """Why a connection ended or never began: `cause` is short and stable, the text is for people and fit for a line."""
+    """Why a connection ended or never began: `cause` is short and stable, the text is for people and fit for a line.
 
-    def __init__(self, cause: str, text: str) -> None:
+    `status` and `retry_after` are those of the answer, where it was an answer of HTTP.
+    """
+
+    def __init__(self, cause: str, text: str, status: int = 0, retry_after: str | None = None) -> None:
         super().__init__(sanitize(without_credentials(text), 400))
         self.cause = cause
+        self.status = status
+        self.retry_after = retry_after
 
 
 def named(error: Exception) -> Disconnected:  # noqa: PLR0911 - one line for each kind
@@ -48,7 +54,10 @@ def _refused_handshake(error: WSHandshakeError) -> Disconnected:
     if status is None or status[1] == b"101":
         return Disconnected("handshake", f"not a WebSocket handshake: {printable(str(error).encode())}")
     code, said = status[1].decode(), printable(error.raw_body or b"")
-    return Disconnected(f"http_{code}", f"HTTP {code} at the handshake" + (f": {said}" if said else ""))
+    named_time = _RETRY_AFTER.search(error.raw_header or b"")
+    retry_after = None if named_time is None else named_time[1].decode("ascii", "replace").strip()
+    text = f"HTTP {code} at the handshake" + (f": {said}" if said else "")
+    return Disconnected(f"http_{code}", text, int(code), retry_after)
 
 
 def closed_by_us(transport: WSTransport) -> Disconnected:

@@ -12,6 +12,7 @@ from liqtape.events import Event
 from liqtape.feeds.backoff import Timeouts
 from liqtape.feeds.connection import Connection, State, Status
 from liqtape.feeds.liveness import Liveness
+from liqtape.feeds.restraint import Restraints
 from liqtape.ledger import Ledger
 from liqtape.recording.recorder import Track, untracked
 from liqtape.venues.base import Endpoint, OffersAlternatives, Venue
@@ -52,6 +53,7 @@ class ConnectionPool:
         timeouts: Timeouts | None = None,
         track: Track = untracked,
         on_refused: Callable[[Connection, str], None] | None = None,
+        restraints: Restraints | None = None,
     ) -> None:
         self.running: list[Connection] = []
         self.samples: deque[Undecodable] = deque(maxlen=_SAMPLES)
@@ -60,6 +62,7 @@ class ConnectionPool:
         self._on_events = on_events
         self._on_refused = on_refused
         self._redundancy = redundancy
+        self._restraints = restraints
         self._track = track
         self._ssl_context = ssl_context
         self._timeouts = Timeouts() if timeouts is None else timeouts
@@ -177,6 +180,7 @@ class ConnectionPool:
             on_leaving=self._leave,
             addresses=[*addresses[turn:], *addresses[:turn]],
             rate_limiter=self._rate_limiter,
+            restraints=self._restraints,
             ledger=ledger,
             samples=self.samples,
             track=self._track(self._venue.name, endpoint),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from liqtape.engine.price.selector import PriceSelector
 from liqtape.events import Event
 from liqtape.feeds.connection import Connection
+from liqtape.feeds.restraint import Restraints
 from liqtape.ledger import Ledger
 from liqtape.ourtime import our_seconds
 from liqtape.pipeline.pricesources import PriceSource
@@ -47,6 +48,7 @@ class PriceFeed:
         self._ssl_context = ssl_context
         self._track = track
         self._now = now
+        self._restraints = Restraints()
         self._connections: dict[str, Connection] = {}
         self._tasks: dict[Connection, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -96,6 +98,7 @@ class PriceFeed:
             venue,
             endpoint,
             on_events=lambda events: self._on_events(events, source.name),
+            restraints=self._restraints,
             ssl_context=self._ssl_context,
             track=self._track(source.venue, endpoint, source.name),
         )

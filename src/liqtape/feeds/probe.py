@@ -16,6 +16,7 @@ from liqtape.events import Event, PriceTick
 from liqtape.feeds.connection import Connection, Status
 from liqtape.feeds.dial import dial, release
 from liqtape.feeds.disconnects import Disconnected, named
+from liqtape.feeds.lookup import look_up
 from liqtape.feeds.proxies import proxy_of, shown_proxy
 from liqtape.feeds.transport import verifying_context
 from liqtape.venues.base import Endpoint, Venue
@@ -108,7 +109,7 @@ class Probe:
         limits = self._limits
         try:
             async with _within(limits.resolve):
-                await loop.getaddrinfo(host, port)
+                await look_up(host, port)
             self.stage = "connect"
             async with _within(limits.connect):
                 sock = await dial(host, port)

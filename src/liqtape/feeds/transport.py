@@ -25,13 +25,17 @@ from liqtape.feeds.dial import dial, release
 from liqtape.feeds.disconnects import Disconnected, closed_by_us, named, printable
 from liqtape.feeds.proxies import proxy_of
 
-__all__ = ["MAX_MESSAGE", "Connect", "Socket", "WebSocket", "open_socket", "verifying_context"]
+__all__ = ["MAX_MESSAGE", "MOST_UNREAD", "Connect", "Socket", "WebSocket", "open_socket", "verifying_context"]
 
 MAX_MESSAGE = 4 * 1024 * 1024
 """Bytes of one message, fragments joined; a longer one ends the connection."""
 
+MOST_UNREAD = 64 * 1024
+"""Bytes we sent and the peer did not take; more end the connection. All we say in an hour is less."""
+
 _CLOSE_SECONDS = 1.0
 _TEXT = WSMsgType.TEXT
+_UNREAD_CODE = WSCloseCode.POLICY_VIOLATION
 # Private and mute: what the library would say per connection is said once per cause by ours.
 _MUTE = logging.Logger("liqtape.feeds.transport", logging.CRITICAL + 1)  # noqa: LOG001 - in nobody's tree
 
@@ -44,6 +48,12 @@ class Socket(Protocol):
 
     def send(self, frame: bytes) -> None:
         """Send a text frame; nothing happens when the connection is gone."""
+
+    def pause(self) -> None:
+        """Read nothing until `resume`."""
+
+    def resume(self) -> None:
+        """Read again, if it was paused."""
 
     async def close(self, code: int = 1000) -> None:
         """Close frame, a second for the peer's answer, then the hard way."""
@@ -71,16 +81,30 @@ class WebSocket(WSListener):
         self._on_lost = on_lost
         self._partial: bytearray | None = None
         self._ending: Disconnected | None = None
-        self._closing = False
+        self._closing = self._is_paused = False
         self._gone = asyncio.Event()
 
     def send(self, frame: bytes) -> None:
         """Send a text frame; nothing happens when the connection is gone."""
         if self.transport is not None:
             self.transport.send(_TEXT, frame)
+            self._look_at_unread(self.transport)
+
+    def pause(self) -> None:
+        """Read nothing until `resume`."""
+        if self.transport is not None and not self._is_paused:
+            self._is_paused = True
+            self.transport.underlying_transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again, if it was paused."""
+        if self.transport is not None and self._is_paused:
+            self._is_paused = False
+            self.transport.underlying_transport.resume_reading()
 
     async def close(self, code: int = 1000) -> None:
         """Close frame, a second for the peer's answer, then the hard way."""
+        self.resume()
         transport = self.transport
         if transport is None:
             return
@@ -101,7 +125,7 @@ class WebSocket(WSListener):
         self.transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Deliver a message; picows calls it for every frame but the pings, which it answers."""
+        """Deliver a message; picows calls it for every frame."""
         kind = frame.msg_type
         payload: bytes | None
         if kind is _TEXT and frame.fin and self._partial is None:
@@ -129,7 +153,10 @@ class WebSocket(WSListener):
 
     def _unusual(self, transport: WSTransport, kind: WSMsgType, frame: WSFrame) -> bytes | None:
         """Return the message that a binary frame or a last fragment completes."""
-        if kind is WSMsgType.CLOSE:
+        if kind is WSMsgType.PING:
+            transport.send_pong(frame.get_payload_as_bytes())
+            self._look_at_unread(transport)
+        elif kind is WSMsgType.CLOSE:
             self._answer_close(transport, frame.get_payload_as_bytes())
         elif kind is WSMsgType.CONTINUATION and self._partial is not None:
             self._partial += frame.get_payload_as_bytes()
@@ -145,6 +172,12 @@ class WebSocket(WSListener):
                 return frame.get_payload_as_bytes()
             self._partial = bytearray(frame.get_payload_as_bytes())
         return None
+
+    def _look_at_unread(self, transport: WSTransport) -> None:
+        """End the connection to a peer that takes nothing of what it is sent: it would fill memory."""
+        unread = transport.underlying_transport.get_write_buffer_size()
+        if unread > MOST_UNREAD and self._ending is None:
+            self._end(transport, Disconnected("unread", f"the venue does not read: {unread} bytes wait"), _UNREAD_CODE)
 
     def _answer_close(self, transport: WSTransport, payload: bytes) -> None:
         code = int.from_bytes(payload[:2]) if len(payload) >= 2 else 1005
@@ -192,6 +225,7 @@ async def open_socket(
             websocket_handshake_timeout=None,
             logger_name=_MUTE,
             max_frame_size=MAX_MESSAGE,
+            enable_auto_pong=False,  # it would queue an answer to each ping of a peer that reads none
             max_redirects=0,
             proxy=proxy_of(url),
             socket_factory=dialled_for,

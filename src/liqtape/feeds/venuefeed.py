@@ -19,8 +19,10 @@ from liqtape.feeds.connection import Connection, refused_words
 from liqtape.feeds.feedlistener import FeedListener
 from liqtape.feeds.listing import PartialListing, fetch_contracts
 from liqtape.feeds.liveness import Liveness
+from liqtape.feeds.lookup import OwnThreadResolver
 from liqtape.feeds.pool import ConnectionPool
-from liqtape.instruments import Contract, Instruments
+from liqtape.feeds.restraint import Restraints
+from liqtape.instruments import MOST_LISTED, Contract, Instruments
 from liqtape.ledger import Ledger
 from liqtape.ourtime import our_ms
 from liqtape.pipeline.fromrest import is_target
@@ -38,6 +40,7 @@ _UNSIZED_SECONDS = 60.0  # between two loads because of symbols whose contracts 
 _UNSIZED_LOADS = 5  # a day for one symbol: the venue may never list it
 _REFRESH_SECONDS = 900.0  # between two attempts to end a suspicion by new connections
 _SHORT_START_MS = 10_000
+_SLICE = 200  # of a list: about 30 ms of the loop
 
 _log = logging.getLogger(__name__)
 
@@ -67,12 +70,14 @@ class VenueFeed(Listener):
         self.skew_ms: int | None = None
         self.listing_error: str | None = None
         self.listing_failures = 0
+        self.surplus = 0  # instruments of the list that found no place
         self._settings = settings
         self._instruments = instruments
         self._target = frozenset(target)
         self._listener = listener
         self._ssl_context = ssl_context
         self._timeouts = timeouts
+        self._restraints = Restraints()
         self._liveness = Liveness(self._up, self._down, self._missed, self._whole)
         self.pool = ConnectionPool(
             venue,
@@ -83,6 +88,7 @@ class VenueFeed(Listener):
             timeouts=timeouts,
             track=track,
             on_refused=self._refused_whole,
+            restraints=self._restraints,
         )
         if settings.ws_url is None:
             self.pool.may_move()
@@ -94,6 +100,7 @@ class VenueFeed(Listener):
                 settings.rest_url,
                 subjects=self._subjects,
                 listener=listener,
+                restraints=self._restraints,
             )
         self._since_ms = our_ms()
         self._refreshed: float | None = None
@@ -109,7 +116,7 @@ class VenueFeed(Listener):
 
     async def run(self) -> None:
         """Fetch the list where it is needed, connect, and reload the list once a day; ends only when cancelled."""
-        connector = aiohttp.TCPConnector(ssl=self._ssl_context or True)
+        connector = aiohttp.TCPConnector(ssl=self._ssl_context or True, resolver=OwnThreadResolver())
         async with (
             aiohttp.ClientSession(connector=connector) as session,
             asyncio.TaskGroup() as beside,
@@ -156,7 +163,7 @@ class VenueFeed(Listener):
         `shift_ms` is by how much the venue's clock is known to be ahead.
         """
         state: str = self.pool.state or ("idle" if self._tried else "starting")
-        if self._unlisted and state == "live":
+        if (self._unlisted or self.surplus) and state == "live":
             state = "unlisted"
         if shift_ms and state in {"live", "unlisted"}:
             state = "clock off"
@@ -202,7 +209,9 @@ class VenueFeed(Listener):
 
     def _retry_seconds(self) -> float:
         """Return the pause, short at first: events of unknown contract size wait for the list, but not for long."""
-        return _RETRY_SECONDS if self._listed else min(_RETRY_SECONDS, 2.0 ** min(self.listing_failures - 1, 6))
+        pause = _RETRY_SECONDS if self._listed else min(_RETRY_SECONDS, 2.0 ** min(self.listing_failures - 1, 6))
+        hosts = [self._settings.rest_url or source.host for source in self.venue.instrument_sources]
+        return max(pause, *map(self._restraints.left, hosts), 0.0)
 
     def _detail(self, shift_ms: int) -> str:
         words = []
@@ -213,10 +222,8 @@ class VenueFeed(Listener):
             words.append(f"part of the liquidations only: fills of {accounts} watched accounts")
         for connection in self.connections:
             words += _words_of(connection)
-        if self.listing_error:
-            used = "an earlier one" if self._listed else "the bundled one"
-            rest = ", what else is listed is not subscribed" if self.venue.listing_needed else ""
-            words.append(f"list of instruments not loaded ({self.listing_failures} failed): {used} is used{rest}")
+        words += self._list_words()
+        words += self._restraints.words()
         if self._unsubscribed[0]:
             words.append(f"{len(self._unsubscribed[0])} listed instruments are not subscribed")
         if self._tried and not self.connections:
@@ -229,16 +236,34 @@ class VenueFeed(Listener):
             words.append(f"a gap is not filled: {self.backfill.detail}")
         return "; ".join(dict.fromkeys(words))
 
+    def _list_words(self) -> list[str]:
+        words = []
+        if self.listing_error:
+            used = "an earlier one" if self._listed else "the bundled one"
+            rest = ", what else is listed is not subscribed" if self.venue.listing_needed else ""
+            words.append(f"list of instruments not loaded ({self.listing_failures} failed): {used} is used{rest}")
+        if self.surplus:
+            total = MOST_LISTED + self.surplus
+            words.append(f"its list has {total} instruments or more, of which {MOST_LISTED} are kept")
+        if forgotten := self._instruments.forgotten[self.venue.name]:
+            words.append(f"{forgotten} names that its list has not made way for others")
+        return words
+
     async def _load(self, session: aiohttp.ClientSession) -> None:
         """Take over the venue's list; without it the bundled table goes on, and is said so once."""
         contracts: list[Contract] = []
         error: str | None = None
         try:
-            contracts = await fetch_contracts(self.venue, self._settings.rest_url, session)
+            contracts = await fetch_contracts(self.venue, self._settings.rest_url, session, self._restraints)
         except PartialListing as partly:
             contracts, error = partly.contracts, str(partly)
         except ListingError as failed:
             error = str(failed)
+        kept = contracts[:MOST_LISTED]
+        for first in range(0, len(kept) - _SLICE, _SLICE):  # all at once would keep the loop for half a second
+            self.take_list(kept[first : first + _SLICE])
+            await asyncio.sleep(0)
+        # From here to the new connections at one go: what is known to be listed is subscribed, or said not to be.
         self.listing_failures += error is not None
         if error and not self.listing_error:
             _log.warning("%s: going on with the bundled table; next attempt in %g s", error, self._retry_seconds())
@@ -248,7 +273,9 @@ class VenueFeed(Listener):
         self._tried = True
         self._listed |= error is None
         self._unlisted |= error is not None and self.venue.listing_needed
-        self.take_list(contracts, is_whole=error is None)
+        self.surplus = max(0, len(contracts) - MOST_LISTED)
+        self._unlisted |= self.surplus > 0 and self.venue.listing_needed
+        self.take_list(kept, is_whole=error is None)
         if (known_until_ms := self.known_until_ms) is not None:  # else when all is live again
             self._look(known_until_ms)
 
@@ -286,7 +313,11 @@ class VenueFeed(Listener):
         ]
         self._seen = {t for c in live for t in c.endpoint.topics if t not in c.session.refused}
         self._not_given = {t: why for c in live for t, why in c.session.refused.items() if t not in self._seen}
-        if self.listing_error is None and self._used.issubset(c.endpoint for c in self.connections):
+        if (
+            self.listing_error is None
+            and not self.surplus
+            and self._used.issubset(c.endpoint for c in self.connections)
+        ):
             self._unlisted = False
         self._look(at_ms)
 

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from statistics import median
+from urllib.parse import unquote
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -143,6 +144,7 @@ class Intake:
         ticks: list[PriceTick] = []
         clock, sized, add = self.clock, self.instruments.sized, self.engine.add
         clock.advance(our_ms)
+        self.instruments.limit_new()
         is_started, others, venue = clock.is_started, 0, ""
         early_ms = clock.now_ms + _EARLY_MS
         for event in events:
@@ -209,6 +211,7 @@ class Intake:
 
     def admit(self, liquidation: Liquidation, ledger: Ledger, our_ms: int) -> bool:
         """Add a liquidation that `ledger` already counts as decoded; False while it waits, or where it is rejected."""
+        self.instruments.limit_new()
         self.clock.advance(our_ms)
         if not self.clock.is_started and self._waits(_Early(our_ms, liquidation, ledger)):
             return False
@@ -220,8 +223,7 @@ class Intake:
         if liquidation.event_ms - shift_ms > at_ms + AHEAD_MS:
             self._hold(liquidation, ledger, our_ms)
             return False
-        self._accept(liquidation, ledger)
-        return True
+        return self._accept(liquidation, ledger)
 
     def _waits(self, early: _Early) -> bool:
         """Keep it until the clocks are known; where too many wait, what is known has to do."""
@@ -237,11 +239,16 @@ class Intake:
     def _is_among(self, target: frozenset[str], raw: RawLiquidation) -> bool:
         return raw.symbol in target or self.instruments.contract(raw.venue, raw.symbol).instrument in target
 
-    def _accept(self, liquidation: Liquidation, ledger: Ledger) -> None:
+    def _accept(self, liquidation: Liquidation, ledger: Ledger) -> bool:
+        """Take in an event that waited; False where its symbol made way for others, too many to know them all again."""
+        if not self.instruments.keep(liquidation.venue, liquidation.symbol):
+            ledger.events_rejected_invalid += 1
+            return False
         ledger.events_accepted += 1
         if liquidation.notional_usd is None:
             ledger.count_unsized(liquidation.quantity)
         self._place(liquidation)
+        return True
 
     def _place(self, liquidation: Liquidation) -> None:
         """Put it into windows, where the clock of its venue says."""
@@ -286,6 +293,7 @@ class Intake:
 
         Apart: those that are news, and those that a venue repeated at subscribe. Call on a timer.
         """
+        self.instruments.limit_new()
         news: list[Liquidation] = []
         repeated: list[Liquidation] = []
         waiting, self._sizeless = self._sizeless, []
@@ -301,8 +309,8 @@ class Intake:
                 self._sizeless.append((since_ms, event, ledger))
                 continue
             ledger.events_pending -= 1
-            self._accept(liquidation, ledger)
-            (repeated if event.replayed else news).append(liquidation)
+            if self._accept(liquidation, ledger):
+                (repeated if event.replayed else news).append(liquidation)
         return news, repeated
 
     def sizeless(self) -> set[tuple[str, str]]:
@@ -327,6 +335,7 @@ class Intake:
     def release(self, our_ms: int) -> list[Liquidation]:
         """Held events whose time has come, now accepted; those that waited too long are rejected. Call on a timer."""
         self.clock.advance(our_ms)
+        self.instruments.limit_new()
         released = self._released(0)
         self._expire(our_ms)
         while self._doubted and our_ms - self._doubted[0].since_ms > _SHIFTED_MS:
@@ -345,8 +354,8 @@ class Intake:
                 _, _, _, liquidation, ledger = heappop(held)
                 self._held_total -= 1
                 ledger.events_pending -= 1
-                self._accept(liquidation, ledger)
-                released.append(liquidation)
+                if self._accept(liquidation, ledger):
+                    released.append(liquidation)
         return released
 
     def _expire(self, our_ms: int) -> None:
@@ -371,6 +380,7 @@ class Intake:
 
     def reassess(self, our_ms: int) -> Reassessed:
         """Follow the clocks: place what is in windows where it belongs, and judge everything that waits."""
+        self.instruments.limit_new()
         self.clock.advance(our_ms)
         if self.clock.has_begun:
             self.clock.has_begun = False
@@ -520,7 +530,10 @@ class Intake:
             self.clock.begin(our_ms)
         for liquidation in events:
             if liquidation.id:
-                self._filter(liquidation.venue).identities.is_new(liquidation.id, liquidation.event_ms)
+                is_new = self._filter(liquidation.venue).identities.is_new
+                is_new(liquidation.id, liquidation.event_ms)
+                if "%" in liquidation.id:  # control characters were encoded when it was kept
+                    is_new(unquote(liquidation.id), liquidation.event_ms)
             self.instruments.recall(liquidation)
             is_placed = liquidation.venue not in doubtful and liquidation.event_ms > since_ms
             if is_placed:

@@ -12,6 +12,7 @@ from liqtape.cascades.hawkesdetector import HawkesDetector, StreamFit
 from liqtape.engine.levels.returnperiods import STREAM_LEVELS, Raise, StreamKey
 from liqtape.engine.velocity import VelocityEngine
 from liqtape.events import Alert, Liquidation, Side
+from liqtape.pipeline.cascadewatch import follows_levels
 from liqtape.pipeline.clock import EventClock
 from liqtape.pipeline.listener import Listener, Listeners
 
@@ -33,7 +34,7 @@ class CascadeSignals(Listener):
         self._clock = clock
         self._listeners = listeners
         self._step = STREAM_LEVELS.index(settings.level)
-        self._follows = _is_followed(engine, settings)
+        self._follows = follows_levels(engine, settings)
         self._raised: dict[StreamKey, tuple[int, int]] = {}  # since when, and due when
 
     def alert(self, alert: Alert) -> None:
@@ -143,10 +144,5 @@ def signals_of(
     engine: VelocityEngine, clock: EventClock, listeners: Listeners, settings: CascadeSettings
 ) -> CascadeSignals:
     """Return what tells of the signals of these settings; it hears each event only where a detector needs that."""
-    alone = all(name == _DEFAULT and _is_followed(engine, settings) for name in settings.detectors)
+    alone = all(name == _DEFAULT and follows_levels(engine, settings) for name in settings.detectors)
     return (CascadeSignals if alone else DetectedSignals)(engine, clock, listeners, settings)
-
-
-def _is_followed(engine: VelocityEngine, settings: CascadeSettings) -> bool:
-    """Return whether the levels are the detector: they hear both sides, and decide by return period by default only."""
-    return _DEFAULT in settings.detectors and engine.levels is not None and settings.side == "both"

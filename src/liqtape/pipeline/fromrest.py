@@ -27,7 +27,7 @@ def take_list(
     name = venue.name
     instruments.load(contracts)
     gone = instruments.delist(name, {contract.symbol for contract in contracts}) if is_whole else []
-    symbols = [contract.symbol for contract in contracts]
+    symbols = [c.symbol for c in contracts if instruments.is_listed(name, c.symbol)]  # beyond the bound it is not
     if not instruments.listed(name):  # what is subscribed all the same
         symbols = list(venue.bundled_symbols)
     # As they are named now: what one contract is called may depend on which others there are.

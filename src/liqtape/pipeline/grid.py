@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.engine.velocity import VelocityEngine
 from liqtape.events import Alert, Liquidation, VelocityMetrics
 
@@ -11,12 +12,16 @@ __all__ = ["GridStep", "rows_due"]
 
 
 class GridStep(Struct, frozen=True):
-    """One second of the grid: the liquidations added for it and then the metrics at it, sorted by instrument."""
+    """One second of the grid: the liquidations added for it and then the metrics at it, sorted by instrument.
+
+    `cascades` are those of a recording of which something is new.
+    """
 
     second: int
     events: Sequence[Liquidation]
     rows: Sequence[VelocityMetrics]
     alerts: Sequence[Alert]
+    cascades: Sequence[Cascade] = ()
 
 
 def rows_due(

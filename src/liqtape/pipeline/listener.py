@@ -5,6 +5,7 @@ from functools import partial
 
 from msgspec import Struct
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.cascades.detector import StreamCalm, StreamSignal
 from liqtape.cascades.hawkesdetector import StreamFit
 from liqtape.engine.levels.episodes import StreamState
@@ -55,6 +56,9 @@ class Listener:
     def calm(self, calm: StreamCalm) -> None:
         """Hear that a raised detector has come down."""
 
+    def cascade(self, cascade: Cascade) -> None:
+        """Hear of a cascade when it opens, grows (every 10 s at most), ends, and when an hour has passed since."""
+
     def refitted(self, fit: StreamFit) -> None:
         """Hear with which fit the Hawkes detector of a stream goes on."""
 
@@ -69,6 +73,9 @@ class Listener:
 
     def separated(self, separation: Separation) -> None:
         """Hear of a multiplier contract that proved to be another asset than its name says."""
+
+    def forgotten(self, instruments: Collection[str]) -> None:
+        """Hear of instruments that no list names and that made way for others."""
 
     def unsized(self, venue: str, symbol: str) -> None:
         """Hear of an event whose contract is of unknown size."""

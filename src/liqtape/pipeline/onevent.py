@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.events import Alert, Gap, Liquidation, PriceTick, Trouble
 from liqtape.pipeline.listener import Listener
 
-__all__ = ["OnAlert", "OnGap", "OnLiquidation", "OnPrice", "OnTrouble"]
+__all__ = ["OnAlert", "OnCascade", "OnGap", "OnLiquidation", "OnPrice", "OnTrouble"]
 
 
 class OnLiquidation(Listener):
@@ -30,6 +31,17 @@ class OnAlert(Listener):
     def alert(self, alert: Alert) -> None:
         """Hand it on."""
         self._function(alert)
+
+
+class OnCascade(Listener):
+    """Calls `function` with each cascade, as often as there is something new about it."""
+
+    def __init__(self, function: Callable[[Cascade], object]) -> None:
+        self._function = function
+
+    def cascade(self, cascade: Cascade) -> None:
+        """Hand it on."""
+        self._function(cascade)
 
 
 class OnGap(Listener):

@@ -1,6 +1,6 @@
 """What live and a replay do alike with decoded events and with what the feeds say of themselves."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -13,6 +13,7 @@ from liqtape.ledger import Ledger
 from liqtape.pipeline.admission import Intake
 from liqtape.pipeline.btcprice import BtcPrice, PriceChoice, ticks_of
 from liqtape.pipeline.cascadesignals import signals_of
+from liqtape.pipeline.cascadewatch import CascadeWatch
 from liqtape.pipeline.feedreports import FeedReports
 from liqtape.pipeline.fromrest import read_answer, take_list
 from liqtape.pipeline.levelalerts import Levels
@@ -33,6 +34,7 @@ class Pipeline:
 
         ingest, admit ──▶ Intake ──▶ VelocityEngine ──▶ Listener.accepted ──▶ Levels ──▶ Listener.alert
                             └──────▶ BtcPrice ────────▶ Listener.price
+        alerts and signals ────────▶ CascadeWatch ────▶ Listener.cascade
         pulse ──────────▶ what happens by time alone
         feeds ──────────▶ what the feeds say of themselves: FeedReports
         seeding ────────▶ what a run begins with: Seeding
@@ -54,7 +56,7 @@ class Pipeline:
         self.listeners = Listeners()
         self.engine = engine
         self.targets = targets
-        self.instruments = Instruments(_parse_symbol, self._separated)
+        self.instruments = Instruments(_parse_symbol, self._separated, self._forgotten)
         self.intake = Intake(engine, self.instruments, target, targets, delays)
         self.clock = self.intake.clock
         self.feeds = FeedReports(self.engine, self.intake, self.listeners, delays)
@@ -62,8 +64,10 @@ class Pipeline:
         self.seeding = Seeding(self.intake, self.listeners, self._know_again)
         self.comovement = Comovement()
         self.active: set[str] = set()  # instruments with an event in their largest window
-        self._levels = Levels(self.engine)
         chosen = CascadeSettings() if cascades is None else cascades
+        self.cascades = CascadeWatch(engine, self.clock, chosen)
+        self.listeners.add(self.cascades)
+        self._levels = Levels(self.engine)
         self.signals = signals_of(self.engine, self.clock, self.listeners, chosen)
         self.listeners.add(self.signals)
 
@@ -157,6 +161,8 @@ class Pipeline:
         self.comovement.tick(self.engine, now)
         for instrument in (*self._levels.raised(), MARKET):
             self._check_level(instrument, now, at)
+        self.cascades.book.tick(now)
+        self._tell_cascades()
         shown = self.active
         self.active = {instrument for instrument in shown if not self.engine.is_empty(instrument, now, at)}
         return shown
@@ -168,6 +174,8 @@ class Pipeline:
         while self.intake.is_behind:
             self._reassess(our_ms)
         self._release_sized(our_ms, is_last=True)
+        self.cascades.book.finish()
+        self._tell_cascades()
 
     def alive_ms(self, our_ms: int) -> int:
         """Return the common time up to which every event reached the listeners: some may wait."""
@@ -184,7 +192,7 @@ class Pipeline:
             instruments[liquidation.instrument] = None
             if liquidation.quantity is None:
                 self._tell_unsized(liquidation.venue, liquidation.symbol)
-        self.active |= instruments.keys()
+        self.active.update(instruments)  # `|=` with keys makes a new set
         engine, now, at = self.engine, self.clock.now_ms, self.clock.now_at
         if not is_news:
             engine.pass_over(instruments, now, at)
@@ -196,6 +204,12 @@ class Pipeline:
         # By return period a look tells what changed; by the other rules each instrument is asked.
         for instrument in instruments if engine.levels is None else engine.take_changed():
             self._check_level(instrument, now, at)
+        self._tell_cascades()
+
+    def _tell_cascades(self) -> None:
+        for cascade in self.cascades.take_news():
+            for listener in self.listeners:
+                listener.cascade(cascade)
 
     def _check_level(self, instrument: str, now_ms: int, at: Mapping[str, int]) -> None:
         alert = self._levels.check(instrument, now_ms, at)
@@ -243,6 +257,12 @@ class Pipeline:
         self.engine.lists_instrument(separation.venue, separation.raw)
         for listener in self.listeners:
             listener.separated(separation)
+
+    def _forgotten(self, instruments: Collection[str]) -> None:
+        """Instruments that no list names made way for others of that kind."""
+        self.engine.forget(instruments)
+        for listener in self.listeners:
+            listener.forgotten(instruments)
 
     def _tell_unsized(self, venue: str, symbol: str) -> None:
         for listener in self.listeners:

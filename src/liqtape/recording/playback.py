@@ -8,13 +8,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.errors import ConfigurationError, DecodeError
 from liqtape.events import Alert, Liquidation
 from liqtape.ledger import Ledger
 from liqtape.pipeline.grid import GridStep, rows_due
-from liqtape.pipeline.onevent import OnAlert, OnLiquidation
+from liqtape.pipeline.onevent import OnAlert, OnCascade, OnLiquidation
 from liqtape.pipeline.pipeline import Pipeline
 from liqtape.recording.chunks import Group
 from liqtape.recording.records import (
@@ -97,6 +98,7 @@ class Playback:
         self._frames = self._events_count = self._runs = self._lost_frames = 0
         self._events: list[Liquidation] = []
         self._alerts: list[Alert] = []
+        self._cascades: list[Cascade] = []
         self._ledgers: list[Ledger] = []  # of connections
         self._backfill_ledgers: dict[str, Ledger] = {}
         self._recalled: list[Liquidation] = []
@@ -123,8 +125,9 @@ class Playback:
             events, alerts = self.take()
             now_ms, at = pipeline.clock.t_ms(1000 * second), pipeline.clock.at(1000 * second)
             rows = rows_due(pipeline.engine, shown | {event.instrument for event in events}, shown, now_ms, at)
-            if events or rows or alerts:
-                yield GridStep(second, events, rows, alerts)
+            cascades = self.take_cascades()
+            if events or rows or alerts or cascades:
+                yield GridStep(second, events, rows, alerts, cascades)
             second += every
 
     def open(self) -> Pipeline:
@@ -152,6 +155,12 @@ class Playback:
         self._alerts.clear()
         self._events_count += len(events)
         return events, alerts
+
+    def take_cascades(self) -> list[Cascade]:
+        """Return the cascades of which something is new since the last call, as often as it was told."""
+        cascades = self._cascades[:]
+        self._cascades.clear()
+        return cascades
 
     def is_live(self, venue: str) -> bool:
         """Return whether the recording says that a venue is live now."""
@@ -183,18 +192,22 @@ class Playback:
     def _begin(self) -> Pipeline:
         """Return a pipeline as the first run had it."""
         began: RunStarted | None = None
+        our_ms = 0
         for part in self._parts:
             if isinstance(part, StampedRecord) and isinstance(part.record, RunStarted):
-                began = part.record
+                began, our_ms = part.record, part.at_ns // 1_000_000
                 self._parts = chain([part], self._parts)
                 break
         if began is None:
             raise ConfigurationError(f"{self._path}: nothing can be read: " + "; ".join(map(str, self.broken[:3])))
         symbols_of = {name: began.symbols_of[name] for name in VENUES if name in began.symbols_of}
-        pipeline = pipeline_of(RunScope(began.symbols, symbols_of, began.alerts, began.price_always, began.cascades))
+        # Since when the first choice of a price is waited for is as it was: at once a second choice would be the price.
+        scope = RunScope(began.symbols, symbols_of, began.alerts, began.price_always, began.cascades)
+        pipeline = pipeline_of(scope, our_ms)
         pipeline.begin()
         pipeline.listeners.add(OnLiquidation(self._events.append))
         pipeline.listeners.add(OnAlert(self._alerts.append))
+        pipeline.listeners.add(OnCascade(self._cascades.append))
         return pipeline
 
     def _fetch(self) -> None:
@@ -342,6 +355,7 @@ class Playback:
         self._break(pipeline, self._live)
         if self._runs > 1:
             pipeline.intake.restart()
+            pipeline.cascades.restart()
         self._live.clear()
         self._after_break.clear()
         self._lines.clear()

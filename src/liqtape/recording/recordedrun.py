@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.events import Alert, Gap, Liquidation, VelocityMetrics, VenueHealth
 from liqtape.ledger import Ledger
@@ -31,6 +32,7 @@ class RecordedRun:
 
     def take(self) -> tuple[Sequence[Liquidation], Sequence[Alert]]:
         """Return what came since the last call."""
+        self._playback.take_cascades()  # what is shown of them is asked for
         return self._playback.take()
 
     def snapshot(self, instruments: Iterable[str]) -> list[VelocityMetrics]:
@@ -66,6 +68,14 @@ class RecordedRun:
     def gaps(self) -> list[Gap]:
         """Return intervals in which liquidations may have been missed."""
         return self._pipeline.feeds.outages.gaps()
+
+    def cascades(self) -> list[Cascade]:
+        """Return the cascades that go on, and the last that ended."""
+        return self._pipeline.cascades.book.known()
+
+    def cascades_total(self) -> int:
+        """Return how many cascades began."""
+        return self._pipeline.cascades.book.total
 
     def ledger(self) -> Ledger:
         """Return where every frame and every event went."""

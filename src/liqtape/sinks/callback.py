@@ -186,7 +186,7 @@ class CallbackQueue(Generic[T]):
             if task is None or task.cancelling():
                 raise
             self._note_error(error)  # not ours that was cancelled, but something the callback waited for
-        except Exception as error:  # noqa: BLE001 - callback guard: a user's error is counted, never ours to die of
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - callback guard: a user's error is never ours to die of
             self._note_error(error)
 
     def _run_thread(self) -> None:
@@ -225,16 +225,22 @@ class CallbackQueue(Generic[T]):
             if inspect.iscoroutine(awaitable):
                 awaitable.close()
             raise
-        future.result()
+        ended = future.result()
+        if ended is not None:
+            raise ended
 
-    async def _await_for_thread(self, awaitable: Awaitable[Any]) -> None:
+    async def _await_for_thread(self, awaitable: Awaitable[Any]) -> SystemExit | None:
+        """Return what would end the loop if it were raised in a task."""
         self._handed = asyncio.current_task()
         steps = EagerStep(awaitable, self._note_block)
         try:
             if not steps.begin():
                 await steps
+        except SystemExit as error:
+            return error
         finally:
             self._handed = None
+        return None
 
     def _note_block(self, seconds: float) -> None:
         if not self.blocked_total:

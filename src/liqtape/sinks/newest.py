@@ -28,6 +28,8 @@ async def publishing_newest(sink: Sink) -> AsyncIterator[Callable[[Batch], None]
         publisher.changed([row.symbol for row in batch.metrics])
         for alert in batch.alerts:
             publisher.announce(alert)
+        for cascade in batch.cascades:
+            publisher.cascade(cascade)
 
     publishing = asyncio.create_task(publisher.run())
     try:

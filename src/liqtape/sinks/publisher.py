@@ -13,12 +13,13 @@ import asyncio
 import logging
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from operator import attrgetter
 from time import perf_counter
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.engine.velocity import MARKET
 from liqtape.errors import SinkError, SinkUnavailable
 from liqtape.events import Alert, Level, Liquidation, PriceTick, VelocityMetrics, VenueHealth
@@ -35,7 +36,9 @@ _FIRST_RETRY = 0.1
 _LAST_RETRY = 5.0
 _REFUSED_RETRY = 1.0  # the server is there and takes the rest: as often as quiet instruments are republished
 _CLOSE_SECONDS = 1.0
-_LEVELS_SECONDS = 60.0  # levels above NONE are written again as often, whether they have rows or not
+_ENDED_CASCADES = 20  # shown beside those that go on
+_WAITING_CASCADES = 100  # to be announced; of more the oldest are in the list of those that stand, or over long since
+_LEVELS_SECONDS = 60.0  # levels above NONE, and cascades, are written again as often, whether they have rows or not
 
 _ROWS = 50  # of one flush: about a millisecond of the loop
 _FLOOD = 50_000  # events/s: taking them in keeps a core busy for a quarter of the time
@@ -80,6 +83,9 @@ class Publisher(Listener):
         self._levels: dict[str, Level] = {}  # above NONE
         self._levels_due: dict[str, Level] = {}  # changed since the last flush
         self._levels_at = perf_counter()
+        self._cascades: dict[str, Cascade] = {}  # of which there is something new
+        self._running: dict[str, Cascade] = {}
+        self._ended: deque[Cascade] = deque(maxlen=_ENDED_CASCADES)  # the newest first
         self._price: PriceTick | None = None
         self._health: Sequence[VenueHealth] = ()
         self._wake = asyncio.Event()
@@ -136,6 +142,28 @@ class Publisher(Listener):
         self._note_level(alert.instrument, alert.level)
         self._alerts.append(alert)
         self._bound_alerts()
+        self._urgent.set()
+        self._wake.set()
+
+    def forgotten(self, instruments: Collection[str]) -> None:
+        """Leave out what has no row any more: with a sink that is away, names of strangers would pile up."""
+        for instrument in instruments:
+            for known in (self._dirty, self._levels, self._levels_due):
+                known.pop(instrument, None)
+
+    def cascade(self, cascade: Cascade) -> None:
+        """Take in a cascade as it is known now."""
+        self._cascades.pop(cascade.id, None)
+        self._cascades[cascade.id] = cascade
+        if len(self._cascades) > _WAITING_CASCADES:
+            del self._cascades[next(iter(self._cascades))]
+        if cascade.end_ms is None:
+            self._running[cascade.id] = cascade
+        elif self._running.pop(cascade.id, None) is not None:
+            self._ended.appendleft(cascade)
+        else:  # more of one that is over
+            known = [cascade if one.id == cascade.id else one for one in self._ended]
+            self._ended = deque(known, maxlen=_ENDED_CASCADES)
         self._urgent.set()
         self._wake.set()
 
@@ -212,7 +240,13 @@ class Publisher(Listener):
 
     def _pending(self) -> bool:
         return bool(
-            self._dirty or self._new or self._alerts or self._levels_due or self._price is not None or self._health
+            self._dirty
+            or self._new
+            or self._alerts
+            or self._cascades
+            or self._levels_due
+            or self._price is not None
+            or self._health
         )
 
     async def _pause(self, seconds: float) -> None:
@@ -292,10 +326,21 @@ class Publisher(Listener):
         newest = islice(reversed(self._recent), None if self._resync else self._new)
         events = tuple(newest)[::-1]
         self._dropped, self._new = self.events_dropped_total, 0
+        is_due = bool(self._cascades) or self._is_due()
         levels = self._take_levels(metrics)
         batch = Batch(
-            metrics, events, tuple(self._alerts), self._price, self._health, self._dropped, self._resync, levels
+            metrics,
+            events,
+            tuple(self._alerts),
+            self._price,
+            self._health,
+            self._dropped,
+            self._resync,
+            levels,
+            tuple(self._cascades.values()),
+            (*reversed(self._running.values()), *self._ended) if is_due else None,
         )
+        self._cascades = {}
         for instrument in chosen:
             del self._dirty[instrument]
         self._alerts.clear()
@@ -308,11 +353,15 @@ class Publisher(Listener):
         for row in metrics:
             if row.level != self._levels.get(row.symbol, "NONE"):  # of what was raised before anybody listened
                 self._note_level(row.symbol, row.level)
-        now, levels = perf_counter(), self._levels_due
-        if self._resync or now - self._levels_at >= _LEVELS_SECONDS:
-            levels, self._levels_at = {**self._levels, **levels}, now
+        levels = self._levels_due
+        if self._is_due():
+            levels, self._levels_at = {**self._levels, **levels}, perf_counter()
         self._levels_due = {}
         return levels
+
+    def _is_due(self) -> bool:
+        """Return whether what would expire is to be written again."""
+        return self._resync or perf_counter() - self._levels_at >= _LEVELS_SECONDS
 
     def _note_level(self, instrument: str, level: Level) -> None:
         self._levels_due[instrument] = level
@@ -330,6 +379,7 @@ class Publisher(Listener):
         self._alerts.extendleft(reversed(alerts))
         self._bound_alerts()
         self._levels_due = {**batch.levels, **self._levels_due}
+        self._cascades = {**{cascade.id: cascade for cascade in batch.cascades}, **self._cascades}
         self._price = self._price or batch.price
         self._health = self._health or batch.health
 

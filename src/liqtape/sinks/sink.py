@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.events import Alert, Level, Liquidation, PriceTick, VelocityMetrics, VenueHealth
 
 __all__ = ["Batch", "Refusal", "Sink"]
@@ -16,6 +17,8 @@ class Batch(Struct, frozen=True):
     `events` are oldest first and already bounded; `events_dropped` counts what that bound has cost so far. After `open`
     or a failed write a batch bears `resync`: `events` are then all recent ones and replace what the sink holds.
     `levels` are to be written whatever was written before: those that changed, and now and then all above NONE.
+    `cascades` are those of which there is something new; `standing_cascades` all that go on, and behind them the last
+    that ended: None while nothing of them changed.
     """
 
     metrics: Sequence[VelocityMetrics] = ()
@@ -26,6 +29,8 @@ class Batch(Struct, frozen=True):
     events_dropped: int = 0
     resync: bool = False
     levels: Mapping[str, Level] = {}
+    cascades: Sequence[Cascade] = ()
+    standing_cascades: Sequence[Cascade] | None = None
 
 
 class Refusal(Struct, frozen=True):

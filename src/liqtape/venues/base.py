@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from liqtape.errors import DecodeError
 from liqtape.events import Event, Invalid, PriceKind, Unit
-from liqtape.instruments import Contract
+from liqtape.instruments import LONGEST_SYMBOL, Contract
 from liqtape.venues.limits import Limits, RateLimit
 
 __all__ = [
@@ -50,7 +50,7 @@ _LEAST, _MOST = 1e-18, 1e18
 # ns.
 Amount = Annotated[float, Meta(gt=_LEAST, lt=_MOST)]
 Stamp = Annotated[int, Meta(ge=EARLIEST_MS, lt=LATEST_MS)]
-Symbol = Annotated[str, Meta(min_length=1)]
+Symbol = Annotated[str, Meta(min_length=1, max_length=LONGEST_SYMBOL)]  # characters here; `is_symbol` counts bytes
 
 MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for bytes that are not what it was told to expect."""

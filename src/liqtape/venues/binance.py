@@ -15,7 +15,7 @@ from msgspec import Struct
 from liqtape.assets import COIN, OTHER, UNKNOWN, Asset, Pair, currency_of, is_coin, marked, split_quote
 from liqtape.errors import DecodeError
 from liqtape.events import Ack, Event, Invalid, Notice, PriceTick, RawLiquidation, Rejected, Side
-from liqtape.instruments import Contract, linear, whole
+from liqtape.instruments import Contract, is_symbol, linear, whole
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
@@ -264,7 +264,7 @@ def _liquidation(message: _ForceOrder, receive_ms: int | None) -> RawLiquidation
     side = _SIDE.get(order.S)
     if message.e != "forceOrder" or price is None or size is None:
         raise DecodeError(f"{name}: a forced order without price or quantity")
-    reason = invalid_reason(price, size, order.T) or ("" if side and order.s else "side" if order.s else "symbol")
+    reason = invalid_reason(price, size, order.T) or ("symbol" if not is_symbol(order.s) else "" if side else "side")
     if reason or side is None:
         return invalid_row(name, reason, order)
     # Either sign is enough: contracts taken for coins overstate a liquidation 800-fold.

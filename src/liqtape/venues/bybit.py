@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from liqtape.assets import COIN, UNKNOWN, Asset, Pair, currency_of, marked, split_quote
 from liqtape.errors import DecodeError
 from liqtape.events import Ack, Event, Invalid, Pong, PriceTick, RawLiquidation, Rejected, Side, Unit
-from liqtape.instruments import Contract, linear
+from liqtape.instruments import Contract, is_symbol, linear
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
@@ -267,7 +267,7 @@ def _liquidation(row: _Row | Invalid, receive_ms: int | None) -> RawLiquidation 
     if isinstance(row, Invalid):
         return row
     side = _SIDE.get(row.S)
-    reason = invalid_reason(row.p, row.v, row.T) or ("" if side and row.s else "side" if row.s else "symbol")
+    reason = invalid_reason(row.p, row.v, row.T) or ("symbol" if not is_symbol(row.s) else "" if side else "side")
     if reason or side is None:
         return invalid_row(name, reason, row)
     return RawLiquidation(name, row.s, side, row.p, "bankruptcy", row.v, _unit(row.s), row.T, receive_ms)

@@ -15,7 +15,7 @@ from msgspec import Struct
 from liqtape.assets import UNKNOWN
 from liqtape.errors import ConfigurationError, DecodeError
 from liqtape.events import Ack, Event, Invalid, Pong, PriceTick, RawLiquidation, Rejected, Side
-from liqtape.instruments import Contract, split_multiplier
+from liqtape.instruments import Contract, is_symbol, split_multiplier
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
@@ -314,7 +314,7 @@ def _liquidations(
             continue
         side = _side(row, row.liquidation.liquidatedUser, user)
         reason = invalid_reason(row.px, row.sz, row.time) or (
-            "" if side and row.coin else "side" if row.coin else "symbol"
+            "symbol" if not is_symbol(row.coin) else "" if side else "side"
         )
         if reason or side is None:
             events.append(invalid_row(name, reason, row))
@@ -411,6 +411,8 @@ def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | 
         rows = rows_of(name, _past.decode(payload), _fill)
     except MALFORMED as error:
         raise DecodeError(f"{name} past fills: {error}") from error
+    if len(rows) > _PAGE_FILLS:
+        raise DecodeError(f"{name} past fills: {len(rows)} rows, a page has {_PAGE_FILLS}")
     events = _liquidations(rows, account, receive_ms, replayed=True)
     count = request.before + len(rows)
     is_of_question = all(int(from_ms) <= row.time <= int(until_ms) for row in rows if not isinstance(row, Invalid))

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from liqtape.assets import COIN, OTHER, UNKNOWN, Asset, Pair, currency_of
 from liqtape.errors import DecodeError
 from liqtape.events import Ack, Event, Invalid, Notice, Pong, PriceTick, RawLiquidation, Rejected, Side
-from liqtape.instruments import Contract, linear
+from liqtape.instruments import Contract, is_symbol, linear
 from liqtape.venues.base import (
     MALFORMED,
     Amount,
@@ -346,7 +346,7 @@ def _liquidation(symbol: str, row: _Detail | Invalid, receive_ms: int | None) ->
         return row
     words = f"{row.posSide}:{row.side}"
     side = _SIDE.get(words)
-    reason = invalid_reason(row.bkPx, row.sz, row.ts) or ("" if side and symbol else "side" if symbol else "symbol")
+    reason = invalid_reason(row.bkPx, row.sz, row.ts) or ("symbol" if not is_symbol(symbol) else "" if side else "side")
     if reason or side is None:
         return invalid_row(name, reason, row)
     return RawLiquidation(
@@ -498,6 +498,8 @@ def decode_backfill(request: BackfillRequest, payload: bytes, receive_ms: int | 
         rows = rows_of(name, [raw for order in answer.data for raw in order.details], _detail)
     except MALFORMED as error:
         raise DecodeError(f"{name} past liquidations: {error}") from error
+    if len(rows) > _PAGE_ROWS:
+        raise DecodeError(f"{name} past liquidations: {len(rows)} rows, a page has {_PAGE_ROWS}")
     events: list[Event] = []
     for symbol, row in zip(symbols, rows, strict=True):
         event = _liquidation(symbol, row, receive_ms)

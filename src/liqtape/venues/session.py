@@ -17,7 +17,7 @@ from liqtape.sanitize import sanitize
 from liqtape.venues.base import DecodesBatches, Endpoint, Heartbeat, Venue, batched
 from liqtape.venues.limits import RateLimiter
 
-__all__ = ["ACK_LIMIT", "SAMPLES", "Session", "Undecodable"]
+__all__ = ["ACK_LIMIT", "MOST_OBJECTS", "SAMPLES", "Session", "Undecodable"]
 
 ACK_LIMIT = 10.0
 """Seconds a venue may take to answer a request."""
@@ -25,6 +25,10 @@ ACK_LIMIT = 10.0
 SAMPLES = 8
 """Undecodable frames that a session keeps."""
 
+MOST_OBJECTS = 6_000
+"""JSON objects of one frame; a snapshot of 2,000 fills has 4,000. More would keep the loop for too long."""
+
+_LARGE = 65_536  # bytes of a frame: smaller ones have no more
 _REQUESTS_IN_FLIGHT = 4
 _AGAIN_SECONDS = 1.0  # before a refused topic is asked for again; twice as long each time
 _LONGEST_AGAIN_SECONDS = 300.0
@@ -106,6 +110,8 @@ class Session:
         ledger.frames_received += 1
         self.last_received = now
         try:
+            if len(payload) > _LARGE and payload.count(b"{") > MOST_OBJECTS:
+                raise DecodeError(f"{self.venue.name}: a frame of more than {MOST_OBJECTS} objects")
             events = self.venue.decode(payload, receive_ms)
         except DecodeError as error:
             ledger.frames_undecodable += 1

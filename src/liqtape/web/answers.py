@@ -9,6 +9,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from liqtape.cascades.cascade import Share
+from liqtape.cascades.venuelead import VenueLead
 from liqtape.events import Level, VelocityMetrics, VenueHealth
 from liqtape.forecast.forecaster import Forecast
 
@@ -26,9 +28,7 @@ __all__ = [
     "NowAnswer",
     "ReadinessAnswer",
     "ReplayState",
-    "Share",
     "Trust",
-    "VenueLead",
     "VenueMarket",
 ]
 
@@ -63,24 +63,6 @@ class ReadinessAnswer(AnyAnswer, frozen=True, kw_only=True):
     is_ready: bool
     venues_live: int
     venues_total: int
-
-
-class Share(Struct, frozen=True):
-    """One instrument's or venue's part: of the last 60 s, or of an episode."""
-
-    name: str
-    count: int
-    usd: float
-
-
-class VenueLead(Struct, frozen=True):
-    """The venue that is first: by `lead_ms` before `follower`, known to within `error_ms`, at correlation `rho`."""
-
-    venue: str
-    follower: str
-    lead_ms: int
-    error_ms: int
-    rho: float
 
 
 class Coverage(Struct, frozen=True):

@@ -3,27 +3,36 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
+from liqtape.cascades.venuelead import VenueLead, first_venue
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Alert, Gap, Level, Liquidation, Trouble, VelocityMetrics
-from liqtape.web.answers import InstrumentRow, VenueLead
+from liqtape.venues import VENUES
+from liqtape.web.answers import InstrumentRow
 from liqtape.web.eventmemory import EventMemory
-from liqtape.web.levelepisodes import Episodes
 from liqtape.web.pricelevels import BtcPrices
+from liqtape.web.raisedlevels import RaisedLevels
 from liqtape.web.shown import Shown
 
-__all__ = ["MOST_RECENT", "Board", "Fresh"]
+__all__ = ["MOST_RECENT", "Board", "Fresh", "is_throttled"]
 
 MOST_RECENT = 20_000
 """Liquidations kept whole, for the tape and `/api/v1/events`."""
 
 _MOST_ALERTS = 5_000
+_MOST_CHANGED = 10_000
 _MARKET_SECONDS = 1.0  # it goes through all active instruments
 _PAIRS_SECONDS = 10.0
 _PAIRED = 10  # instruments, the busiest: 45 pairs
 _LARGEST_MS = 300_000
 _SPARK_STEP_MS, _SPARK_STEPS = 5_000, 60
+
+
+def is_throttled(venue: str) -> bool:
+    """Return whether a venue is known to print at most so much a second."""
+    return venue in VENUES and VENUES[venue].slot_seconds is not None
 
 
 class Fresh:
@@ -47,7 +56,7 @@ class Board:
         self.recent: deque[Liquidation] = deque(maxlen=MOST_RECENT)
         self.alerts: deque[Alert] = deque(maxlen=_MOST_ALERTS)
         self.btc = BtcPrices()
-        self.episodes = Episodes(self.memory, self.btc.at)
+        self.levels = RaisedLevels()
         self.events_total = self.alerts_total = 0
         self.missed_total = 0
         self.fresh = Fresh()
@@ -102,8 +111,7 @@ class Board:
 
     def market_level(self) -> tuple[Level, int | None]:
         """Return the market's level as told, and since when it is that."""
-        level, _ = self.episodes.level_of(MARKET)
-        return level, self._since.get(MARKET)
+        return self.levels.level_of(MARKET), self._since.get(MARKET)
 
     def rows(self, instruments: Iterable[str]) -> list[InstrumentRow]:
         """Return the rows of the table of these instruments."""
@@ -127,6 +135,9 @@ class Board:
             del self.fresh.events[:-MOST_RECENT]
         for event in events:
             self.fresh.changed[event.instrument] = None
+        if len(self.fresh.changed) > _MOST_CHANGED:  # nobody listens, or names of strangers
+            for instrument in list(islice(self.fresh.changed, len(self.fresh.changed) - _MOST_CHANGED)):
+                del self.fresh.changed[instrument]
 
     def _note(self, alert: Alert) -> None:
         self.alerts.append(alert)
@@ -136,32 +147,15 @@ class Board:
         self.fresh.alerts.append(alert)
         if alert.instrument != MARKET:
             self.fresh.changed[alert.instrument] = None
-        usual = None
-        if alert.level != "NONE" and self.episodes.level_of(alert.instrument)[0] == "NONE":
-            usual = self._times_usual(alert.instrument)
-        self.episodes.note(alert, usual, self._lead[1] if alert.instrument == MARKET else None)
+        self.levels.note(alert)
         if alert.level == "NONE":
             self._since.pop(alert.instrument, None)
         else:
             self._since[alert.instrument] = alert.at_ms
 
-    def _times_usual(self, instrument: str) -> float | None:
-        if instrument == MARKET:
-            return self.market().times_usual
-        rows = self.source.snapshot([instrument])
-        return rows[0].times_usual if rows else None
-
     def _find_lead(self) -> VenueLead | None:
         venues = {health.venue for health in self.source.health()}
-        best: VenueLead | None = None
-        for pair in self.pairs():
-            lag, rho = pair.best_lag, pair.best_rho
-            if not lag or rho is None or not {pair.x, pair.y} <= venues:
-                continue
-            first, second = (pair.x, pair.y) if lag > 0 else (pair.y, pair.x)
-            if best is None or rho > best.rho:
-                best = VenueLead(first, second, 1000 * abs(lag), 500, rho)
-        return best
+        return first_venue(self.pairs(), venues, [name for name in venues if is_throttled(name)])
 
     def _row(self, row: VelocityMetrics) -> InstrumentRow:
         now_ms = round(1000 * row.timestamp)
@@ -205,7 +199,7 @@ class Board:
         self.recent.clear()
         self.alerts.clear()
         self.btc.clear()
-        self.episodes.clear()
+        self.levels.clear()
         self._since.clear()
         self._market = None
         self.fresh = Fresh()

@@ -5,8 +5,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from liqtape.events import Alert, Gap, Level, Liquidation, Side, VelocityMetrics
-from liqtape.web.answers import AnyAnswer, Share, VenueLead
+from liqtape.cascades.cascade import Cascade, Share
+from liqtape.events import Alert, Gap, Liquidation, Side, VelocityMetrics
+from liqtape.web.answers import AnyAnswer
 
 __all__ = [
     "CascadesAnswer",
@@ -14,12 +15,10 @@ __all__ = [
     "EventsAnswer",
     "HistoryAnswer",
     "InstrumentAnswer",
-    "LevelEpisode",
     "LevelsAnswer",
     "PriceAnswer",
     "PriceBin",
     "PriceMark",
-    "PriceMove",
     "Series",
 ]
 
@@ -128,50 +127,16 @@ class PriceAnswer(AnyAnswer, frozen=True, kw_only=True):
     partial: bool
 
 
-class PriceMove(Struct, frozen=True):
-    """How far the price went, as a share (-0.01 is one per cent down); null until it is known."""
+class CascadesAnswer(AnyAnswer, frozen=True, kw_only=True):
+    """Cascades, those that go on first, then the newest end first; `total` began since `kept_from_ms`.
 
-    during: float | None
-    hour_after: float | None
-
-
-class LevelEpisode(Struct, frozen=True):
-    """A time above NONE of an instrument, or of `MARKET`; times null while they are to come.
-
-    `highest` is the highest level, reached at `highest_ms`; `peak_usd_60s` the most USD of 60 s at any level change.
-    Counts, USD and shares are of all liquidations from 60 s before the start to the end, as far as they are in memory
-    (`partial` otherwise). `lead` is known only where it was measured while the episode lasted.
+    The last 500 that ended are remembered; `matched` of them are what was asked for.
     """
 
-    instrument: str
-    level: Level
-    highest: Level
-    start_ms: int
-    highest_ms: int
-    end_ms: int | None
-    peak_usd_60s: float
-    peak_velocity_10s: float
-    times_usual: float | None
-    return_days: float | None
-    is_learning: bool | None
-    count: int
-    usd: float
-    long_usd: float
-    short_usd: float
-    instruments: Sequence[Share]
-    venues: Sequence[Share]
-    lead: VenueLead | None
-    move: PriceMove
-    partial: bool
-
-
-class CascadesAnswer(AnyAnswer, frozen=True, kw_only=True):
-    """Level episodes, the newest first; `kept_from_ms` is when this process began to watch."""
-
-    episodes: Sequence[LevelEpisode]
+    cascades: Sequence[Cascade]
     matched: int
+    total: int
     kept_from_ms: int
-    partial: bool
 
 
 class HistoryAnswer(AnyAnswer, frozen=True, kw_only=True):

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from heapq import nlargest
 from typing import Literal
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.engine.velocity import MARKET
-from liqtape.events import Liquidation
+from liqtape.events import LEVELS, Liquidation
 from liqtape.web.board import Board
 from liqtape.web.chartanswers import CascadesAnswer, EventsAnswer, InstrumentAnswer, LevelsAnswer, PriceAnswer
 from liqtape.web.eventmemory import EventColumns
@@ -128,17 +129,18 @@ class ChartApi:
         )
 
     async def cascades(self, question: CascadesQuestion) -> CascadesAnswer:
-        """Level episodes."""
+        """Cascades: those that go on, and the last that ended."""
         as_of, as_of_ms = self._as_of()
         board = self.board
-        episodes, matched = board.episodes.newest(as_of_ms, question.instrument, question.level, question.limit)
+        known, total = board.source.cascades(), board.source.cascades_total()
+        found = [one for one in known if _is_asked(one, question)]
         return CascadesAnswer(
             as_of=as_of,
             as_of_ms=as_of_ms,
-            episodes=episodes,
-            matched=matched,
+            cascades=found[: question.limit],
+            matched=len(found),
+            total=total,
             kept_from_ms=board.started_ms,
-            partial=any(episode.partial for episode in episodes),
         )
 
     async def _events(self, instrument: str, from_ms: int, until_ms: int) -> tuple[EventColumns, int]:
@@ -165,6 +167,14 @@ class ChartApi:
         return any(
             not gap.backfilled and (gap.until_ms is None or gap.until_ms > from_ms) for gap in self.board.source.gaps()
         )
+
+
+def _is_asked(cascade: Cascade, question: CascadesQuestion) -> bool:
+    if question.instrument is not None and question.instrument not in {cascade.name, *cascade.raised}:
+        return False
+    if not question.parts and cascade.part_of is not None:
+        return False
+    return LEVELS.index(cascade.level or "NONE") >= LEVELS.index(question.level)
 
 
 def _is_known(board: Board, instrument: str) -> bool:

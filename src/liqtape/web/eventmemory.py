@@ -11,9 +11,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from liqtape.cascades.cascade import Share
 from liqtape.engine.velocity import MARKET
 from liqtape.events import Liquidation, PriceKind, Side
-from liqtape.web.answers import Share
 
 __all__ = ["MOST_EVENTS", "EventColumns", "EventMemory"]
 
@@ -25,6 +25,7 @@ KINDS: tuple[PriceKind, ...] = ("fill", "bankruptcy")
 _SIDE_CODES = {side: code for code, side in enumerate(SIDES)}
 _KIND_CODES = {kind: code for code, kind in enumerate(KINDS)}
 _event_ms = attrgetter("event_ms")
+_MOST_NAMES = 10_000  # with rows: more are names of strangers, and the older half of all rows goes
 _TRIM = 4_096
 _WAITING = 64
 _PRICE_AGE_MS = 300_000
@@ -168,6 +169,8 @@ class EventMemory:
         self._settle_market(events)
         if len(self._order) > self._limit + _TRIM:
             self._trim(len(self._order) - self._limit)
+        while len(self._columns) + len(pending) > _MOST_NAMES and len(self._order) > 1:
+            self._trim(len(self._order) // 2)
 
     def _settle(self, instrument: str) -> None:
         """Put what waits into the columns."""
@@ -250,3 +253,5 @@ class EventMemory:
             columns = self._of(instrument)
             self.kept_from_ms = max(self.kept_from_ms, columns.times_ms[rows - 1])
             columns.forget(rows)
+            if not columns and instrument != MARKET:
+                del self._columns[instrument]

@@ -63,6 +63,8 @@ class LiveSource:
         self.active = tracker.active
         self.health = tracker.health
         self.gaps = tracker.gaps
+        self.cascades = tracker.cascades
+        self.cascades_total = tracker.cascades_total
         self.ledger = tracker.ledger
         self.ledgers = tracker.ledgers
         self.correlation = tracker.correlation

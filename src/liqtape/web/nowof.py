@@ -1,18 +1,16 @@
 """The one sentence: is a cascade going on, who, how big, since when, and can it be trusted."""
 
 from datetime import UTC, datetime
-from typing import Literal
 
+from liqtape.cascades.cascade import Share, side_of
 from liqtape.events import VelocityMetrics, VenueHealth
-from liqtape.venues import VENUES
-from liqtape.web.answers import Coverage, NowAnswer, Share, Trust
-from liqtape.web.board import Board
+from liqtape.web.answers import Coverage, NowAnswer, Trust
+from liqtape.web.board import Board, is_throttled
 
 __all__ = ["coverage_of", "iso", "now_of", "trust_of"]
 
 _MINUTE_MS = 60_000
 _LARGEST_MS = 300_000
-_ONE_SIDED = 2 / 3
 _NAMED = 3
 _CLOSE = 8  # of them the exact ones may be others than the first three
 _LIVE = frozenset({"live", "recorded"})
@@ -40,7 +38,7 @@ def now_of(board: Board) -> NowAnswer:
         mode=source.mode,
         level=level,
         since_ms=since_ms,
-        side=_side(row),
+        side=side_of(row.long_usd_60s, row.short_usd_60s),
         instruments=_exact(board, shares[:_CLOSE])[:_NAMED],
         venues=board.memory.venue_shares(now_ms - _MINUTE_MS, now_ms),
         lead=board.lead(),
@@ -55,7 +53,7 @@ def now_of(board: Board) -> NowAnswer:
         times_usual=row.times_usual,
         return_days=row.return_days,
         instruments_active=len(source.active()),
-        instruments_raised=board.episodes.raised(),
+        instruments_raised=board.levels.counts(),
         btc_price=row.btc_price,
         trust=trust_of(board, row, source.health()),
         events_total=board.events_total,
@@ -75,7 +73,7 @@ def trust_of(board: Board, row: VelocityMetrics, health: list[VenueHealth]) -> T
         venues_live=sum(venue.state in _LIVE for venue in health),
         venues_total=len(health),
         troubled=[venue for venue in health if venue.state not in _LIVE],
-        throttled=[venue.venue for venue in health if _is_throttled(venue.venue)],
+        throttled=[venue.venue for venue in health if is_throttled(venue.venue)],
         coverage=coverage_of(row),
         age_seconds=min(ages, default=None),
         is_balanced=board.source.ledger().balanced(),
@@ -88,19 +86,6 @@ def trust_of(board: Board, row: VelocityMetrics, health: list[VenueHealth]) -> T
 def coverage_of(row: VelocityMetrics) -> Coverage:
     """Return what a row says of the share that was watched."""
     return Coverage(row.coverage_10s, row.coverage_30s, row.coverage_60s, row.coverage_300s, row.partial)
-
-
-def _is_throttled(venue: str) -> bool:
-    return venue in VENUES and VENUES[venue].slot_seconds is not None
-
-
-def _side(row: VelocityMetrics) -> Literal["long", "short", "both"] | None:
-    total = row.long_usd_60s + row.short_usd_60s
-    if not total:
-        return None
-    if row.long_usd_60s >= _ONE_SIDED * total:
-        return "long"
-    return "short" if row.short_usd_60s >= _ONE_SIDED * total else "both"
 
 
 def _exact(board: Board, shares: list[Share]) -> list[Share]:

@@ -103,10 +103,11 @@ class PriceQuestion(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CascadesQuestion(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which level episodes."""
+    """Which cascades."""
 
     instrument: Name | None = None
-    level: Annotated[Level, Meta(description="Only those that reached this level.")] = "WATCH"
+    level: Annotated[Level, Meta(description="Only those that reached this level; NONE: all.")] = "NONE"
+    parts: Annotated[bool, Meta(description="Also those that are part of the market's cascade.")] = True
     limit: Limit = 100
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from msgspec import UNSET
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.events import Alert, Gap, Liquidation, VelocityMetrics, VenueHealth
 from liqtape.forecast.forecaster import Forecast
@@ -180,6 +181,12 @@ class ReplaySource:
 
     def gaps(self) -> list[Gap]:
         return self._past.gaps()
+
+    def cascades(self) -> list[Cascade]:
+        return self._past.cascades()
+
+    def cascades_total(self) -> int:
+        return self._past.cascades_total()
 
     def ledger(self) -> Ledger:
         return self._past.ledger()

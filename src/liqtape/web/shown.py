@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.events import Alert, Gap, Liquidation, Trouble, VelocityMetrics, VenueHealth
 from liqtape.forecast.forecaster import Forecast
@@ -37,6 +38,10 @@ class Measured(Protocol):
     def health(self) -> list[VenueHealth]: ...
 
     def gaps(self) -> list[Gap]: ...
+
+    def cascades(self) -> list[Cascade]: ...
+
+    def cascades_total(self) -> int: ...
 
     def ledger(self) -> Ledger: ...
 

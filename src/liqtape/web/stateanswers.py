@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from liqtape.cascades.venuelead import VenueLead
 from liqtape.engine.correlation.comovement import CorrelatedPair
 from liqtape.events import Alert, Gap, VenueHealth
-from liqtape.web.answers import AnyAnswer, Coverage, Mode, Trust, VenueLead
+from liqtape.web.answers import AnyAnswer, Coverage, Mode, Trust
 
 __all__ = [
     "AlertsAnswer",

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from liqtape.alarms.delivery.messagechannel import DeliveryError
 from liqtape.alarms.policy.messages import AlarmMessage
 from liqtape.errors import ConfigurationError, MissingExtra
+from liqtape.redisreplies import FlatParser
 from liqtape.sanitize import sanitize
 
 __all__ = ["MESSAGES", "AppriseChannel", "FunctionChannel", "LogChannel", "RedisChannel"]
@@ -58,8 +59,10 @@ class RedisChannel(_Stateless):
         self._target = target or MESSAGES
         try:
             self._client: Redis = Redis.from_url(
-                url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS
+                url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS, protocol=2
             )
+            if self._client.connection_pool.connection_kwargs.get("protocol") == 2:  # else the URL says so
+                self._client.connection_pool.connection_kwargs["parser_class"] = FlatParser
         except ValueError as error:
             raise ConfigurationError(f"alerts.channels.{name}: {error}") from error
 
@@ -94,7 +97,7 @@ class FunctionChannel(_Stateless):
             result = await asyncio.to_thread(self._function, message)
             if inspect.isawaitable(result):
                 await result
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DeliveryError(f"{type(error).__name__}: {error}") from error
 
 

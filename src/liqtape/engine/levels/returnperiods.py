@@ -6,6 +6,7 @@ that live, replays and the history decide by one rule.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from heapq import nlargest
 from math import inf
 from typing import NamedTuple
 
@@ -27,10 +28,23 @@ from liqtape.engine.levels.streamlevel import (
 )
 from liqtape.events import Level
 
-__all__ = ["BREADTH_KEY", "MARKET_KEY", "Minute", "Raise", "Rarity", "STREAM_LEVELS", "ReturnPeriods", "StreamKey"]
+__all__ = [
+    "BREADTH_KEY",
+    "MARKET_KEY",
+    "MOST_RESTORED",
+    "STREAM_LEVELS",
+    "Minute",
+    "Raise",
+    "Rarity",
+    "ReturnPeriods",
+    "StreamKey",
+]
 
 STREAM_LEVELS: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "CRITICAL")
 """The level of each step of a stream; EXTREME is the market's alone."""
+
+MOST_RESTORED = 30_000
+"""Streams of an earlier run that are taken over; four venues with full lists have some 15,000."""
 
 _ALERT = 2
 _CRITICAL = 3
@@ -412,7 +426,9 @@ class ReturnPeriods:
             self._owed -= 1.0
             if not self._round:
                 self._round = list(self.streams)
-            keys[self._round.pop()] = None
+            key = self._round.pop()
+            if key in self.streams:
+                keys[key] = None
         return self._kept(keys, now_ms)
 
     def states(self, now_ms: int) -> dict[StreamKey, StreamState]:
@@ -436,13 +452,32 @@ class ReturnPeriods:
         return self.states(now_ms)
 
     def restore(self, states: Mapping[StreamKey, StreamState]) -> None:
-        """Go on where an earlier run ended, and forget what was watched until now; before any look."""
+        """Go on where an earlier run ended, and forget what was watched until now; before any look.
+
+        Of very many the longest watched: a history may have seen names of strangers without end.
+        """
+        if len(states) > MOST_RESTORED:
+            states = dict(nlargest(MOST_RESTORED, states.items(), key=lambda item: item[1].days))
         for key in states:
             if key.venue is not None and key.instrument is not None:
                 self._know(key.venue, key.instrument)
             self._stream(key)
         for key, stream in self.streams.items():
             stream.restore(states.get(key, _NEW))
+
+    def forget(self, instrument: str) -> None:
+        """Drop the streams of an instrument."""
+        for venue in self._venues_of.pop(instrument, ()):
+            self._instruments_of[venue].discard(instrument)
+            self._drop(StreamKey(venue, instrument))
+        self._drop(StreamKey(None, instrument))
+        self._raised.pop(instrument, None)
+
+    def _drop(self, key: StreamKey) -> None:
+        stream = self.streams.pop(key, None)
+        self._finalized.pop(key, None)
+        if self._active.pop(key, None) is not None and stream is not None and stream.level:
+            self._changed[key] = None
 
     def _know(self, venue: str, instrument: str) -> None:
         self._instruments_of.setdefault(venue, set()).add(instrument)

@@ -9,7 +9,7 @@ heap has the windows whose minute changes first, so that only what changes is as
 """
 
 from collections.abc import Collection
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from liqtape.engine.levels.streamlevel import StreamLevel
 from liqtape.engine.windows.venuewindows import VenueWindows
@@ -49,6 +49,15 @@ class VenueMinute:
                 self._pushed += 1
                 heappush(self._changes, (change_ms, self._pushed, venue_windows))
         return micro, count
+
+    def drop(self, gone: Collection[VenueWindows]) -> None:
+        """Leave out these windows, which exist no more."""
+        for venue_windows in gone:
+            self._micro -= venue_windows.minute_micro
+            self._count -= venue_windows.minute_count
+            venue_windows.minute_change_ms = None
+        self._changes = [change for change in self._changes if change[2].minute_change_ms == change[0]]
+        heapify(self._changes)
 
     def forget(self) -> None:
         """Ask all venue windows again: events were moved, or taken out."""

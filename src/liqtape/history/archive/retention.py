@@ -17,6 +17,7 @@ _SMALL_TABLES = (
     "DELETE FROM log_gaps WHERE until_ms < ?",
     "DELETE FROM health WHERE at_ms < ?",
     "DELETE FROM level_states WHERE at_ms < ?",
+    "DELETE FROM cascades WHERE last_ms < ?",
 )
 
 

@@ -10,6 +10,8 @@ __all__ = [
     "BEHIND",
     "WRITES",
     "AliveEntry",
+    "CascadeEntry",
+    "CascadesSinceEntry",
     "FeedDownEntry",
     "FeedMissedEntry",
     "FeedUpEntry",
@@ -100,6 +102,22 @@ class LevelStatesEntry(JournalEntry, frozen=True, gc=False):
     rows: str
 
 
+class CascadeEntry(JournalEntry, frozen=True, gc=False):
+    """A cascade as it is known now, `record` all of it as JSON: written again when more is known."""
+
+    id: str
+    begin_ms: int
+    last_ms: int
+    end_ms: int | None
+    record: str
+
+
+class CascadesSinceEntry(JournalEntry, frozen=True, gc=False):
+    """A run records its cascades; the first of all runs to do so says since when."""
+
+    at_ms: int
+
+
 class PriceBarEntry(JournalEntry, frozen=True, gc=False):
     """The trades of one second at one source; two bars of the same second and source are parts of one."""
 
@@ -141,6 +159,9 @@ WRITES: Mapping[type[JournalEntry], str] = {
         SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), ?1, json_extract(value, '$[2]'),
         json_extract(value, '$[3]') FROM json_each(?2) WHERE true ON CONFLICT DO UPDATE
         SET at_ms = excluded.at_ms, parts = excluded.parts, state = excluded.state""",
+    CascadeEntry: """INSERT INTO cascades VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+        SET last_ms = excluded.last_ms, end_ms = excluded.end_ms, record = excluded.record""",
+    CascadesSinceEntry: "INSERT INTO meta VALUES ('cascades_since_ms', ?) ON CONFLICT DO NOTHING",
     PriceBarEntry: """INSERT INTO prices VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
         SET high = max(high, excluded.high), low = min(low, excluded.low), close = excluded.close,
         volume = volume + excluded.volume, trades = trades + excluded.trades""",

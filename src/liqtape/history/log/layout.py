@@ -38,7 +38,7 @@ __all__ = [
 DATABASE = "log.sqlite"
 LOCK = "lock"
 SEALING_LOCK = "sealing.lock"
-VERSION = 2
+VERSION = 3
 """Of the tables, as `PRAGMA user_version`; a reader refuses a higher one."""
 
 EVENT_COLUMNS = (
@@ -171,10 +171,23 @@ CREATE TABLE level_states (
 ) WITHOUT ROWID;
 """
 
+# The cascades of runs; record is all of each as it was last told, as JSON. Written as one opens, grows, ends, and an
+# hour after; end_ms is null while it goes on. meta 'cascades_since_ms': from then on runs recorded theirs.
+_VERSION_3 = """
+CREATE TABLE cascades (
+    id TEXT PRIMARY KEY,
+    begin_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    end_ms INTEGER,
+    record TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX cascades_by_time ON cascades (last_ms);
+"""
+
 
 def schema_sql(version: int) -> str:
     """Return the statements that lead from the version before to `version`."""
-    return {1: _VERSION_1, 2: _VERSION_2}[version]
+    return {1: _VERSION_1, 2: _VERSION_2, 3: _VERSION_3}[version]
 
 
 def event_partition(log_id: str, date: str, venue: str, first_seq: int, last_seq: int) -> Path:

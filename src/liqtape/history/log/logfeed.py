@@ -2,12 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from msgspec import json
+
+from liqtape.cascades.cascade import Cascade
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import ReturnPeriods, StreamKey
 from liqtape.events import Gap, Liquidation, PriceTick, VenueHealth
 from liqtape.history.log.eventlog import EventLog
 from liqtape.history.log.journal import (
     AliveEntry,
+    CascadeEntry,
+    CascadesSinceEntry,
     FeedDownEntry,
     FeedMissedEntry,
     FeedUpEntry,
@@ -31,6 +36,7 @@ class LogFeed(Listener):
         self._level_states = LevelStateWriter(levels, target)
         self._bars = PriceBars()
         self._states: dict[str, str] = {}
+        self._has_begun = False
 
     def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:  # noqa: ARG002 - repeats count, too
         """Log events."""
@@ -39,6 +45,11 @@ class LogFeed(Listener):
     def gap(self, gap: Gap) -> None:
         """Log a gap as it is known now."""
         self._log.gap(gap, backfilled=gap.backfilled)
+
+    def cascade(self, cascade: Cascade) -> None:
+        """Log a cascade as it is known now."""
+        record = json.encode(cascade).decode()
+        self._log.note(CascadeEntry(cascade.id, cascade.begin_ms, cascade.last_ms, cascade.end_ms, record))
 
     def price(self, tick: PriceTick) -> None:
         """Take a trade of the reference price."""
@@ -60,6 +71,9 @@ class LogFeed(Listener):
 
     def pulse(self, pulse: Pulse) -> None:
         """Write once a second, and last of all, what has changed, and that all events until now were offered."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._log.note(CascadesSinceEntry(pulse.now_ms))
         for venue, at_ms in pulse.known_until_ms.items():
             self._log.note(KnownUntilEntry(venue, at_ms))
         if self._levels is not None:

@@ -68,6 +68,10 @@ def end_last_run(connection: sqlite3.Connection) -> None:
             "WHERE venue NOT IN (SELECT venue FROM gaps WHERE until_ms IS NULL) GROUP BY venue ON CONFLICT DO NOTHING",
             (AWAY,),
         )
+        connection.execute(  # a kill ended them, so they end where they were last seen, and say so
+            "UPDATE cascades SET end_ms = last_ms, "
+            "record = json_set(record, '$.end_ms', last_ms, '$.is_cut', json('true')) WHERE end_ms IS NULL"
+        )
 
 
 def recall(connection: sqlite3.Connection, now_ms: int) -> RecalledRun:

@@ -12,6 +12,8 @@ from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.connection import Connection
 
+from liqtape.cascades.runningcascade import Rise, RunningCascade
+from liqtape.engine.levels.returnperiods import StreamKey
 from liqtape.events import Alert, Liquidation, PriceTick, VelocityMetrics, VenueHealth
 from liqtape.sinks.redis.redissink import RedisSink, pool_of
 from liqtape.sinks.redis.resp import command, verb_and_key
@@ -75,10 +77,14 @@ def _commands(prefix: str) -> list[bytes]:
         PriceTick("binance", "BTCUSDT", 1.0, 1.0, 0),
         [VenueHealth("binance", "live", 0, 0.0, 0, 1.0)],
         resync=True,
+        cascades=[_CASCADE],
+        standing_cascades=[_CASCADE],
     )
     return RedisSink("redis://", prefix=prefix).commands(batch)
 
 
+_NOW = Rise(StreamKey(None, "BTCUSDT"), "", 0, "")
+_CASCADE = RunningCascade(_NOW, ("instrument", "BTCUSDT"), (), ((), ())).record()
 _SAMPLES: dict[Any, Any] = {int: 1, float: 1.0, bool: False}  # the others may be None, which takes HDEL
 
 

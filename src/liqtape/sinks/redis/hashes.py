@@ -16,6 +16,7 @@ __all__ = ["TTL_SECONDS", "Hashes", "WrittenRow"]
 TTL_SECONDS = 600
 
 _RENEW_SECONDS = 0.9  # a row's time to live is renewed at most so often, and with each second's republishing
+_MOST_WRITTEN = 10_000
 _UNKNOWN = object()
 
 
@@ -63,6 +64,8 @@ class Hashes:
         if written is None:
             key = f"{self._prefix}velocity:{percent_encoded(row.symbol)}:current".encode()
             written = self._written[row.symbol] = WrittenRow(row.symbol, key, self._unknown)
+            if len(self._written) > _MOST_WRITTEN:  # forgotten without a last row; at worst the next write is all of it
+                del self._written[next(iter(self._written))]
         symbol, before = row.symbol, written.values
         # The row says the symbol as its key does; venues' symbols are printable, and so is nearly every other.
         values = astuple(row if symbol.isprintable() else replace(row, symbol=percent_encoded(symbol)))

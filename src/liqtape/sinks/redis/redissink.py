@@ -12,20 +12,26 @@ from msgspec import Struct, json
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
+from liqtape.cascades.cascade import Cascade
 from liqtape.errors import ConfigurationError, SinkError, SinkUnavailable
 from liqtape.events import SCHEMA, Alert, Level, Liquidation, PriceTick, VenueHealth
+from liqtape.redisreplies import FlatParser
 from liqtape.sanitize import percent_encoded
 from liqtape.sinks.redis.hashes import Hashes, WrittenRow
 from liqtape.sinks.redis.replyreader import ReplyReader, StreamConnection
 from liqtape.sinks.redis.resp import command, verb_and_key
 from liqtape.sinks.sink import Batch, Refusal
 
-__all__ = ["ALERTS", "EVENTS_KEPT", "RedisSink", "pool_of"]
+__all__ = ["ALERTS", "CASCADES", "EVENTS_KEPT", "RedisSink", "pool_of"]
 
 ALERTS = "liqtape:alerts"
 """The channel of level changes, after the prefix."""
 
+CASCADES = "liqtape:cascades"
+"""The key of the cascades that go on and of the last that ended, and the channel of each as it changes."""
+
 EVENTS_KEPT = 1000
+CASCADES_TTL_SECONDS = 600
 LEVEL_TTL_SECONDS = 600
 PRICE_TTL_SECONDS = 60
 HEALTH_TTL_SECONDS = 30
@@ -33,6 +39,8 @@ HEALTH_TTL_SECONDS = 30
 _CONNECT_SECONDS = 2.0
 _REPLY_SECONDS = 5.0
 _DATABASE = 1
+_PROTOCOL = 2
+_MOST_LEVELS = 50_000
 _CODE = re.compile(r"[A-Z]+\b")  # of an error reply
 # A server that ends is first lost and then not there, one that hangs does not answer to a connection either.
 _CAUSES = dict.fromkeys(("ConnectionError", "ConnectionRefusedError", "ConnectionResetError"), "lost")
@@ -73,7 +81,7 @@ class RedisSink:
         self._connection: StreamConnection | None = None
         self._reply_reader: ReplyReader | None = None
         self._levels: dict[str, Level] = {}  # as this connection last wrote them
-        self._refused: dict[bytes, Refusal] = {}  # by key or channel
+        self._refused: dict[tuple[bool, bytes], Refusal] = {}  # by whether it is a channel, and its name
 
     def __repr__(self) -> str:
         return f"RedisSink({_address(self._connection or self._make_connection())})"
@@ -111,6 +119,8 @@ class RedisSink:
         if self._refused or any(isinstance(reply, hiredis.ReplyError) for reply in replies):
             lost = await self._take_refusals(connection, batch, commands, replies)
         self._levels.update(levels)
+        if len(self._levels) > _MOST_LEVELS:  # at worst they are written once more
+            self._levels = {}
         for row in batch.metrics:
             if not row.event_count_300s and row.level == "NONE":  # perhaps the last of its kind
                 self._levels.pop(row.symbol, None)
@@ -161,15 +171,16 @@ class RedisSink:
             for words, reply in zip(spoken, replies, strict=True)
             if isinstance(reply, hiredis.ReplyError)
         ]
-        announced = [reply for (verb, _), reply in zip(spoken, replies, strict=True) if verb == b"PUBLISH"]
+        alerts = (b"PUBLISH", self._key(ALERTS))
+        announced = [reply for words, reply in zip(spoken, replies, strict=True) if words == alerts]
         lost = [
             alert for alert, reply in zip(batch.alerts, announced, strict=True) if isinstance(reply, hiredis.ReplyError)
         ]
-        for key in {key for _, key in spoken} - {key for _, key, _ in refused}:
-            self._refused.pop(key, None)
+        for target in {_target(*words) for words in spoken} - {_target(verb, key) for verb, key, _ in refused}:
+            self._refused.pop(target, None)
         place = f"Redis at {_address(connection)}"
         for verb, key, reply in reversed(refused):  # of a key the first
-            self._refused[key] = Refusal(f"{place} refuses {_shown(verb, key)}: {reply}", _code(reply))
+            self._refused[_target(verb, key)] = Refusal(f"{place} refuses {_shown(verb, key)}: {reply}", _code(reply))
         reopen = [one for one in refused if _code(one[2]) in _NEEDS_REOPENING]
         written = [one for one in refused if one[0] != b"PUBLISH"]
         if not reopen and not written:
@@ -214,6 +225,7 @@ class RedisSink:
             key = self._key(f"cascade:{percent_encoded(symbol)}:level")
             commands.append(command(b"SET", key, level.encode(), b"EX", b"%d" % LEVEL_TTL_SECONDS))
         commands += self._alerts(batch.alerts)
+        commands += self._cascades(batch.cascades, batch.standing_cascades)
         if batch.health:
             commands += self._health(batch.health)
         return commands
@@ -240,6 +252,14 @@ class RedisSink:
         channel = self._key(ALERTS)
         return [command(b"PUBLISH", channel, self._encode(alert)) for alert in alerts]
 
+    def _cascades(self, news: Sequence[Cascade], standing: Sequence[Cascade] | None) -> list[bytes]:
+        """Return the commands for the key and the channel; what a channel refuses is in the key all the same."""
+        key = self._key(CASCADES)
+        commands = [command(b"PUBLISH", key, self._encode(cascade)) for cascade in news]
+        if standing:
+            commands.append(command(b"SET", key, self._encode(standing), b"EX", b"%d" % CASCADES_TTL_SECONDS))
+        return commands
+
     def _health(self, health: Sequence[VenueHealth]) -> list[bytes]:
         key = self._key("liqtape:health")
         words = [word for venue in health for word in (venue.venue.encode(), self._encode(venue))]
@@ -253,7 +273,7 @@ def pool_of(url: str) -> ConnectionPool:
     """Return connections to the server of a URL: database 1 unless it names another. Raises ConfigurationError."""
     options = {
         "db": _DATABASE,
-        "protocol": 2,
+        "protocol": _PROTOCOL,
         "socket_connect_timeout": _CONNECT_SECONDS,
         "socket_timeout": _REPLY_SECONDS,
     }
@@ -265,6 +285,8 @@ def pool_of(url: str) -> ConnectionPool:
         else:
             usable = re.fullmatch(r"/?\d*", place.path) is not None
         pool = ConnectionPool.from_url(url, **options)
+        if pool.connection_kwargs.get("protocol") == _PROTOCOL:  # else the URL says so
+            pool.connection_kwargs["parser_class"] = FlatParser
         _maker_of(pool)()  # only this looks at the options of the query
     except (ValueError, TypeError, RedisError):
         usable = False
@@ -291,6 +313,11 @@ def _address(connection: StreamConnection) -> str:
 async def _disconnect(connection: StreamConnection) -> None:
     with suppress(RedisError, OSError):
         await connection.disconnect(nowait=True)
+
+
+def _target(verb: bytes, key: bytes) -> tuple[bool, bytes]:
+    """Return where a command leads: a channel may bear the name of a key."""
+    return verb == b"PUBLISH", key
 
 
 def _shown(verb: bytes, key: bytes) -> str:

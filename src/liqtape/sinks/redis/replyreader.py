@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 import hiredis
 
+from liqtape.redisreplies import LONGEST_LINE, reply_of
+
 __all__ = ["ReplyReader", "StreamConnection"]
 
 
@@ -34,7 +36,7 @@ class ReplyReader(asyncio.Protocol):
             raise ConnectionResetError("closed")
         self._transport = writer.transport
         self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader()
+        self._rest = b""  # of a reply that did not come whole
         self._replies: list[Any] = []
         self._awaited = 0
         self._answer: asyncio.Future[list[Any]] | None = None
@@ -80,14 +82,18 @@ class ReplyReader(asyncio.Protocol):
             answer.set_exception(TimeoutError(f"no reply in {patience:g} s"))
 
     def data_received(self, data: bytes) -> None:
-        """Collect replies; the transport calls it."""
+        """Collect replies, which are lines: what is longer, nested or of another kind is none of our server's."""
         answer = self._answer
         if answer is None or answer.done():
             return
-        self._reader.feed(data)
+        *lines, self._rest = (self._rest + data).split(b"\r\n")
+        room = self._awaited - len(self._replies)
         try:
-            while len(self._replies) < self._awaited and (reply := self._reader.gets()) is not False:
-                self._replies.append(reply)
+            self._replies += map(reply_of, lines[:room])
+            if len(self._rest) > LONGEST_LINE:
+                raise hiredis.ProtocolError(f"an answer of more than {LONGEST_LINE} bytes")
+            if len(lines) > room or (len(lines) == room and self._rest):
+                raise hiredis.ProtocolError("an answer to what was not asked")
         except hiredis.ProtocolError as error:
             answer.set_exception(error)
             return

@@ -17,14 +17,13 @@ export function begin() {
 
 export async function refreshCascades() {
   try {
-    const answer = await ask("cascades?limit=100");
+    const answer = await ask(`cascades?limit=${SHOWN}&parts=false`);
     const body = byId("cascades-table").tBodies[0];
-    const market = answer.episodes.filter((each) => each.instrument === "MARKET");
-    const shown = (market.length ? market : answer.episodes).slice(0, SHOWN);
-    const rows = shown.map((each) => cascadeRow(each, answer.as_of_ms));
+    const rows = answer.cascades.map((each) => cascadeRow(each, answer.as_of_ms));
     if (!rows.length) rows.push(element("tr", {}, element("td", { class: "quiet", colspan: "5" }, "none since this process began to watch")));
     body.replaceChildren(...rows);
-    say(byId("cascades-facts"), `${market.length || !answer.episodes.length ? "of the whole market" : "of single instruments"}, watched since ${clock(answer.kept_from_ms, isUtc(), { nearMs: answer.as_of_ms })}`);
+    const open = answer.cascades.filter((each) => each.end_ms === null).length;
+    say(byId("cascades-facts"), `${open ? `${open} going on, ` : ""}${answer.total} since ${clock(answer.kept_from_ms, isUtc(), { nearMs: answer.as_of_ms })}`);
   } catch (error) {
     say(byId("cascades-facts"), error.message);
   }
@@ -32,20 +31,33 @@ export async function refreshCascades() {
 
 function cascadeRow(each, nowMs) {
   const at = (ms) => clock(ms, isUtc(), { nearMs: nowMs });
-  const names = [...new Set(each.instruments.map((part) => coin(part.name)))].slice(0, 4).join(", ");
-  const side = each.long_usd > 2 * each.short_usd ? "long" : each.short_usd > 2 * each.long_usd ? "short" : null;
   const under = (...parts) => element("span", { class: "under" }, ...parts);
-  const lasted = each.end_ms === null ? "goes on" : `to ${at(each.end_ms)}, ${span((each.end_ms - each.start_ms) / 1000)}`;
-  const what = element("td", { class: "wrap-any" }, levelMark(each.highest), " ", element("bdi", {}, names), side === null ? "" : element("span", { class: side }, ` ${SIDES[side].mark}\u202f${side}s`));
-  what.append(element("span", { class: "under narrow-hide" }, each.venues.slice(0, 5).map((part) => `${part.name} ${usd(part.usd)}`).join(", ")));
+  const lasted = each.end_ms === null ? "goes on" : `to ${at(each.end_ms)}, ${span((each.end_ms - each.begin_ms) / 1000)}`;
+  const when = element("td", {}, at(each.begin_ms), under(lasted), under(`peak ${at(each.peak_ms)}`));
+  when.append(each.gaps === null ? "" : each.gaps.length ? under(why(`${each.gaps.length} gap${each.gaps.length > 1 ? "s" : ""} in it`, each.gaps.map((gap) => `${gap.venue}: ${gap.reason}`).join("; "), "partial")) : "");
   const usual = each.times_usual === null ? why(NONE, "nothing to compare with before an hour was watched", "unknown") : times(each.times_usual);
   const leader = element("td", { class: "narrow-hide" });
   if (each.lead === null) leader.append(why(NONE, "no venue was ahead beyond doubt", "unknown left"));
   else leader.append(each.lead.venue, under(`${(each.lead.lead_ms / 1000).toFixed(1)} \u00b1 ${(each.lead.error_ms / 1000).toFixed(1)} s before ${each.lead.follower}`));
+  const total = each.unsized ? why(usd(each.usd), `${each.unsized} liquidations of unknown size are not in it`, "partial") : usd(each.usd);
   return element("tr", {},
-    element("td", {}, at(each.start_ms), under(lasted), under(`peak ${at(each.highest_ms)}`)), what,
-    element("td", { class: "num" }, each.partial ? why(usd(each.usd), "partial: some of it was not watched, or is no longer in memory", "partial") : usd(each.usd), under(usual, " \u00d7 usual")), leader,
-    element("td", { class: "num" }, moved(each.move.during, "no price was seen at both ends"), under("1 h after ", moved(each.move.hour_after, "known an hour after the end"))));
+    when, whatOf(each), element("td", { class: "num" }, total, under(usual, " \u00d7 usual"), under(observed(each))), leader,
+    element("td", { class: "num" }, moved(each.move_during, "no price was seen at both ends"), under("1 h after ", moved(each.move_hour_after, "known an hour after the end"))));
+}
+
+function whatOf(each) {
+  const names = [...new Set(each.instruments.map((part) => coin(part.name)))].slice(0, 4).join(", ");
+  const side = each.side === null || each.side === "both" ? "" : element("span", { class: each.side }, ` ${SIDES[each.side].mark}\u202f${each.side}s`);
+  const what = element("td", { class: "wrap-any" }, each.level === null ? "" : levelMark(each.level), " ", each.scope === "market" ? "market: " : "", element("bdi", {}, names), side);
+  what.append(element("span", { class: "under narrow-hide" }, each.venues.slice(0, 5).map((part) => `${part.name} ${usd(part.usd)}`).join(", ")));
+  what.append(element("span", { class: "under narrow-hide" }, why(`seen by ${each.detectors.join(", ").replaceAll("_", " ")}`, each.why, "left")));
+  return what;
+}
+
+function observed(each) {
+  if (each.share_observed === 1) return "all seen";
+  if (each.share_observed === null) return why("part seen", "a venue printed as much as it can, or shows chosen accounts only: nobody knows what share this is", "unknown");
+  return why(`~ ${share(each.share_observed)} seen`, "an estimate: a venue prints at most one liquidation of an instrument and second", "partial");
 }
 
 const moved = (value, because) => (value === null ? why(NONE, because, "unknown") : `${signed(100 * value)} %`);
