@@ -6,7 +6,7 @@ CHECKED := $(wildcard src tests benchmarks chaos deploy examples .ci/*.py *.py)
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 
 .DEFAULT_GOAL := help
-.PHONY: run demo test pythons floors check bench chaos fuzz soak clean help
+.PHONY: run demo test pythons floors check bench chaos simulate-chaos fuzz soak clean help
 
 help:
 	@echo 'make demo    the whole system against the built-in exchange simulator, no network'
@@ -17,6 +17,7 @@ help:
 	@echo 'make check   lint, format, types, import rules'
 	@echo 'make bench   the figures quoted in the README'
 	@echo 'make chaos   200 seeded scenarios of failing networks, venues, servers and kills'
+	@echo 'make simulate-chaos  the service in virtual time, without sockets: hundreds of hours in minutes'
 	@echo 'make fuzz    a million broken inputs into everything that reads'
 	@echo 'make soak    an hour of cascade at speed: memory and latency stay flat'
 	@echo 'make clean   remove caches and build output (rm -r .venv for the rest)'
@@ -48,6 +49,9 @@ bench: .venv/.dev
 
 chaos: .venv/.dev
 	@$(BIN)/python -m chaos $(ARGS)
+
+simulate-chaos: .venv/.dev
+	@$(BIN)/python -m chaos.virtual $(ARGS)
 
 fuzz: .venv/.dev
 	@$(BIN)/python -m chaos fuzz $(ARGS)

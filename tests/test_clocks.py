@@ -331,3 +331,30 @@ def test_a_shift_that_passes_leaves_no_event_where_it_moved_it(monkeypatch: pyte
         trade(ms, "bybit", ms)
     assert tracker.pipeline.clock.shifts == {}
     assert [sum(tracker.engine.counts(T + at, T + at + 1)["BTCUSDT"].values()) for at in stamps] == [1] * 4
+
+
+def test_what_a_venue_tells_of_its_past_before_its_clock_is_known_stands_where_it_happened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seen in virtual time: after a restart, an answer of a clock a minute fast came before the fifth of its trades."""
+    now = [T]
+    monkeypatch.setattr(tracker_module, "_our_ms", lambda: now[0])
+    tracker = Tracker(Settings(redis=RedisSettings("off"), history=HistorySettings("off")))
+    ledger = tracker.new_ledger()
+
+    def trade(ms: int, venue: str, stamp: int) -> None:
+        now[0] = T + ms
+        tracker.ingest([PriceTick(venue, "BTCUSDT", 1.0, 1.0, T + stamp, now[0])], ledger)
+
+    for ms in range(0, 6_000, 100):
+        trade(ms, "binance", ms)
+        trade(ms, "bybit", ms)
+    # It happened 63 s ago; by a clock that is right it would have been 3 s ago.
+    raw = RawLiquidation("okx", "BTCUSDT", "long", 1.0, "fill", 1.0, "base", T + 3_000, T + 6_000, "1", replayed=True)
+    tracker.ingest([raw], ledger)
+    for ms in range(6_100, 7_100, 100):
+        trade(ms, "okx", ms + MINUTE_MS)
+    assert tracker.pipeline.clock.shifts == {"okx": MINUTE_MS}
+    row = tracker.engine.metrics("BTCUSDT", T + 7_000, at={"okx": T + 7_000})
+    assert row is not None
+    assert (row.event_count_60s, row.event_count_300s) == (0, 1)

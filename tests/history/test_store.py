@@ -189,6 +189,40 @@ def test_a_run_that_ended_leaves_its_coverage_and_a_gap_until_the_next_feed(tmp_
     assert table(tmp_path, "coverage") == [("bybit", 200, 300), ("okx", 100, 1_000), ("okx", 6_000, None)]
 
 
+def test_what_the_last_run_saw_at_its_end_is_recalled_however_far_ahead_our_clock_is(
+    tmp_path: Path, liquidation: Make
+) -> None:
+    last, hour_ms = liquidation(0), 3_600_000
+    store = Store(tmp_path)
+    store.begin_run(0)
+    store.write([last], [FeedUpEntry("okx", last.event_ms - 1), AliveEntry(last.event_ms + 1)])
+    store.close()
+
+    store = Store(tmp_path)
+    assert store.begin_run(last.event_ms + hour_ms).events == [last]
+    store.close()
+
+
+def test_a_run_that_could_not_open_the_log_at_its_start_ends_the_gap_before_it_where_its_own_begins(
+    tmp_path: Path,
+) -> None:
+    """Seen in virtual time: a start on a full disk. Two gaps of one venue lay over each other."""
+    store = Store(tmp_path)
+    store.begin_run(0)
+    store.write([], [FeedUpEntry("okx", 100), AliveEntry(1_000)])
+    store.close()
+
+    store = Store(tmp_path)
+    store.begin_run(9_000)  # when there was space again
+    store.write([], [GapEntry("okx", 5_000, None, "not live yet"), GapEntry("okx", 5_000, 6_000, "not live yet")])
+    store.write([], [FeedUpEntry("okx", 6_000)])
+    store.close()
+    assert table(tmp_path, "gaps") == [
+        ("okx", 1_000, 5_000, "not running", 0),
+        ("okx", 5_000, 6_000, "not live yet", 0),
+    ]
+
+
 def test_after_a_kill_a_gap_begins_where_what_the_venue_sent_was_known_up_to(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.begin_run(0)

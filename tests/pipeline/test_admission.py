@@ -527,6 +527,42 @@ def test_what_a_run_before_saw_of_a_venue_that_is_off_by_little_stands_less_that
     assert made.engine.counts(T - 302_000, T + 2_000) == {"BTCUSDT": {"okx": 1}}
 
 
+def test_what_a_run_before_saw_comes_back_where_our_own_clock_is_an_hour_ahead_at_first() -> None:
+    """Seen in virtual time: the wall clock was set while we were down. Windows claimed to be whole, and were empty."""
+    made = intake(max_publish_delay_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    ours = T + 3_600_000
+    made.recall([earlier("okx", T - 10_000, 0)], ours - 302_000, ours)
+    assert made.engine.counts(T - 302_000, ours) == {}
+    placed = trades(made, ours, okx=-3_600_000, bybit=-3_600_000, binance=-3_600_000)
+
+    assert [event.event_ms for event in placed] == [T - 10_000]
+    assert made.engine.counts(T - 10_001, T - 9_999) == {"BTCUSDT": {"okx": 1}}
+
+
+def test_what_a_run_before_was_told_late_by_a_wrong_clock_stands_where_it_happened() -> None:
+    """Seen in virtual time: the archive of a venue a minute ahead, asked after a restart, and another restart."""
+    told = replace(earlier("okx", T - 100_000, 60_000), receive_ms=T - 5_000)
+    made = restarted(told, earlier("okx", T - 20_000, 60_000))
+    trades(made, T + 2_000, okx=60_000, bybit=0, binance=0)
+
+    assert made.engine.counts(T - 100_600, T - 99_400) == {"BTCUSDT": {"okx": 1}}
+    assert made.engine.counts(T - 302_000, T + 2_000) == {"BTCUSDT": {"okx": 2}}
+
+
+def test_what_a_run_before_saw_comes_back_where_the_common_time_begins_by_a_wrong_clock() -> None:
+    """Seen in virtual time: ours two hours behind, one of the first two venues a minute, and that was believed."""
+    made = intake(max_publish_delay_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    ours = T - 7_200_000
+    made.recall([earlier("okx", T - 10_000, 0)], ours - 302_000, ours)
+    trades(made, ours, okx=7_200_000, bybit=7_140_000)
+    assert abs(made.clock.now_ms - T + 60_000) < 5_000
+    trades(made, ours + 2_000, okx=7_200_000, bybit=7_140_000, binance=7_200_000)
+
+    assert made.engine.counts(T - 10_001, T - 9_999) == {"BTCUSDT": {"okx": 1}}
+
+
 def test_what_a_run_before_saw_before_a_clock_stepped_stands_at_its_stamp() -> None:
     made = restarted(earlier("okx", T - 20_000, 0), earlier("okx", T - 10_000, -2_000))
 

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from liqtape.pipeline.clock import AHEAD_MS, ClockStep, EventClock
@@ -125,7 +125,7 @@ def test_a_time_that_was_wrong_from_the_start_takes_everything_along() -> None:
     made.clock.reached("own", T)
     made.go(1)
     first, *steps = made.clock.steps
-    assert first == ClockStep("bybit", HOUR_MS)  # alone it was taken for wrong
+    assert first == ClockStep("bybit", HOUR_MS, since_ms=1)  # alone it was taken for wrong
     assert [(step.venue, step.by_ms) for step in steps] == [("", HOUR_MS), ("bybit", -HOUR_MS)]
     assert made.clock.t_ms(made.our_ms) == made.our_ms + HOUR_MS
 
@@ -221,6 +221,15 @@ _steps = st.lists(
 )
 
 
+@example(
+    [
+        ("trades", "binance", 0),
+        ("trades", "binance", 0),
+        ("trades", "bybit", 0),
+        ("event", "own", 2000),
+        ("trades", "bybit", -21),
+    ]
+)
 @given(_steps)
 def test_no_time_ever_goes_back_but_at_a_counted_step(steps: list[tuple[str, str, int]]) -> None:
     clock = EventClock(HOLDS)

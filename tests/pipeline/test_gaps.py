@@ -2,7 +2,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from liqtape.engine import VelocityEngine
@@ -127,6 +127,7 @@ def test_a_refusal_is_a_gap_that_an_outage_takes_the_place_of() -> None:
         max_size=40,
     )
 )
+@example([("refused", "x"), ("missed", 0, 0), ("down", 900)])
 def test_gaps_of_a_venue_never_overlap_and_have_all_that_was_missed(steps: list[tuple[Any, ...]]) -> None:
     outages, told, _ = _outages()
     outages.up("okx", T)

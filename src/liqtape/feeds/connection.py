@@ -125,7 +125,7 @@ class Connection:
         connect_timeout: float = 10.0,
         rng: random.Random | None = None,
         clock: Clock | None = None,
-        connect: Connect = open_socket,
+        connect: Connect | None = None,
     ) -> None:
         self.venue = venue
         self.endpoint = endpoint
@@ -154,7 +154,7 @@ class Connection:
         self._connect_timeout = connect_timeout
         self._rng = random.Random() if rng is None else rng
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._connect = connect
+        self._connect = open_socket if connect is None else connect
         self._now, self._wall = self._clock.now, self._clock.wall
         self._wake = asyncio.Event()
         self._ended = asyncio.Event()

@@ -452,13 +452,15 @@ class Intake:
         known = self.clock.skews
         placed: list[Liquidation] = []
         waiting, self._recalled = self._recalled, []
+        always_off = self._always_off(waiting)
         for one in waiting:
             event = one.liquidation
             shift_ms, at_ms, _ = self.clock.reach_of(event.venue)
             since_ms = event.receive_ms
             if since_ms is not None:
                 own_ms = event.event_ms - self.clock.t_ms(since_ms)
-                is_shifted = abs(own_ms - shift_ms) < abs(own_ms) and own_ms - shift_ms <= AHEAD_MS
+                is_shifted = abs(own_ms - shift_ms) < abs(own_ms) or event.venue in always_off
+                is_shifted &= own_ms - shift_ms <= AHEAD_MS
                 shift_ms = shift_ms if is_shifted else 0
             right_ms = event.event_ms - shift_ms
             is_in_time = self.clock.now_ms - self._recalled_since_ms < right_ms <= at_ms + AHEAD_MS
@@ -470,11 +472,31 @@ class Intake:
                     self.clock.reached(event.venue, right_ms)
                     self.engine.add(event, right_ms)
                     placed.append(event)
-            if event.venue not in known:
+            # What lies ahead may not do so any more when the common time, which began by a wrong clock, has stepped.
+            if event.venue not in known or right_ms > at_ms + AHEAD_MS:
                 self._recalled.append(one)
             elif one.window_ms is not None and shift_ms:
                 self._doubted.append(_Doubted(since_ms or self.clock.our_ms, right_ms, event, self.clock.our_ms))
         return placed
+
+    def _always_off(self, recalled: Iterable[_Recalled]) -> set[str]:
+        """Venues of which the earlier run had events by the clock that is known now, and none by one that is right.
+
+        Then also what they told long after the fact, of which receipt and stamp say nothing, was by that clock.
+        """
+        off: set[str] = set()
+        right: set[str] = set()
+        for one in recalled:
+            event = one.liquidation
+            shift_ms = self.clock.shift_ms(event.venue)
+            if event.receive_ms is None or not shift_ms:
+                continue
+            own_ms = event.event_ms - self.clock.t_ms(event.receive_ms)
+            if own_ms > AHEAD_MS or abs(own_ms - shift_ms) < abs(own_ms):  # nobody tells of what is to come
+                off.add(event.venue)
+            elif own_ms > -AHEAD_MS - _LATE_MS:
+                right.add(event.venue)
+        return off - right
 
     def _begun(self, our_ms: int) -> Reassessed:
         """The clocks are known: judge what came before."""
@@ -502,6 +524,8 @@ class Intake:
         events = list(liquidations)
         doubtful = set() if self.clock.is_started else self._doubtful(events, our_ms)
         self._recalled_ms, self._recalled_since_ms = our_ms, our_ms - since_ms
+        # Where our clock is ahead, what came last is in windows still once the venues' are known.
+        last_ms = max((event.event_ms for event in events), default=0) - (our_ms - since_ms)
         if not self.clock.is_started:
             self.clock.begin(our_ms)
         for liquidation in events:
@@ -516,7 +540,8 @@ class Intake:
                 self.clock.reached(liquidation.venue, liquidation.event_ms)
                 self.engine.add(liquidation)
                 placed.append(liquidation)
-            if not self.clock.is_started and (is_placed or liquidation.venue in doubtful):
+            is_waiting = liquidation.venue in doubtful or liquidation.event_ms > last_ms
+            if not self.clock.is_started and (is_placed or is_waiting):
                 self._recalled.append(_Recalled(liquidation, liquidation.event_ms if is_placed else None))
         return placed
 

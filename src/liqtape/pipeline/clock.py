@@ -39,7 +39,8 @@ class ClockStep(Struct, frozen=True):
     move, where O was taken from a venue that was wrong from the start.
     With a `venue` its shift is larger by `by_ms`: events that came since its clock stepped, and all that were shifted
     by what was believed before, are to be placed anew. Where that was believed for less than it takes to change the
-    median of a steady stream, `since_ms` of our time, it was no clock, but a few trades that were held up together.
+    median of a steady stream, `since_ms` of our time, it was no clock, but a few trades that were held up together; and
+    where nothing was known of the clock before, all came by the one that is known now.
     """
 
     venue: str
@@ -297,6 +298,7 @@ class EventClock:
     def estimate(self) -> None:
         """Look at the clocks anew, as of the newest of our times; also once a second."""
         self._estimated_ms = self.our_ms
+        unknown = [reach for reach in self._reaches.values() if reach.off_ms is None]
         for reach in self._reaches.values():
             if reach.samples:
                 reach.measure(self.our_ms)
@@ -309,7 +311,7 @@ class EventClock:
             before_ms = reach.shift_ms
             self._shift(reach)
             if abs(reach.shift_ms - before_ms) > _COUNTED_MS:
-                self._shifted(venue, reach, reach.shift_ms - before_ms)
+                self._shifted(venue, reach, reach.shift_ms - before_ms, is_first=reach in unknown)
                 self._pull_back(reach, reach.shift_ms - before_ms)
         self._settle()
 
@@ -326,6 +328,8 @@ class EventClock:
             self._shift(reach)
             if reach.shift_ms:
                 reach.shifted_ms = self.our_ms
+            if self._offset_ms < 0:
+                self._pull_back(reach, 0)  # what was within 2 s of our time may be further ahead of the common one
         self._settle()
 
     def _start(self) -> None:
@@ -398,9 +402,10 @@ class EventClock:
             is_off = abs(off_ms) > (_ON_AGAIN_MS if reach.shift_ms else _OFF_MS)
             reach.shift_ms = off_ms if is_off else 0
 
-    def _shifted(self, venue: str, reach: _Reach, by_ms: int) -> None:
+    def _shifted(self, venue: str, reach: _Reach, by_ms: int, *, is_first: bool = False) -> None:
         is_passing = self.our_ms - reach.shifted_ms < _SAMPLED_MS // 2
-        self._stepped(ClockStep(venue, by_ms, since_ms=reach.shifted_ms if is_passing else 0))
+        since_ms = 1 if is_first else reach.shifted_ms if is_passing else 0
+        self._stepped(ClockStep(venue, by_ms, since_ms=since_ms))
         reach.shifted_ms = self.our_ms
 
     def _pull_back(self, reach: _Reach, by_ms: int) -> None:

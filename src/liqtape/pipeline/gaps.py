@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -73,12 +73,19 @@ class Outages:
         """What the venue sent is known up to that moment; where the gap begins."""
         at_ms = self.beginning(venue, known_until_ms)
         from_ms = at_ms
-        self.refused(venue, at_ms, "")
-        if venue not in self._open:
+        lacking = self._lacking.get(venue)
+        if lacking is not None and lacking.from_ms >= at_ms:
+            # Refused just where the outage begins: ended there, that gap would be empty, and the outage could not begin
+            # where it does, for gaps are told apart by their beginning.
+            del self._lacking[venue]
+            from_ms = lacking.from_ms
+            self._fill_up(venue, self._free(venue, at_ms, from_ms), reason)
+            self._open[venue] = outage = replace(lacking, reason=f"{reason}; {lacking.reason}")
+            self._tell(outage)
+        elif venue not in self._open:
+            self.refused(venue, at_ms, "")
             *ended, (from_ms, _) = self._free(venue, at_ms, None)
-            for free_ms, until_ms in ended:
-                self.total += 1
-                self._end(Gap(venue, free_ms, until_ms, reason))
+            self._fill_up(venue, ended, reason)
             self.begin(Gap(venue, from_ms, None, reason))
 
         def tell(t_ms: int) -> None:
@@ -233,6 +240,11 @@ class Outages:
         if at < end_ms:
             free.append((int(at), until_ms))
         return free
+
+    def _fill_up(self, venue: str, spans: Iterable[tuple[int, int | None]], reason: str) -> None:
+        for from_ms, until_ms in spans:
+            self.total += 1
+            self._end(Gap(venue, from_ms, until_ms, reason))
 
     def _end(self, gap: Gap) -> Gap:
         self._past.append(gap)

@@ -77,8 +77,9 @@ def end_last_run(connection: sqlite3.Connection) -> None:
 def recall(connection: sqlite3.Connection, now_ms: int) -> RecalledRun:
     """Read back what matters at `now_ms`; the log must not be written to before."""
     (alive_ms,) = connection.execute("SELECT value FROM meta WHERE key = 'alive_ms'").fetchone()
+    # Until the venues' clocks are known ours may be ahead: then the end of the last run is nearer than it seems.
+    horizon_ms = (min(now_ms, alive_ms) if alive_ms else now_ms) - IDENTITIES_MS
     # What happened within the horizon was logged behind the last hour that ended before it.
-    horizon_ms = now_ms - IDENTITIES_MS
     (seq,) = connection.execute(
         "SELECT coalesce(max(last_seq), 0) FROM hours WHERE hour_ms <= ?", (horizon_ms - 2 * _HOUR_MS,)
     ).fetchone()

@@ -120,6 +120,13 @@ class Store:
                 )
             elif isinstance(record, GapEntry) and record.backfilled:
                 execute(BACKFILLED, (record.venue, record.from_ms, record.until_ms))
+            elif isinstance(record, GapEntry) and record.until_ms is None and record.reason != NO_LIST:
+                # Where the disk was full at the start, the gap behind the last run was opened when this one had begun.
+                execute(
+                    "UPDATE gaps SET until_ms = ?2 WHERE venue = ?1 AND until_ms IS NULL AND from_ms < ?2 "
+                    "AND reason != ?3",
+                    (record.venue, record.from_ms, NO_LIST),
+                )
 
     def _write_one_by_one(self, events: Sequence[Liquidation], records: Sequence[JournalEntry]) -> WriteResult:
         """Write as `write`, leaving out what cannot be a row."""

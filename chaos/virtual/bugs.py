@@ -1,0 +1,153 @@
+"""Bugs to be put back, some of which liqtape once had: each a piece of its source and what might stand there instead.
+
+The simulator is worth what it finds. So each bug is put back alone, and the seeds are counted until it is found.
+"""
+
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from msgspec import Struct
+
+__all__ = ["BUGS", "Bug", "put_back"]
+
+
+class Bug(Struct, frozen=True):
+    """In `place`, module:qualified name, `old` was `new`."""
+
+    what: str
+    place: str
+    old: str
+    new: str
+
+
+BUGS = {
+    "venue-ahead": Bug(
+        "a venue's clock is known to be off, and its events are taken to stand where its stamps say",
+        "liqtape.pipeline.admission:Intake.take",
+        "event_ms -= shift_ms",
+        "event_ms -= 0",
+    ),
+    "no-shift": Bug(
+        "the shift of a venue whose clock is off is never applied",
+        "liqtape.pipeline.clock:EventClock._shift",
+        "reach.shift_ms = off_ms if is_off else 0",
+        "reach.shift_ms = 0",
+    ),
+    "past-moved": Bug(
+        "when a venue's clock is found to be off, what it told of its past is moved ahead of its receipt",
+        "liqtape.pipeline.admission:Intake._replace",
+        "is_new &= own_ms - shift_ms <= AHEAD_MS",
+        "is_new |= True",
+    ),
+    "past-unmoved": Bug(
+        "what a venue told of its past before its clock was known stays where its stamps put it",
+        "liqtape.pipeline.clock:EventClock._shifted",
+        "since_ms = 1 if is_first else reach.shifted_ms if is_passing else 0",
+        "since_ms = reach.shifted_ms if is_passing else 0",
+    ),
+    "own-clock-steps": Bug(
+        "our own time is the wall clock, and steps with it",
+        "liqtape.ourtime:SteadyClock.ns",
+        "self._start_ns + self._steady()",
+        "time.time_ns()",
+    ),
+    "nothing-recalled": Bug(
+        "after the wall clock was set back an hour, a restart takes back nothing of what was logged since",
+        "liqtape.history.log.store:Store.mark_hour",
+        '"WHERE coalesce(receive_ms, event_ms) < ?1 + ?2 ORDER BY seq DESC LIMIT 1), 0) "',
+        '"WHERE ?2 ORDER BY seq DESC LIMIT 1), 0) "',
+    ),
+    "ledger": Bug(
+        "an event that has waited for its time is in two places of the ledger",
+        "liqtape.pipeline.admission:Intake._released",
+        "ledger.events_pending -= 1",
+        "pass",
+    ),
+    "duplicate-uncounted": Bug(
+        "a repeat is dropped and not counted",
+        "liqtape.pipeline.admission:Intake.take",
+        "ledger.events_duplicate += 1",
+        "pass",
+    ),
+    "counted-twice": Bug(
+        "what a venue repeats after a reconnect counts again",
+        "liqtape.identity:Identities.is_new",
+        "return False",
+        "return True",
+    ),
+    "gaps-overlap": Bug(
+        "a gap is told without a look at those that are known",
+        "liqtape.pipeline.gaps:Outages._free",
+        "free: list[tuple[int, int | None]] = []",
+        "return [(from_ms, until_ms)]",
+    ),
+    "through-silence": Bug(
+        "a feed that fell silent counts as covered until that is noticed",
+        "liqtape.feeds.connection:Connection._take_down_ms",
+        "self.known_until_ms, None",
+        "self.known_until_ms and self._wall_ms(), None",
+    ),
+    "on-its-way": Bug(
+        "what was on its way when a connection was lost is not in the gap",
+        "liqtape.pipeline.gaps:Outages.beginning",
+        "self._max_publish_delay_ms.get(venue, 0)",
+        "0",
+    ),
+    "never-stalled": Bug(
+        "silence is never noticed",
+        "liqtape.venues.session:Session._silent_from",
+        "self.endpoint.silence_limit",
+        "1e9",
+    ),
+    "refused-is-live": Bug(
+        "a venue that refuses the liquidations is live with its trades",
+        "liqtape.feeds.connection:Connection._look_for_life",
+        "if self._is_confirmed and session.refused and not self.venue.listing_needed and (lacking := session.lacking):",
+        "if (lacking := ()):",
+    ),
+    "no-gap-over-a-kill": Bug(
+        "a killed run's feeds count as live until the next run",
+        "liqtape.history.log.store:Store.begin_run",
+        "end_last_run(self._connection)",
+        "pass",
+    ),
+    "row-lost-at-a-fault": Bug(
+        "what was taken from the buffer is gone when the disk fails",
+        "liqtape.history.log.eventlog:EventLog._tell",
+        'self.buffer.reason = "disk"',
+        'self.buffer.reason, self._events = "disk", []',
+    ),
+    "waits-in-no-gap": Bug(
+        "an event that waits for its time when we are killed lies in what counts as covered",
+        "liqtape.pipeline.feedreports:FeedReports.gaps_ahead",
+        "min(at_ms, waiting.get(venue, at_ms + 1) - 1)",
+        "at_ms + 5_000",
+    ),
+}
+
+
+@contextmanager
+def put_back(name: str) -> Iterator[None]:
+    """Put a bug back for the time of the block. Raises ValueError where its place is another by now."""
+    if not name:
+        yield
+        return
+    bug = BUGS[name]
+    module_name, _, qualified = bug.place.partition(":")
+    target: Any = importlib.import_module(module_name)
+    *owners, attribute = qualified.split(".")
+    for owner in owners:
+        target = getattr(target, owner)
+    function = inspect.getattr_static(target, attribute)
+    source = textwrap.dedent(inspect.getsource(function))
+    if source.count(bug.old) != 1:
+        raise ValueError(f"{name}: {bug.place} has {source.count(bug.old)} times {bug.old!r}")
+    scratch: dict[str, Any] = {}
+    exec(compile(source.replace(bug.old, bug.new), bug.place, "exec"), function.__globals__, scratch)
+    with mock.patch.object(target, attribute, scratch[attribute]):
+        yield

@@ -1,0 +1,108 @@
+"""The chaos in virtual time: one seed is one execution, it finds what is put back, and what it found stays found."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from chaos.virtual.bugs import BUGS, put_back
+from chaos.virtual.execution import Outcome, execute
+from chaos.virtual.minimise import kind_of, minimised
+from chaos.virtual.scheme import Hazard, Scheme, parsed, scheme
+from chaos.virtual.world import VirtualWorld
+from msgspec.structs import replace
+
+_ROOT = Path(__file__).resolve().parents[2]
+_SHORT = 360.0
+
+
+def _begun(path: Path, seed: int) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "chaos.virtual", "--seed", str(seed), "--seconds", str(_SHORT)]
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    return subprocess.Popen([*command, "--trace", str(path)], cwd=_ROOT, env=environment, stdout=subprocess.PIPE)
+
+
+def test_time_jumps_and_what_was_planned_first_happens_first() -> None:
+    world, happened = VirtualWorld(1, keeps_trace=True), list[str]()
+    for seconds, name in ((3_600.0, "late"), (1.0, "first"), (1.0, "second")):
+        world.after(seconds, lambda name=name: happened.append(name))  # type: ignore[misc]
+    world.advance(world.now_ns + 2_000_000_000, lambda: False)
+    assert (happened, world.seconds) == (["first", "second"], 2.0)
+    world.advance(None, lambda: len(happened) == 3)
+    assert (happened[-1], world.seconds) == ("late", 3_600.0)
+    with pytest.raises(RuntimeError, match="ever happen"):
+        world.advance(None, lambda: False)
+
+
+def test_a_seed_is_one_execution_byte_for_byte(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("first", "second")]
+    for running in [_begun(path, 10) for path in paths]:
+        said, _ = running.communicate()
+        assert running.returncode == 0, said.decode()
+    first, second = (path.read_bytes() for path in paths)
+    assert first == second
+    assert first.count(b"accepted") > 5
+    assert b"hazard" in first
+
+
+def test_a_scheme_is_drawn_from_its_seed_and_repeated_from_its_line() -> None:
+    one = scheme(7)
+    assert one == scheme(7) != scheme(8)
+    assert parsed(" ".join(map(str, one.hazards))) == one.hazards
+    assert "--seed 7" in one.line()
+
+
+@pytest.mark.parametrize("seed", [2, 4])
+def test_nothing_is_wrong_with_what_befalls(seed: int) -> None:
+    outcome = execute(scheme(seed, _SHORT))
+    assert outcome.problems == ()
+    assert outcome.logged > 5
+
+
+def _hit(kind: str, *hazards: Hazard) -> Outcome:
+    with put_back(kind):
+        return execute(Scheme(3, _SHORT, hazards))
+
+
+def test_a_bug_that_is_put_back_is_found_and_made_small() -> None:
+    silence = Hazard(30.0, "silence", "binance", 60.0)
+    burst, other = Hazard(20.0, "burst", "binance", 80.0, 1), Hazard(40.0, "duplicate", "okx", 20.0)
+    found = _hit("through-silence", burst, silence, other)
+    assert kind_of(found) == "unreported"
+    with put_back("through-silence"):
+        small = minimised(found, execute)
+    assert kind_of(small) == "unreported"
+    assert silence in small.scheme.hazards
+    assert other not in small.scheme.hazards
+    assert execute(small.scheme).problems == ()
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_each_bug_still_has_a_place_to_be_put_back_to(name: str) -> None:
+    with put_back(name):
+        pass
+
+
+def test_who_is_killed_goes_on_where_it_was() -> None:
+    """A burst, a kill in the middle of it, and a power cut: what came is logged once, or in a gap that is told."""
+    hazards = (
+        Hazard(20.0, "burst", "bybit", 80.0, 4),
+        Hazard(50.0, "kill", "us", 3.0),
+        Hazard(80.0, "power", "us", 10.0),
+    )
+    outcome = execute(Scheme(3, _SHORT, hazards))
+    assert outcome.problems == ()
+    assert outcome.logged > 100
+    assert execute(replace(outcome.scheme, hazards=hazards[:1])).logged > outcome.logged
+
+
+@pytest.mark.parametrize(
+    ("seed", "seconds", "hazards"),
+    [
+        # What OKX's archive told before the fifth of its trades stood at stamps of a clock a minute fast.
+        (1, 520.0, "0.000:skew:okx:0.000:60000 150.000:kill:us:100.000:0"),
+    ],
+)
+def test_what_was_found_is_found_no_more(seed: int, seconds: float, hazards: str) -> None:
+    assert execute(Scheme(seed, seconds, parsed(hazards))).problems == ()
