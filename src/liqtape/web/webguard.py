@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from liqtape.web.answers import ErrorAnswer
 
-__all__ = ["COOKIE", "Guard", "answer_error", "cookie_of", "is_loopback", "is_token"]
+__all__ = ["COOKIE", "MOST_HEAD", "Guard", "answer_error", "cookie_of", "is_loopback", "is_token"]
 
 COOKIE = "liqtape"
 
@@ -29,6 +29,9 @@ _HEADERS = (
     (b"cache-control", b"no-cache"),
 )
 _TAKE_SECONDS = 20.0  # a guest that takes nothing for so long is let go
+MOST_HEAD = 16_384
+"""Bytes of address and headers. The parser bounds what is incomplete only, and what comes at once is never that."""
+
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/login", "/static/login.css"})
 _SIGN_IN = b"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>liqtape</title><link rel="stylesheet" href="/static/login.css">
@@ -74,6 +77,12 @@ class Guard:
         if scope["type"] != "http":
             return
         guarded = _with_headers(send)
+        asked = len(scope["path"]) + len(scope["query_string"])
+        if asked + sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEAD:
+            status = 414 if asked > MOST_HEAD // 2 else 431
+            mend = f"keep address and headers below {MOST_HEAD:,} bytes together"
+            await answer_error(guarded, status, ErrorAnswer("the request is too long", scope["path"][:60], mend))
+            return
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
         if not self._is_ours(host):

@@ -18,7 +18,7 @@ from liqtape.web.broadcast import Broadcast
 from liqtape.web.pasthistory import HistoryApi, PastSource
 from liqtape.web.shown import Shown
 from liqtape.web.webapp import application
-from liqtape.web.webguard import is_loopback
+from liqtape.web.webguard import MOST_HEAD, is_loopback
 
 __all__ = ["WebServer", "bound_socket", "serving"]
 
@@ -112,7 +112,7 @@ class WebServer:
             backlog=_BACKLOG,
             timeout_keep_alive=int(_IDLE_SECONDS),
             timeout_graceful_shutdown=int(_END_SECONDS),
-            h11_max_incomplete_event_size=16_384,
+            h11_max_incomplete_event_size=MOST_HEAD,
         )
         server = _Quiet(config)
         self.url = _url(sock)
