@@ -1,9 +1,11 @@
 """Nothing of these tests leaves the machine: venues are the simulator's or nobody, Redis is a server of their own."""
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from liqtape.simulator.dialects import DIALECTS
 from liqtape.venues import VENUES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+_PORT_SECONDS = 120.0
 
 
 @pytest.fixture(autouse=True)
@@ -61,12 +64,19 @@ async def redis_port(free_port: int) -> AsyncIterator[int]:
 @pytest.fixture
 async def usual_redis() -> AsyncIterator[int]:
     """A fresh server on port 6379, which the document's snippets name; not where somebody else listens there."""
-    server = EmbeddedServer(port=6379)
-    try:
-        await server.start()
-    except EmbeddedUnavailable as error:
-        refuse = pytest.fail if os.environ.get("LIQTAPE_REQUIRE_SERVERS") else pytest.skip
-        refuse(f"the snippet names port 6379, and somebody else listens there: {error}")
+    is_required = bool(os.environ.get("LIQTAPE_REQUIRE_SERVERS"))
+    # Other tests, which may run beside these, start services that take the port for some seconds where it is free.
+    until = time.monotonic() + (_PORT_SECONDS if is_required else 0)
+    while True:
+        server = EmbeddedServer(port=6379)
+        try:
+            await server.start()
+            break
+        except EmbeddedUnavailable as error:
+            if time.monotonic() >= until:
+                refuse = pytest.fail if is_required else pytest.skip
+                refuse(f"the snippet names port 6379, and somebody else listens there: {error}")
+        await asyncio.sleep(0.2)
     yield 6379
     await server.stop()
 
