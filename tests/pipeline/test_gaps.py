@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from liqtape.engine import VelocityEngine
 from liqtape.events import NO_LIST, Gap
-from liqtape.pipeline.gaps import Outages
+from liqtape.pipeline.gaps import STARTING, Outages
 
 T = 1_790_000_000_000
 HOLD = 1_100
@@ -114,6 +114,20 @@ def test_a_refusal_is_a_gap_that_an_outage_takes_the_place_of() -> None:
     assert outages.gaps() == ended
     assert outages.total == 4
     assert engine.coverage("okx", T + 300_000) == pytest.approx(290 / 300)  # what comes is whole
+
+
+def test_a_gap_of_a_venue_behind_our_time_ends_when_it_is_live_again() -> None:
+    outages, told, _ = _outages()
+    outages.begin(Gap("okx", T + 3_600_000, None, STARTING))  # by our time
+    outages.up("okx", T)
+
+    begin_ms = outages.down("okx", T + 60_000, "reset")
+    outages.up("okx", T + 90_000)
+
+    (start, outage) = outages.gaps()
+    assert (start.from_ms, start.until_ms) == (T + 3_600_000, T + 3_600_000)
+    assert (outage.from_ms, outage.until_ms, outage.reason) == (begin_ms, T + 90_000, "reset")
+    assert len(told) == 4
 
 
 @given(

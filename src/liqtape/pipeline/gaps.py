@@ -225,18 +225,23 @@ class Outages:
             del self._spans[next(iter(self._spans))]
 
     def _free(self, venue: str, from_ms: int, until_ms: int | None) -> list[tuple[int, int | None]]:
-        """What of that span no known gap has, oldest first; without an end, the last one is what lasts."""
+        """What of that span no known gap has, oldest first; without an end, the last one is what lasts.
+
+        An empty gap has nothing of it. One in what is still to come is that of a start: it began by our time, and the
+        venue's clock is behind.
+        """
         end_ms: float = math.inf if until_ms is None else until_ms
         known = (gap for gap in self.gaps() if gap.venue == venue and gap.reason != NO_LIST)
         taken = sorted((gap.from_ms, math.inf if gap.until_ms is None else gap.until_ms) for gap in known)
         free: list[tuple[int, int | None]] = []
         at: float = from_ms
         for begin_ms, over in taken:
+            if begin_ms == over:
+                at += begin_ms == at and until_ms is None  # gaps are told apart by their beginning
+                continue
             if at < min(begin_ms, end_ms):
                 free.append((int(at), min(begin_ms, until_ms or begin_ms)))
             at = max(at, over)
-            if begin_ms == over == at and until_ms is None:  # an empty gap there: they are told apart by beginning
-                at += 1
         if at < end_ms:
             free.append((int(at), until_ms))
         return free
