@@ -540,6 +540,22 @@ def test_what_a_run_before_saw_comes_back_where_our_own_clock_is_an_hour_ahead_a
     assert made.engine.counts(T - 10_001, T - 9_999) == {"BTCUSDT": {"okx": 1}}
 
 
+@pytest.mark.parametrize("ahead_ms", [3_600_000, -3_600_000])
+@pytest.mark.parametrize("set_ms", [3_600_000, -3_600_000, 0])
+def test_what_a_run_before_received_by_another_wall_clock_comes_back(ahead_ms: int, set_ms: int) -> None:
+    """Seen in virtual time: okx an hour ahead, and the wall clock set back an hour before the restart."""
+    made = intake(max_publish_delay_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    ours = T + set_ms
+    known = [("okx", ahead_ms), ("bybit", 0), ("binance", 0)]
+    made.recall([earlier(name, T - 20_000, by_ms) for name, by_ms in known], ours - 302_000, ours)
+    trades(made, ours, **{name: by_ms - set_ms for name, by_ms in known})
+
+    found = made.engine.counts(T - 20_600, T - 19_400)
+    assert found == {"BTCUSDT": {"okx": 1, "bybit": 1, "binance": 1}}
+    assert made.engine.counts(T - 302_000, T + 2_000) == found
+
+
 def test_what_a_run_before_was_told_late_by_a_wrong_clock_stands_where_it_happened() -> None:
     """Seen in virtual time: the archive of a venue a minute ahead, asked after a restart, and another restart."""
     told = replace(earlier("okx", T - 100_000, 60_000), receive_ms=T - 5_000)

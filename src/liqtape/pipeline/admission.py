@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
+from itertools import pairwise
 from statistics import median
 from urllib.parse import unquote
 
@@ -118,6 +119,7 @@ class Intake:
         self._early: list[_Early] = []
         self._recalled_ms = self._recalled_since_ms = 0
         self._recalled: list[_Recalled] = []
+        self._receipts_off_ms = 0
         self._doubted: deque[_Doubted] = deque(maxlen=_DOUBTED_LIMIT)
         self._sizeless: list[tuple[int, RawLiquidation, Ledger]] = []
         self._sizes_until: dict[str, int] = {}  # by venue
@@ -132,6 +134,7 @@ class Intake:
         self.clock.restart()
         self._early.clear()
         self._recalled.clear()
+        self._receipts_off_ms = 0
 
     def take(  # noqa: C901, PLR0912, PLR0915
         self, events: Sequence[Event], ledger: Ledger, our_ms: int
@@ -452,11 +455,12 @@ class Intake:
         known = self.clock.skews
         placed: list[Liquidation] = []
         waiting, self._recalled = self._recalled, []
+        self._receipts_off_ms = self._receipts_off_ms or self._off_between_runs(waiting)
         always_off = self._always_off(waiting)
         for one in waiting:
             event = one.liquidation
             shift_ms, at_ms, _ = self.clock.reach_of(event.venue)
-            since_ms = event.receive_ms
+            since_ms = self._receipt_ms(event)
             if since_ms is not None:
                 own_ms = event.event_ms - self.clock.t_ms(since_ms)
                 is_shifted = abs(own_ms - shift_ms) < abs(own_ms) or event.venue in always_off
@@ -488,15 +492,36 @@ class Intake:
         right: set[str] = set()
         for one in recalled:
             event = one.liquidation
-            shift_ms = self.clock.shift_ms(event.venue)
-            if event.receive_ms is None or not shift_ms:
+            shift_ms, receipt_ms = self.clock.shift_ms(event.venue), self._receipt_ms(event)
+            if receipt_ms is None or not shift_ms:
                 continue
-            own_ms = event.event_ms - self.clock.t_ms(event.receive_ms)
+            own_ms = event.event_ms - self.clock.t_ms(receipt_ms)
             if own_ms > AHEAD_MS or abs(own_ms - shift_ms) < abs(own_ms):  # nobody tells of what is to come
                 off.add(event.venue)
             elif own_ms > -AHEAD_MS - _LATE_MS:
                 right.add(event.venue)
         return off - right
+
+    def _receipt_ms(self, event: Liquidation) -> int | None:
+        """Return when an earlier run received an event, by our time of now."""
+        return None if event.receive_ms is None else event.receive_ms + self._receipts_off_ms
+
+    def _off_between_runs(self, recalled: Iterable[_Recalled]) -> int:
+        """Return what our time of an earlier run lacks of that of now: somebody set the wall clock in between.
+
+        At least two venues say so: less its shift, each stamp is as far from its receipt.
+        """
+        differences: dict[str, list[int]] = {}
+        for one in recalled:
+            event = one.liquidation
+            if event.receive_ms is not None and event.venue in self.clock.skews:
+                own_ms = event.event_ms - self.clock.shift_ms(event.venue) - self.clock.t_ms(event.receive_ms)
+                differences.setdefault(event.venue, []).append(own_ms)
+        offs = sorted(round(median(found)) for found in differences.values())
+        for one_ms, next_ms in pairwise(offs):
+            if next_ms - one_ms <= _LATE_MS + AHEAD_MS:
+                return one_ms if abs(one_ms) > _LATE_MS + AHEAD_MS else 0
+        return 0
 
     def _begun(self, our_ms: int) -> Reassessed:
         """The clocks are known: judge what came before."""
@@ -524,8 +549,10 @@ class Intake:
         events = list(liquidations)
         doubtful = set() if self.clock.is_started else self._doubtful(events, our_ms)
         self._recalled_ms, self._recalled_since_ms = our_ms, our_ms - since_ms
-        # Where our clock is ahead, what came last is in windows still once the venues' are known.
-        last_ms = max((event.event_ms for event in events), default=0) - (our_ms - since_ms)
+        # Where our clock is ahead, what came last of each venue is in windows still once the venues' are known.
+        newest_ms: dict[str, int] = {}
+        for event in events:
+            newest_ms[event.venue] = max(event.event_ms, newest_ms.get(event.venue, event.event_ms))
         if not self.clock.is_started:
             self.clock.begin(our_ms)
         for liquidation in events:
@@ -540,7 +567,10 @@ class Intake:
                 self.clock.reached(liquidation.venue, liquidation.event_ms)
                 self.engine.add(liquidation)
                 placed.append(liquidation)
-            is_waiting = liquidation.venue in doubtful or liquidation.event_ms > last_ms
+            is_waiting = (
+                liquidation.venue in doubtful
+                or liquidation.event_ms > newest_ms[liquidation.venue] - self._recalled_since_ms
+            )
             if not self.clock.is_started and (is_placed or is_waiting):
                 self._recalled.append(_Recalled(liquidation, liquidation.event_ms if is_placed else None))
         return placed
