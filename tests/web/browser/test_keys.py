@@ -69,6 +69,26 @@ def test_the_focus_is_seen_and_the_table_is_one_stop(demo: "Command", visits: "V
     assert 1 <= stops <= 12  # the buttons and reasons of one row
 
 
+def test_the_focus_stays_in_its_row_while_others_move(demo: "Command", visits: "Visits") -> None:
+    page = visits.open(demo.url)
+    page.wait_for_function("() => document.querySelectorAll('#instruments tbody tr').length > 4")
+    page.evaluate("() => document.querySelectorAll('#instruments tbody tr')[3].querySelectorAll('button')[1].focus()")
+    focused = "() => document.activeElement.closest('#instruments tbody tr')?.dataset.symbol ?? 'nowhere'"
+    symbol = page.evaluate(focused)
+    shown = "() => [...document.querySelectorAll('#instruments tbody tr')].map(row => row.dataset.symbol).join()"
+
+    orders, places = set(), set()
+    for _ in range(32):
+        page.wait_for_timeout(250)
+        places.add(page.evaluate(focused))
+        orders.add(page.evaluate(shown))
+        if len(orders) > 4:
+            break
+
+    assert places == {symbol}
+    assert len(orders) > 1  # else nothing has been shown
+
+
 def test_the_chart_has_a_table_with_the_same_numbers(demo: "Command", visits: "Visits") -> None:
     page = visits.open(f"{demo.url}/#BTCUSDT/5m")
     page.click("#as-table")

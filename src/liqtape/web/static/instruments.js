@@ -118,11 +118,13 @@ function compared(a, b) {
 export function settle() {
   const wanted = view.filter.trim().toUpperCase();
   const rows = [...store.rows.values()].filter((row) => !wanted || row.symbol.toUpperCase().includes(wanted)).sort(compared);
-  const kept = hovered === null ? -1 : order.indexOf(hovered);
+  // The row that is pointed at, or that has the focus, stays where it is.
+  const held = hovered ?? focused()?.closest("tr").dataset.symbol ?? null;
+  const kept = held === null ? -1 : order.indexOf(held);
   order = rows.slice(0, showsAll ? AT_MOST : AT_FIRST).map((row) => row.symbol);
-  if (kept >= 0 && store.rows.has(hovered)) {
-    order = order.filter((symbol) => symbol !== hovered);
-    order.splice(kept, 0, hovered);
+  if (kept >= 0 && store.rows.has(held)) {
+    order = order.filter((symbol) => symbol !== held);
+    order.splice(kept, 0, held);
   }
   arrange();
   const more = byId("all-instruments");
@@ -133,8 +135,12 @@ export function settle() {
   paint();
 }
 
+// What of the rows has the focus; a row that is moved loses it.
+const focused = () => document.activeElement?.closest("#instruments-table tbody tr") ? document.activeElement : null;
+
 function arrange() {
   const body = byId("instruments-table").tBodies[0];
+  const before = focused();
   const wanted = new Set(order);
   for (const [symbol, each] of made) {
     if (!wanted.has(symbol)) {
@@ -148,6 +154,7 @@ function arrange() {
     if (body.rows[index] !== tr) body.insertBefore(tr, body.rows[index] ?? null);
   });
   if (current === null || !wanted.has(current)) setCurrent(order[0]);
+  if (before?.isConnected && document.activeElement !== before) before.focus({ preventScroll: true });
 }
 
 function make(symbol) {
@@ -181,8 +188,11 @@ function paintRow(parts, row) {
   say(parts.star, isPinned ? "\u2605" : "\u2606");
   mark(parts.tr, "class", `${row.level === "NONE" ? "calm" : ""}${row.symbol === view.instrument ? " chosen" : ""}`);
   if (cells[2].dataset.shown !== row.level) {
+    const isFocused = cells[2].contains(document.activeElement);
     cells[2].dataset.shown = row.level;
     cells[2].replaceChildren(levelMark(row.level));
+    reachable(row.symbol, row.symbol === current);
+    if (isFocused) (cells[2].querySelector(".why") ?? parts.name).focus({ preventScroll: true });
   }
   show(cells[3], { ...velocity(row, 10, warmMs), note: "" });
   show(cells[4], { ...velocity(row, 60, warmMs), note: "" });
