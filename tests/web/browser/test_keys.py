@@ -59,7 +59,7 @@ def test_the_focus_is_seen_and_the_table_is_one_stop(demo: "Command", visits: "V
             "() => { const a = document.activeElement; return [a.id || a.textContent.slice(0, 20),"
             " getComputedStyle(a).outlineStyle, a.closest('#instruments tbody') !== null] }"
         )
-        assert outline != "none", where
+        assert outline != "none", f"{where!r} after {seen}"
         seen.append(where)
         stops += in_table
         if where == "tape-least":

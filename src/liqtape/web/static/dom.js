@@ -33,9 +33,14 @@ export function show(node, figure) {
   const key = `${figure.text}|${figure.kind}|${figure.because ?? ""}|${figure.note ?? ""}`;
   if (node.dataset.shown === key) return;
   node.dataset.shown = key;
+  const before = node.querySelector(".why");
+  const isFocused = before !== null && before === document.activeElement;
   const body = figure.because ? why(figure.text, figure.because, figure.kind) : element("span", { class: figure.kind }, figure.text);
   node.replaceChildren(body);
   if (figure.note) node.append(element("span", { class: "note" }, ` ${figure.note}`));
+  // A new number leaves the keyboard where it is.
+  if (before !== null && figure.because) body.tabIndex = before.tabIndex;
+  if (isFocused) (figure.because ? body : node.closest("tr")?.querySelector("button"))?.focus({ preventScroll: true });
 }
 
 export function levelMark(level) {
