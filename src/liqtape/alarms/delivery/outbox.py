@@ -8,7 +8,6 @@ import logging
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ from msgspec import Struct
 
 from liqtape.alarms.policy.messages import AddressedMessage, AlarmMessage
 from liqtape.errors import ConfigurationError
+from liqtape.sqlitedamage import damage, is_damage, set_aside
 
 __all__ = ["KEPT_DEAD", "DeadLetter", "Outbox", "KeptQueue", "OutboxEntry", "read_queue"]
 
@@ -23,7 +23,6 @@ KEPT_DEAD = 10_000
 """So many dead letters of a channel are kept, the newest."""
 
 _VERSION = 1
-_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _SENT_KEPT_MS = 7 * 86_400_000
 _BUSY_SECONDS = 5.0
 _SCHEMA = """
@@ -91,9 +90,9 @@ class Outbox:
         try:
             self._connection = _opened(place)
         except sqlite3.DatabaseError as error:
-            if path is None or error.sqlite_errorcode & 0xFF not in _DAMAGE:
+            if path is None or not is_damage(error):
                 raise
-            _set_aside(path, error)
+            _keep_aside(path, error)
             self._connection = _opened(place)
 
     def close(self) -> None:
@@ -192,25 +191,17 @@ def _opened(place: str) -> sqlite3.Connection:
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
         (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if said != "ok":
-            raise _damaged(said)
+            raise damage(said)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _damaged(said: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(said)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
-
-
-def _set_aside(path: Path, error: sqlite3.DatabaseError) -> None:
+def _keep_aside(path: Path, error: sqlite3.DatabaseError) -> None:
     """Keep a damaged queue under another name: what is not known to be whole is not sent."""
     aside = path.with_name(f"{path.stem}.damaged-{time.time_ns() // 1_000_000}{path.suffix}")
-    for ending in ("", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            path.with_name(path.name + ending).replace(aside.with_name(aside.name + ending))
+    set_aside(path, aside)
     _log.error(
         "alarms: %s is damaged (%s): it is kept as %s; messages that waited there are not sent", path, error, aside
     )

@@ -20,7 +20,7 @@ from liqtape.history.archive.archiver import Archiver
 from liqtape.history.archive.retention import retain
 from liqtape.history.log.layout import SEALING_LOCK
 from liqtape.history.log.lock import FileLock
-from liqtape.history.log.salvage import is_damage
+from liqtape.sqlitedamage import is_damage
 
 __all__ = ["DAMAGED", "MaintenanceResult", "can_seal", "main"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from liqtape.errors import ConfigurationError
 from liqtape.history.log.layout import DATABASE, VERSION, schema_sql
+from liqtape.sqlitedamage import is_damage
 
 __all__ = ["open_for_reading", "open_for_writing", "transaction"]
 
@@ -35,13 +36,10 @@ def open_for_writing(directory: Path, synchronous: str, name: str = DATABASE) ->
         _migrate(connection, path)
     except BaseException as error:
         connection.close()
-        if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode & 0xFF in _RUINED:
+        if is_damage(error):
             raise ConfigurationError(f"history: {path} is damaged, or no database ({error})") from error
         raise
     return connection
-
-
-_RUINED = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -5,6 +5,8 @@ import logging
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct
@@ -18,9 +20,10 @@ from liqtape.history.log.journal import GapEntry, JournalEntry
 from liqtape.history.log.layout import DATABASE, LOCK
 from liqtape.history.log.lock import FileLock
 from liqtape.history.log.recall import RecalledRun
-from liqtape.history.log.salvage import DamagedLog, is_damage, salvage
+from liqtape.history.log.salvage import salvage
 from liqtape.history.log.standing import Standing
 from liqtape.history.log.store import Store
+from liqtape.sqlitedamage import damage, is_damage
 
 __all__ = ["EventLog", "LogHealth"]
 
@@ -93,6 +96,7 @@ class EventLog:
         self._told: set[str] = set()
         self._state, self._detail, self._since_ms = "closed", "", 0
         self._asked_disk: float | None = None  # steady time, while the disk is waited for
+        self._damage: Exception | None = None  # of the log, to be set aside
         self._salvaged_ms = 0
         self._salvaged = ""  # that a damaged log was set aside, and where
         self._follower = Follower(self.directory)
@@ -198,15 +202,24 @@ class EventLog:
             self._store = None
 
     def _open(self) -> Store:
-        """Open the log; a damaged one is set aside first."""
+        """Open the log; a damaged one, as a write has found it or the opening does, is set aside first."""
+        with self._asking_disk():
+            if self._damage is not None:
+                self._set_aside(self._damage)
+            try:
+                return self._opened()
+            except (ConfigurationError, sqlite3.Error) as error:
+                if not is_damage(error):
+                    raise
+                self._set_aside(error)
+                return self._opened()
+
+    @contextmanager
+    def _asking_disk(self) -> Iterator[None]:
+        """Note since when the disk is waited for."""
         self._asked_disk = time.monotonic()
         try:
-            return self._opened()
-        except (ConfigurationError, sqlite3.Error) as error:
-            if not is_damage(error):
-                raise
-            self._set_aside(error)
-            return self._opened()
+            yield
         finally:
             self._asked_disk = None
 
@@ -254,6 +267,7 @@ class EventLog:
             f"{found.rows:,}",
             read,
         )
+        self._damage = None
         self._become(self._state, self._salvaged)
 
     def _turn(self, store: Store) -> None:
@@ -263,11 +277,8 @@ class EventLog:
         if self.buffer and not self._is_closing:
             time.sleep(_GROUP_SECONDS)
         self.buffer.take(self._events, self._records, _MOST_EVENTS)
-        self._asked_disk = time.monotonic()
-        try:
+        with self._asking_disk():
             self._write_what_is_due(store, _wall_ms())
-        finally:
-            self._asked_disk = None
 
     def _write_what_is_due(self, store: Store, now_ms: int) -> None:
         hour_ms = now_ms - now_ms % _HOUR_MS
@@ -285,7 +296,7 @@ class EventLog:
         if self._archiver_process is not None:
             self._archiver_process.turn(now_ms)
             if self._archiver_process.take_damage():
-                raise DamagedLog("what is not sealed yet cannot be read")
+                raise damage("what is not sealed yet cannot be read")
 
     def _write(self, store: Store, now_ms: int) -> None:
         lost = self.buffer.losses.take(now_ms)
@@ -307,34 +318,18 @@ class EventLog:
         self._events, self._records = [], []
 
     def _fail(self, error: Exception) -> None:
-        if is_damage(error):
-            self._mend(error)
-            return
         if self._store is not None and getattr(error, "sqlite_errorcode", None) not in _CURABLE:
             self._store.close()
             self._store = None
-        self._tell(error)
-
-    def _tell(self, error: Exception) -> None:
+        if is_damage(error):  # no later try would find it whole
+            self._damage = error
+            return
         text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         if text not in self._told:
             self._told.add(text)
             _log.error("history: cannot write to %s: %s; events wait in memory", self.directory, text)
         self.buffer.reason = "disk"
         self._become("failing", text)
-
-    def _mend(self, error: Exception) -> None:
-        """Set a damaged log aside at once: no later try would find it whole."""
-        if self._store is not None:
-            self._store.close()
-            self._store = None
-        self._asked_disk = time.monotonic()
-        try:
-            self._set_aside(error)
-        except (OSError, sqlite3.Error) as another:
-            self._tell(another)
-        finally:
-            self._asked_disk = None
 
     def _become(self, state: str, detail: str) -> None:
         if state != self._state:

@@ -8,15 +8,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from liqtape.errors import ConfigurationError
 from liqtape.history.log.database import open_for_writing, transaction
 from liqtape.history.log.layout import DATABASE
 from liqtape.history.log.recall import end_last_run
+from liqtape.sqlitedamage import BESIDE, set_aside
 
-__all__ = ["DamagedLog", "Salvage", "is_damage", "salvage"]
+__all__ = ["Salvage", "salvage"]
 
-_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_BESIDE = ("-wal", "-shm", "-journal")
 _NEW = "log.salvaged"
 _ROWS = 1_000
 _LOST = "log damaged"
@@ -25,28 +23,12 @@ _LOST = "log damaged"
 _EVER_MS = 1 << 62
 
 
-class DamagedLog(ConfigurationError):
-    """Somebody else found that the database is damaged: the child that seals it."""
-
-
 class Salvage(Struct, frozen=True):
     """Where the damaged files are now, and how many rows were taken over; `is_whole` if no row was out of reach."""
 
     aside: Path
     rows: int
     is_whole: bool
-
-
-def is_damage(error: BaseException | None) -> bool:
-    """Return whether an error says that the database itself is damaged: no other is mended by a new one."""
-    while error is not None:
-        if isinstance(error, DamagedLog):
-            return True
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in _DAMAGE:
-            return True
-        error = error.__cause__
-    return False
 
 
 def salvage(directory: Path, synchronous: str, now_ms: int) -> Salvage:
@@ -65,8 +47,8 @@ def salvage(directory: Path, synchronous: str, now_ms: int) -> Salvage:
     Raises sqlite3.Error or OSError where the disk fails.
     """
     new = directory / _NEW
-    for name in (new, *_beside(new)):
-        name.unlink(missing_ok=True)
+    for ending in ("", *BESIDE):
+        new.with_name(new.name + ending).unlink(missing_ok=True)
     with closing(open_for_writing(directory, synchronous, _NEW)) as target:
         rows, broken = _take_over(directory / DATABASE, target)
         with transaction(target):
@@ -77,16 +59,9 @@ def salvage(directory: Path, synchronous: str, now_ms: int) -> Salvage:
     aside = directory / f"log.damaged-{stamp}.sqlite"
     while aside.exists():
         aside = aside.with_stem(f"{aside.stem}-again")
-    (directory / DATABASE).replace(aside)
-    for old, kept in zip(_beside(directory / DATABASE), _beside(aside), strict=True):
-        with suppress(FileNotFoundError):
-            old.replace(kept)
+    set_aside(directory / DATABASE, aside)
     new.replace(directory / DATABASE)
     return Salvage(aside, rows, not broken)
-
-
-def _beside(path: Path) -> list[Path]:
-    return [path.with_name(path.name + suffix) for suffix in _BESIDE]
 
 
 def _take_over(damaged: Path, target: sqlite3.Connection) -> tuple[int, set[str]]:
