@@ -1,7 +1,8 @@
 """Where a backtest reads: recordings, histories and event files, all as one table of liquidations and their spans."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 
 from msgspec import Struct
@@ -10,8 +11,8 @@ from liqtape.errors import ConfigurationError
 from liqtape.eventfiles.coveragefile import load_coverage
 from liqtape.eventfiles.eventtable import EventRow, EventTable
 from liqtape.eventfiles.readers import load
-from liqtape.events import Liquidation
 from liqtape.history.log.layout import DATABASE
+from liqtape.history.query.watchedtime import Spell, joined_spells
 from liqtape.pipeline.listener import Listener
 from liqtape.recording.playback import Playback
 from liqtape.recording.segments import is_recording
@@ -20,20 +21,10 @@ __all__ = ["SourceRead", "Span", "read_source", "spans_joined"]
 
 _EVER_MS = 1 << 62
 _STEP_MS = 600_000
-_COLUMNS = (
-    "event_ms",
-    "venue",
-    "instrument",
-    "symbol",
-    "side",
-    "price",
-    "quantity",
-    "notional_usd",
-    "price_kind",
-    "id",
-)
+_COLUMNS = EventRow._fields[:-1]  # what a history has of a row
+_values_of = attrgetter(*_COLUMNS)
 
-Span = tuple[int, int]
+Span = Spell
 """(begin, end) in ms."""
 
 
@@ -63,19 +54,9 @@ def read_source(path: Path, coverage: Path | None) -> SourceRead:
     return SourceRead(table, _whole(table))
 
 
-def spans_joined(spans: Sequence[Span]) -> list[Span]:
-    """Return the spans in order, those that touch or overlap as one.
-
-    >>> spans_joined([(5, 9), (0, 5), (12, 13)])
-    [(0, 9), (12, 13)]
-    """
-    found: list[Span] = []
-    for begin, end in sorted(spans):
-        if found and begin <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        elif begin < end:
-            found.append((begin, end))
-    return found
+def spans_joined(spans: Iterable[Span]) -> list[Span]:
+    """Return the spans in order, those that touch or overlap as one, and none that is empty."""
+    return joined_spells(span for span in spans if span[0] < span[1])
 
 
 def _whole(table: EventTable) -> list[Span]:
@@ -103,8 +84,7 @@ def _of_rows(events: dict[str, list[object]], coverage: dict[str, list[int]]) ->
     table = EventTable()
     for row in zip(*(events[name] for name in _COLUMNS), strict=True):
         table.take(EventRow(*row))
-    spells = list(coverage.values())
-    spans = spans_joined(list(zip(spells[1], spells[2], strict=True)))
+    spans = spans_joined(zip(coverage["up_ms"], coverage["down_ms"], strict=True))
     return SourceRead(table, spans or _whole(table))
 
 
@@ -117,25 +97,10 @@ def _of_recording(path: Path) -> SourceRead:
     while not is_over:
         playback.advance(until_ms)
         for event in playback.take()[0]:
-            table.take(_row(event))
+            table.take(EventRow(*_values_of(event)))
         is_over = playback.began_ms == 0  # nothing is due any more
         until_ms = max(until_ms + _STEP_MS, playback.began_ms)
     return SourceRead(table, watched.spans(max(table.times_ms, default=0)) or _whole(table))
-
-
-def _row(event: Liquidation) -> EventRow:
-    return EventRow(
-        event.event_ms,
-        event.venue,
-        event.instrument,
-        event.symbol,
-        event.side,
-        event.price,
-        event.quantity,
-        event.notional_usd,
-        event.price_kind,
-        event.id,
-    )
 
 
 class _Watched(Listener):

@@ -47,19 +47,7 @@ class _Schema(Struct, frozen=True):
 _OURS = _Schema(
     "liqtape",
     ("venue", "instrument", "symbol", "side", "price", "quantity", "notional_usd", "event_ms"),
-    (
-        "event_ms",
-        "venue",
-        "instrument",
-        "symbol",
-        "side",
-        "price",
-        "quantity",
-        "notional_usd",
-        "price_kind",
-        "id",
-        "schema",
-    ),
+    EventRow._fields,
 )
 _ARCHIVE = _Schema(
     "archive",

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from liqtape.history.query.watchedtime import Spell, joined_spells
+
 __all__ = ["ObservedTime", "Spell"]
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
-Spell = tuple[int, int]
-"""(from, until) in ms."""
 
 
 class ObservedTime:
@@ -20,7 +20,7 @@ class ObservedTime:
         for venue, from_ms, until_ms in spells:
             found.setdefault(venue, []).append((from_ms, until_ms))
         self._venues: Mapping[str, tuple[Ints, Ints, Ints]] = {
-            venue: _columns(_merged(of_venue)) for venue, of_venue in found.items()
+            venue: _columns(joined_spells(of_venue)) for venue, of_venue in found.items()
         }
 
     @property
@@ -42,7 +42,7 @@ class ObservedTime:
                 ups, downs, _ = self._venues[venue]
                 edges = np.clip([from_ms, *np.column_stack([ups, downs]).ravel().tolist(), until_ms], from_ms, until_ms)
                 spells += [(begin, end) for begin, end in edges.reshape(-1, 2).tolist() if begin < end]
-        return _merged(spells)
+        return joined_spells(spells)
 
     def shares(self, venues: Collection[str], at_ms: Ints, seconds: int) -> "np.ndarray[Any, np.dtype[np.float64]]":
         """Return the least live share of these venues for each window (t - W, t].
@@ -61,17 +61,6 @@ class ObservedTime:
         place = np.searchsorted(ups, until_ms, "right") - 1
         inside = np.minimum(until_ms, downs[place]) - ups[place]
         return np.where(place < 0, 0, before[place] + inside)
-
-
-def _merged(spells: list[Spell]) -> list[Spell]:
-    """Return them in order, those that touch joined."""
-    merged: list[Spell] = []
-    for from_ms, until_ms in sorted(spells):
-        if merged and from_ms <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(until_ms, merged[-1][1]))
-        else:
-            merged.append((from_ms, until_ms))
-    return merged
 
 
 def _columns(spells: list[Spell]) -> tuple[Ints, Ints, Ints]:

@@ -4,7 +4,25 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable
 from itertools import accumulate
 
-__all__ = ["WatchedTime"]
+__all__ = ["Spell", "WatchedTime", "joined_spells"]
+
+Spell = tuple[int, int]
+"""(from, until) in ms."""
+
+
+def joined_spells(spells: Iterable[Spell]) -> list[Spell]:
+    """Return the spells in order, those that touch or overlap as one.
+
+    >>> joined_spells([(5, 9), (0, 5), (12, 13)])
+    [(0, 9), (12, 13)]
+    """
+    joined: list[Spell] = []
+    for from_ms, until_ms in sorted(spells):
+        if joined and from_ms <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(until_ms, joined[-1][1]))
+        else:
+            joined.append((from_ms, until_ms))
+    return joined
 
 
 class WatchedTime:
@@ -16,17 +34,13 @@ class WatchedTime:
     """
 
     def __init__(self, spells: Iterable[tuple[str, int, int]]) -> None:
-        found: dict[str, list[tuple[int, int]]] = {}
-        for venue, from_ms, until_ms in sorted(spells):
-            merged = found.setdefault(venue, [])
-            if merged and from_ms <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(until_ms, merged[-1][1]))
-            else:
-                merged.append((from_ms, until_ms))
-        self._spells = found
+        found: dict[str, list[Spell]] = {}
+        for venue, from_ms, until_ms in spells:
+            found.setdefault(venue, []).append((from_ms, until_ms))
+        self._spells = {venue: joined_spells(of_venue) for venue, of_venue in found.items()}
         self._before = {
             venue: list(accumulate((end - begin for begin, end in spells), initial=0))
-            for venue, spells in found.items()
+            for venue, spells in self._spells.items()
         }
 
     def concerned(self, from_ms: int, until_ms: int) -> Collection[str]:
