@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from liqtape.cli.past import Past, opened
+from liqtape.cli.past import Past, opened_by
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
 from liqtape.history.log.layout import EVENT_COLUMNS
+from liqtape.settings import HistorySettings, Settings
 from liqtape.web.chartanswers import Cell
 from liqtape.web.pasthistory import PastEvents, PastRows
 from liqtape.web.questions import HistoryQuestion
@@ -29,11 +30,11 @@ class HistoryRows:
     """
 
     def __init__(self, where: str) -> None:
-        self._where = where
+        self._settings = Settings(history=HistorySettings(where))
 
     def ask(self, question: HistoryQuestion, from_ms: int, until_ms: int) -> PastRows:
         """Return a page of what is asked. Raises ConfigurationError, which says how to mend it."""
-        with opened(self._where) as past:
+        with opened_by(self._settings) as past:
             _check_name(past, question, from_ms, until_ms)
             columns = _columns(past, question, (from_ms, until_ms))
             total = len(next(iter(columns.values()), ()))
@@ -45,7 +46,7 @@ class HistoryRows:
     def liquidations(self, instrument: str | None, from_ms: int, until_ms: int) -> PastEvents:
         """Return the newest liquidations of the interval, at most 300,000."""
         names = Liquidation.__struct_fields__
-        with opened(self._where) as past:
+        with opened_by(self._settings) as past:
             columns = past.rows.events(from_ms, until_ms, instrument, None, names)
             ups = past.rows.coverage(from_ms, until_ms)["up_ms"]
         times = columns["event_ms"]

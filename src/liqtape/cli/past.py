@@ -27,7 +27,7 @@ from liqtape.venues import VENUES, watched
 if TYPE_CHECKING:
     from liqtape.history.query.query import History
 
-__all__ = ["Past", "instrument_of", "known_venue_of", "opened"]
+__all__ = ["Past", "instrument_of", "known_venue_of", "opened", "opened_by"]
 
 _EVER_MS = 1 << 62
 
@@ -52,7 +52,13 @@ class Past(Struct, frozen=True):
 def opened(where: str | None) -> Iterator[Past]:
     """The history of `--history`, of the settings, or where `run` keeps it."""
     options = None if where is None else {"history": {"url": where}}
-    settings = load_settings(settings_file(None), None, options, frozenset(VENUES), watched)
+    with opened_by(load_settings(settings_file(None), None, options, frozenset(VENUES), watched)) as past:
+        yield past
+
+
+@contextmanager
+def opened_by(settings: Settings) -> Iterator[Past]:
+    """The same, of settings that are known."""
     place = _place(settings)
     directory = None if settings.history.is_server else Path(place)
 

@@ -12,7 +12,13 @@ __all__ = ["SEALED_COLUMNS", "SealedFile", "SoundFiles"]
 SEALED_COLUMNS = "path, kind, venue, from_ms, until_ms, sha256"
 """Of `partitions`, in the order of a `SealedFile`."""
 
-_MOST_KNOWN = 1_000_000
+_MOST_KNOWN = 100_000
+
+_Version = tuple[Path, str, int, int, int]
+"""A file as it was compared: path, checksum of the list, and inode, size and time of change."""
+
+_compared: dict[_Version, str] = {}
+"""What is wrong with each, empty where nothing is. Of the process: the page opens the history at each question."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +35,7 @@ class SealedFile(Struct, frozen=True):
 
 
 class SoundFiles:
-    """Compares each file with its checksum when it is first asked for; what does not agree is told once.
+    """Compares each file with its checksum when the process first asks for it; what does not agree is told once.
 
     A disk that flips a bit makes other numbers of a Parquet file, or a traceback. A file that is damaged is left out
     as a whole, and its time counts as not observed: whoever reads asks `damaged` for both.
@@ -38,7 +44,6 @@ class SoundFiles:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._missing: set[str] = set()
-        self._known: dict[str, str] = {}  # by checksum and path: what is wrong; empty where nothing is
 
     def sound(self, files: Iterable[SealedFile]) -> Iterator[SealedFile]:
         """Yield those that are as they were written. Raises FileNotFoundError for one that is not there."""
@@ -61,24 +66,27 @@ class SoundFiles:
 
     def complaint(self, file: SealedFile) -> str:
         """Return what is wrong with a file; empty where nothing is. Raises FileNotFoundError."""
-        key = f"{file.sha256} {file.path}"
-        known = self._known.get(key)
+        path = self._directory / file.path
+        now = path.stat()
+        version = (path, file.sha256, now.st_ino, now.st_size, now.st_mtime_ns)
+        known = _compared.get(version)
         if known is None:
-            known = self._compared(file)
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[key] = known
+            known = _compare(path, file.sha256)
+            if len(_compared) >= _MOST_KNOWN:
+                _compared.clear()
+            _compared[version] = known
         return known
 
-    def _compared(self, file: SealedFile) -> str:
-        try:
-            found = sha256((self._directory / file.path).read_bytes()).hexdigest()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            found = error.strerror or str(error)
-        if found == file.sha256:
-            return ""
-        said = "its content is not what was written" if len(found) == len(file.sha256) else found
-        _log.error("history: %s is damaged (%s) and left out", self._directory / file.path, said)
-        return said
+
+def _compare(path: Path, expected: str) -> str:
+    try:
+        found = sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        found = error.strerror or str(error)
+    if found == expected:
+        return ""
+    said = "its content is not what was written" if len(found) == len(expected) else found
+    _log.error("history: %s is damaged (%s) and left out", path, said)
+    return said
