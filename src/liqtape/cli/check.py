@@ -3,13 +3,10 @@
 import asyncio
 import logging
 import shutil
-import socket
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,24 +58,10 @@ def check(
 class _Loop(asyncio.SelectorEventLoop):
     """Names are looked up in threads that nobody waits for: one that hangs must not hold up the end."""
 
-    async def getaddrinfo(self, host: Any, port: Any, **known: Any) -> Any:
-        answer: asyncio.Future[Any] = self.create_future()
+    async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, **_known: Any) -> Any:
+        from liqtape.feeds.lookup import look_up
 
-        def tell(result: Any, error: BaseException | None) -> None:
-            if not answer.done():
-                answer.set_result(result) if error is None else answer.set_exception(error)
-
-        def look_up() -> None:
-            result, failed = None, None
-            try:
-                result = socket.getaddrinfo(host, port, **known)
-            except (OSError, UnicodeError) as error:
-                failed = error
-            with suppress(RuntimeError):  # the loop is closed, nobody waits any more
-                self.call_soon_threadsafe(tell, result, failed)
-
-        threading.Thread(target=look_up, name="look up", daemon=True).start()
-        return await answer
+        return await look_up(host, port, family)
 
 
 async def _report(settings: Settings, file: Path | None, checks: "Checks", *, print_lines: bool) -> list["Check"]:
@@ -244,26 +227,31 @@ async def _disk(settings: Settings) -> "Check":
 async def _history(settings: Settings) -> "Check":
     """The directory of the history, made by the first run; whoever writes there now may go on."""
     from liqtape.feeds.venuecheck import Check
-    from liqtape.history.log.directories import data_directory, history_directory
 
     if settings.history.url == "off":
         return Check.left_out("history", "configuration", "off")
-    data_dir = data_directory()
-    folder = history_directory(settings.history, data_dir) or data_dir / "history"
+    folder = _history_folder(settings)
     return _writable("history", next((path for path in (folder, *folder.parents) if path.exists()), folder))
+
+
+def _history_folder(settings: Settings) -> Path:
+    """Where the log is, or will be made."""
+    from liqtape.history.log.directories import data_directory, history_directory
+
+    data_dir = data_directory()
+    return history_directory(settings.history, data_dir) or data_dir / "history"
 
 
 async def _whole_history(settings: Settings) -> "Check":
     """Every sealed file and the database, as `liqtape check --history` asks."""
     from liqtape.feeds.venuecheck import Check
     from liqtape.history.archive.verify import verify
-    from liqtape.history.log.directories import data_directory, history_directory
     from liqtape.history.log.layout import DATABASE
 
     subject = "history files"
     if settings.history.url == "off":
         return Check.left_out(subject, "configuration", "off")
-    folder = history_directory(settings.history, data_directory()) or data_directory() / "history"
+    folder = _history_folder(settings)
     if not (folder / DATABASE).exists():
         return Check.left_out(subject, "reading", f"{folder} has no history yet")
     began = time.monotonic()
