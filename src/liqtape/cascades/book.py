@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from liqtape.cascades.aftermath import Aftermath
 from liqtape.cascades.cascade import Cascade, CascadeScope
-from liqtape.cascades.recentevents import MINUTE_MS, MOST_EVENTS, RecentEvents
+from liqtape.cascades.recentevents import MOST_EVENTS, RecentEvents
 from liqtape.cascades.runningcascade import QUIET_AFTER_MS, Placed, Rise, RunningCascade
+from liqtape.cascades.slidingminute import MINUTE_MS
 from liqtape.engine.levels.returnperiods import BREADTH_KEY, MARKET_KEY, StreamKey
 from liqtape.engine.velocity import MARKET
 from liqtape.events import NO_LIST, Gap, Liquidation

@@ -19,7 +19,10 @@ from liqtape.engine.levels.streamlevel import INSTRUMENT, MARKET_STEPS, VENUE, L
 from liqtape.engine.levels.threshold import Threshold
 from liqtape.events import Side
 
-__all__ = ["DETECTORS", "CascadeSettings", "detector_of"]
+__all__ = ["DEFAULT_DETECTOR", "DETECTORS", "CascadeSettings", "detector_of"]
+
+DEFAULT_DETECTOR = ReturnPeriodDetector.name
+"""The levels of a run are this detector already."""
 
 
 class CascadeSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,7 +36,7 @@ class CascadeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     of the usual rate that a new rate has to have. With `refit`, Hawkes is fitted anew each hour.
     """
 
-    detectors: tuple[str, ...] = ("return_periods",)
+    detectors: tuple[str, ...] = (DEFAULT_DETECTOR,)
     by: Literal["rate", "usd"] = "rate"
     side: Literal["both", "long", "short"] = "both"
     level: Literal["WATCH", "ALERT", "CRITICAL"] = "WATCH"
@@ -82,7 +85,7 @@ def _change_point(settings: CascadeSettings, _: LevelSteps, side: Side | None) -
 
 
 DETECTORS: Mapping[str, Callable[[CascadeSettings, LevelSteps, Side | None], Detector]] = {
-    "return_periods": _return_periods,
+    DEFAULT_DETECTOR: _return_periods,
     "threshold": _threshold,
     "surprise": _surprise,
     "cusum": _cusum,

@@ -13,6 +13,7 @@ return periods stays open.
                last event at the threshold
 """
 
+from abc import ABC, abstractmethod
 from math import exp, inf
 from typing import ClassVar, Literal
 
@@ -62,7 +63,7 @@ class SideShare:
         return "long" if self._long > self._short else "short"
 
 
-class HeldDetector:
+class HeldDetector(ABC):
     """A detector whose subclass says a score after each event, in `_score_with`, and between events, in `_score_at`.
 
     `side`: only the liquidations of that side are heard, and of a stream that names none, nothing.
@@ -121,14 +122,16 @@ class HeldDetector:
         now_ms = max(now_ms, self._now_ms)
         return DetectorStanding(now_ms < self._due_ms, self._score_at(now_ms) if self._is_up else None, self.threshold)
 
-    def _begin(self, at_ms: int) -> None:
+    def _begin(self, at_ms: int) -> None:  # noqa: B027 - what is windowed has nothing to begin
         """Begin to watch."""
 
-    def _resume(self, down_ms: int, up_ms: int) -> None:
+    def _resume(self, down_ms: int, up_ms: int) -> None:  # noqa: B027 - nor to resume
         """Go on watching after a span in which nothing was seen."""
 
+    @abstractmethod
     def _score_with(self, event: Liquidation, now_ms: int) -> float | None:
-        raise NotImplementedError
+        """Take in an event, and return the score with it."""
 
+    @abstractmethod
     def _score_at(self, now_ms: int) -> float | None:
-        raise NotImplementedError
+        """Return the score at a moment."""

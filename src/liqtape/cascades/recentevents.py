@@ -4,11 +4,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from liqtape.cascades.runningcascade import Placed
+from liqtape.cascades.slidingminute import MINUTE_MS
 from liqtape.engine.levels.returnperiods import StreamKey
 
-__all__ = ["MINUTE_MS", "MOST_EVENTS", "RecentEvents"]
-
-MINUTE_MS = 60_000
+__all__ = ["MOST_EVENTS", "RecentEvents"]
 
 MOST_EVENTS = 200_000
 """How many liquidations are kept; of a minute with more the oldest are forgotten, and counted."""

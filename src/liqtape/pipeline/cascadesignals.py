@@ -6,7 +6,7 @@ from math import inf
 from msgspec.structs import replace
 
 from liqtape.cascades.bank import DetectorBank
-from liqtape.cascades.choice import CascadeSettings
+from liqtape.cascades.choice import DEFAULT_DETECTOR, CascadeSettings
 from liqtape.cascades.detector import Signal, StreamCalm, StreamSignal
 from liqtape.cascades.hawkesdetector import HawkesDetector, StreamFit
 from liqtape.engine.levels.returnperiods import STREAM_LEVELS, Raise, StreamKey
@@ -17,8 +17,6 @@ from liqtape.pipeline.clock import EventClock
 from liqtape.pipeline.listener import Listener, Listeners
 
 __all__ = ["CascadeSignals", "DetectedSignals", "signals_of"]
-
-_DEFAULT = "return_periods"
 
 
 class CascadeSignals(Listener):
@@ -79,7 +77,7 @@ class CascadeSignals(Listener):
                 self._raised[key] = since_ms, int(stream.due_ms)
             else:
                 del self._raised[key]
-                self.tell_calm(StreamCalm(key, _DEFAULT, since_ms, min(now_ms, due_ms)))
+                self.tell_calm(StreamCalm(key, DEFAULT_DETECTOR, since_ms, min(now_ms, due_ms)))
         for one in levels.take_raises():
             if one.above < self._step <= one.step:
                 self._follow_raise(one)
@@ -91,12 +89,12 @@ class CascadeSignals(Listener):
         stream = levels.streams[one.key]
         before = self._raised.pop(one.key, None)
         if before is not None:  # its episode ended, and the next one rose, within a second
-            self.tell_calm(StreamCalm(one.key, _DEFAULT, before[0], min(one.at_ms, before[1])))
+            self.tell_calm(StreamCalm(one.key, DEFAULT_DETECTOR, before[0], min(one.at_ms, before[1])))
         self._raised[one.key] = one.at_ms, one.at_ms if stream.due_ms == inf else int(stream.due_ms)
         long, short = self._engine.sides(one.key, self._clock.now_ms, self._clock.now_at)
         side: Side | None = None if long == short else "long" if long > short else "short"
         threshold = stream.thresholds[self._step - 1]
-        self.tell(StreamSignal(one.key, Signal(_DEFAULT, one.at_ms, one.usd_60s, threshold, side)))
+        self.tell(StreamSignal(one.key, Signal(DEFAULT_DETECTOR, one.at_ms, one.usd_60s, threshold, side)))
 
 
 class DetectedSignals(CascadeSignals):
@@ -106,7 +104,7 @@ class DetectedSignals(CascadeSignals):
         self, engine: VelocityEngine, clock: EventClock, listeners: Listeners, settings: CascadeSettings
     ) -> None:
         super().__init__(engine, clock, listeners, settings)
-        names = [name for name in settings.detectors if name != _DEFAULT or not self._follows]
+        names = [name for name in settings.detectors if name != DEFAULT_DETECTOR or not self._follows]
         self.bank = DetectorBank(settings, names)
 
     def fitted_streams(self) -> Iterator[tuple[StreamKey, HawkesDetector]]:
@@ -144,5 +142,5 @@ def signals_of(
     engine: VelocityEngine, clock: EventClock, listeners: Listeners, settings: CascadeSettings
 ) -> CascadeSignals:
     """Return what tells of the signals of these settings; it hears each event only where a detector needs that."""
-    alone = all(name == _DEFAULT and follows_levels(engine, settings) for name in settings.detectors)
+    alone = all(name == DEFAULT_DETECTOR and follows_levels(engine, settings) for name in settings.detectors)
     return (CascadeSignals if alone else DetectedSignals)(engine, clock, listeners, settings)

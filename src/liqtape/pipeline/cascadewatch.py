@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from liqtape.cascades.book import CascadeBook
 from liqtape.cascades.cascade import Cascade
-from liqtape.cascades.choice import CascadeSettings
+from liqtape.cascades.choice import DEFAULT_DETECTOR, CascadeSettings
 from liqtape.cascades.detector import StreamSignal
 from liqtape.cascades.runningcascade import Rise
 from liqtape.engine.levels.returnperiods import MARKET_KEY, StreamKey
@@ -17,12 +17,10 @@ from liqtape.venues.base import is_partial
 
 __all__ = ["CascadeWatch", "follows_levels", "why_threshold"]
 
-_DEFAULT = "return_periods"
-
 
 def follows_levels(engine: VelocityEngine, settings: CascadeSettings) -> bool:
     """Return whether the levels of the engine are the default detector: they decide by return period, of both sides."""
-    return _DEFAULT in settings.detectors and engine.levels is not None and settings.side == "both"
+    return DEFAULT_DETECTOR in settings.detectors and engine.levels is not None and settings.side == "both"
 
 
 class CascadeWatch(Listener):
@@ -69,7 +67,7 @@ class CascadeWatch(Listener):
         self.book.rise(
             Rise(
                 key,
-                _DEFAULT,
+                DEFAULT_DETECTOR,
                 alert.at_ms,
                 _why_level(alert),
                 alert.level,
@@ -80,9 +78,9 @@ class CascadeWatch(Listener):
     def signal(self, signal: StreamSignal) -> None:
         """Take in a detector that was raised."""
         key, told = signal.key, signal.signal
-        if told.detector == _DEFAULT and self._follows_levels:
+        if told.detector == DEFAULT_DETECTOR and self._follows_levels:
             return
-        by_count = told.detector != _DEFAULT and self._settings.by != "usd"
+        by_count = told.detector != DEFAULT_DETECTOR and self._settings.by != "usd"
         usual = self._usual_usd(key, told.at_ms)
         self.book.rise(Rise(key, told.detector, told.at_ms, _why_signal(signal), None, usual, by_count))
 

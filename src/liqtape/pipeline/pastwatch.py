@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from liqtape.cascades.bank import DetectorBank
 from liqtape.cascades.cascade import Cascade
-from liqtape.cascades.choice import CascadeSettings
+from liqtape.cascades.choice import DEFAULT_DETECTOR, CascadeSettings
 from liqtape.engine.velocity import MARKET, VelocityEngine
 from liqtape.events import Alert, Gap, Liquidation
 from liqtape.pipeline.cascadewatch import CascadeWatch, follows_levels
@@ -37,7 +37,7 @@ class PastWatch:
     ) -> None:
         chosen = CascadeSettings() if settings is None else settings
         self.cascades = CascadeWatch(engine, None, chosen, knows_gaps=gaps is not None)
-        names = [name for name in chosen.detectors if name != "return_periods" or not follows_levels(engine, chosen)]
+        names = [name for name in chosen.detectors if name != DEFAULT_DETECTOR or not follows_levels(engine, chosen)]
         self._bank = DetectorBank(chosen, names) if names else None
         self._engine = engine
         self._levels = Levels(engine)
