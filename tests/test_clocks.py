@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from liqtape import tracker as tracker_module
 from liqtape.events import Event, PriceTick, RawLiquidation, VelocityMetrics
+from liqtape.ledger import Ledger
 from liqtape.pipeline.clock import EventClock
 from liqtape.settings import HistorySettings, RedisSettings, Settings, VenueSettings
 from liqtape.tracker import Tracker
@@ -305,8 +306,8 @@ def test_trades_that_were_held_up_together_leave_no_event_in_a_wrong_place(monke
     assert row.event_count_10s == 3
 
 
-def test_a_shift_that_passes_leaves_no_event_where_it_moved_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seen in chaos: a way that was narrow for four seconds. What it had brought before it was known stayed moved."""
+def traded(monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], Tracker, Ledger, Callable[[int, str, int], None]]:
+    """Our time, a tracker by it, a ledger, and `trade(ms, venue, stamp)`: a trade that comes `ms` after T."""
     now = [T]
     monkeypatch.setattr(tracker_module, "_our_ms", lambda: now[0])
     tracker = Tracker(Settings(redis=RedisSettings("off"), history=HistorySettings("off")))
@@ -315,6 +316,13 @@ def test_a_shift_that_passes_leaves_no_event_where_it_moved_it(monkeypatch: pyte
     def trade(ms: int, venue: str, stamp: int) -> None:
         now[0] = T + ms
         tracker.ingest([PriceTick(venue, "BTCUSDT", 1.0, 1.0, T + stamp, now[0])], ledger)
+
+    return now, tracker, ledger, trade
+
+
+def test_a_shift_that_passes_leaves_no_event_where_it_moved_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen in chaos: a way that was narrow for four seconds. What it had brought before it was known stayed moved."""
+    now, tracker, ledger, trade = traded(monkeypatch)
 
     for ms in range(0, 10_000, 100):
         for venue in ("okx", "binance", "bybit"):
@@ -337,14 +345,7 @@ def test_what_a_venue_tells_of_its_past_before_its_clock_is_known_stands_where_i
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Seen in virtual time: after a restart, an answer of a clock a minute fast came before the fifth of its trades."""
-    now = [T]
-    monkeypatch.setattr(tracker_module, "_our_ms", lambda: now[0])
-    tracker = Tracker(Settings(redis=RedisSettings("off"), history=HistorySettings("off")))
-    ledger = tracker.new_ledger()
-
-    def trade(ms: int, venue: str, stamp: int) -> None:
-        now[0] = T + ms
-        tracker.ingest([PriceTick(venue, "BTCUSDT", 1.0, 1.0, T + stamp, now[0])], ledger)
+    _, tracker, ledger, trade = traded(monkeypatch)
 
     for ms in range(0, 6_000, 100):
         trade(ms, "binance", ms)

@@ -71,6 +71,23 @@ def written(directory: Path, events: list[Liquidation]) -> None:
     store.close()
 
 
+def written_hour(directory: Path, events: list[Liquidation]) -> int:
+    """Write events, whose hour is over; returns when it began."""
+    begin_ms = events[0].event_ms // HOUR_MS * HOUR_MS
+    store = Store(directory)
+    store.write(events)
+    store.mark_hour(begin_ms)
+    store.close()
+    return begin_ms
+
+
+def seal(directory: Path, begin_ms: int) -> None:
+    """Seal the hour that began then."""
+    archiver = Archiver(directory)
+    archiver.seal(begin_ms + HOUR_MS + CLOSED_AFTER_MS)
+    archiver.close()
+
+
 def test_what_can_be_read_is_taken_over_and_the_rest_is_not_covered(tmp_path: Path, liquidations: MakeMany) -> None:
     events = liquidations(3_000)
     written(tmp_path, events)
@@ -139,15 +156,8 @@ def test_damage_while_it_is_written_stops_nothing(table: str, event_log: MakeLog
 
 
 def test_numbers_go_on_behind_the_sealed_files(tmp_path: Path, liquidations: MakeMany) -> None:
-    events = liquidations(100)
-    begin_ms = events[0].event_ms // HOUR_MS * HOUR_MS
-    store = Store(tmp_path)
-    store.write(events)
-    store.mark_hour(begin_ms)
-    store.close()
-    archiver = Archiver(tmp_path)
-    archiver.seal(begin_ms + HOUR_MS + CLOSED_AFTER_MS)
-    archiver.close()
+    begin_ms = written_hour(tmp_path, liquidations(100))
+    seal(tmp_path, begin_ms)
     spoil(tmp_path / DATABASE, page_of(tmp_path / DATABASE, "events"))
     spoil(tmp_path / DATABASE, page_of(tmp_path / DATABASE, "meta"))
 
@@ -165,16 +175,9 @@ def test_numbers_go_on_behind_the_sealed_files(tmp_path: Path, liquidations: Mak
 
 
 def test_files_are_kept_where_their_list_cannot_be_read(tmp_path: Path, liquidations: MakeMany) -> None:
-    events = liquidations(100)
-    begin_ms = events[0].event_ms // HOUR_MS * HOUR_MS
-    store = Store(tmp_path)
-    store.write(events)
-    store.mark_hour(begin_ms)
-    store.close()
+    begin_ms = written_hour(tmp_path, liquidations(100))
     for _ in range(2):
-        archiver = Archiver(tmp_path)
-        archiver.seal(begin_ms + HOUR_MS + CLOSED_AFTER_MS)
-        archiver.close()
+        seal(tmp_path, begin_ms)
         if not list(tmp_path.glob("log.damaged-*")):
             spoil(tmp_path / DATABASE, page_of(tmp_path / DATABASE, "partitions"))
             salvage(tmp_path, "NORMAL", begin_ms + HOUR_MS)
