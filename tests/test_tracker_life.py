@@ -284,7 +284,17 @@ async def test_the_time_between_two_runs_is_filled_where_the_venue_tells_of_it(t
         )
         async with Tracker(settings, timeouts=QUICK) as first:
             await until(lambda: first.ledger().events_accepted > 20)
-        await asyncio.sleep(1.5)  # what is published meanwhile, nobody hears
+        stopped_ms, published = int(time.time() * 1_000), list[int]()
+        send = simulator._market._send
+
+        def heard(frames: Any, name: str, here: Any) -> None:
+            if name == "okx":
+                published.extend(row.event_ms for frame in frames for row in frame.rows)
+            send(frames, name, here)
+
+        simulator._market._send = heard  # type: ignore[method-assign,assignment]
+        # What is published meanwhile, nobody hears. How much that is in a second and a half is the scenario's affair.
+        await until(lambda: sum(event_ms > stopped_ms for event_ms in published) > 3)
         accepted: list[Liquidation] = []
         second = Tracker(settings, timeouts=QUICK)
         second.listen(OnLiquidation(accepted.append))

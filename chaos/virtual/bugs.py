@@ -118,7 +118,7 @@ BUGS = {
     ),
     "row-lost-at-a-fault": Bug(
         "what was taken from the buffer is gone when the disk fails",
-        "liqtape.history.log.eventlog:EventLog._tell",
+        "liqtape.history.log.eventlog:EventLog._fail",
         'self.buffer.reason = "disk"',
         'self.buffer.reason, self._events = "disk", []',
     ),
