@@ -104,6 +104,12 @@ def test_who_is_killed_goes_on_where_it_was() -> None:
         (1, 520.0, "0.000:skew:okx:0.000:60000 150.000:kill:us:100.000:0"),
         # A venue was an hour behind from the start: after a kill all that came was too old for any window.
         (2159, 560.0, "0.000:skew:bybit:0.000:-3600000 301.000:kill:us:103.038:0"),
+        # A start on a full disk, our wall clock an hour slow: the gap of the start lay over all that was seen before.
+        (
+            329,
+            800.0,
+            "576.400:wall:us:0.000:-3600000 684.061:kill:us:2.000:0 685.658:bad:disk:14.811:0",
+        ),
     ],
 )
 def test_what_was_found_is_found_no_more(seed: int, seconds: float, hazards: str) -> None:

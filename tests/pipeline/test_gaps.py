@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from liqtape.engine import VelocityEngine
 from liqtape.events import NO_LIST, Gap
+from liqtape.pipeline.clock import EventClock
 from liqtape.pipeline.gaps import STARTING, Outages
 
 T = 1_790_000_000_000
@@ -128,6 +129,21 @@ def test_a_gap_of_a_venue_behind_our_time_ends_when_it_is_live_again() -> None:
     assert (start.from_ms, start.until_ms) == (T + 3_600_000, T + 3_600_000)
     assert (outage.from_ms, outage.until_ms, outage.reason) == (begin_ms, T + 90_000, "reset")
     assert len(told) == 4
+
+
+@pytest.mark.parametrize("off_ms", [-3_600_000, -60_000, 0, 60_000, 3_600_000])
+def test_the_gap_of_a_start_is_as_long_as_the_start_took_whatever_our_clock_says(off_ms: int) -> None:
+    """Seen in virtual time: with ours an hour slow it lay over all that the run before had seen."""
+    clock, told = EventClock({"okx": HOLD}), list[Gap]()
+    outages = Outages(VelocityEngine(), {"okx": HOLD}, told.append, clock)
+    outages.begin(Gap("okx", T, None, STARTING))
+    clock.advance(T + 2_000)
+    gap = outages.up("okx", T + off_ms + 2_000)
+
+    assert gap == Gap("okx", T + off_ms, T + off_ms + 2_000, STARTING)
+    assert told[-1] == gap
+    empty = [] if off_ms == 0 else [Gap("okx", T, T, STARTING)]
+    assert outages.gaps() == [*empty, gap]
 
 
 @given(

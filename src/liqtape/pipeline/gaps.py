@@ -25,7 +25,8 @@ class Outages:
 
     Coverage is judged where the venue's windows stand, so the engine is told of a moment less the `clock`'s shift, once
     the clocks are known. A feed is told up just when it is, and never lost in the future: a stamp that says otherwise
-    is of a clock that has just stepped, and our own time stands for it.
+    is of a clock that has just stepped, and our own time stands for it. So does it for the beginning of a start, until
+    the venue's clock is heard.
 
     `max_publish_delay_ms` is how long each venue may hold a liquidation back: a gap begins so much before the feed was
     lost, for what was on its way is lost as well, and bears an older stamp. `on_gap` gets each gap when it begins
@@ -47,6 +48,7 @@ class Outages:
         self._early: list[tuple[int, Callable[[int], None]]] = []  # (our time, what the engine is to be told)
         self._spans: dict[tuple[str, int], tuple[int, int]] = {}  # of gaps by venue and beginning, as the engine has it
         self._lost: dict[str, int] = {}  # where the engine has the beginning of each open gap
+        self._starting: set[str] = set()  # venues whose open gap began by our time
         self._max_publish_delay_ms = max_publish_delay_ms
         self._live_ms: dict[str, int] = {}  # since when what each venue sent is known
         self._open: dict[str, Gap] = {}
@@ -68,6 +70,8 @@ class Outages:
             self._open[gap.venue] = gap
             self.total += 1
             self._tell(gap)
+            if gap.reason == STARTING:
+                self._starting.add(gap.venue)
 
     def down(self, venue: str, known_until_ms: int, reason: str) -> int:
         """What the venue sent is known up to that moment; where the gap begins."""
@@ -99,6 +103,10 @@ class Outages:
         """The venue's feed is live since that moment; the gap that ended, if there was one."""
         self._live_ms[venue] = at_ms
         gap = self._open.pop(venue, None)
+        our_ms = at_ms if self._clock is None else self._clock.our_ms
+        if gap is not None and venue in self._starting:
+            gap = self._by_its_clock(gap, at_ms, our_ms)
+        self._starting.discard(venue)
 
         def tell(t_ms: int) -> None:
             up_ms = self._present_ms(venue, at_ms, t_ms)
@@ -200,6 +208,16 @@ class Outages:
         """What the engine was told of a venue has moved by so much."""
         self._lost = {venue: at_ms + by_venue.get(venue, 0) for venue, at_ms in self._lost.items()}
         self._spans.clear()
+
+    def _by_its_clock(self, gap: Gap, at_ms: int, our_ms: int) -> Gap:
+        """Return the gap of a start by its venue's clock; the one by ours ends empty where that says another time.
+
+        Ours may be an hour slow: it would lie over an hour of which all is known.
+        """
+        if our_ms - _LAG_MS <= at_ms <= our_ms + AHEAD_MS:
+            return gap
+        self._end(replace(gap, until_ms=gap.from_ms))
+        return replace(gap, from_ms=at_ms - max(0, our_ms - gap.from_ms))
 
     def _tell_engine(self, tell: Callable[[int], None]) -> None:
         if self._clock is None:
