@@ -110,6 +110,12 @@ def test_who_is_killed_goes_on_where_it_was() -> None:
             800.0,
             "576.400:wall:us:0.000:-3600000 684.061:kill:us:2.000:0 685.658:bad:disk:14.811:0",
         ),
+        # The common time of a start began by a clock a minute slow: the minute in which nobody ran counted as covered.
+        (
+            2089,
+            900.0,
+            "0.000:skew:bybit:0.000:-60000 224.814:duplicate:binance:83.333:0 532.510:power:us:111.630:0",
+        ),
     ],
 )
 def test_what_was_found_is_found_no_more(seed: int, seconds: float, hazards: str) -> None:

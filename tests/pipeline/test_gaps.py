@@ -146,6 +146,35 @@ def test_the_gap_of_a_start_is_as_long_as_the_start_took_whatever_our_clock_says
     assert outages.gaps() == [*empty, gap]
 
 
+@pytest.mark.parametrize("off_ms", [-3_600_000, -60_000, 60_000, 3_600_000])
+def test_where_a_wrong_clock_began_the_common_time_a_venue_is_covered_since_it_was_live(off_ms: int) -> None:
+    """Seen in virtual time: its windows were said to be whole over the minute before, in which nobody ran."""
+    venues = ("binance", "bybit", "okx")
+    clock, engine = EventClock(dict.fromkeys(venues, 0)), VelocityEngine()
+    outages = Outages(engine, {}, clock=clock)
+    clock.wait()
+    for ms in range(5):
+        clock.observe("bybit", [T + off_ms + ms], T + ms)
+    clock.advance(T + 1_000)
+    outages.up("okx", T + 1_000)
+    clock.advance(T + 5_000)
+    clock.estimate()
+    outages.begun()
+    assert clock.offset_ms(T + 5_000) == off_ms
+    for ms in range(5):
+        for venue in ("binance", "okx"):
+            clock.observe(venue, [T + 6_000 + ms], T + 6_000 + ms)
+    clock.estimate()
+    for step in [step for step in clock.steps if not step.venue]:
+        outages.moved(step)
+        engine.move(step.by_ms, step.by_venue)
+        if step.by_ms < 0:
+            engine.rewind(clock.now_ms)
+
+    assert clock.offset_ms(clock.our_ms) == 0
+    assert engine.coverage("okx", T + 61_000) == 60 / 300
+
+
 @given(
     st.lists(
         st.one_of(

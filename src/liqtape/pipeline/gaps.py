@@ -8,12 +8,15 @@ from msgspec.structs import replace
 
 from liqtape.engine.velocity import VelocityEngine
 from liqtape.events import NO_LIST, Gap
-from liqtape.pipeline.clock import AHEAD_MS, EventClock
+from liqtape.pipeline.clock import AHEAD_MS, ClockStep, EventClock
 
 __all__ = ["STARTING", "Outages"]
 
 STARTING = "not live yet"
 """The reason of a gap between a start and the first data."""
+
+_Placed = tuple[int, int, int]
+"""Where a venue's life begins: by its stamp; our time then; where the engine has it."""
 
 _KEPT = 10_000
 _LAG_MS = 5_000
@@ -48,6 +51,7 @@ class Outages:
         self._early: list[tuple[int, Callable[[int], None]]] = []  # (our time, what the engine is to be told)
         self._spans: dict[tuple[str, int], tuple[int, int]] = {}  # of gaps by venue and beginning, as the engine has it
         self._lost: dict[str, int] = {}  # where the engine has the beginning of each open gap
+        self._by_common_time: dict[str, _Placed] = {}  # of venues that live, since a moment their stamps do not say
         self._starting: set[str] = set()  # venues whose open gap began by our time
         self._max_publish_delay_ms = max_publish_delay_ms
         self._live_ms: dict[str, int] = {}  # since when what each venue sent is known
@@ -93,6 +97,7 @@ class Outages:
             self.begin(Gap(venue, from_ms, None, reason))
 
         def tell(t_ms: int) -> None:
+            self._by_common_time.pop(venue, None)
             self._lost[venue] = self._past_ms(venue, from_ms, t_ms)
             self._engine.feed_down(venue, self._past_ms(venue, at_ms, t_ms))
 
@@ -111,6 +116,8 @@ class Outages:
         def tell(t_ms: int) -> None:
             up_ms = self._present_ms(venue, at_ms, t_ms)
             self._engine.feed_up(venue, up_ms)
+            if up_ms != at_ms - self._shift_ms(venue):
+                self._by_common_time[venue] = at_ms, our_ms, up_ms
             lost_ms = self._lost.pop(venue, None)
             if gap is not None and lost_ms is not None:
                 self._note_span(gap, lost_ms, up_ms)
@@ -204,10 +211,24 @@ class Outages:
             for our_ms, tell in early:
                 tell(self._clock.t_ms(our_ms))
 
-    def moved(self, by_venue: Mapping[str, int]) -> None:
-        """What the engine was told of a venue has moved by so much."""
+    def moved(self, step: ClockStep) -> None:
+        """The common time steps, and what the engine has of the venues named there is about to move with it."""
+        by_venue = step.by_venue
+        if not step.has_jumped:
+            self._place_anew(by_venue)
         self._lost = {venue: at_ms + by_venue.get(venue, 0) for venue, at_ms in self._lost.items()}
         self._spans.clear()
+
+    def _place_anew(self, by_venue: Mapping[str, int]) -> None:
+        """Where the common time stood for a stamp and was wrong, let the engine know since when the venue lives."""
+        for venue, (at_ms, our_ms, up_ms) in self._by_common_time.items():
+            right_ms = self._present_ms(venue, at_ms, our_ms if self._clock is None else self._clock.t_ms(our_ms))
+            self._by_common_time[venue] = at_ms, our_ms, right_ms
+            to_ms = right_ms - by_venue.get(venue, 0)
+            if to_ms > up_ms:
+                self._engine.feed_missed(venue, up_ms, to_ms)
+            elif to_ms < up_ms:
+                self._engine.feed_backfilled(venue, to_ms, up_ms)
 
     def _by_its_clock(self, gap: Gap, at_ms: int, our_ms: int) -> Gap:
         """Return the gap of a start by its venue's clock; the one by ours ends empty where that says another time.

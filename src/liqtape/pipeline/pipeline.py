@@ -224,7 +224,7 @@ class Pipeline:
         for step in self.clock.steps:
             if not step.venue and (step.by_ms < 0 or not step.has_jumped):
                 self._levels.move(step.by_ms)
-                self.feeds.outages.moved(step.by_venue)
+                self.feeds.outages.moved(step)
             if not step.venue:
                 self.comovement = Comovement(self.comovement.limit)  # its seconds cannot be moved
         reassessed = self.intake.reassess(our_ms)
