@@ -107,8 +107,9 @@ class Watcher:
 
     def killed(self, damage: Damage) -> None:
         """Hear that the process is no more, and how much of what it wrote may be gone with it."""
-        now_ms, written_ms = self._world.now_ms, self._execution.disk.written_ms
-        self.killed_ms.append((now_ms, {"": written_ms - 1_000, "torn": written_ms - 30_000, "rotten": 0}[damage]))
+        disk = self._execution.disk
+        since_ms = {"": disk.written_ms - 1_000, "torn": disk.safe_ms - 1_000, "rotten": 0}[damage]
+        self.killed_ms.append((self._world.now_ms, since_ms))
 
     # What must be true each second, and at each look.
 
@@ -160,6 +161,8 @@ class Watcher:
         waiting = 0 if tracker.log is None else tracker.log.events_pending
         if waiting > _MOST_WAITING:
             self.wrong("bounds", f"{waiting} events wait for the log")
+        if self._execution.disk.is_unsafe:
+            self.wrong("bounds", "what the log has is not brought to the disk for good every ten seconds")
         for feed in tracker.feeds:
             if len(feed.pool.all) > _MOST_CONNECTIONS:
                 self.wrong("bounds", f"{len(feed.pool.all)} connections to {feed.venue.name}")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from chaos.virtual.bugs import BUGS, put_back
+from chaos.virtual.disk import VirtualDisk
 from chaos.virtual.execution import Outcome, execute
 from chaos.virtual.minimise import kind_of, minimised
 from chaos.virtual.scheme import Hazard, Scheme, parsed, scheme
+from chaos.virtual.strands import Strands
 from chaos.virtual.world import VirtualWorld
 from msgspec.structs import replace
 
@@ -78,6 +80,26 @@ def test_a_bug_that_is_put_back_is_found_and_made_small() -> None:
     assert execute(small.scheme).problems == ()
 
 
+def test_a_power_cut_takes_nothing_that_is_on_the_disk_for_good(tmp_path: Path) -> None:
+    world = VirtualWorld(1)
+    disk = VirtualDisk(world, tmp_path, Strands(world))
+    log = disk.connect(disk.directory / "log.sqlite", isolation_level=None)
+    log.execute("PRAGMA journal_mode = WAL").fetchone()
+    log.execute("CREATE TABLE kept (what TEXT)")
+    for what in ("safe", "unsafe"):
+        for _ in range(60):
+            log.execute("INSERT INTO kept VALUES (?)", (what * 1_000,))
+        if what == "safe":
+            disk.sync((disk.directory / "log.sqlite-wal").stat().st_size)
+    disk.survive("torn")
+    kept = disk.connect(disk.directory / "log.sqlite")
+    rows = [what[:4] for (what,) in kept.execute("SELECT what FROM kept ORDER BY rowid")]
+    kept.close()
+    log.close()
+    assert rows[:60] == ["safe"] * 60
+    assert 60 <= len(rows) < 120
+
+
 @pytest.mark.parametrize("name", BUGS)
 def test_each_bug_still_has_a_place_to_be_put_back_to(name: str) -> None:
     with put_back(name):
@@ -116,6 +138,8 @@ def test_who_is_killed_goes_on_where_it_was() -> None:
             900.0,
             "0.000:skew:bybit:0.000:-60000 224.814:duplicate:binance:83.333:0 532.510:power:us:111.630:0",
         ),
+        # A wall clock was set back: for an hour nothing of the log was brought to the disk for good.
+        (1, 120.0, "50.000:wall:us:0.000:-3600000"),
     ],
 )
 def test_what_was_found_is_found_no_more(seed: int, seconds: float, hazards: str) -> None:
