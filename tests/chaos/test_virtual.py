@@ -1,11 +1,15 @@
 """The chaos in virtual time: one seed is one execution, it finds what is put back, and what it found stays found."""
 
 import os
+import signal
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from chaos.virtual import campaign
 from chaos.virtual.bugs import BUGS, put_back
 from chaos.virtual.disk import VirtualDisk
 from chaos.virtual.execution import Outcome, execute
@@ -65,6 +69,37 @@ def test_nothing_is_wrong_with_what_befalls(seed: int) -> None:
 def _hit(kind: str, *hazards: Hazard) -> Outcome:
     with put_back(kind):
         return execute(Scheme(3, _SHORT, hazards))
+
+
+def test_an_execution_that_ends_in_an_error_of_the_simulator_is_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: VirtualDisk, damage: str) -> None:
+        raise OSError(f"no {damage} today")
+
+    monkeypatch.setattr(VirtualDisk, "survive", fails)
+    outcome = execute(Scheme(3, 60.0, (Hazard(20.0, "power", "us", 1.0),)))
+    assert kind_of(outcome) == "raised"
+    assert "OSError: no torn today (test_virtual.py" in outcome.problems[0]
+
+
+def _takes_its_process_along(one: Scheme, bug: str) -> NoReturn:  # noqa: ARG001
+    os._exit(3)
+
+
+@pytest.mark.parametrize("bug", ["", "no such bug"])
+def test_a_campaign_tells_what_it_came_to_whatever_becomes_of_its_processes(
+    bug: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not bug:
+        monkeypatch.setattr(campaign, "_timed", _takes_its_process_along)
+    before = signal.getsignal(signal.SIGTERM)
+    options = Namespace(first=7, seconds=36.0, minutes=10.0, hours=0.02, workers=1, bug=bug)
+    try:
+        assert campaign.campaign(options) == 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    said = capsys.readouterr().out
+    assert "2 seeds, 0.0 simulated hours, 0 liquidations, 2 seeds with problems" in said
+    assert ("seed 8: 0.000 s: no end: KeyError" if bug else "seed 8: 0.000 s: no end: BrokenProcessPool") in said
 
 
 def test_a_bug_that_is_put_back_is_found_and_made_small() -> None:
