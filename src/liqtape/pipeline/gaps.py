@@ -235,7 +235,7 @@ class Outages:
 
         Ours may be an hour slow: it would lie over an hour of which all is known.
         """
-        if our_ms - _LAG_MS <= at_ms <= our_ms + AHEAD_MS:
+        if abs(at_ms - our_ms) <= _LAG_MS:
             return gap
         self._end(replace(gap, until_ms=gap.from_ms))
         return replace(gap, from_ms=at_ms - max(0, our_ms - gap.from_ms))
