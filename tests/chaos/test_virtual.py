@@ -173,6 +173,12 @@ def test_who_is_killed_goes_on_where_it_was() -> None:
             900.0,
             "0.000:skew:bybit:0.000:-60000 224.814:duplicate:binance:83.333:0 532.510:power:us:111.630:0",
         ),
+        # The same with our wall clock an hour slow as well: what the run before had seen must stay where it happened.
+        (
+            2089,
+            560.0,
+            "0.000:skew:bybit:0.000:-60000 358.421:power:us:54.792:0 401.292:wall:us:0.000:-3600000",
+        ),
         # A wall clock was set back: for an hour nothing of the log was brought to the disk for good.
         (1, 120.0, "50.000:wall:us:0.000:-3600000"),
     ],
