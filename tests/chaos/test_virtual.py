@@ -102,6 +102,15 @@ def test_who_is_killed_goes_on_where_it_was() -> None:
     [
         # What OKX's archive told before the fifth of its trades stood at stamps of a clock a minute fast.
         (1, 520.0, "0.000:skew:okx:0.000:60000 150.000:kill:us:100.000:0"),
+        # After a start the time began by Bybit, 10 s behind; so long before it really was Binance's feed was up.
+        (1, 480.0, "0:skew:bybit:0:-10000 100:burst:binance:100:1 150:kill:us:28:0"),
+        # OKX, alone, took the time an hour back. When the others came back, so did their events, but not their gaps.
+        (1, 300.0, "30:deaf:bybit:150:0 40:deaf:binance:100:0 41:burst:binance:90:1 50:step:okx:0:-3600000"),
+        # The feeds of the run before were live by the stamps of a clock a minute fast, until after the next start;
+        # and the feed of this run, which was told before that, was taken for one of a wrong time and forgotten.
+        (1, 430.0, "0:skew:bybit:0:60000 100:burst:bybit:150:1 150:kill:us:30:0"),
+        # Bybit refused one symbol: it is not whole, the others are.
+        (1, 360.0, "20:burst:bybit:150:4 50:refuse:bybit:0:6"),
     ],
 )
 def test_what_was_found_is_found_no_more(seed: int, seconds: float, hazards: str) -> None:
