@@ -109,7 +109,7 @@ def test_who_is_killed_goes_on_where_it_was() -> None:
         # The feeds of the run before were live by the stamps of a clock a minute fast, until after the next start;
         # and the feed of this run, which was told before that, was taken for one of a wrong time and forgotten.
         (1, 430.0, "0:skew:bybit:0:60000 100:burst:bybit:150:1 150:kill:us:30:0"),
-        # What an earlier run had been told late stood at its stamps beside a wrong time, and moved when that was put right.
+        # What an earlier run was told late stood right beside a wrong time, and moved when that was put right.
         (7, 560.0, "0:skew:bybit:0:-10000 60:silence:okx:170:0 240:wall:us:0:-3600000 300:kill:us:2:0"),
         # Bybit refused one symbol: it is not whole, the others are.
         (1, 360.0, "20:burst:bybit:150:4 50:refuse:bybit:0:6"),

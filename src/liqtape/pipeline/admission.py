@@ -490,7 +490,7 @@ class Intake:
         for one in waiting:
             event = one.liquidation
             settled_ms = self._settled_ms.get(event.venue)
-            is_ahead = one.window_ms is None and event.event_ms > self.clock.now_ms  # which it may not be by a right clock
+            is_ahead = one.window_ms is None and event.event_ms > self.clock.now_ms  # of a time that may be wrong
             if not is_over and (settled_ms is None or our_ms < settled_ms or is_ahead):
                 self._recalled.append(one)
             elif one.window_ms is not None and one.window_ms != event.event_ms:
