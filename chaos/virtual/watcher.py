@@ -34,6 +34,9 @@ _SLOP_MS = 3_500
 _SETTLED_MS = 75_000
 """After a start, or after a clock stepped: until clocks are known, and what waited is in windows."""
 
+_SLOW_MS = 20_000
+"""Beyond the end of a slow way: until a clock is judged by what came after it."""
+
 _NOTICED_MS = 45_000
 """Beyond the longest silence limit: until an outage has become a gap."""
 
@@ -178,7 +181,10 @@ class Watcher:
             count = getattr(row, f"event_count_{seconds}s")
             from_ms = at_ms - 1_000 * seconds
             least = sum(_lies_in(entry, from_ms + _SLOP_MS, at_ms - _SLOP_MS) for entry in entries)
-            most = sum(e.is_known and _may_lie_in(e, from_ms - _SLOP_MS, at_ms + _SLOP_MS) for e in entries)
+            most = sum(
+                e.is_known and e.true_ms <= at_ms + _SLOP_MS and self._latest_ms(e) > from_ms - _SLOP_MS
+                for e in entries
+            )
             doubtful = sum(self.is_doubtful(e) for e in entries) + waiting
             is_known = self._is_known(tracker, venue, from_ms, at_ms, coverage)
             self._look_at_lost_coverage(venue, seconds, coverage, is_known=is_known)
@@ -191,6 +197,19 @@ class Watcher:
             is_listed = not any(gap.venue == venue and gap.reason == NO_LIST for gap in tracker.gaps())
             if coverage is not None and coverage >= 1.0 and is_listed:
                 self._look_at_coverage(tracker, seconds, [e for e in entries if from_ms + _SLOP_MS < e.true_ms])
+
+    def _latest_ms(self, entry: Entry) -> int:
+        """Return until when an event may stand in windows. A slow way looks like a slow clock: as late as it came.
+
+        What we were told of as something past, while its venue's way was slow, by as much as that was slow.
+        """
+        begun_ms, slow_ms = self._world.now_ms - round(self._world.seconds * 1_000), 0
+        for hazard in self._execution.scheme.hazards:
+            if (hazard.kind, hazard.against) == ("slow", entry.row.venue) and entry.told_ms is not None:
+                since_ms = entry.told_ms - begun_ms - 1_000 * hazard.at
+                if 0 <= since_ms <= 1_000 * hazard.seconds + _SLOW_MS:
+                    slow_ms = max(slow_ms, hazard.number)
+        return max(entry.delivered_ms or 0, entry.true_ms + slow_ms)
 
     def _is_known(self, tracker: "Tracker", venue: str, from_ms: int, at_ms: int, coverage: float | None) -> bool:
         """Return whether the window claims all but its gaps: what it says it did not see it may lack."""
@@ -305,8 +324,3 @@ class Watcher:
 
 def _lies_in(entry: Entry, from_ms: int, until_ms: int) -> bool:
     return entry.delivered_ms is not None and from_ms < entry.true_ms <= entry.delivered_ms <= until_ms
-
-
-def _may_lie_in(entry: Entry, from_ms: int, until_ms: int) -> bool:
-    """A slow way looks like a slow clock: then events stand up to as late as they came."""
-    return from_ms < (entry.delivered_ms or entry.true_ms) and entry.true_ms <= until_ms

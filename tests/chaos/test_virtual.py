@@ -113,6 +113,8 @@ def test_who_is_killed_goes_on_where_it_was() -> None:
         (7, 560.0, "0:skew:bybit:0:-10000 60:silence:okx:170:0 240:wall:us:0:-3600000 300:kill:us:2:0"),
         # Bybit refused one symbol: it is not whole, the others are.
         (1, 360.0, "20:burst:bybit:150:4 50:refuse:bybit:0:6"),
+        # A venue was an hour behind from the start: after a kill all that came was too old for any window.
+        (2159, 560.0, "0.000:skew:bybit:0.000:-3600000 301.000:kill:us:103.038:0"),
     ],
 )
 def test_what_was_found_is_found_no_more(seed: int, seconds: float, hazards: str) -> None:

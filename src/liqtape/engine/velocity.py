@@ -298,10 +298,10 @@ class VelocityEngine:
 
         The events and feeds of a venue move by what `by_venue` says of it, others stay. O(all events in windows), rare.
         """
-        if by_venue and by_ms > 0:
-            self.newest_ms += by_ms
         for instrument_windows in self._windows.values():
             instrument_windows.move(by_ms, by_venue)
+        # Counted anew: what stood right while the time was wrong stays, and is the newest still.
+        self.newest_ms = max((each.newest_ms for each in self._windows.values()), default=0)
         self._feeds.move(by_ms, by_venue)
         self._updater.move(by_ms)
         self._due_ms = self._updater.due_ms

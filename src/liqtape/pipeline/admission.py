@@ -541,7 +541,7 @@ class Intake:
 
     def _begun(self, our_ms: int) -> Reassessed:
         """The clocks are known: judge what came before."""
-        self.engine.cut(self.clock.now_ms + AHEAD_MS)
+        self.engine.rewind(self.clock.now_ms + AHEAD_MS)
         reassessed = Reassessed([], [], self._placed_again())
         early, self._early = self._early, []
         for one in early:
