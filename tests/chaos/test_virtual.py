@@ -159,6 +159,17 @@ def test_who_is_killed_goes_on_where_it_was() -> None:
     [
         # What OKX's archive told before the fifth of its trades stood at stamps of a clock a minute fast.
         (1, 520.0, "0.000:skew:okx:0.000:60000 150.000:kill:us:100.000:0"),
+        # After a start the time began by Bybit, 10 s behind; so long before it really was Binance's feed was up.
+        (1, 480.0, "0:skew:bybit:0:-10000 100:burst:binance:100:1 150:kill:us:28:0"),
+        # OKX, alone, took the time an hour back. When the others came back, so did their events, but not their gaps.
+        (1, 300.0, "30:deaf:bybit:150:0 40:deaf:binance:100:0 41:burst:binance:90:1 50:step:okx:0:-3600000"),
+        # The feeds of the run before were live by the stamps of a clock a minute fast, until after the next start;
+        # and the feed of this run, which was told before that, was taken for one of a wrong time and forgotten.
+        (1, 430.0, "0:skew:bybit:0:60000 100:burst:bybit:150:1 150:kill:us:30:0"),
+        # What an earlier run was told late stood right beside a wrong time, and moved when that was put right.
+        (7, 560.0, "0:skew:bybit:0:-10000 60:silence:okx:170:0 240:wall:us:0:-3600000 300:kill:us:2:0"),
+        # Bybit refused one symbol: it is not whole, the others are.
+        (1, 360.0, "20:burst:bybit:150:4 50:refuse:bybit:0:6"),
         # A venue was an hour behind from the start: after a kill all that came was too old for any window.
         (2159, 560.0, "0.000:skew:bybit:0.000:-3600000 301.000:kill:us:103.038:0"),
         # A start on a full disk, our wall clock an hour slow: the gap of the start lay over all that was seen before.

@@ -166,10 +166,11 @@ def test_where_a_wrong_clock_began_the_common_time_a_venue_is_covered_since_it_w
             clock.observe(venue, [T + 6_000 + ms], T + 6_000 + ms)
     clock.estimate()
     for step in [step for step in clock.steps if not step.venue]:
-        outages.moved(step)
+        outages.moved(step.by_ms, step.by_venue)
         engine.move(step.by_ms, step.by_venue)
         if step.by_ms < 0:
             engine.rewind(clock.now_ms)
+    outages.reassess()
 
     assert clock.offset_ms(clock.our_ms) == 0
     assert engine.coverage("okx", T + 61_000) == 60 / 300
