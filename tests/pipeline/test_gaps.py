@@ -38,7 +38,8 @@ def test_a_gap_is_told_when_it_begins_ends_and_is_filled() -> None:
 
 def test_an_outage_over_which_the_clock_was_set_back_is_filled_by_no_question() -> None:
     """Its stamps say 9 s where it lasted 69: a window said it was whole that lacked a minute."""
-    clock, engine, told = EventClock({"okx": 0}), VelocityEngine(), []
+    clock, engine = EventClock({"okx": 0}), VelocityEngine()
+    told: list[Gap] = []
     outages = Outages(engine, {}, told.append, clock=clock)
     clock.advance(T)
     outages.up("okx", T)
