@@ -557,8 +557,8 @@ def test_what_a_run_before_received_by_another_wall_clock_comes_back(ahead_ms: i
 
 
 def test_what_a_run_before_saw_comes_back_where_our_clock_is_hours_behind_and_one_venue_says_so() -> None:
-    """Seen in virtual time: the wall clock was set back two hours, okx an hour behind. Two hours on, the time would have
-    followed that venue by seven seconds; receipts were off by as much, and nothing came back.
+    """Seen in virtual time: the wall clock was set back two hours, okx an hour behind. Two hours on, the time would
+    have followed that venue by seven seconds; receipts were off by as much, and nothing came back.
     """
     made = intake(max_publish_delay_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
     made.begin()
