@@ -623,6 +623,24 @@ def test_what_runs_before_told_late_follows_a_time_that_began_by_a_wrong_clock(r
     assert made.engine.counts(T - 302_000, T + 10_000) == {"BTCUSDT": {"okx": 2}}
 
 
+@pytest.mark.parametrize("set_ms", [-60_000, 60_000])
+def test_what_the_last_run_received_stands_where_it_happened_though_the_wall_clock_was_set_before_that(
+    set_ms: int,
+) -> None:
+    """Seen in virtual time: okx 10 s behind, and two runs before this one, the first of them by another wall clock."""
+    made = intake(max_publish_delay_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    offs = {"okx": -10_000, "bybit": 0}
+    first = [earlier(venue, T - 200_000 - i, by_ms) for venue, by_ms in offs.items() for i in range(5)]
+    first = [replace(event, receive_ms=T - 200_000 - set_ms) for event in first]
+    last = [earlier(venue, T - 20_000, by_ms) for venue, by_ms in offs.items()]
+    made.recall([*first, *last], T - 302_000, T)
+    trades(made, T, **offs)
+
+    assert made.engine.counts(T - 200_600, T - 199_400) == {"BTCUSDT": {"okx": 5, "bybit": 5}}
+    assert made.engine.counts(T - 20_600, T - 19_400) == {"BTCUSDT": {"okx": 1, "bybit": 1}}
+
+
 def test_what_a_run_before_was_told_late_does_not_hide_that_the_wall_clock_was_set() -> None:
     made = intake(max_publish_delay_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
     made.begin()

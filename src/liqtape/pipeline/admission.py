@@ -521,8 +521,22 @@ class Intake:
         return off - right
 
     def _receipt_ms(self, event: Liquidation) -> int | None:
-        """Return when an earlier run received an event, by our time of now."""
-        return None if event.receive_ms is None else event.receive_ms + self._receipts_off_ms
+        """Return when an earlier run received an event, by our time of now.
+
+        The wall clock may have been set between two earlier runs: then what the last one received needs nothing. That
+        is so where the event came nearer to its time by it, be its venue's clock right or off as it is now.
+        """
+        if event.receive_ms is None:
+            return None
+        shift_ms = self.clock.shift_ms(event.venue)
+
+        def distance_ms(receipt_ms: int) -> int:
+            own_ms = event.event_ms - self.clock.t_ms(receipt_ms)
+            return min(abs(own_ms), abs(own_ms - shift_ms))
+
+        since_ms = event.receive_ms + self._receipts_off_ms
+        is_of_last = distance_ms(event.receive_ms) + _LATE_MS + AHEAD_MS < distance_ms(since_ms)
+        return event.receive_ms if is_of_last else since_ms
 
     def _off_between_runs(self, recalled: Iterable[_Recalled]) -> int:
         """Return what our time of an earlier run lacks of that of now: somebody set the wall clock in between.
