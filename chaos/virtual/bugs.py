@@ -122,6 +122,24 @@ BUGS = {
         'self.buffer.reason = "disk"',
         'self.buffer.reason, self._events = "disk", []',
     ),
+    "position-alone": Bug(
+        "PostgreSQL takes the position and its events in two transactions",
+        "liqtape.sinks.postgres.writer:Writer._write",
+        "await self._move(events[-1])\n",
+        "await self._move(events[-1])\n    async with committed(connection):\n",
+    ),
+    "locks-for-ever": Bug(
+        "a transaction whose client was lost without notice keeps its locks on the server",
+        "liqtape.sinks.postgres.postgressink:PostgresSink._session",
+        "await prepare(connection)",
+        'await prepare(connection); await connection.execute("SET idle_in_transaction_session_timeout = 0")',
+    ),
+    "spell-not-forgotten": Bug(
+        "what lasts on the server and was lost by the log, as in a power cut, lasts for ever",
+        "liqtape.sinks.postgres.writer:Writer.gaps",
+        "lasting = [row for row in rows if row[2] is None]",
+        "continue",
+    ),
     "waits-in-no-gap": Bug(
         "an event that waits for its time when we are killed lies in what counts as covered",
         "liqtape.pipeline.feedreports:FeedReports.gaps_ahead",

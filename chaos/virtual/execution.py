@@ -14,6 +14,7 @@ from chaos.virtual.book import Book
 from chaos.virtual.disk import Damage, VirtualDisk
 from chaos.virtual.hazards import damaged, strike
 from chaos.virtual.machine import Machine
+from chaos.virtual.postgres import VirtualPostgres
 from chaos.virtual.redis import VirtualRedis
 from chaos.virtual.scheme import Hazard, Scheme
 from chaos.virtual.venues import VirtualVenue
@@ -56,7 +57,8 @@ class Execution:
         self.book = Book()
         self.disk = VirtualDisk(world, directory)
         self.redis = VirtualRedis(world)
-        self.machine = Machine(world, self.disk, self._open_socket, self._fetch)
+        self.postgres = VirtualPostgres(world, scheme.seed)
+        self.machine = Machine(world, self.disk, self._open_socket, self._fetch, self.postgres.connect)
         self.venues = {name: VirtualVenue(name, world, self.book, scheme.seed) for name in scheme.venues}
         self.watcher = Watcher(self)
         self._loop: VirtualLoop | None = None
@@ -92,7 +94,7 @@ class Execution:
             self._loop.kill()
 
     def _strike(self, hazard: Hazard) -> None:
-        if hazard.against in {"us", "redis", "disk"} or hazard.against in self.venues:
+        if hazard.against in {"us", "redis", "postgres", "disk"} or hazard.against in self.venues:
             self.world.note(f"hazard {hazard}")
             end = strike(hazard, self)
             if hazard.seconds and hazard.against != "us":
@@ -124,6 +126,8 @@ class Execution:
                 socket.end(Disconnected("closed_1006", "nobody there"))
         for transport in list(self.redis.connections):
             transport.end(None)
+        for client in list(self.postgres.clients):
+            client.die()
         self.disk.survive(self._damage)
         until_ns = world.now_ns + round(self._down_seconds * 1e9)
         world.advance(until_ns, lambda: False)
@@ -164,7 +168,11 @@ class Execution:
             venues=venues,
             redis=RedisSettings(url="redis://redis.sim:6379/1" if self.scheme.has_redis else "off"),
             price=PriceSettings(spot_url="wss://spot.sim"),
-            history=HistorySettings(url=str(self.disk.directory / "history")),
+            history=HistorySettings(
+                url="postgresql://liqtape@postgres.sim/liqtape"
+                if self.scheme.has_postgres
+                else str(self.disk.directory / "history")
+            ),
         )
 
     # What the product takes for the network.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from chaos.virtual.disk import Damage
-from chaos.virtual.scheme import CAUSES, Hazard
+from chaos.virtual.scheme import CAUSES, POSTGRES_FAULTS, Hazard
 
 from liqtape.simulator.dialects import DIALECTS
 
@@ -27,6 +27,9 @@ def strike(hazard: Hazard, execution: "Execution") -> Callable[[], None]:
         return _strike_us(hazard, execution)
     if hazard.against == "redis":
         return _strike_redis(_REDIS[hazard.number], execution)
+    if hazard.against == "postgres":
+        execution.postgres.strike(POSTGRES_FAULTS[hazard.number])
+        return execution.postgres.calm
     if hazard.against == "disk":
         execution.disk.fault = _DISK[hazard.number]  # type: ignore[assignment]
         return lambda: setattr(execution.disk, "fault", "")

@@ -1,5 +1,6 @@
 """The seams: what the product's modules take for the machine's clock, dice, threads, disk and network."""
 
+import importlib
 import random
 import sqlite3
 import sys
@@ -21,12 +22,16 @@ import liqtape.feeds.listing
 import liqtape.history.log.database
 import liqtape.history.log.opening
 import liqtape.ourtime
+import liqtape.sinks.postgres.postgressink
 from liqtape.feeds.backoff import SystemClock
 from liqtape.ourtime import SteadyClock
 
 __all__ = ["Machine"]
 
+asyncpg: Any = importlib.import_module("asyncpg")  # not annotated
+
 _PRODUCT = ("liqtape.", "redis.", "chaos.virtual.bugs")
+_POSTGRES_IDLE_SECONDS, _POSTGRES_BESIDE_SECONDS = 1.0, 5.0
 _BOOTED_NS = START_NS - 86_400_000_000_000
 
 
@@ -100,11 +105,11 @@ class _Sqlite:
 class Machine:
     """Stands in for the machine while it is `installed`; `boot` begins a process on it."""
 
-    def __init__(self, world: VirtualWorld, disk: VirtualDisk, open_socket: Any, fetch: Any) -> None:
+    def __init__(self, world: VirtualWorld, disk: VirtualDisk, open_socket: Any, fetch: Any, connect: Any) -> None:
         self.world = world
         self.disk = disk
         self.strands = Strands(world)
-        self._open_socket, self._fetch = open_socket, fetch
+        self._open_socket, self._fetch, self._connect = open_socket, fetch, connect
 
     def boot(self) -> Strands:
         """Begin a process: its own time is what the clock on the wall says now, and steady from here on."""
@@ -131,6 +136,10 @@ class Machine:
             patch(liqtape.feeds.connection, "open_socket", self._open_socket)
             for asking in (liqtape.feeds.listing, liqtape.feeds.backfill):
                 patch(asking, "fetch", self._fetch)
+            patch(asyncpg, "connect", self._connect)
+            # Looking for news four times a second would take as long as all the rest.
+            patch(liqtape.sinks.postgres.postgressink, "_IDLE_SECONDS", _POSTGRES_IDLE_SECONDS)
+            patch(liqtape.sinks.postgres.postgressink, "_BESIDE_SECONDS", _POSTGRES_BESIDE_SECONDS)
             # Sealing is the work of another process, which is not simulated.
             patch(liqtape.history.log.opening, "ArchiverProcess", lambda *_, **__: None)
             patch(liqtape.history.log.database, "sqlite3", _Sqlite(self.disk))

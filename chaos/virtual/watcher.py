@@ -11,6 +11,7 @@ import msgspec
 from chaos.virtual.book import Entry
 from chaos.virtual.disk import Damage
 from chaos.virtual.logbook import judge_log
+from chaos.virtual.serverbook import judge_server
 
 from liqtape.events import NO_LIST, Gap, Liquidation
 from liqtape.pipeline.listener import Listener, Pulse
@@ -233,6 +234,8 @@ class Watcher:
                 self.wrong("not well", f"{publisher.sink.name} is {publisher.state}: {publisher.detail}")
         if tracker.log is not None and tracker.log.health().state != "writing":
             self.wrong("not well", f"history is {tracker.log.health()}")
+        if tracker.database is not None and tracker.database.health().state != "writing":
+            self.wrong("not well", f"postgres is {tracker.database.health()}")
         if self._execution.redis.unknown:
             self.wrong("redis", f"unknown commands {sorted(self._execution.redis.unknown)}")
 
@@ -263,6 +266,7 @@ class Watcher:
         connection = sqlite3.connect(path)
         try:
             self.logged = judge_log(self, self._execution, connection)
+            judge_server(self, self._execution, connection)
         finally:
             connection.close()
         self._is_over = True  # what killed processes do when they are buried is not of this world
