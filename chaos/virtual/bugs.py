@@ -140,6 +140,24 @@ BUGS = {
         "lasting = [row for row in rows if row[2] is None]",
         "continue",
     ),
+    "rot-unnoticed": Bug(
+        "a sealed file is read without a look at its checksum",
+        "liqtape.history.archive.soundfiles:_compare",
+        "if found == expected:",
+        "if True:",
+    ),
+    "rotten-is-covered": Bug(
+        "the time of a damaged file that is left out counts as covered",
+        "liqtape.history.query.localsource:LocalSource.coverage",
+        "self._damaged(from_ms, until_ms)",
+        "()",
+    ),
+    "sealed-again": Bug(
+        "a repeat of what is sealed is logged again",
+        "liqtape.history.archive.archivedids:ArchivedIds.holds",
+        "return any(",
+        "return False and any(",
+    ),
     "waits-in-no-gap": Bug(
         "an event that waits for its time when we are killed lies in what counts as covered",
         "liqtape.pipeline.feedreports:FeedReports.gaps_ahead",

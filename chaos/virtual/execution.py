@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from chaos.virtual.book import Book
 from chaos.virtual.disk import Damage, VirtualDisk
 from chaos.virtual.hazards import damaged, strike
-from chaos.virtual.machine import Machine
+from chaos.virtual.machine import Machine, Network
 from chaos.virtual.postgres import VirtualPostgres
 from chaos.virtual.redis import VirtualRedis
 from chaos.virtual.scheme import Hazard, Scheme
@@ -58,7 +58,8 @@ class Execution:
         self.disk = VirtualDisk(world, directory)
         self.redis = VirtualRedis(world)
         self.postgres = VirtualPostgres(world, scheme.seed)
-        self.machine = Machine(world, self.disk, self._open_socket, self._fetch, self.postgres.connect)
+        network = Network(self._open_socket, self._fetch, self.postgres.connect)
+        self.machine = Machine(world, self.disk, network, seals=scheme.seals)
         self.venues = {name: VirtualVenue(name, world, self.book, scheme.seed) for name in scheme.venues}
         self.watcher = Watcher(self)
         self._loop: VirtualLoop | None = None
@@ -94,7 +95,7 @@ class Execution:
             self._loop.kill()
 
     def _strike(self, hazard: Hazard) -> None:
-        if hazard.against in {"us", "redis", "postgres", "disk"} or hazard.against in self.venues:
+        if hazard.against in {"us", "redis", "postgres", "disk", "sealed"} or hazard.against in self.venues:
             self.world.note(f"hazard {hazard}")
             end = strike(hazard, self)
             if hazard.seconds and hazard.against != "us":

@@ -8,30 +8,38 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest import mock
 
 from chaos.virtual.disk import VirtualDisk
+from chaos.virtual.sealing import CLOSED_AFTER_MS, HOUR_MS, VirtualArchiver
 from chaos.virtual.strands import Strands
 from chaos.virtual.world import START_NS, VirtualWorld
+from msgspec import Struct
 
 import liqtape.feeds.backfill
 import liqtape.feeds.connection
 import liqtape.feeds.listing
+import liqtape.history.archive.archiver
 import liqtape.history.log.database
+import liqtape.history.log.eventlog
 import liqtape.history.log.opening
+import liqtape.history.log.store
 import liqtape.ourtime
 import liqtape.sinks.postgres.postgressink
 from liqtape.feeds.backoff import SystemClock
+from liqtape.history.archive import soundfiles
 from liqtape.ourtime import SteadyClock
 
-__all__ = ["Machine"]
+__all__ = ["Machine", "Network"]
 
 asyncpg: Any = importlib.import_module("asyncpg")  # not annotated
 
 _PRODUCT = ("liqtape.", "redis.", "chaos.virtual.bugs")
 _POSTGRES_IDLE_SECONDS, _POSTGRES_BESIDE_SECONDS = 1.0, 5.0
+_KNOW_HOURS = (liqtape.history.archive.archiver, liqtape.history.log.eventlog, liqtape.history.log.store)
 _BOOTED_NS = START_NS - 86_400_000_000_000
 
 
@@ -102,19 +110,28 @@ class _Sqlite:
         return self._disk.connect(*args, **options)
 
 
+class Network(Struct, frozen=True):
+    """What stands in for it: connections to venues, their REST, and connections to PostgreSQL."""
+
+    open_socket: Any
+    fetch: Any
+    connect: Any
+
+
 class Machine:
     """Stands in for the machine while it is `installed`; `boot` begins a process on it."""
 
-    def __init__(self, world: VirtualWorld, disk: VirtualDisk, open_socket: Any, fetch: Any, connect: Any) -> None:
+    def __init__(self, world: VirtualWorld, disk: VirtualDisk, network: Network, *, seals: bool) -> None:
         self.world = world
         self.disk = disk
         self.strands = Strands(world)
-        self._open_socket, self._fetch, self._connect = open_socket, fetch, connect
+        self._network, self._seals = network, seals
 
     def boot(self) -> Strands:
         """Begin a process: its own time is what the clock on the wall says now, and steady from here on."""
         self.strands.end()
         self.strands = self.disk.strands = Strands(self.world)
+        soundfiles._compared.clear()
         liqtape.ourtime._OURS = SteadyClock(lambda: self.world.now_ns - _BOOTED_NS, lambda: self.world.wall_ns)
         return self.strands
 
@@ -133,17 +150,26 @@ class Machine:
                 if name.startswith(_PRODUCT) and module is not None:
                     _sweep(module, stands_in, patch)
             patch(SystemClock, "now", staticmethod(clock.monotonic))
-            patch(liqtape.feeds.connection, "open_socket", self._open_socket)
+            patch(liqtape.feeds.connection, "open_socket", self._network.open_socket)
             for asking in (liqtape.feeds.listing, liqtape.feeds.backfill):
-                patch(asking, "fetch", self._fetch)
-            patch(asyncpg, "connect", self._connect)
+                patch(asking, "fetch", self._network.fetch)
+            patch(asyncpg, "connect", self._network.connect)
             # Looking for news four times a second would take as long as all the rest.
             patch(liqtape.sinks.postgres.postgressink, "_IDLE_SECONDS", _POSTGRES_IDLE_SECONDS)
             patch(liqtape.sinks.postgres.postgressink, "_BESIDE_SECONDS", _POSTGRES_BESIDE_SECONDS)
-            # Sealing is the work of another process, which is not simulated.
-            patch(liqtape.history.log.opening, "ArchiverProcess", lambda *_, **__: None)
+            patch(liqtape.history.log.opening, "ArchiverProcess", self._archiver)
+            if self._seals:
+                for module in _KNOW_HOURS:
+                    patch(module, "_HOUR_MS", HOUR_MS)
+                patch(liqtape.history.archive.archiver, "CLOSED_AFTER_MS", CLOSED_AFTER_MS)
             patch(liqtape.history.log.database, "sqlite3", _Sqlite(self.disk))
             yield
+
+    def _archiver(self, directory: Path, *, retention_days: float, **_: Any) -> VirtualArchiver | None:
+        """Return what seals: another process, which is a strand here; in most worlds there is none."""
+        if not self._seals:
+            return None
+        return VirtualArchiver(self.world, lambda: self.strands, directory, retention_days)
 
 
 def _sweep(module: ModuleType, stands_in: list[tuple[object, object]], patch: Callable[[Any, str, Any], None]) -> None:

@@ -22,7 +22,7 @@ _STEPS_MS = (-3_600_000, -60_000, -10_000, -3_000, 3_000, 10_000, 60_000, 3_600_
 
 
 class Hazard(Struct, frozen=True):
-    """At `at` seconds something befalls a venue, `redis`, `postgres`, `disk` or `us`, for so many seconds."""
+    """At `at` seconds something befalls a venue, `redis`, `postgres`, `disk`, `sealed` or `us`, for so many seconds."""
 
     at: float
     kind: str
@@ -52,6 +52,11 @@ class Scheme(Struct, frozen=True):
         return _has_postgres(self.seed)
 
     @property
+    def seals(self) -> bool:
+        """Whether closed hours, which are short there, are sealed into files."""
+        return _seals(self.seed)
+
+    @property
     def has_redis(self) -> bool:
         """Whether there is a Redis; keeping it up to date takes half as long as all the rest."""
         return self.seed % 6 == 0
@@ -63,6 +68,10 @@ class Scheme(Struct, frozen=True):
 
 def _has_postgres(seed: int) -> bool:
     return seed % 5 == 2
+
+
+def _seals(seed: int) -> bool:
+    return seed % 7 == 6
 
 
 def scheme(seed: int, seconds: float = 1_200.0) -> Scheme:
@@ -95,6 +104,9 @@ def _of_servers(seed: int, until: float) -> list[Hazard]:
     if _has_postgres(seed):
         dice = random.Random(f"postgres hazards:{seed}")
         found += [_MADE["ill"](dice, dice.uniform(0.0, until), "postgres") for _ in range(dice.randint(1, 5))]
+    if _seals(seed):
+        dice = random.Random(f"sealed hazards:{seed}")
+        found += [_MADE["flip"](dice, dice.uniform(until / 2, until), "sealed") for _ in range(dice.randint(0, 4))]
     return [hazard for hazard in found if hazard.at + hazard.seconds <= until]
 
 
@@ -154,6 +166,7 @@ _MADE = _OF_VENUE | {
     "freeze": _lasting("freeze", 2.0, 90.0),
     "wall": _lasting("wall", 0.0, 0.0, (-3_600_000, -3_600_000, -60_000, 60_000, 3_600_000)),
     "ill": _lasting("ill", 1.0, 120.0, tuple(range(len(POSTGRES_FAULTS)))),
+    "flip": _lasting("flip", 0.0, 0.0, tuple(range(1_000))),
     "away": _lasting("away", 1.0, 120.0, (0, 1, 2, 3, 4)),
     "bad": _lasting("bad", 1.0, 90.0, (0, 1, 2, 3)),
 }

@@ -4,6 +4,7 @@ import sqlite3
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from chaos.virtual.book import Key
 from chaos.virtual.servertables import ServerRow
 
 if TYPE_CHECKING:
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["judge_server"]
 
 
-def judge_server(watcher: "Watcher", execution: "Execution", connection: sqlite3.Connection) -> None:
+def judge_server(
+    watcher: "Watcher", execution: "Execution", connection: sqlite3.Connection, logged: "Counter[Key]"
+) -> None:
     """Tell the watcher what is wrong with what the server has in the end, when all has been calm for a while."""
     if not execution.scheme.has_postgres:
         return
@@ -24,7 +27,6 @@ def judge_server(watcher: "Watcher", execution: "Execution", connection: sqlite3
         watcher.wrong("left", f"{len(server.clients)} connections to PostgreSQL")
     rows: list[ServerRow] = list(server.tables.of("events").values())
     there = Counter((row.venue, row.symbol, row.side, row.event_ms) for row in rows)
-    logged = Counter(connection.execute("SELECT venue, symbol, side, event_ms FROM unsealed_events").fetchall())
     printed = Counter(entry.key for entry in execution.book.entries.values())
     for key in sorted(logged - there):
         watcher.wrong("postgres lacks", f"it is in the log, and not on the server: {key}")

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sqlite3
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,7 @@ class _Pulses(Listener):
 
     def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:
         self._watcher.accepted.extend(event.event_ms for event in events)
+        self._watcher.keep(events)
         for event in events:
             self._watcher.note(f"accepted {event.venue} {event.symbol} {event.event_ms} {is_news}")
 
@@ -69,6 +70,7 @@ class Watcher:
         self.logged = 0
         self.accepted: deque[int] = deque(maxlen=_COMPARED)  # stamps of the newest events of this process
         self.killed_ms: list[tuple[int, int]] = []  # when, and since when what came may be lost with it
+        self.came: dict[tuple[str, str], list[Liquidation]] = defaultdict(list)
         self._execution = execution
         self._world = execution.world
         self._told: Counter[str] = Counter()
@@ -88,6 +90,12 @@ class Watcher:
         """Write into the trace what the service did."""
         if not self._is_over:
             self._world.note(text)
+
+    def keep(self, events: Sequence[Liquidation]) -> None:
+        """Keep events as they came, where the history is compared with them number by number."""
+        if self._execution.scheme.seals:
+            for event in events:
+                self.came[event.venue, event.id].append(event)
 
     def wrong(self, kind: str, text: str) -> None:
         """Note a problem."""
@@ -234,6 +242,8 @@ class Watcher:
                 self.wrong("not well", f"{publisher.sink.name} is {publisher.state}: {publisher.detail}")
         if tracker.log is not None and tracker.log.health().state != "writing":
             self.wrong("not well", f"history is {tracker.log.health()}")
+        if self._execution.scheme.seals and tracker.log is not None and tracker.log.health().sealing != "sealed":
+            self.wrong("not well", f"sealing: {tracker.log.health().sealing}")
         if tracker.database is not None and tracker.database.health().state != "writing":
             self.wrong("not well", f"postgres is {tracker.database.health()}")
         if self._execution.redis.unknown:
@@ -265,8 +275,9 @@ class Watcher:
         path = self._execution.disk.directory / "history" / "log.sqlite"
         connection = sqlite3.connect(path)
         try:
-            self.logged = judge_log(self, self._execution, connection)
-            judge_server(self, self._execution, connection)
+            logged = judge_log(self, self._execution, connection)
+            judge_server(self, self._execution, connection, logged)
+            self.logged = logged.total()
         finally:
             connection.close()
         self._is_over = True  # what killed processes do when they are buried is not of this world
