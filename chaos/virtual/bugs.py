@@ -158,6 +158,30 @@ BUGS = {
         "return any(",
         "return False and any(",
     ),
+    "sent-is-forgotten": Bug(
+        "an alarm that was sent stays in the queue as one that waits",
+        "liqtape.alarms.delivery.dispatcher:Dispatcher._attempt",
+        'settle, entry.seq, "sent", self._now()',
+        "postpone, entry.seq, self._now() + 1_000, str()",
+    ),
+    "failed-is-sent": Bug(
+        "an alarm whose channel answers 500 counts as sent",
+        "liqtape.alarms.delivery.httpchannels:_HttpPoster.post",
+        "if 200 <= status < 300:",
+        "if 200 <= status < 300 or status == 500:",
+    ),
+    "writing-is-trouble": Bug(
+        "a history that is written counts as something wrong, and is told as that",
+        "liqtape.alarms.alarmservice:AlarmService._conditions",
+        "if one.state not in _WELL:",
+        'if one.state not in _WELL - {"writing"}:',
+    ),
+    "raised-anew": Bug(
+        "a start forgets what was raised before it",
+        "liqtape.alarms.alarmservice:AlarmService.start",
+        "if kept is not None:",
+        "if False:",
+    ),
     "waits-in-no-gap": Bug(
         "an event that waits for its time when we are killed lies in what counts as covered",
         "liqtape.pipeline.feedreports:FeedReports.gaps_ahead",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from chaos.virtual.disk import Damage
-from chaos.virtual.scheme import CAUSES, POSTGRES_FAULTS, Hazard
+from chaos.virtual.scheme import ALARM_FAULTS, CAUSES, POSTGRES_FAULTS, Hazard
 
 from liqtape.simulator.dialects import DIALECTS
 
@@ -32,6 +32,9 @@ def strike(hazard: Hazard, execution: "Execution") -> Callable[[], None]:
         case "postgres":
             execution.postgres.strike(POSTGRES_FAULTS[hazard.number])
             end = execution.postgres.calm
+        case "channel":
+            execution.alarm_end.fault = ALARM_FAULTS[hazard.number]
+            end = execution.alarm_end.calm
         case "sealed":
             execution.disk.rot(random.Random(hazard.number))
             end = _nothing

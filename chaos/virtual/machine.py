@@ -19,6 +19,7 @@ from chaos.virtual.strands import Strands
 from chaos.virtual.world import START_NS, VirtualWorld
 from msgspec import Struct
 
+import liqtape.alarms.delivery.httpchannels
 import liqtape.feeds.backfill
 import liqtape.feeds.connection
 import liqtape.feeds.listing
@@ -111,11 +112,12 @@ class _Sqlite:
 
 
 class Network(Struct, frozen=True):
-    """What stands in for it: connections to venues, their REST, and connections to PostgreSQL."""
+    """What stands in for it: connections to venues, their REST, connections to PostgreSQL, and HTTP of alarms."""
 
     open_socket: Any
     fetch: Any
     connect: Any
+    http: Any
 
 
 class Machine:
@@ -153,6 +155,7 @@ class Machine:
             patch(liqtape.feeds.connection, "open_socket", self._network.open_socket)
             for asking in (liqtape.feeds.listing, liqtape.feeds.backfill):
                 patch(asking, "fetch", self._network.fetch)
+            patch(liqtape.alarms.delivery.httpchannels, "aiohttp", self._network.http)
             patch(asyncpg, "connect", self._network.connect)
             # Looking for news four times a second would take as long as all the rest.
             patch(liqtape.sinks.postgres.postgressink, "_IDLE_SECONDS", _POSTGRES_IDLE_SECONDS)

@@ -5,7 +5,17 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-__all__ = ["CAUSES", "LONGEST_SILENCE", "POSTGRES_FAULTS", "VENUES", "Hazard", "Scheme", "parsed", "scheme"]
+__all__ = [
+    "ALARM_FAULTS",
+    "CAUSES",
+    "LONGEST_SILENCE",
+    "POSTGRES_FAULTS",
+    "VENUES",
+    "Hazard",
+    "Scheme",
+    "parsed",
+    "scheme",
+]
 
 VENUES = ("binance", "bybit", "okx", "hyperliquid")
 
@@ -18,11 +28,17 @@ CAUSES = ("closed_1006", "closed_1012", "closed_1000", "closed_4004", "reset", "
 POSTGRES_FAULTS = (
     *("dead", "starting", "stuck", "readonly", "full", "slow", "cut", "answerless", "unplugged", "failover"),
 )
+ALARM_FAULTS = (
+    *("refused", "hanging", "http_500", "http_429", "http_404", "taken_500", "taken_hanging", "taken_reset"),
+)
 _STEPS_MS = (-3_600_000, -60_000, -10_000, -3_000, 3_000, 10_000, 60_000, 3_600_000)
 
 
 class Hazard(Struct, frozen=True):
-    """At `at` seconds something befalls a venue, `redis`, `postgres`, `disk`, `sealed` or `us`, for so many seconds."""
+    """At `at` seconds something befalls a venue, or what `against` names else, for so many seconds.
+
+    Else that is `redis`, `postgres`, `disk`, `sealed` files, the `channel` of alarms, or `us`.
+    """
 
     at: float
     kind: str
@@ -57,6 +73,11 @@ class Scheme(Struct, frozen=True):
         return _seals(self.seed)
 
     @property
+    def has_channel(self) -> bool:
+        """Whether alarms go to a webhook, and a rule makes many of them."""
+        return _has_channel(self.seed)
+
+    @property
     def has_redis(self) -> bool:
         """Whether there is a Redis; keeping it up to date takes half as long as all the rest."""
         return self.seed % 6 == 0
@@ -68,6 +89,10 @@ class Scheme(Struct, frozen=True):
 
 def _has_postgres(seed: int) -> bool:
     return seed % 5 == 2
+
+
+def _has_channel(seed: int) -> bool:
+    return seed % 8 in {4, 6}
 
 
 def _seals(seed: int) -> bool:
@@ -107,6 +132,9 @@ def _of_servers(seed: int, until: float) -> list[Hazard]:
     if _seals(seed):
         dice = random.Random(f"sealed hazards:{seed}")
         found += [_MADE["flip"](dice, dice.uniform(until / 2, until), "sealed") for _ in range(dice.randint(0, 4))]
+    if _has_channel(seed):
+        dice = random.Random(f"channel hazards:{seed}")
+        found += [_MADE["deny"](dice, dice.uniform(0.0, until), "channel") for _ in range(dice.randint(1, 6))]
     return [hazard for hazard in found if hazard.at + hazard.seconds <= until]
 
 
@@ -166,6 +194,7 @@ _MADE = _OF_VENUE | {
     "freeze": _lasting("freeze", 2.0, 90.0),
     "wall": _lasting("wall", 0.0, 0.0, (-3_600_000, -3_600_000, -60_000, 60_000, 3_600_000)),
     "ill": _lasting("ill", 1.0, 120.0, tuple(range(len(POSTGRES_FAULTS)))),
+    "deny": _lasting("deny", 1.0, 120.0, tuple(range(len(ALARM_FAULTS)))),
     "flip": _lasting("flip", 0.0, 0.0, tuple(range(1_000))),
     "away": _lasting("away", 1.0, 120.0, (0, 1, 2, 3, 4)),
     "bad": _lasting("bad", 1.0, 90.0, (0, 1, 2, 3)),

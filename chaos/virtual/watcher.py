@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
+from chaos.virtual.alarmbook import AlarmBook
 from chaos.virtual.book import Entry
 from chaos.virtual.disk import Damage
 from chaos.virtual.logbook import judge_log
@@ -71,6 +72,7 @@ class Watcher:
         self.accepted: deque[int] = deque(maxlen=_COMPARED)  # stamps of the newest events of this process
         self.killed_ms: list[tuple[int, int]] = []  # when, and since when what came may be lost with it
         self.came: dict[tuple[str, str], list[Liquidation]] = defaultdict(list)
+        self._alarms = AlarmBook(execution)
         self._execution = execution
         self._world = execution.world
         self._told: Counter[str] = Counter()
@@ -84,6 +86,7 @@ class Watcher:
         self._at, self._steps = {}, 0
         self.accepted.clear()
         self._unsettled_ms = self._world.now_ms + _SETTLED_MS
+        self._alarms.hear(tracker)
         return _Pulses(self, tracker)
 
     def note(self, text: str) -> None:
@@ -105,9 +108,9 @@ class Watcher:
             self._world.note(f"problem {kind}: {text}")
 
     def said(self, record: logging.LogRecord) -> None:
-        """Hear what the service logged as an error: of the disk that is expected, of its own code it is not."""
+        """Hear what it logged as an error: of the disk or a channel that is expected, of its own code it is not."""
         text = record.getMessage()
-        if "history:" not in text or "the writer failed" in text:
+        if ("history:" not in text or "the writer failed" in text) and "will not be sent: answered 404" not in text:
             error = record.exc_info[1] if record.exc_info else None
             self.wrong("error", f"{text[:300]} {error!r}")
 
@@ -246,6 +249,7 @@ class Watcher:
             self.wrong("not well", f"sealing: {tracker.log.health().sealing}")
         if tracker.database is not None and tracker.database.health().state != "writing":
             self.wrong("not well", f"postgres is {tracker.database.health()}")
+        self._alarms.finish(self, tracker)
         if self._execution.redis.unknown:
             self.wrong("redis", f"unknown commands {sorted(self._execution.redis.unknown)}")
 
@@ -278,6 +282,7 @@ class Watcher:
             logged = judge_log(self, self._execution, connection)
             judge_server(self, self._execution, connection, logged)
             self.logged = logged.total()
+            self._alarms.judge(self)
         finally:
             connection.close()
         self._is_over = True  # what killed processes do when they are buried is not of this world
