@@ -182,6 +182,12 @@ BUGS = {
         "if kept is not None:",
         "if False:",
     ),
+    "never-synced": Bug(
+        "what the log has is never brought to the disk for good",
+        "liqtape.history.log.eventlog:EventLog._write_what_is_due",
+        "store.sync()",
+        "pass",
+    ),
     "waits-in-no-gap": Bug(
         "an event that waits for its time when we are killed lies in what counts as covered",
         "liqtape.pipeline.feedreports:FeedReports.gaps_ahead",

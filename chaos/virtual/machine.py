@@ -1,6 +1,7 @@
 """The seams: what the product's modules take for the machine's clock, dice, threads, disk and network."""
 
 import importlib
+import os
 import random
 import sqlite3
 import sys
@@ -120,6 +121,19 @@ class Network(Struct, frozen=True):
     http: Any
 
 
+class _Os:
+    """`os`, whose `fsync` the world's disk hears."""
+
+    def __init__(self, disk: VirtualDisk) -> None:
+        self._disk = disk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def fsync(self, file: int) -> None:
+        self._disk.sync(os.fstat(file).st_size)
+
+
 class Machine:
     """Stands in for the machine while it is `installed`; `boot` begins a process on it."""
 
@@ -166,6 +180,7 @@ class Machine:
                     patch(module, "_HOUR_MS", HOUR_MS)
                 patch(liqtape.history.archive.archiver, "CLOSED_AFTER_MS", CLOSED_AFTER_MS)
             patch(liqtape.history.log.database, "sqlite3", _Sqlite(self.disk))
+            patch(liqtape.history.log.store, "os", _Os(self.disk))
             yield
 
     def _archiver(self, directory: Path, *, retention_days: float, **_: Any) -> VirtualArchiver | None:
