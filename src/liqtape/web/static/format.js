@@ -3,6 +3,7 @@
 export const NONE = "\u2013";
 
 const THIN = "\u202f";
+const GROUPED = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 }); // making one is dear
 
 export function usd(value) {
   if (value === null || value === undefined) return NONE;
@@ -93,7 +94,7 @@ export const SIDES = { long: { mark: "\u25bc", word: "long" }, short: { mark: "\
 export const RANKS = { NONE: 0, WATCH: 1, ALERT: 2, CRITICAL: 3, EXTREME: 4 };
 
 function grouped(value) {
-  return value.toLocaleString("en-US", { maximumFractionDigits: 0 });
+  return GROUPED.format(value);
 }
 
 function round(value, places) {

@@ -30,7 +30,7 @@ listen("update", () => {
     // The first paint has data in it.
     isFirst = false;
     paintNow();
-    instruments.settle();
+    instruments.refresh();
     tape.paint();
   }
 });
@@ -43,7 +43,7 @@ listen("gone", paintGone);
 
 paint.repeat(250, known(paintNow));
 paint.repeat(250, unlessPaused(tape.paint));
-paint.repeat(500, unlessPaused(instruments.paint));
+paint.repeat(500 / instruments.PARTS, unlessPaused(instruments.paint));
 paint.repeat(1000, unlessPaused(instruments.settle));
 paint.repeat(500, unlessPaused(chart.refresh));
 paint.repeat(1000, known(pulse.paint));

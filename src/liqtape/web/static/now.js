@@ -28,7 +28,8 @@ export function paintNow() {
   detail(now, isRaised);
   strip(now);
   announce(now);
-  document.title = `${now.mode === "live" ? "" : `${now.mode.toUpperCase()} \u00b7 `}${isRaised ? `${now.level} ${names(now)} \u00b7 ` : ""}liqtape`;
+  const title = `${now.mode === "live" ? "" : `${now.mode.toUpperCase()} \u00b7 `}${isRaised ? `${now.level} ${names(now)} \u00b7 ` : ""}liqtape`;
+  if (document.title !== title) document.title = title;
 }
 
 // The coins with the most USD of the last minute: BTCUSDT and BTCUSDC are one name to a reader.
