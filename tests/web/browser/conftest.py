@@ -181,9 +181,10 @@ class Visits:
         self.expects_failures = False  # of requests, while nobody answers
 
     def open(self, url: str, width: int = 1440, height: int = 900, **options: Any) -> Page:
-        """Open a page in a window of its own, and wait until it shows a state of the service."""
+        """Open a page in a window of its own, and wait until it shows a state of the service and all its parts."""
         page = self.window(url, width, height, **options)
         page.wait_for_function("() => /of \\d+ venues/.test(document.getElementById('venues').textContent)")
+        page.wait_for_function("() => document.getElementById('legend').textContent !== ''")
         return page
 
     def window(self, url: str, width: int = 1440, height: int = 900, **options: Any) -> Page:
