@@ -134,6 +134,9 @@ class StillSource:
     def forecast(self) -> Sequence[Forecast]:
         return ()
 
+    def failing(self) -> Sequence[str]:
+        return ()
+
     def __init__(self) -> None:
         self.engine = VelocityEngine()
         self.at_ms = 1_000_000

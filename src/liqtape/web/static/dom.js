@@ -57,7 +57,7 @@ export function show(node, figure) {
 
 // A name that may be too long for its column is clipped: each clip is a layer more for the browser, and most names are short.
 export function cut(name) {
-  if (name.length > 14 || /[^ -~]/u.test(name)) return " cut";
+  if (name.length > 12 || /[^ -~]/u.test(name)) return " cut";
   return name.length > 9 ? " cut-narrow" : "";
 }
 

@@ -48,7 +48,8 @@ export function days(value) {
   if (value === null || value === undefined) return NONE;
   if (value < 1 / 24) return `${Math.max(1, Math.round(value * 1440))} min`;
   if (value < 1) return `${round(value * 24, value * 24 < 9.95 ? 1 : 0)} h`;
-  return `${value < 9.95 ? round(value, 1) : grouped(Math.round(value))} d`;
+  if (value >= 999.5) return `${grouped(Math.round(value / 365.25))} years`;
+  return `${value < 9.95 ? round(value, 1) : Math.round(value)} d`;
 }
 
 export function age(seconds) {

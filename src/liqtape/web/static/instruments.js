@@ -4,7 +4,7 @@ import { byId, cut, drawing, element, levelMark, mark, say, show } from "./dom.j
 import { RANKS, count } from "./format.js";
 import { dollars, rarity, usual, velocity } from "./states.js";
 import { serviceMs, store } from "./stream.js";
-import { choose, view } from "./view.js";
+import { choose, onView, view } from "./view.js";
 
 const AT_FIRST = 40;
 const AT_MOST = 2000;
@@ -42,15 +42,22 @@ export function begin() {
     head.append(element("th", { scope: "col", class: kind, "data-key": key ?? "" }, label));
   }
   const body = byId("instruments-table").tBodies[0];
-  body.addEventListener("pointerover", (event) => (hovered = event.target.closest("tr")?.dataset.symbol ?? null));
+  body.addEventListener("pointerover", (event) => {
+    if (hovered === null) stay();
+    hovered = event.target.closest("tr")?.dataset.symbol ?? null;
+  });
   body.addEventListener("pointerleave", () => (hovered = null));
   body.addEventListener("click", clicked);
-  body.addEventListener("focusin", (event) => setCurrent(event.target.closest("tr")?.dataset.symbol));
+  body.addEventListener("focusin", (event) => {
+    if (!body.contains(event.relatedTarget)) stay();
+    setCurrent(event.target.closest("tr")?.dataset.symbol);
+  });
   const filter = byId("filter");
   filter.value = view.filter;
   filter.addEventListener("input", () => (choose({ filter: filter.value }), refresh()));
   byId("whole").addEventListener("click", () => choose({ instrument: "MARKET" }));
   byId("all-instruments").addEventListener("click", () => ((showsAll = !showsAll), refresh()));
+  onView((changes) => "instrument" in changes && paintRows(0, order.length));
   sorted();
 }
 
@@ -134,12 +141,18 @@ export function settle() {
       made.delete(symbol);
     }
   }
+  if (held !== null) arrange(0, order.length); // by parts it would move meanwhile
   if (current === null || !wanted.has(current)) setCurrent(order[0]);
   const more = byId("all-instruments");
   more.hidden = rows.length <= AT_FIRST;
   say(more, showsAll ? `Show the first ${AT_FIRST}` : `Show all ${count(rows.length)}`);
   const matched = sought ? `${count(rows.length)} of ${count(store.rows.size)}` : `${count(store.rows.size)} with a liquidation in 5 min`;
   say(byId("instruments-facts"), matched);
+}
+
+// The order is what is seen, until it settles again: somebody has just pointed at a row.
+function stay() {
+  order = [...byId("instruments-table").tBodies[0].rows].map((tr) => tr.dataset.symbol);
 }
 
 // At once, for who has just chosen something.

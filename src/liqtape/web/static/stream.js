@@ -49,6 +49,7 @@ export const silence = () => (store.receivedAt === 0 ? null : (Date.now() - stor
 export const serviceMs = () => (store.now === null ? Date.now() : store.asOfMs + (store.now.replay ? 0 : Math.max(0, Date.now() - store.receivedAt)));
 
 export function watch() {
+  if (Date.now() < store.receivedAt) store.receivedAt = openedAt = Date.now(); // the browser's clock was put back
   const quiet = Date.now() - Math.max(store.receivedAt, openedAt);
   if (source.readyState === EventSource.CLOSED || quiet > RECONNECT_MS) open();
   const gone = Date.now() - (store.receivedAt || openedAt) > GONE_MS;
