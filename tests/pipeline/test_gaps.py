@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from liqtape.engine import VelocityEngine
 from liqtape.events import NO_LIST, Gap
+from liqtape.pipeline.clock import EventClock
 from liqtape.pipeline.gaps import STARTING, Outages
 
 T = 1_790_000_000_000
@@ -33,6 +34,32 @@ def test_a_gap_is_told_when_it_begins_ends_and_is_filled() -> None:
     assert outages.gaps() == [Gap("okx", T + 100_000, T + 130_000, "reset", backfilled=True)]
     assert [(g.until_ms, g.backfilled) for g in told] == [(None, False), (T + 130_000, False), (T + 130_000, True)]
     assert outages.total == 1
+
+
+def test_an_outage_over_which_the_clock_was_set_back_is_filled_by_no_question() -> None:
+    """Its stamps say 9 s where it lasted 69: a window said it was whole that lacked a minute."""
+    clock, engine = EventClock({"okx": 0}), VelocityEngine()
+    told: list[Gap] = []
+    outages = Outages(engine, {}, told.append, clock=clock)
+    clock.advance(T)
+    outages.up("okx", T)
+    clock.advance(T + 200_000)
+    outages.down("okx", T + 131_000, "frozen")
+    gap = outages.up("okx", T + 140_000)
+    assert gap is not None
+    outages.backfilled(gap)
+
+    assert outages.gaps() == [Gap("okx", T + 131_000, T + 140_000, "frozen")]
+    assert not told[-1].backfilled
+    assert engine.coverage("okx", T + 300_000) == 231 / 300
+
+
+def test_what_is_known_only_to_before_it_was_live_was_set_back() -> None:
+    outages, _, _ = _outages()
+    outages.up("okx", T)
+    assert outages.beginning("okx", T + 300) == T
+    assert outages.beginning("okx", T - 300) == T - 300
+    assert outages.beginning("okx", T - 60_000) == T - 60_000 - HOLD
 
 
 def test_what_turned_out_to_be_missed_is_a_gap_that_has_ended() -> None:
@@ -128,6 +155,51 @@ def test_a_gap_of_a_venue_behind_our_time_ends_when_it_is_live_again() -> None:
     assert (start.from_ms, start.until_ms) == (T + 3_600_000, T + 3_600_000)
     assert (outage.from_ms, outage.until_ms, outage.reason) == (begin_ms, T + 90_000, "reset")
     assert len(told) == 4
+
+
+@pytest.mark.parametrize("off_ms", [-3_600_000, -60_000, 0, 60_000, 3_600_000])
+def test_the_gap_of_a_start_is_as_long_as_the_start_took_whatever_our_clock_says(off_ms: int) -> None:
+    """Seen in virtual time: with ours an hour slow it lay over all that the run before had seen."""
+    clock, told = EventClock({"okx": HOLD}), list[Gap]()
+    outages = Outages(VelocityEngine(), {"okx": HOLD}, told.append, clock)
+    outages.begin(Gap("okx", T, None, STARTING))
+    clock.advance(T + 2_000)
+    gap = outages.up("okx", T + off_ms + 2_000)
+
+    assert gap == Gap("okx", T + off_ms, T + off_ms + 2_000, STARTING)
+    assert told[-1] == gap
+    empty = [] if off_ms == 0 else [Gap("okx", T, T, STARTING)]
+    assert outages.gaps() == [*empty, gap]
+
+
+@pytest.mark.parametrize("off_ms", [-3_600_000, -60_000, 60_000, 3_600_000])
+def test_where_a_wrong_clock_began_the_common_time_a_venue_is_covered_since_it_was_live(off_ms: int) -> None:
+    """Seen in virtual time: its windows were said to be whole over the minute before, in which nobody ran."""
+    venues = ("binance", "bybit", "okx")
+    clock, engine = EventClock(dict.fromkeys(venues, 0)), VelocityEngine()
+    outages = Outages(engine, {}, clock=clock)
+    clock.wait()
+    for ms in range(5):
+        clock.observe("bybit", [T + off_ms + ms], T + ms)
+    clock.advance(T + 1_000)
+    outages.up("okx", T + 1_000)
+    clock.advance(T + 5_000)
+    clock.estimate()
+    outages.begun()
+    assert clock.offset_ms(T + 5_000) == off_ms
+    for ms in range(5):
+        for venue in ("binance", "okx"):
+            clock.observe(venue, [T + 6_000 + ms], T + 6_000 + ms)
+    clock.estimate()
+    for step in [step for step in clock.steps if not step.venue]:
+        outages.moved(step.by_ms, step.by_venue)
+        engine.move(step.by_ms, step.by_venue)
+        if step.by_ms < 0:
+            engine.rewind(clock.now_ms)
+    outages.reassess()
+
+    assert clock.offset_ms(clock.our_ms) == 0
+    assert engine.coverage("okx", T + 61_000) == 60 / 300
 
 
 @given(

@@ -43,6 +43,7 @@ _SLICE_FRAMES = 500  # of what was read together, for one turn of the loop
 _SLICE_BYTES = 1024 * 1024
 _MOST_READ = 2_000  # frames of one read, and what stands in its buffer besides
 _TRADES_HELD_MS = 200  # Binance sends aggregated trades 100 to 160 ms after their time, the others sooner
+_SET_BACK_MS = 5_000  # trades so far below the beginning are of a clock that was set back since
 
 
 def _first_slice(frames: list[bytes]) -> tuple[list[bytes], list[bytes]]:
@@ -487,7 +488,7 @@ class Connection:
             return None
         if stamp_ms is None:  # nothing but liquidations tells the time, and those are rare
             stamp_ms = self._up_ms + round((last - self._live_since) * 1000)
-        return max(self._up_ms, stamp_ms)
+        return stamp_ms if stamp_ms < self._up_ms - _SET_BACK_MS else max(self._up_ms, stamp_ms)
 
     @property
     def trades_silent(self) -> float:
