@@ -150,7 +150,7 @@ class Intake:
         clock, sized, add = self.clock, self.instruments.sized, self.engine.add
         clock.advance(our_ms)
         self.instruments.limit_new()
-        is_started, others, venue = clock.is_started, 0, ""
+        is_started, is_unknown, others, venue = clock.is_started, False, 0, ""
         early_ms = clock.now_ms + _EARLY_MS
         for event in events:
             if type(event) is not RawLiquidation:
@@ -162,6 +162,8 @@ class Intake:
                 target, is_new = door.target, door.identities.is_new
                 shift_ms, at_ms, max_publish_delay_ms = clock.reach_of(venue)
                 late_ms = early_ms - _EARLY_MS - max_publish_delay_ms - _LATE_MS
+                # What is told as past may lie by a fast clock just where the present is.
+                is_unknown = clock.is_unknown(venue)
             if target and not self._is_among(target, event):
                 ledger.events_rejected_filtered += 1
                 continue
@@ -189,9 +191,9 @@ class Intake:
                     continue
                 clock.reached(venue, event_ms)
                 at_ms = clock.now_at[venue]
-                if event_ms > early_ms or shift_ms:
+                if event_ms > early_ms or shift_ms or (is_unknown and event.replayed):
                     self._doubted.append(_Doubted(our_ms, event_ms, liquidation))
-            elif event_ms < late_ms or shift_ms:
+            elif event_ms < late_ms or shift_ms or (is_unknown and event.replayed):
                 self._doubted.append(_Doubted(our_ms, event_ms, liquidation))
             if liquidation.notional_usd is None:
                 if self.is_starting and self._waits_for_size(event, liquidation, ledger, our_ms):
@@ -260,7 +262,8 @@ class Intake:
         shift_ms, _, max_publish_delay_ms = self.clock.reach_of(liquidation.venue)
         window_ms = liquidation.event_ms - shift_ms
         ahead_ms = window_ms - self.clock.now_ms
-        if shift_ms or not -max_publish_delay_ms - _LATE_MS <= ahead_ms <= _EARLY_MS:
+        is_doubtful = bool(shift_ms) or not -max_publish_delay_ms - _LATE_MS <= ahead_ms <= _EARLY_MS
+        if is_doubtful or self.clock.is_unknown(liquidation.venue):
             self._doubted.append(_Doubted(self.clock.our_ms, window_ms, liquidation))
         self.clock.reached(liquidation.venue, window_ms)
         if shift_ms:
@@ -518,8 +521,22 @@ class Intake:
         return off - right
 
     def _receipt_ms(self, event: Liquidation) -> int | None:
-        """Return when an earlier run received an event, by our time of now."""
-        return None if event.receive_ms is None else event.receive_ms + self._receipts_off_ms
+        """Return when an earlier run received an event, by our time of now.
+
+        The wall clock may have been set between two earlier runs: then what the last one received needs nothing. That
+        is so where the event came nearer to its time by it, be its venue's clock right or off as it is now.
+        """
+        if event.receive_ms is None:
+            return None
+        shift_ms = self.clock.shift_ms(event.venue)
+
+        def distance_ms(receipt_ms: int) -> int:
+            own_ms = event.event_ms - self.clock.t_ms(receipt_ms)
+            return min(abs(own_ms), abs(own_ms - shift_ms))
+
+        since_ms = event.receive_ms + self._receipts_off_ms
+        is_of_last = distance_ms(event.receive_ms) + _LATE_MS + AHEAD_MS < distance_ms(since_ms)
+        return event.receive_ms if is_of_last else since_ms
 
     def _off_between_runs(self, recalled: Iterable[_Recalled]) -> int:
         """Return what our time of an earlier run lacks of that of now: somebody set the wall clock in between.
@@ -528,10 +545,12 @@ class Intake:
         its archive, may be more than half of it, and says nothing: so the upper quarter counts.
         """
         differences: dict[str, list[int]] = {}
+        # As it is now: a receipt may lie hours ahead, and the common time does not follow the venues that long.
+        offset_ms = self.clock.offset_ms(self.clock.our_ms)
         for one in recalled:
             event = one.liquidation
             if event.receive_ms is not None and event.venue in self.clock.skews:
-                own_ms = event.event_ms - self.clock.shift_ms(event.venue) - self.clock.t_ms(event.receive_ms)
+                own_ms = event.event_ms - self.clock.shift_ms(event.venue) - event.receive_ms - offset_ms
                 differences.setdefault(event.venue, []).append(own_ms)
         offs = sorted(sorted(found)[3 * len(found) // 4] for found in differences.values())
         for one_ms, next_ms in pairwise(offs):
