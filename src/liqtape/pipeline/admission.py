@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
-from itertools import pairwise
 from statistics import median
 from urllib.parse import unquote
 
@@ -16,6 +15,7 @@ from liqtape.identity import Identities, identity
 from liqtape.instruments import Instruments
 from liqtape.ledger import Ledger
 from liqtape.pipeline.clock import AHEAD_MS, ClockStep, EventClock
+from liqtape.pipeline.receipts import Receipts
 
 __all__ = ["AHEAD_MS", "HELD_LIMIT", "HELD_MS", "SIZE_WAIT_MS", "Intake", "Reassessed"]
 
@@ -119,7 +119,7 @@ class Intake:
         self._early: list[_Early] = []
         self._recalled_ms = self._recalled_since_ms = 0
         self._recalled: list[_Recalled] = []
-        self._receipts_off_ms = 0
+        self._receipts = Receipts(self.clock)
         self._settled_ms: dict[str, int] = {}  # by venue: when what is recalled of it stays where it is
         self._doubted: deque[_Doubted] = deque(maxlen=_DOUBTED_LIMIT)
         self._sizeless: list[tuple[int, RawLiquidation, Ledger]] = []
@@ -135,7 +135,7 @@ class Intake:
         self.clock.restart()
         self._early.clear()
         self._recalled.clear()
-        self._receipts_off_ms = 0
+        self._receipts = Receipts(self.clock)
         self._settled_ms.clear()
 
     def take(  # noqa: C901, PLR0912, PLR0915
@@ -459,12 +459,12 @@ class Intake:
             return []
         placed: list[Liquidation] = []
         waiting = self._recalled
-        self._receipts_off_ms = self._receipts_off_ms or self._off_between_runs(waiting)
+        self._receipts.learn(one.liquidation for one in waiting)
         always_off = self._always_off(waiting)
         for one in waiting:
             event = one.liquidation
             shift_ms, at_ms, _ = self.clock.reach_of(event.venue)
-            since_ms = self._receipt_ms(event)
+            since_ms = self._receipts.of(event)
             if since_ms is not None:
                 own_ms = event.event_ms - self.clock.t_ms(since_ms)
                 is_shifted = abs(own_ms - shift_ms) < abs(own_ms) or event.venue in always_off
@@ -497,7 +497,7 @@ class Intake:
             if not is_over and (settled_ms is None or our_ms < settled_ms or is_ahead):
                 self._recalled.append(one)
             elif one.window_ms is not None and one.window_ms != event.event_ms:
-                since_ms = self._receipt_ms(event) or our_ms
+                since_ms = self._receipts.of(event) or our_ms
                 self._doubted.append(_Doubted(since_ms, one.window_ms, event, our_ms))
 
     def _always_off(self, recalled: Iterable[_Recalled]) -> set[str]:
@@ -510,7 +510,7 @@ class Intake:
         right: set[str] = set()
         for one in recalled:
             event = one.liquidation
-            shift_ms, receipt_ms = self.clock.shift_ms(event.venue), self._receipt_ms(event)
+            shift_ms, receipt_ms = self.clock.shift_ms(event.venue), self._receipts.of(event)
             if receipt_ms is None or not shift_ms:
                 continue
             off.add(event.venue)
@@ -519,44 +519,6 @@ class Intake:
             if not is_by_that and own_ms > -AHEAD_MS - _LATE_MS:
                 right.add(event.venue)
         return off - right
-
-    def _receipt_ms(self, event: Liquidation) -> int | None:
-        """Return when an earlier run received an event, by our time of now.
-
-        The wall clock may have been set between two earlier runs: then what the last one received needs nothing. That
-        is so where the event came nearer to its time by it, be its venue's clock right or off as it is now.
-        """
-        if event.receive_ms is None:
-            return None
-        shift_ms = self.clock.shift_ms(event.venue)
-
-        def distance_ms(receipt_ms: int) -> int:
-            own_ms = event.event_ms - self.clock.t_ms(receipt_ms)
-            return min(abs(own_ms), abs(own_ms - shift_ms))
-
-        since_ms = event.receive_ms + self._receipts_off_ms
-        is_of_last = distance_ms(event.receive_ms) + _LATE_MS + AHEAD_MS < distance_ms(since_ms)
-        return event.receive_ms if is_of_last else since_ms
-
-    def _off_between_runs(self, recalled: Iterable[_Recalled]) -> int:
-        """Return what our time of an earlier run lacks of that of now: somebody set the wall clock in between.
-
-        At least two venues say so: less its shift, each stamp is as far from its receipt. What a venue told late, from
-        its archive, may be more than half of it, and says nothing: so the upper quarter counts.
-        """
-        differences: dict[str, list[int]] = {}
-        # As it is now: a receipt may lie hours ahead, and the common time does not follow the venues that long.
-        offset_ms = self.clock.offset_ms(self.clock.our_ms)
-        for one in recalled:
-            event = one.liquidation
-            if event.receive_ms is not None and event.venue in self.clock.skews:
-                own_ms = event.event_ms - self.clock.shift_ms(event.venue) - event.receive_ms - offset_ms
-                differences.setdefault(event.venue, []).append(own_ms)
-        offs = sorted(sorted(found)[3 * len(found) // 4] for found in differences.values())
-        for one_ms, next_ms in pairwise(offs):
-            if next_ms - one_ms <= _LATE_MS + AHEAD_MS:
-                return one_ms if abs(one_ms) > _LATE_MS + AHEAD_MS else 0
-        return 0
 
     def _begun(self, our_ms: int) -> Reassessed:
         """The clocks are known: judge what came before."""
