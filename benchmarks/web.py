@@ -67,7 +67,7 @@ async def _run(listen: str, readers: int, seconds: float) -> _Run:
         watch.cancel()
         spent, took = time.process_time_ns() - cpu, time.perf_counter() - began
     read = 0 if child is None else int((await child.communicate())[0]) / 1e6
-    return _Run(spent / count, spent / 1e9 / took, percentile(late, 99), read)
+    return _Run(spent / count, spent / 1e9 / took, percentile(late, 0.99), read)
 
 
 async def _feed(tracker: Tracker, seconds: float) -> int:

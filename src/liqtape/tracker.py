@@ -355,6 +355,11 @@ class Tracker:
         """One record a venue, in the order of the settings."""
         return self.live.health(*self._moment())
 
+    def failing(self) -> list[str]:
+        """Names of the sinks, and of the parts of the history, that cannot be written now."""
+        services = [one.venue for one in self._services() if one.state in {"failing", "stuck"}]
+        return [one.sink.name for one in self.publishers if one.state == "failing"] + services
+
     def cascades(self) -> list[Cascade]:
         """The cascades that go on, the newest first, and behind them the last 500 that ended."""
         return self.pipeline.cascades.book.known()

@@ -17,6 +17,7 @@ import pytest
 
 import liqtape.history
 from liqtape.cli.app import main
+from liqtape.cli.historyrows import HistoryRows
 from liqtape.cli.output import write_table
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
@@ -411,3 +412,18 @@ def test_no_times(text: str) -> None:
 def test_a_grid_is_at_the_same_moments_whenever_it_is_asked() -> None:
     assert grid(10_001, 30_000, 10).tolist() == grid(19_999, 30_999, 10).tolist() == [20_000, 30_000]
     assert grid(10_000, 19_999, 10).tolist() == []
+
+
+def test_a_chart_begins_where_somebody_watched_not_where_the_past_was_asked_for(tmp_path: Path) -> None:
+    began_ms = 1_790_000_000_000
+    old = Liquidation("okx", "BTCUSDT", "B", "long", 10.0, "fill", 1.0, 10.0, began_ms - 600_000, began_ms + 50, "1")
+    new = Liquidation("okx", "BTCUSDT", "B", "long", 10.0, "fill", 1.0, 10.0, began_ms + 400, began_ms + 450, "2")
+    with closing(Store(tmp_path)) as store:
+        store.write([old, new])
+    rows = HistoryRows(str(tmp_path))
+
+    before = rows.liquidations(None, began_ms - 900_000, began_ms)
+    all_of_it = rows.liquidations(None, began_ms - 900_000, began_ms + 1_000)
+
+    assert (len(before.events), before.from_ms) == (1, began_ms)
+    assert (len(all_of_it.events), all_of_it.from_ms) == (2, new.event_ms)

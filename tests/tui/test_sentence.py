@@ -50,6 +50,10 @@ def test_a_calm_market_in_one_sentence() -> None:
     )
 
 
+def test_what_cannot_be_written_is_named() -> None:
+    assert "not written: redis, see the log" in strip_line(now(trust=trust(failing=["redis"])), 0.0, 150).plain
+
+
 def test_a_forecast_stands_beside_what_is_usual() -> None:
     told = (Forecast(0, Target(5, 60), 0.021, 0.0032, "m"),)
     lines = sentence_lines(now(level="NONE", lead=None, forecast=told), LEADERS, 90, 3)

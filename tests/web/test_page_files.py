@@ -44,7 +44,23 @@ def test_what_venues_say_never_becomes_markup() -> None:
 
 def test_each_module_is_there_and_is_used() -> None:
     modules = {path.name for path in _STATIC.glob("*.js")}
-    imported = {
-        name for path in _STATIC.glob("*.js") for name in re.findall(r'from "\./([\w]+\.js)"', path.read_text())
-    }
-    assert imported | {"main.js"} == modules
+    assert _needed("main.js") == modules
+    assert len(_needed("main.js", how="from ")) <= 6  # more than the six connections of a browser wait for one another
+
+
+def test_what_is_seen_first_is_asked_for_first() -> None:
+    page = (_STATIC / "index.html").read_text()
+    preloads = re.findall(r'<link rel="modulepreload" href="/static/([\w/.]+)">', page)
+
+    # What is not seen first waits: asked for at once, it takes the connections and the time of what is.
+    assert set(preloads) == _needed("main.js", how="from ") - {"main.js"}
+
+
+def _needed(module: str, how: str = r"from |import\(") -> set[str]:
+    """The modules that a module imports in these ways, and those in turn, with itself."""
+    found, waiting = set(), {module}
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting |= set(re.findall(rf'(?:{how})"\./(\w+\.js)"', (_STATIC / name).read_text())) - found
+    return found

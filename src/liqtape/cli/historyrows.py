@@ -21,6 +21,7 @@ __all__ = ["HistoryRows"]
 
 _MOST_ROWS = 1_000_000
 _MOST_EVENTS = 300_000  # of a chart
+_LIVE_MS = 60_000
 
 
 class HistoryRows:
@@ -50,12 +51,18 @@ class HistoryRows:
             columns = past.rows.events(from_ms, until_ms, instrument, None, names)
             ups = past.rows.coverage(from_ms, until_ms)["up_ms"]
         times = columns["event_ms"]
-        watched_ms = min(ups or times[:1] or [until_ms])
+        watched_ms = min(ups) if ups else _first_live(times, columns["receive_ms"], until_ms)
         begin_ms = max(from_ms, watched_ms)
         if len(times) > _MOST_EVENTS:
             begin_ms = max(begin_ms, times[-_MOST_EVENTS - 1])
         newest = (column[-_MOST_EVENTS:] for column in columns.values())
         return PastEvents([Liquidation(*row) for row in zip(*newest, strict=True)], begin_ms)
+
+
+def _first_live(event_ms: Sequence[int], receive_ms: Sequence[int], otherwise: int) -> int:
+    """Return the time of the first event that came as it happened: one asked for afterwards tells of no watching."""
+    arrived = zip(event_ms, receive_ms, strict=True)
+    return next((at_ms for at_ms, came_ms in arrived if came_ms - at_ms < _LIVE_MS), otherwise)
 
 
 def _check_name(past: Past, question: HistoryQuestion, from_ms: int, until_ms: int) -> None:

@@ -38,6 +38,7 @@ class SeenTrust(Struct, frozen=True):
     is_learning: bool | None = None
     watched_days: float | None = None
     warmup_ms: int = 0
+    failing: Sequence[str] = ()
 
 
 class SeenThread(Struct, frozen=True):

@@ -78,6 +78,8 @@ def strip_line(now: SeenNow, silent_seconds: float, width: int) -> Text:
         parts.append(Text(f"data {age(old)} old" if old is not None else "no data yet"))
     if not trust.is_balanced:
         parts.insert(0, Text("THE LEDGER DOES NOT ADD UP", style=ALARM_STYLE))
+    if trust.failing:
+        parts.append(Text(f"not written: {', '.join(map(sanitize, trust.failing))}, see the log", style=ALARM_STYLE))
     if trust.throttled:
         said = ": at most 1/s shown" if width >= _WIDE else ""
         parts.append(Text(f"≥ {', '.join(map(sanitize, trust.throttled))}{said}", style="dim"))

@@ -80,7 +80,8 @@ class Trust(Struct, frozen=True):
 
     `troubled` are the venues that are not live, with what is wrong in words. `throttled` are the venues that print at
     most so much a second: what they hide is estimated, never counted. `age_seconds` is that of the newest data of any
-    venue. `warmup_ms` is how much of the largest window (300,000 ms) was watched since the start.
+    venue. `warmup_ms` is how much of the largest window (300,000 ms) was watched since the start. `failing` names the
+    sinks, and the parts of the history, that cannot be written now; the log says why.
     """
 
     venues_live: int
@@ -93,6 +94,7 @@ class Trust(Struct, frozen=True):
     is_learning: bool | None
     watched_days: float | None
     warmup_ms: int
+    failing: Sequence[str] = ()
 
 
 class ReplayState(Struct, frozen=True):

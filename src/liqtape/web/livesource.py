@@ -35,6 +35,8 @@ class TrackedService(Measured, Protocol):
 
     def forecast(self) -> Sequence[Forecast]: ...
 
+    def failing(self) -> Sequence[str]: ...
+
     def liquidations(self) -> _Waiting[Liquidation]: ...
 
     def alerts(self) -> _Waiting[Alert]: ...
@@ -70,6 +72,7 @@ class LiveSource:
         self.correlation = tracker.correlation
         self.messages = messages
         self.forecast = tracker.forecast
+        self.failing = tracker.failing
         self._liquidations, self._alerts = tracker.liquidations(), tracker.alerts()
         self._missed = 0
         self._new_gaps: list[Gap] = []

@@ -80,6 +80,7 @@ def trust_of(board: Board, row: VelocityMetrics, health: list[VenueHealth]) -> T
         is_learning=row.is_learning,
         watched_days=row.watched_days,
         warmup_ms=max(0, min(_LARGEST_MS, watched_ms)),
+        failing=board.source.failing(),
     )
 
 

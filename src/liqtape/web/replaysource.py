@@ -93,6 +93,10 @@ class ReplaySource:
         """Return nothing: what came is known."""
         return ()
 
+    def failing(self) -> Sequence[str]:
+        """Return nothing: the page of a past tells of the past."""
+        return ()
+
     async def run(self) -> None:
         """Play until cancelled; at the end it waits there."""
         before = time.monotonic()

@@ -79,6 +79,8 @@ class Shown(Measured, Protocol):
 
     def hides(self) -> Mapping[str, str]: ...
 
+    def failing(self) -> Sequence[str]: ...
+
 
 @runtime_checkable
 class Replayed(Protocol):

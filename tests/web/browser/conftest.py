@@ -181,9 +181,10 @@ class Visits:
         self.expects_failures = False  # of requests, while nobody answers
 
     def open(self, url: str, width: int = 1440, height: int = 900, **options: Any) -> Page:
-        """Open a page in a window of its own, and wait until it shows a state of the service."""
+        """Open a page in a window of its own, and wait until it shows a state of the service and all its parts."""
         page = self.window(url, width, height, **options)
         page.wait_for_function("() => /of \\d+ venues/.test(document.getElementById('venues').textContent)")
+        page.wait_for_function("() => document.getElementById('legend').textContent !== ''")
         return page
 
     def window(self, url: str, width: int = 1440, height: int = 900, **options: Any) -> Page:
@@ -225,9 +226,16 @@ class Stage:
     """A service and its simulated venues in a thread of the test, which may silence a venue or feed liquidations."""
 
     def __init__(
-        self, directory: Path, scenario: str | None = None, *, knows_usual: bool = False, web: WebSettings | None = None
+        self,
+        directory: Path,
+        scenario: str | None = None,
+        *,
+        knows_usual: bool = False,
+        web: WebSettings | None = None,
+        redis: str = "off",
     ) -> None:
         self._directory, self._scenario, self._knows_usual = directory, scenario, knows_usual
+        self._redis = RedisSettings(redis)
         self._web = WebSettings(listen="127.0.0.1:0") if web is None else web
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -246,7 +254,7 @@ class Stage:
                     ws_url, rest_url = self.simulator.ws_url(name), self.simulator.rest_url(name)
                     venues[name] = VenueSettings(ws_url=ws_url, rest_url=rest_url)
             price = PriceSettings(spot_url=None if self._scenario is None else self.simulator.ws_url("binance"))
-            settings = Settings(venues=venues, price=price, redis=RedisSettings("off"), history=HistorySettings("off"))
+            settings = Settings(venues=venues, price=price, redis=self._redis, history=HistorySettings("off"))
             self.tracker = Tracker(settings, data_dir=self._directory)
             notes = await stack.enter_async_context(page_beside(self.tracker, self._web, settings.history))
             self.url = notes[0].removeprefix("Page: ")
@@ -290,11 +298,11 @@ class Stage:
 
 @pytest.fixture
 def staged(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
-    """`staged(scenario=None, knows_usual=False, web=None)`: a stage that ends with the test."""
+    """`staged(scenario=None, knows_usual=False, web=None, redis="off")`: a stage that ends with the test."""
     stages: list[Stage] = []
 
-    def begin(scenario: str | None = None, *, knows_usual: bool = False, web: WebSettings | None = None) -> Stage:
-        stages.append(Stage(tmp_path / f"stage-{len(stages)}", scenario, knows_usual=knows_usual, web=web))
+    def begin(scenario: str | None = None, **options: Any) -> Stage:
+        stages.append(Stage(tmp_path / f"stage-{len(stages)}", scenario, **options))
         return stages[-1]
 
     yield begin

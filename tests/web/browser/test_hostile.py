@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from liqtape.events import Liquidation, Side
 
 if TYPE_CHECKING:
@@ -72,6 +74,25 @@ def test_an_unknown_size_is_a_dash_and_never_hidden(staged: "Callable[..., Stage
     page.select_option("#tape-least", "1000000")
     page.wait_for_selector("#tape-table td.inst:text-is('UNSIZED')")
     assert page.locator("#tape-table tbody tr td:nth-child(5)").text_content() == "\u2013"
+
+
+def test_a_price_of_many_places_has_room_beside_its_axis(staged: "Callable[..., Stage]", visits: "Visits") -> None:
+    stage = staged()
+    prices = (0.0000065584, 0.0000065591)
+    stage.feed(*(replace(_liquidation("SHIBUSDT", 5_000.0, n), price=price) for n, price in enumerate(prices)))
+    page = visits.open(stage.url, 390, 844)
+    page.wait_for_function("() => /price 0.00000655/.test(document.getElementById('price-readout').textContent)")
+    visits.until(
+        page,
+        """async () => {
+          const axis = (await import('/static/chart.js')).plots.price.axes[1];
+          const pen = document.createElement('canvas').getContext('2d');
+          pen.font = '11px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+          const labels = axis._values ?? [''];
+          return labels[0].startsWith('0.00000')
+            && Math.max(...labels.map((text) => pen.measureText(text).width)) < axis._size;
+        }""",
+    )
 
 
 def test_ten_thousand_in_a_second_are_counted_and_the_page_still_answers(

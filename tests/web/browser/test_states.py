@@ -51,11 +51,17 @@ def test_a_silent_venue_is_named_and_its_windows_are_partial(staged: "Callable[.
     expect(page.locator("#gaps-body tr", has_text="okx").first).to_be_visible()
 
 
+def test_a_sink_that_is_away_is_named(staged: "Callable[..., Stage]", visits: "Visits") -> None:
+    page = visits.open(staged(redis="redis://127.0.0.1:1").url)
+    expect(page.locator("#notices .wrong")).to_have_text("not written: redis, see the log", timeout=60_000)
+
+
 def test_a_service_that_says_nothing_is_said_to_be_gone(visits: "Visits", own_demo: "Callable[..., Command]") -> None:
     demo = own_demo("--scenario", "calm")
     page = visits.open(demo.url)
     expect(page.locator("#gone")).to_be_hidden()
     visits.expects_failures = True
+    page.evaluate("() => { const now = Date.now; Date.now = () => now() - 3_600_000 }")  # its clock is put back
     demo.freeze()
     page.wait_for_function(
         "() => /^No word from liqtape for \\d+ s; this was true at \\d\\d:\\d\\d:\\d\\d/"

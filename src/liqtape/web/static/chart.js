@@ -68,8 +68,14 @@ export function refresh() {
     choose(store.now.trust.warmup_ms < 300_000 ? { instrument: first, range: "5m" } : { instrument: first });
   }
   const after = RELOAD_S.find(([upTo]) => seconds() <= upTo)[1];
-  if (Date.now() - loadedAt > 1000 * after) reload();
+  if (Date.now() - loadedAt > (1000 * after) / haste()) reload();
   paint();
+}
+
+// A past at speed leaves its last answer behind so much sooner.
+function haste() {
+  const replay = store.now?.replay ?? null;
+  return replay === null ? 1 : Math.min(10, Math.max(1, replay.speed ?? 10));
 }
 
 const untilMs = () => serviceMs();
@@ -114,7 +120,16 @@ function plot(name, options, shares) {
 
 const isNarrow = () => innerWidth <= 700;
 const sideWidth = () => (isNarrow() ? 64 : innerWidth >= 1900 ? 170 : 120);
-const axisWidth = () => (isNarrow() ? 50 : 66);
+const axisWidth = () => Math.max(isNarrow() ? 50 : 66, priceWidth);
+let priceWidth = 0; // of the prices beside the axis: those of some coins have seven places and more
+
+function fitted(u, labels) {
+  if (labels?.length) {
+    u.ctx.font = font();
+    priceWidth = Math.ceil(Math.max(...labels.map((text) => u.ctx.measureText(text).width)) / (devicePixelRatio || 1)) + 10;
+  }
+  return axisWidth();
+}
 
 function resize() {
   const width = byId("plots").clientWidth;
@@ -196,7 +211,7 @@ function priceRange() {
 function priceOptions() {
   return {
     scales: { x: xScale(), y: { range: priceRange } },
-    axes: [timeAxis(false), axis({ size: axisWidth, values: (_, splits) => rounded(splits) })],
+    axes: [timeAxis(false), axis({ size: fitted, values: (_, splits) => rounded(splits) })],
     series: [{}, { stroke: () => colour("--price"), width: 1.25, spanGaps: true, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) }],
     hooks: hooks((u) => drawGaps(u, unwatched(), untilMs()), (u) => {
       const from = untilMs() - 1000 * charted.seconds;

@@ -13,9 +13,21 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+const SVG = "http://www.w3.org/2000/svg";
+
+export function drawing(tag, attributes = {}, ...children) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
 // Write only what changed, so that a quiet page costs nothing and a selection of text survives.
 export function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const only = node.firstChild;
+  if (only?.nodeType === Node.TEXT_NODE && only.nextSibling === null) {
+    if (only.data !== text) only.data = text; // cheaper than a new node
+  } else if (node.textContent !== text) node.textContent = text;
 }
 
 export function mark(node, name, value) {
@@ -41,6 +53,12 @@ export function show(node, figure) {
   // A new number leaves the keyboard where it is.
   if (before !== null && figure.because) body.tabIndex = before.tabIndex;
   if (isFocused) (figure.because ? body : node.closest("tr")?.querySelector("button"))?.focus({ preventScroll: true });
+}
+
+// A name that may be too long for its column is clipped: each clip is a layer more for the browser, and most names are short.
+export function cut(name) {
+  if (name.length > 12 || /[^ -~]/u.test(name)) return " cut";
+  return name.length > 9 ? " cut-narrow" : "";
 }
 
 export function levelMark(level) {

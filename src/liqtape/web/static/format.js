@@ -3,6 +3,7 @@
 export const NONE = "\u2013";
 
 const THIN = "\u202f";
+const GROUPED = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 }); // making one is dear
 
 export function usd(value) {
   if (value === null || value === undefined) return NONE;
@@ -47,7 +48,8 @@ export function days(value) {
   if (value === null || value === undefined) return NONE;
   if (value < 1 / 24) return `${Math.max(1, Math.round(value * 1440))} min`;
   if (value < 1) return `${round(value * 24, value * 24 < 9.95 ? 1 : 0)} h`;
-  return `${value < 9.95 ? round(value, 1) : grouped(Math.round(value))} d`;
+  if (value >= 999.5) return `${grouped(Math.round(value / 365.25))} years`;
+  return `${value < 9.95 ? round(value, 1) : Math.round(value)} d`;
 }
 
 export function age(seconds) {
@@ -93,7 +95,7 @@ export const SIDES = { long: { mark: "\u25bc", word: "long" }, short: { mark: "\
 export const RANKS = { NONE: 0, WATCH: 1, ALERT: 2, CRITICAL: 3, EXTREME: 4 };
 
 function grouped(value) {
-  return value.toLocaleString("en-US", { maximumFractionDigits: 0 });
+  return GROUPED.format(value);
 }
 
 function round(value, places) {

@@ -1,15 +1,16 @@
 // The table of instruments. Rows are kept by name and moved, never made anew, and none moves under the pointer.
 
-import { byId, element, levelMark, mark, say, show } from "./dom.js";
+import { byId, cut, drawing, element, levelMark, mark, say, show } from "./dom.js";
 import { RANKS, count } from "./format.js";
-import { colour } from "./marks.js";
 import { dollars, rarity, usual, velocity } from "./states.js";
 import { serviceMs, store } from "./stream.js";
-import { choose, view } from "./view.js";
+import { choose, onView, view } from "./view.js";
 
 const AT_FIRST = 40;
 const AT_MOST = 2000;
 const SPARK_STEP_S = 5;
+
+export const PARTS = 3; // of the rows, painted one after the other
 
 // key, head, explanation, class; those without a key cannot be sorted by.
 const COLUMNS = [
@@ -29,6 +30,7 @@ const COLUMNS = [
 const made = new Map();
 let order = [];
 let showsAll = false;
+let next = 0; // the place of the first row that is painted next
 let hovered = null;
 let current = null;
 
@@ -40,15 +42,22 @@ export function begin() {
     head.append(element("th", { scope: "col", class: kind, "data-key": key ?? "" }, label));
   }
   const body = byId("instruments-table").tBodies[0];
-  body.addEventListener("pointerover", (event) => (hovered = event.target.closest("tr")?.dataset.symbol ?? null));
+  body.addEventListener("pointerover", (event) => {
+    if (hovered === null) stay();
+    hovered = event.target.closest("tr")?.dataset.symbol ?? null;
+  });
   body.addEventListener("pointerleave", () => (hovered = null));
   body.addEventListener("click", clicked);
-  body.addEventListener("focusin", (event) => setCurrent(event.target.closest("tr")?.dataset.symbol));
+  body.addEventListener("focusin", (event) => {
+    if (!body.contains(event.relatedTarget)) stay();
+    setCurrent(event.target.closest("tr")?.dataset.symbol);
+  });
   const filter = byId("filter");
   filter.value = view.filter;
-  filter.addEventListener("input", () => (choose({ filter: filter.value }), settle()));
+  filter.addEventListener("input", () => (choose({ filter: filter.value }), refresh()));
   byId("whole").addEventListener("click", () => choose({ instrument: "MARKET" }));
-  byId("all-instruments").addEventListener("click", () => ((showsAll = !showsAll), settle()));
+  byId("all-instruments").addEventListener("click", () => ((showsAll = !showsAll), refresh()));
+  onView((changes) => "instrument" in changes && paintRows(0, order.length));
   sorted();
 }
 
@@ -58,14 +67,14 @@ function clicked(event) {
   if (event.target.closest("td.pin")) {
     const pins = view.pins.includes(symbol) ? view.pins.filter((each) => each !== symbol) : [...view.pins, symbol];
     choose({ pins });
-    settle();
+    refresh();
   } else choose({ instrument: symbol });
 }
 
 function sortBy(key) {
   choose({ sort: key, descending: view.sort === key ? !view.descending : key !== "symbol" });
   sorted();
-  settle();
+  refresh();
 }
 
 function sorted() {
@@ -77,10 +86,9 @@ function sorted() {
 
 // Move the current row by keys.
 export function step(by) {
-  const shown = order;
-  if (!shown.length) return;
-  const at = shown.indexOf(current);
-  setCurrent(shown[Math.min(shown.length - 1, Math.max(0, at + by))]);
+  if (!order.length) return;
+  arrange(0, order.length);
+  setCurrent(order[Math.min(order.length - 1, Math.max(0, order.indexOf(current) + by))]);
   made.get(current)?.name.focus();
 }
 
@@ -114,10 +122,10 @@ function compared(a, b) {
   return (view.descending ? -by : by) || b.total_value_usd - a.total_value_usd || a.symbol.localeCompare(b.symbol);
 }
 
-// The order settles once a second.
+// The order settles once a second; the rows follow it at their next painting.
 export function settle() {
-  const wanted = view.filter.trim().toUpperCase();
-  const rows = [...store.rows.values()].filter((row) => !wanted || row.symbol.toUpperCase().includes(wanted)).sort(compared);
+  const sought = view.filter.trim().toUpperCase();
+  const rows = [...store.rows.values()].filter((row) => !sought || row.symbol.toUpperCase().includes(sought)).sort(compared);
   // The row that is pointed at, or that has the focus, stays where it is.
   const held = hovered ?? focused()?.closest("tr").dataset.symbol ?? null;
   const kept = held === null ? -1 : order.indexOf(held);
@@ -126,21 +134,6 @@ export function settle() {
     order = order.filter((symbol) => symbol !== held);
     order.splice(kept, 0, held);
   }
-  arrange();
-  const more = byId("all-instruments");
-  more.hidden = rows.length <= AT_FIRST;
-  say(more, showsAll ? `Show the first ${AT_FIRST}` : `Show all ${count(rows.length)}`);
-  const matched = wanted ? `${count(rows.length)} of ${count(store.rows.size)}` : `${count(store.rows.size)} with a liquidation in 5 min`;
-  say(byId("instruments-facts"), matched);
-  paint();
-}
-
-// What of the rows has the focus; a row that is moved loses it.
-const focused = () => document.activeElement?.closest("#instruments-table tbody tr") ? document.activeElement : null;
-
-function arrange() {
-  const body = byId("instruments-table").tBodies[0];
-  const before = focused();
   const wanted = new Set(order);
   for (const [symbol, each] of made) {
     if (!wanted.has(symbol)) {
@@ -148,12 +141,43 @@ function arrange() {
       made.delete(symbol);
     }
   }
-  order.forEach((symbol, index) => {
-    if (!made.has(symbol)) made.set(symbol, make(symbol));
-    const tr = made.get(symbol).tr;
-    if (body.rows[index] !== tr) body.insertBefore(tr, body.rows[index] ?? null);
-  });
+  if (held !== null) arrange(0, order.length); // by parts it would move meanwhile
   if (current === null || !wanted.has(current)) setCurrent(order[0]);
+  const more = byId("all-instruments");
+  more.hidden = rows.length <= AT_FIRST;
+  say(more, showsAll ? `Show the first ${AT_FIRST}` : `Show all ${count(rows.length)}`);
+  const matched = sought ? `${count(rows.length)} of ${count(store.rows.size)}` : `${count(store.rows.size)} with a liquidation in 5 min`;
+  say(byId("instruments-facts"), matched);
+}
+
+// The order is what is seen, until it settles again: somebody has just pointed at a row.
+function stay() {
+  order = [...byId("instruments-table").tBodies[0].rows].map((tr) => tr.dataset.symbol);
+}
+
+// At once, for who has just chosen something.
+export function refresh() {
+  settle();
+  paintRows(0, order.length);
+}
+
+// What of the rows has the focus; a row that is moved loses it.
+const focused = () => document.activeElement?.closest("#instruments-table tbody tr") ? document.activeElement : null;
+
+// Put the rows of these places where they belong.
+function arrange(from, until) {
+  const body = byId("instruments-table").tBodies[0];
+  const before = focused();
+  let there = body.rows[from] ?? null;
+  for (const symbol of order.slice(from, until)) {
+    if (!made.has(symbol)) {
+      made.set(symbol, make(symbol));
+      if (symbol === current) reachable(symbol, true);
+    }
+    const { tr } = made.get(symbol);
+    if (tr === there) there = there.nextElementSibling;
+    else body.insertBefore(tr, there);
+  }
   if (before?.isConnected && document.activeElement !== before) before.focus({ preventScroll: true });
 }
 
@@ -161,20 +185,27 @@ function make(symbol) {
   const tr = element("tr", { "data-symbol": symbol });
   const cells = COLUMNS.map(([, , , kind]) => element("td", { class: kind }));
   const star = element("button", { type: "button", tabindex: "-1", "aria-label": `Pin ${symbol}` });
-  const name = element("button", { type: "button", tabindex: "-1", title: symbol }, symbol);
-  const spark = element("canvas", { class: "spark", width: "144", height: "40", "aria-hidden": "true" });
+  const name = element("button", { type: "button", tabindex: "-1", title: symbol, class: cut(symbol).trim() }, symbol);
+  const spark = drawing("path");
   const sides = element("span", { class: "sides" }, element("i", { class: "l" }), element("i", { class: "s" }));
   const sidesText = element("span", { class: "off" });
   cells[0].append(star);
   cells[1].append(name);
   cells[8].append(sides, sidesText);
-  cells[9].append(spark);
+  cells[9].append(drawing("svg", { class: "spark", viewBox: "0 0 60 20", "aria-hidden": "true" }, spark));
   tr.append(...cells);
   return { tr, cells, star, name, spark, sides, sidesText };
 }
 
+// Some of the rows at a time, so that no frame waits for all of them.
 export function paint() {
-  for (const symbol of order) {
+  if (next >= order.length) next = 0;
+  paintRows(next, (next += Math.ceil(order.length / PARTS)));
+}
+
+function paintRows(from, until) {
+  arrange(from, until);
+  for (const symbol of order.slice(from, until)) {
     const row = store.rows.get(symbol);
     if (row !== undefined) paintRow(made.get(symbol), row);
   }
@@ -213,22 +244,19 @@ function paintSides(parts, row) {
   say(parts.sidesText, sum > 0 ? `${Math.round(100 * long)} % long` : "nothing in 60 s");
 }
 
-function paintSpark(canvas, row) {
+// One outline of all steps.
+function paintSpark(path, row) {
   // The row is as old as its last change; what has passed since stands empty at the right.
   const passed = Math.max(0, Math.floor((serviceMs() / 1000 - row.timestamp) / SPARK_STEP_S));
-  const key = `${row.timestamp}|${passed}|${document.documentElement.dataset.theme}`;
-  if (canvas.dataset.shown === key) return;
-  canvas.dataset.shown = key;
-  const bars = [...row.spark.slice(Math.min(passed, row.spark.length)), ...Array(Math.min(passed, row.spark.length)).fill(0)];
-  const pen = canvas.getContext("2d");
+  const bars = row.spark.slice(passed);
   const most = Math.max(4, ...bars);
-  const width = canvas.width / bars.length;
-  pen.clearRect(0, 0, canvas.width, canvas.height);
-  pen.fillStyle = colour("--ink");
+  let before = 0;
+  let outline = "M0 20";
   bars.forEach((value, index) => {
-    const height = value ? Math.max(3, (canvas.height * value) / most) : 0;
-    pen.fillRect(index * width, canvas.height - height, Math.max(1, width - 0.6), height);
+    if (value !== before) outline += `H${index}V${value ? 20 - Math.max(1.5, Math.round((200 * value) / most) / 10) : 20}`;
+    before = value;
   });
+  mark(path, "d", `${outline}H${bars.length}V20Z`);
 }
 
 function paintVenues(cell, row) {

@@ -222,11 +222,19 @@ export const font = () => `${11 * ratio()}px system-ui, -apple-system, "Segoe UI
 
 export const markWord = (each) => `${SIDES[each.side]?.mark ?? "\u25c7"} ${each.side ?? "unknown side"} ${each.usd === null ? "of unknown size" : usd(each.usd)}`;
 
+let hatch = null;
+
 function hatching(pen) {
+  const ink = colour("--edge");
+  if (hatch?.ink !== ink) hatch = { ink, pattern: hatched(pen, ink) };
+  return hatch.pattern;
+}
+
+function hatched(pen, ink) {
   const tile = document.createElement("canvas");
   tile.width = tile.height = 12;
   const hand = tile.getContext("2d");
-  hand.strokeStyle = colour("--edge");
+  hand.strokeStyle = ink;
   hand.globalAlpha = 0.55;
   hand.beginPath();
   for (const shift of [-12, 0, 12]) {

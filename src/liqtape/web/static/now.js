@@ -28,7 +28,8 @@ export function paintNow() {
   detail(now, isRaised);
   strip(now);
   announce(now);
-  document.title = `${now.mode === "live" ? "" : `${now.mode.toUpperCase()} \u00b7 `}${isRaised ? `${now.level} ${names(now)} \u00b7 ` : ""}liqtape`;
+  const title = `${now.mode === "live" ? "" : `${now.mode.toUpperCase()} \u00b7 `}${isRaised ? `${now.level} ${names(now)} \u00b7 ` : ""}liqtape`;
+  if (document.title !== title) document.title = title;
 }
 
 // The coins with the most USD of the last minute: BTCUSDT and BTCUSDC are one name to a reader.
@@ -67,9 +68,10 @@ function detail(now, isRaised) {
   const told = now.messages;
   if (told && told.open) parts.push(`${count(told.open.messages)} ${told.open.messages === 1 ? "message" : "messages"} sent about it`);
   else if (told && told.market_days !== null) parts.push(`a message from once in ${days(told.market_days)}`);
-  const forecast = foretold(now);
-  if (forecast) parts.push(forecast);
   say(byId("detail"), parts.join(" \u00b7 "));
+  const isForetold = (now.forecast ?? []).some((each) => each.probability !== null);
+  mark(byId("forecast"), "class", isForetold ? "" : "narrow-hide"); // a phone has no room for what is not there
+  say(byId("forecast"), foretold(now));
 }
 
 // Each probability beside what is usual; without one, why. Nothing foretold is not "safe".
@@ -106,6 +108,7 @@ function strip(now) {
   if (isWarming) notices.push(element("span", { class: "warming" }, `warming up ${minutes(trust.warmup_ms / 1000)} of 5:00`));
   if (trust.throttled.length) notices.push(element("span", { class: "quiet" }, `\u2265 ${trust.throttled.join(", ")}: 1/s shown at most`));
   if (trust.is_learning) notices.push(element("span", { class: "quiet" }, `learning, ${(trust.watched_days ?? 0).toFixed(1)} of 7 d`));
+  if (trust.failing?.length) notices.push(element("span", { class: "wrong" }, `not written: ${trust.failing.join(", ")}, see the log`));
   if (!trust.is_balanced) notices.push(element("span", { class: "wrong" }, "the ledger does not add up"));
   const node = byId("notices");
   const key = notices.map((each) => each.textContent).join("|");

@@ -4,8 +4,8 @@ const STEP_MS = 40;
 
 const jobs = [];
 
-export function repeat(everyMs, work, { whileHidden = false } = {}) {
-  jobs.push({ everyMs, work, due: 0, whileHidden });
+export function repeat(everyMs, work, { after = 0 } = {}) {
+  jobs.push({ everyMs, work, due: after && performance.now() + after });
 }
 
 export function begin() {
@@ -14,10 +14,11 @@ export function begin() {
 }
 
 function step() {
+  if (document.hidden) return;
   const now = performance.now();
   let most = null;
   for (const job of jobs) {
-    if (job.due <= now && (!document.hidden || job.whileHidden) && (most === null || job.due < most.due)) most = job;
+    if (job.due <= now && (most === null || job.due < most.due)) most = job;
   }
   if (most === null) return;
   most.due = now + most.everyMs;

@@ -38,7 +38,7 @@ export function paint() {
   const replay = store.now?.replay ?? null;
   byId("replay").hidden = replay === null;
   if (replay === null) return;
-  say(byId("replay-pause"), replay.is_paused ? "Go on" : "Pause");
+  say(byId("replay-pause"), replay.is_paused ? "Go on" : "Pause replay");
   mark(byId("replay-pause"), "aria-pressed", replay.is_paused);
   const speed = byId("replay-speed");
   const value = replay.speed === null ? "max" : String(replay.speed);

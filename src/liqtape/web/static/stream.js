@@ -15,6 +15,19 @@ let isGone = false;
 
 export function listen(kind, listener) {
   listeners[kind].push(listener);
+  if (kind === "snapshot" && store.connections > 0) listener(); // it came before the listener
+}
+
+// The first word. The page asks for it beside the scripts, and a snapshot of everything takes longer to make.
+export async function askNow() {
+  try {
+    const now = await (await fetch("/api/v1/now")).json();
+    if (store.now !== null || now.trust === undefined) return;
+    Object.assign(store, { now, asOfMs: now.as_of_ms, receivedAt: Date.now() });
+    tell("update", { now });
+  } catch {
+    // The stream will say it, or that nobody answers.
+  }
 }
 
 export function open() {
@@ -36,6 +49,7 @@ export const silence = () => (store.receivedAt === 0 ? null : (Date.now() - stor
 export const serviceMs = () => (store.now === null ? Date.now() : store.asOfMs + (store.now.replay ? 0 : Math.max(0, Date.now() - store.receivedAt)));
 
 export function watch() {
+  if (Date.now() < store.receivedAt) store.receivedAt = openedAt = Date.now(); // the browser's clock was put back
   const quiet = Date.now() - Math.max(store.receivedAt, openedAt);
   if (source.readyState === EventSource.CLOSED || quiet > RECONNECT_MS) open();
   const gone = Date.now() - (store.receivedAt || openedAt) > GONE_MS;
@@ -69,7 +83,7 @@ function takeSnapshot(said) {
   store.gaps = said.gaps;
   store.missed = said.missed ?? 0;
   store.leftOut = 0;
-  tell("snapshot", said);
+  tell("snapshot");
   tell("update", said);
 }
 

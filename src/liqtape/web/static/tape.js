@@ -1,6 +1,6 @@
 // The tape: every liquidation as it came, the newest on top. Pointing at it holds it still.
 
-import { byId, element, mark, say, sideMark } from "./dom.js";
+import { byId, cut, element, mark, say, sideMark } from "./dom.js";
 import { NONE, SIDES, age, count, price, usd } from "./format.js";
 import { listen, serviceMs, store } from "./stream.js";
 import { choose, view } from "./view.js";
@@ -8,6 +8,7 @@ import { choose, view } from "./view.js";
 const ROWS = 60;
 const BIG_USD = 1e6;
 const LEAST = [[0, "all sizes"], [1000, "from $1k"], [10_000, "from $10k"], [100_000, "from $100k"], [1_000_000, "from $1M"]];
+const CELLS = ["num", "", "", "inst", "num", "num wide", "wide"];
 const KINDS = { fill: "fill", bankruptcy: "bankruptcy" };
 
 let isHeld = false;
@@ -83,25 +84,34 @@ function fillVenues() {
 function arrange() {
   const body = byId("tape-table").tBodies[0];
   while (body.rows.length > shown.length || body.rows[0]?.cells.length === 1) body.lastChild.remove();
+  // What is newer goes into the rows of what is too old; all between keep what they have.
+  const newer = shown.indexOf(body.rows[0]?.event);
+  for (let at = 0; at < newer; at += 1) body.prepend(body.rows[shown.length - 1] ?? made());
   shown.forEach((event, index) => {
-    const row = body.rows[index] ?? body.appendChild(element("tr", {}, ...Array.from({ length: 7 }, (_, at) => element("td", { class: ["num", "", "", "inst", "num", "num wide", "wide"][at] }))));
-    if (row.event === event) return;
-    row.event = event;
-    mark(row, "class", event.notional_usd >= BIG_USD ? "big" : null);
-    const cells = row.cells;
-    say(cells[1], event.venue);
-    cells[2].replaceChildren(sideMark(event.side, SIDES));
-    say(cells[3], event.instrument);
-    mark(cells[3], "title", `${event.instrument} (${event.symbol})`);
-    say(cells[4], event.notional_usd === null ? NONE : usd(event.notional_usd));
-    mark(cells[4], "title", event.notional_usd === null ? "the size of the contract, or its dollar value, is not known" : String(event.notional_usd));
-    say(cells[5], price(event.price));
-    say(cells[6], KINDS[event.price_kind] ?? "");
+    const row = body.rows[index] ?? body.appendChild(made());
+    if (row.event !== event) write(row, event);
   });
   if (shown.length === 0) {
     const text = store.events.length ? "none passes the filters" : "no liquidation yet";
     body.replaceChildren(element("tr", {}, element("td", { class: "quiet", colspan: "7" }, text)));
   }
+}
+
+const made = () => element("tr", {}, ...CELLS.map((kind) => element("td", { class: kind })));
+
+function write(row, event) {
+  const cells = row.cells;
+  if (row.event?.side !== event.side || row.event === undefined) cells[2].replaceChildren(sideMark(event.side, SIDES));
+  row.event = event;
+  mark(row, "class", event.notional_usd >= BIG_USD ? "big" : null);
+  say(cells[1], event.venue);
+  say(cells[3], event.instrument);
+  mark(cells[3], "class", `inst${cut(event.instrument)}`);
+  mark(cells[3], "title", `${event.instrument} (${event.symbol})`);
+  say(cells[4], event.notional_usd === null ? NONE : usd(event.notional_usd));
+  mark(cells[4], "title", event.notional_usd === null ? "the size of the contract, or its dollar value, is not known" : String(event.notional_usd));
+  say(cells[5], price(event.price));
+  say(cells[6], KINDS[event.price_kind] ?? "");
 }
 
 function ages() {
