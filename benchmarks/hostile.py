@@ -25,7 +25,7 @@ _SECONDS = 12.0
 _MOST_MIB = 300.0
 _MOST_MS = 100.0
 _BEAT_SECONDS = 0.005
-_MOST_ASKED = 12.0  # of one address in 12 s where no time is named: pauses grow from half a second
+_MOST_ASKED = 20.0  # of one address in 12 s, where no time is named: pauses grow from half a second
 
 
 def _venue_of(flood: str) -> str:
