@@ -122,6 +122,12 @@ BUGS = {
         'self.buffer.reason = "disk"',
         'self.buffer.reason, self._events = "disk", []',
     ),
+    "never-synced": Bug(
+        "what the log has is never brought to the disk for good",
+        "liqtape.history.log.eventlog:EventLog._write_what_is_due",
+        "store.sync()",
+        "pass",
+    ),
     "waits-in-no-gap": Bug(
         "an event that waits for its time when we are killed lies in what counts as covered",
         "liqtape.pipeline.feedreports:FeedReports.gaps_ahead",

@@ -16,18 +16,29 @@ DiskFault = Literal["", "full", "io", "slow", "stuck"]
 Damage = Literal["", "torn", "rotten"]
 
 _WAL = "log.sqlite-wal"
+_HEADER_BYTES = 32
 _SLOW_SECONDS = 3.0
+_UNSAFE_MS = 15_000
+"""Beyond the ten seconds that a power cut may take: a slow disk takes a while for a transaction."""
+
 _WRITES = ("BEGIN IMMEDIATE", "INSERT", "UPDATE", "DELETE", "COMMIT")
 
 
 class VirtualDisk:
-    """`fault` is what is wrong with it now. The state after a kill is a copy, so a dead process writes to its own."""
+    """`fault` is what is wrong with it now. The state after a kill is a copy, so a dead process writes to its own.
+
+    A power cut takes of the write-ahead log only what was not brought to the disk for good (`sync`). Of the newest
+    transaction that is written, and of that which is safe, it is known when it began: what came before is in it.
+    """
 
     def __init__(self, world: VirtualWorld, directory: Path, strands: Strands | None = None) -> None:
         self.world = world
         self.strands = strands
         self.fault: DiskFault = ""
-        self.written_ms = world.now_ms  # when it took something last, in true time
+        self.written_ms = self.safe_ms = world.now_ms  # in true time
+        self._safe_bytes = 0  # of the write-ahead log
+        self._unsafe_ms: int | None = None  # when what was written first since the last `sync` was
+        self._overdue_ms: int | None = None
         self._root = directory
         self._copies = 0
         self.directory = directory / "0"
@@ -37,17 +48,23 @@ class VirtualDisk:
         """Open a database."""
         if self.fault == "io":
             raise _error("unable to open database file", sqlite3.SQLITE_CANTOPEN)
+        if self._wal() is None:  # it begins anew
+            self._safe_bytes = 0
         disk = self
 
         class Connection(sqlite3.Connection):
             """A connection that has this disk's troubles."""
 
+            begun_ms = 0
+
             def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
                 if disk.fault and sql.startswith(_WRITES):
                     disk._trouble(sql)
                 cursor = super().execute(sql, *parameters)
-                if sql == "COMMIT":
-                    disk.written_ms = disk.world.now_ms
+                if sql == "BEGIN IMMEDIATE":
+                    self.begun_ms = disk.world.now_ms
+                elif sql == "COMMIT":
+                    disk._note_commit(self.begun_ms)
                 return cursor
 
         return sqlite3.connect(*args, **options, factory=Connection)
@@ -55,21 +72,40 @@ class VirtualDisk:
     def survive(self, damage: Damage) -> None:
         """Become what a kill leaves, with some damage: the newest pages `torn` off, or a `rotten` bit anywhere."""
         self._copies += 1
+        self._unsafe_ms = self._overdue_ms = None
         old, self.directory = self.directory, self._root / str(self._copies)
         shutil.copytree(old, self.directory)
         shutil.rmtree(old, ignore_errors=True)
         log = self._wal()
-        if log is None:
+        size = 0 if log is None else log.stat().st_size
+        if log is None or size <= _HEADER_BYTES:
             return
+        dice, safe_bytes = self.world.dice, min(self._safe_bytes, size)
         if damage == "rotten":
-            _flip(log, self.world.dice.randrange(32, log.stat().st_size))
+            _flip(log, dice.randrange(_HEADER_BYTES, size))
         elif damage == "torn":
-            size = log.stat().st_size
-            # The last ten seconds are not promised; their pages are few, and of one log file only.
-            keep = max(0, size - self.world.dice.randint(1, 30) * 4_120 - self.world.dice.randint(0, 4_119))
+            keep = max(safe_bytes, size - dice.randint(1, 30) * 4_120 - dice.randint(0, 4_119))
             os.truncate(log, keep)
-            if keep > 4_200 and self.world.dice.random() < 0.5:
-                _flip(log, keep - self.world.dice.randint(1, 4_000))
+            if dice.random() < 0.5 and (at := keep - dice.randint(1, 4_000)) >= max(safe_bytes, _HEADER_BYTES):
+                _flip(log, at)
+            self._safe_bytes = keep
+
+    def sync(self, size: int) -> None:
+        """Hear that so much of the write-ahead log is on the disk for good."""
+        self._safe_bytes, self.safe_ms = size, self.written_ms
+        self._unsafe_ms = self._overdue_ms = None
+
+    @property
+    def is_unsafe(self) -> bool:
+        """Whether somebody goes on writing and brings nothing to the disk for good."""
+        return self._overdue_ms is not None and self.world.now_ms - self._overdue_ms > _UNSAFE_MS
+
+    def _note_commit(self, begun_ms: int) -> None:
+        now_ms = self.world.now_ms
+        self.written_ms = max(self.written_ms, begun_ms)
+        self._unsafe_ms = self._unsafe_ms or now_ms
+        if now_ms - self._unsafe_ms > _UNSAFE_MS:
+            self._overdue_ms = self._overdue_ms or now_ms
 
     def _wal(self) -> Path | None:
         return next(iter(sorted(self.directory.rglob(_WAL))), None)

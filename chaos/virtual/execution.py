@@ -5,7 +5,8 @@ import gc
 import logging
 import sys
 import tempfile
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -74,11 +75,20 @@ class Execution:
             while not self._live():
                 self._die()
             self.watcher.judge()
+        return self._outcome(self.watcher.problems)
+
+    def broken(self, error: Exception) -> Outcome:
+        """Return what there is of an execution that ended in an error."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+        return self._outcome([*self.watcher.problems, f"{self.world.seconds:.3f} s: raised: {text}"])
+
+    def _outcome(self, problems: Sequence[str]) -> Outcome:
         self._bury()
         return Outcome(
             self.scheme,
             self.world.digest,
-            tuple(self.watcher.problems),
+            tuple(problems),
             len(self.book.entries),
             self.watcher.logged,
             self.world.steps,
@@ -107,6 +117,9 @@ class Execution:
         except ProcessKilled:
             self._dead += [loop, strands, asyncio.all_tasks(loop)]
             return False
+        except Exception:
+            self._dead += [loop, strands, asyncio.all_tasks(loop)]
+            raise
         finally:
             if not loop.killed:
                 loop.close()
@@ -242,7 +255,11 @@ def execute(scheme: Scheme, *, keeps_trace: bool = False) -> Outcome:
         is_collecting = gc.isenabled()
         gc.disable()  # it would take a fifth of the time, and what it finds has to be the same each time
         try:
-            return Execution(scheme, Path(directory), keeps_trace=keeps_trace).run()
+            execution = Execution(scheme, Path(directory), keeps_trace=keeps_trace)
+            try:
+                return execution.run()
+            except Exception as error:  # noqa: BLE001 - a seed is an outcome, whatever happens
+                return execution.broken(error)
         finally:
             if is_collecting:
                 gc.enable()

@@ -1,5 +1,6 @@
 """The seams: what the product's modules take for the machine's clock, dice, threads, disk and network."""
 
+import os
 import random
 import sqlite3
 import sys
@@ -20,6 +21,7 @@ import liqtape.feeds.connection
 import liqtape.feeds.listing
 import liqtape.history.log.database
 import liqtape.history.log.opening
+import liqtape.history.log.store
 import liqtape.ourtime
 from liqtape.feeds.backoff import SystemClock
 from liqtape.ourtime import SteadyClock
@@ -97,6 +99,19 @@ class _Sqlite:
         return self._disk.connect(*args, **options)
 
 
+class _Os:
+    """`os`, whose `fsync` the world's disk hears."""
+
+    def __init__(self, disk: VirtualDisk) -> None:
+        self._disk = disk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def fsync(self, file: int) -> None:
+        self._disk.sync(os.fstat(file).st_size)
+
+
 class Machine:
     """Stands in for the machine while it is `installed`; `boot` begins a process on it."""
 
@@ -134,6 +149,7 @@ class Machine:
             # Sealing is the work of another process, which is not simulated.
             patch(liqtape.history.log.opening, "ArchiverProcess", lambda *_, **__: None)
             patch(liqtape.history.log.database, "sqlite3", _Sqlite(self.disk))
+            patch(liqtape.history.log.store, "os", _Os(self.disk))
             yield
 
 

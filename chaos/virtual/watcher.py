@@ -14,6 +14,8 @@ from chaos.virtual.logbook import judge_log
 
 from liqtape.events import NO_LIST, Gap, Liquidation
 from liqtape.pipeline.listener import Listener, Pulse
+from liqtape.simulator.dialects import DIALECTS
+from liqtape.venues import VENUES as LIVE
 
 if TYPE_CHECKING:
     from chaos.virtual.execution import Execution
@@ -31,6 +33,9 @@ _SLOP_MS = 3_500
 
 _SETTLED_MS = 75_000
 """After a start, or after a clock stepped: until clocks are known, and what waited is in windows."""
+
+_SLOW_MS = 20_000
+"""Beyond the end of a slow way: until a clock is judged by what came after it."""
 
 _NOTICED_MS = 45_000
 """Beyond the longest silence limit: until an outage has become a gap."""
@@ -74,6 +79,7 @@ class Watcher:
         self._at: dict[str, int] = {}
         self._steps = 0
         self._unsettled_ms = 0
+        self._unknown_ms: dict[tuple[str, int], int] = {}  # since when a window is not known, and no gap says why
         self._is_over = False
 
     def listener(self, tracker: "Tracker") -> Listener:
@@ -104,8 +110,9 @@ class Watcher:
 
     def killed(self, damage: Damage) -> None:
         """Hear that the process is no more, and how much of what it wrote may be gone with it."""
-        now_ms, written_ms = self._world.now_ms, self._execution.disk.written_ms
-        self.killed_ms.append((now_ms, {"": written_ms - 1_000, "torn": written_ms - 30_000, "rotten": 0}[damage]))
+        disk = self._execution.disk
+        since_ms = {"": disk.written_ms - 1_000, "torn": disk.safe_ms - 1_000, "rotten": 0}[damage]
+        self.killed_ms.append((self._world.now_ms, since_ms))
 
     # What must be true each second, and at each look.
 
@@ -131,6 +138,7 @@ class Watcher:
                 now_ms + _SETTLED_MS
             )  # of two venues that contradict each other nobody knows who is right
         if now_ms < self._unsettled_ms:
+            self._unknown_ms.clear()
             return
         ahead_ms = tracker.now_ms() - now_ms
         if abs(ahead_ms) > _SLOP_MS / 2:
@@ -157,6 +165,8 @@ class Watcher:
         waiting = 0 if tracker.log is None else tracker.log.events_pending
         if waiting > _MOST_WAITING:
             self.wrong("bounds", f"{waiting} events wait for the log")
+        if self._execution.disk.is_unsafe:
+            self.wrong("bounds", "what the log has is not brought to the disk for good every ten seconds")
         for feed in tracker.feeds:
             if len(feed.pool.all) > _MOST_CONNECTIONS:
                 self.wrong("bounds", f"{len(feed.pool.all)} connections to {feed.venue.name}")
@@ -174,9 +184,14 @@ class Watcher:
             count = getattr(row, f"event_count_{seconds}s")
             from_ms = at_ms - 1_000 * seconds
             least = sum(_lies_in(entry, from_ms + _SLOP_MS, at_ms - _SLOP_MS) for entry in entries)
-            most = sum(e.is_known and _may_lie_in(e, from_ms - _SLOP_MS, at_ms + _SLOP_MS) for e in entries)
+            most = sum(
+                e.is_known and e.true_ms <= at_ms + _SLOP_MS and self._latest_ms(e) > from_ms - _SLOP_MS
+                for e in entries
+            )
             doubtful = sum(self.is_doubtful(e) for e in entries) + waiting
-            if not self._is_known(tracker, venue, from_ms, at_ms, coverage):
+            is_known = self._is_known(tracker, venue, from_ms, at_ms, coverage)
+            self._look_at_lost_coverage(venue, seconds, coverage, is_known=is_known)
+            if not is_known:
                 least = 0
             if not least - doubtful <= count <= most:
                 shift = tracker.pipeline.clock.shift_ms(venue)
@@ -184,7 +199,20 @@ class Watcher:
             # Without its list a venue lacks instruments, which is told by a gap of its own; the rest is whole.
             is_listed = not any(gap.venue == venue and gap.reason == NO_LIST for gap in tracker.gaps())
             if coverage is not None and coverage >= 1.0 and is_listed:
-                self._look_at_coverage(venue, seconds, [e for e in entries if from_ms + _SLOP_MS < e.true_ms])
+                self._look_at_coverage(tracker, seconds, [e for e in entries if from_ms + _SLOP_MS < e.true_ms])
+
+    def _latest_ms(self, entry: Entry) -> int:
+        """Return until when an event may stand in windows. A slow way looks like a slow clock: as late as it came.
+
+        What we were told of as something past, while its venue's way was slow, by as much as that was slow.
+        """
+        begun_ms, slow_ms = self._world.now_ms - round(self._world.seconds * 1_000), 0
+        for hazard in self._execution.scheme.hazards:
+            if (hazard.kind, hazard.against) == ("slow", entry.row.venue) and entry.told_ms is not None:
+                since_ms = entry.told_ms - begun_ms - 1_000 * hazard.at
+                if 0 <= since_ms <= 1_000 * hazard.seconds + _SLOW_MS:
+                    slow_ms = max(slow_ms, hazard.number)
+        return max(entry.delivered_ms or 0, entry.true_ms + slow_ms)
 
     def _is_known(self, tracker: "Tracker", venue: str, from_ms: int, at_ms: int, coverage: float | None) -> bool:
         """Return whether the window claims all but its gaps: what it says it did not see it may lack."""
@@ -196,10 +224,39 @@ class Watcher:
                 seen_ms -= max(0, min(until_ms, at_ms) - max(gap.from_ms - shift_ms, from_ms))
         return coverage is not None and coverage > seen_ms / (at_ms - from_ms) - 0.05
 
-    def _look_at_coverage(self, venue: str, seconds: int, entries: Sequence[Entry]) -> None:
+    def _look_at_lost_coverage(self, venue: str, seconds: int, coverage: float | None, *, is_known: bool) -> None:
+        """Let a window that was not seen for a reason that no gap tells say so for as long as it lasts, not longer."""
+        since_ms = self._unknown_ms.setdefault((venue, seconds), self._world.now_ms)
+        if is_known:
+            del self._unknown_ms[venue, seconds]
+        elif self._world.now_ms - since_ms > 1_000 * seconds + _SETTLED_MS:
+            self.wrong("no coverage", f"{venue} {seconds} s has a coverage of {coverage}, and no gap says why")
+
+    def _look_at_coverage(self, tracker: "Tracker", seconds: int, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            if not entry.is_known and self._world.now_ms - entry.published_ms > _LIMIT_MS:
-                self.wrong("coverage", f"{venue} {seconds} s is said to be whole and lacks {entry.key}")
+            is_over = self._world.now_ms - entry.published_ms > _LIMIT_MS
+            if is_over and not entry.is_known and not self._is_lacked_alone(tracker, seconds, entry):
+                self.wrong("coverage", f"{entry.row.venue} {seconds} s is said to be whole and lacks {entry.key}")
+
+    def _is_lacked_alone(self, tracker: "Tracker", seconds: int, entry: Entry) -> bool:
+        """Return whether the window of the instrument itself says that it is not whole.
+
+        Where each symbol has a topic of its own, the venue is whole without those it refuses: the windows of the others
+        are, and the row of the whole venue is partial. That excuses the one symbol that is refused here, for as long as
+        a gap says so, and only where both rows say it, too.
+        """
+        venue, symbol = entry.row.venue, entry.row.symbol
+        topic = DIALECTS[venue].refused_topic
+        if not LIVE[venue].listing_needed or topic.rpartition(".")[2] != symbol:
+            return False
+        refusals = [gap for gap in tracker.gaps() if gap.venue == venue and f"refused: {topic} " in gap.reason]
+        stamp_ms = entry.row.event_ms
+        if not any(gap.from_ms <= stamp_ms <= (gap.until_ms or stamp_ms) for gap in refusals):
+            return False
+        instrument = tracker.pipeline.instruments.contract(venue, symbol).instrument
+        row = tracker.engine.metrics(instrument, tracker.now_ms(), venue, at=tracker.venue_times())
+        share = None if row is None else getattr(row, f"coverage_{seconds}s")
+        return tracker.market(venue).partial and (share is None or share < 1.0)
 
     def _recent(self, venue: str, at_ms: int) -> list[Entry]:
         found: list[Entry] = []
@@ -270,8 +327,3 @@ class Watcher:
 
 def _lies_in(entry: Entry, from_ms: int, until_ms: int) -> bool:
     return entry.delivered_ms is not None and from_ms < entry.true_ms <= entry.delivered_ms <= until_ms
-
-
-def _may_lie_in(entry: Entry, from_ms: int, until_ms: int) -> bool:
-    """A slow way looks like a slow clock: then events stand up to as late as they came."""
-    return from_ms < (entry.delivered_ms or entry.true_ms) and entry.true_ms <= until_ms

@@ -149,6 +149,40 @@ def test_events_before_anything_was_said_of_the_feed_were_watched() -> None:
     assert feeds.live_intervals(["okx"]).intervals == [(50_000, EVER_MS)]
 
 
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_a_feed_that_is_live_may_be_so_since_another_moment(is_forgotten: bool) -> None:
+    feeds = Feeds()
+    feeds.up("bybit", 0, 0)
+    feeds.down("bybit", 100_000)
+    feeds.up("bybit", 150_000, 0)
+    if is_forgotten:  # as told by a wrong clock
+        feeds.cut(120_000)
+        assert feeds.live_ms_of(["bybit"], 300, 300_000) == [100_000]
+
+    feeds.up_again("bybit", 150_000, 170_000)
+    assert feeds.live_ms_of(["bybit"], 300, 300_000) == [100_000 + 130_000]
+    assert feeds.live_intervals(["bybit"]).intervals == [(0, 100_000), (170_000, EVER_MS)]
+    feeds.up_again("bybit", 170_000, 90_000)
+    assert feeds.live_ms_of(["bybit"], 300, 300_000) == [300_000]
+
+
+def test_what_was_missed_since_a_feed_is_live_stays_missed_wherever_that_began() -> None:
+    feeds = Feeds()
+    feeds.up("bybit", 10_000, 0)
+    feeds.missed("bybit", 50_000, 60_000)
+    feeds.up_again("bybit", 10_000, 0)
+    assert feeds.live_ms_of(["bybit"], 300, 300_000) == [280_000]
+
+
+def test_a_feed_of_an_earlier_run_is_placed_anew_in_windows_alone() -> None:
+    feeds = Feeds()
+    feeds.up("bybit", 100_000, 0)
+    feeds.down("bybit", 200_000)
+    feeds.placed("bybit", [(40_000, 80_000), (90_000, 140_000)])
+    assert feeds.live_ms_of(["bybit"], 300, 300_000) == [90_000]
+    assert feeds.live_intervals(["bybit"]).intervals == [(100_000, 200_000)]
+
+
 def test_instrument_is_covered_since_its_own_topic_was_confirmed() -> None:
     feeds = Feeds()
     feeds.up("bybit", 0, 0)

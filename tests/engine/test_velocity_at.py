@@ -229,6 +229,21 @@ def test_many_that_are_placed_anew_stand_as_if_one_after_the_other(
         assert one == other
 
 
+def test_what_stood_right_while_the_time_was_wrong_makes_nothing_late() -> None:
+    """The newest was taken for an hour later than it was, and all that came was too old for any window."""
+    hour_ms = 3_600_000
+    engine = VelocityEngine()
+    behind = _liquidation(2, ("bybit", "BTCUSDT", "long", -200, 2.0, False))[0]
+    engine.add(behind, behind.event_ms - hour_ms)
+    engine.add(_liquidation(1, ("okx", "BTCUSDT", "long", 0, 1.0, False))[0])
+    engine.move(hour_ms, {"bybit": hour_ms})
+    assert engine.newest_ms == T
+    assert engine.add(_liquidation(3, ("okx", "BTCUSDT", "long", 1_000, 4.0, False))[0])
+    row = engine.metrics("BTCUSDT", T + 1_000)
+    assert row is not None
+    assert row.event_count_10s == 3
+
+
 @given(_events, st.data())
 def test_what_is_taken_out_was_never_there(
     events: list[tuple[str, str, object, int, float | None, bool]], data: st.DataObject

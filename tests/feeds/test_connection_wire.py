@@ -146,7 +146,7 @@ async def test_a_message_too_big_costs_a_reconnect(venue_server: Server) -> None
     url = await venue_server(greeting(TRADE, "x" * (16 << 20)))
 
     async with running(url) as life:
-        await life.until(lambda: life.times("live") == 3)
+        await life.until(lambda: life.times("live") >= 3)
 
     assert set(life.connection.failures) == {"too_big"}
     assert life.connection.reconnects >= 2
@@ -165,7 +165,7 @@ async def test_every_close_code_is_counted_and_followed_by_a_reconnect(venue_ser
             await peer.close(code)
 
     async with running(await venue_server(talk)) as life:
-        await life.until(lambda: life.times("live") == 4)
+        await life.until(lambda: life.times("live") >= 4)
 
     assert life.connection.failures == {"closed_1000": 1, "closed_1001": 1, "closed_1012": 1}
     assert life.connection.reconnects == 3
@@ -173,7 +173,7 @@ async def test_every_close_code_is_counted_and_followed_by_a_reconnect(venue_ser
 
 async def test_acknowledged_but_silent_is_a_stall_and_reconnects(venue_server: Server) -> None:
     async with running(await venue_server(greeting()), silence_limit=0.05) as life:
-        await life.until(lambda: life.times("stalled") == 3)
+        await life.until(lambda: life.times("stalled") >= 3)
 
     assert life.times("live") == 0
     assert set(life.connection.failures) == {"stalled"}
@@ -210,7 +210,7 @@ async def test_a_refused_batch_is_halved_until_only_the_bad_topic_is_refused(ven
     good = [f"allLiquidation.{coin}USDT" for coin in "ABCDEF"]
     topics = ("publicTrade.BTCUSDT", *good[:2], bad, *good[2:])
     async with running(await venue_server(talk), topics=topics, venue=bybit) as life:
-        await life.until(lambda: life.times("live") == 1)
+        await life.until(lambda: life.times("live") >= 1)
 
     assert life.connection.session.refused == {bad: f"Invalid topic: {bad}"}
     assert sorted(asked, reverse=True) == [8, 4, 4, 2, 2, 1, 1]
@@ -227,7 +227,7 @@ async def test_an_error_in_the_callback_is_counted_logged_once_and_survived(
             raise KeyError("ours")
 
     async with running(await venue_server(greeting(TRADE)), on_events=on_events) as life:
-        await life.until(lambda: life.times("live") == 3)
+        await life.until(lambda: life.times("live") >= 3)
 
     assert set(life.connection.failures) == {"internal"}
     assert "KeyError" in life.statuses[3].reason
@@ -245,7 +245,7 @@ async def test_what_a_failed_connection_attempt_met_is_counted(venue_server: Ser
 
     url = await venue_server(greeting(TRADE), process_request=refuse)
     async with running(url) as life:
-        await life.until(lambda: life.times("live") == 1)
+        await life.until(lambda: life.times("live") >= 1)
 
     assert life.connection.failures == {"http_403": 1, "http_451": 1, "http_503": 1}
 
@@ -298,7 +298,7 @@ async def test_stop_ends_a_long_back_off(raw_server: Server) -> None:
 
     url = await raw_server(slam)
     async with running(url, backoff=Backoff(60.0, 60.0), rng=Longest()) as life:
-        await life.until(lambda: life.times("waiting") == 1)
+        await life.until(lambda: life.times("waiting") >= 1)
 
     assert life.connection.reconnects == 0
 
@@ -317,7 +317,7 @@ async def test_stop_does_not_wait_for_a_peer_that_is_no_more(
 
     options: dict[str, Any] = {"ssl": server_tls} if secure else {}
     async with running(await venue_server(talk, **options), ssl_context=client_tls) as life:
-        await life.until(lambda: life.times("live") == 1)
+        await life.until(lambda: life.times("live") >= 1)
         started = asyncio.get_running_loop().time()
 
     assert asyncio.get_running_loop().time() - started < 2.0
@@ -333,7 +333,7 @@ async def test_a_cancelled_run_closes_its_connection(venue_server: Server) -> No
 
     life = Life(await venue_server(talk), TOPICS, 30.0, binance)
     task = asyncio.create_task(life.connection.run())
-    await life.until(lambda: life.times("live") == 1)
+    await life.until(lambda: life.times("live") >= 1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -395,9 +395,9 @@ async def test_every_endpoint_is_live_at_the_simulated_venue(venue: Venue) -> No
         async with Simulator("calm", 1) as simulator:
             url = simulator.ws_url(venue.name) + endpoint.url.removeprefix(venue.ws_url)
             async with running(url, topics=endpoint.topics, venue=venue) as life:
-                await life.until(lambda life=life: life.times("live") == 1)  # type: ignore[misc]
+                await life.until(lambda life=life: life.times("live") >= 1)  # type: ignore[misc]
                 await simulator.abort_connections(venue.name)
-                await life.until(lambda life=life: life.times("live") == 2)  # type: ignore[misc]
+                await life.until(lambda life=life: life.times("live") >= 2)  # type: ignore[misc]
 
             assert life.connection.failures == {"closed_1006": 1}
 

@@ -16,6 +16,7 @@ from liqtape.errors import RestError
 from liqtape.feeds.disconnects import Disconnected
 from liqtape.feeds.proxies import proxy_of, shown_proxy
 from liqtape.feeds.rest import fetch
+from liqtape.feeds.restconnector import RestConnector
 from liqtape.feeds.transport import open_socket
 
 _NAMES = [f"{key}_proxy" for key in ("wss", "ws", "https", "http", "all", "no")]
@@ -179,7 +180,10 @@ async def test_a_websocket_goes_through_a_socks_proxy_that_resolves_the_name(env
     assert proxy.asked == ["3 venue.test:8443"]
 
 
-async def test_a_list_goes_through_the_proxy_for_all(env: Env, authority: trustme.CA) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "asked"), [("http", "CONNECT venue.test:443 HTTP/1.1"), ("socks5h", "3 venue.test:443")]
+)
+async def test_a_list_goes_through_the_proxy_for_all(env: Env, authority: trustme.CA, scheme: str, asked: str) -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(body=b"[]")
 
@@ -194,14 +198,29 @@ async def test_a_list_goes_through_the_proxy_for_all(env: Env, authority: trustm
     await site.start()
     proxy = _Proxy(runner.addresses[0][1])
     try:
-        async with proxy.serving(proxy.connect) as place:
-            env(ALL_PROXY=f"http://{place}")
-            connector = aiohttp.TCPConnector(ssl=trusting)
-            async with aiohttp.ClientSession(connector=connector) as session:
+        async with proxy.serving(proxy.connect if scheme == "http" else proxy.socks5) as place:
+            env(ALL_PROXY=f"{scheme}://{place}")
+            async with aiohttp.ClientSession(connector=RestConnector(trusting)) as session:
                 assert await fetch("https://venue.test/list", b"", session) == b"[]"
     finally:
         await runner.cleanup()
-    assert proxy.asked == ["CONNECT venue.test:443 HTTP/1.1"]
+    assert proxy.asked == [asked]
+
+
+@pytest.mark.parametrize(
+    "says", [b"\x05\xff", b"\x05\x00\x05\x02\x00\x01\x7f\x00\x00\x01\x00\x00", b"HTTP/1.1 400\r\n"]
+)
+async def test_a_socks_proxy_that_refuses_is_a_reason_like_any_other(env: Env, says: bytes) -> None:
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(says)
+        writer.close()
+
+    async with _Proxy(0).serving(refuse) as place:
+        env(ALL_PROXY=f"socks5://me:secret@{place}")
+        async with aiohttp.ClientSession(connector=RestConnector()) as session:
+            with pytest.raises(RestError) as refused:
+                await fetch("https://venue.test/list", b"", session)
+    assert "secret" not in str(refused.value)
 
 
 async def test_a_proxy_that_refuses_is_named_and_its_password_is_not(env: Env) -> None:
@@ -222,6 +241,6 @@ async def test_a_proxy_that_is_no_address_is_a_reason_like_any_other(env: Env, n
     env(HTTPS_PROXY=named)
     with pytest.raises(Disconnected):
         await open_socket("wss://venue.test/ws", lambda _: None, lambda: None)
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(connector=RestConnector()) as session:
         with pytest.raises(RestError):
             await fetch("https://venue.test/list", b"", session)

@@ -28,6 +28,7 @@ from liqtape.history.log.journal import (
 from liqtape.history.log.layout import DATABASE, LOCK
 from liqtape.history.log.store import Store, WriteResult
 from liqtape.ledger import Ledger
+from liqtape.ourtime import our_ms
 
 MakeLog = Callable[..., EventLog]
 MakeMany = Callable[..., list[Liquidation]]
@@ -272,9 +273,33 @@ def test_a_log_removed_meanwhile_is_begun_anew(
         event_log()
 
 
+def test_a_wall_clock_that_is_set_back_keeps_nothing_from_the_disk(
+    event_log: MakeLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen in virtual time: for an hour nothing was brought to the disk for good, and a power cut took all of it."""
+    wall, sync, synced = time.time_ns, Store.sync, list[Store]()
+
+    def noted(self: Store) -> None:
+        sync(self)
+        synced.append(self)
+
+    monkeypatch.setattr(eventlog, "_SYNC_MS", 20)
+    monkeypatch.setattr(Store, "sync", noted)
+    log = event_log()
+    wait_until(lambda: synced)
+    monkeypatch.setattr(time, "time_ns", lambda: wall() - 3_600_000_000_000)
+    known = len(synced)
+
+    def goes_on() -> bool:
+        log.note(AliveEntry(1))
+        return len(synced) > known + 2
+
+    wait_until(goes_on)
+
+
 def test_a_log_begun_anew_says_at_once_what_is_covered_from_then_on(event_log: MakeLog, liquidations: MakeMany) -> None:
     log = event_log()
-    before_ms = time.time_ns() // 1_000_000
+    before_ms = our_ms()
     ahead_ms = before_ms + 3_600_000  # its clock is ahead
     for venue in ("binance", "bybit", "okx", "lost"):
         log.note(FeedUpEntry(venue, before_ms - 60_000))
@@ -297,7 +322,7 @@ def test_a_log_begun_anew_says_at_once_what_is_covered_from_then_on(event_log: M
     log.note(FeedDownEntry("binance", ahead_ms))  # what comes later finds its spell
     log.stop()
 
-    after_ms = time.time_ns() // 1_000_000
+    after_ms = our_ms()
     with closing(sqlite3.connect(log.directory / DATABASE)) as database:
         coverage = {venue: rest for venue, *rest in database.execute("SELECT * FROM coverage")}
         gaps = database.execute("SELECT venue, until_ms, reason FROM gaps").fetchall()

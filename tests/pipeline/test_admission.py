@@ -579,6 +579,42 @@ def test_what_a_run_before_saw_comes_back_where_the_common_time_begins_by_a_wron
     assert made.engine.counts(T - 10_001, T - 9_999) == {"BTCUSDT": {"okx": 1}}
 
 
+@pytest.mark.parametrize("receipts_ms", [0, 3_600_000])
+def test_what_runs_before_told_late_follows_a_time_that_began_by_a_wrong_clock(receipts_ms: int) -> None:
+    """Seen in virtual time: okx was asked for its past, restart, and the time began by a venue 10 s behind.
+
+    Of what was told late, or received by another wall clock, no receipt says by which clock it was stamped.
+    """
+    made = intake(max_publish_delay_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    events = [earlier("okx", T - 150_000, 0), earlier("okx", T - 20_000, 0)]
+    events = [replace(event, receive_ms=T - 9_000 + receipts_ms) for event in events]
+    made.recall(events, T - 302_000, T)
+    trades(made, T, bybit=-10_000)
+    trades(made, T + 2_000, bybit=-10_000)
+    made.clock.start()
+    trades(made, T + 4_000, bybit=-10_000, okx=0)
+    assert made.clock.shifts == pytest.approx({"okx": 10_000}, abs=50)
+    trades(made, T + 6_000, bybit=-10_000, okx=0, binance=0)
+    assert made.clock.shifts == pytest.approx({"bybit": -10_000}, abs=50)
+
+    for at_ms in (T - 150_000, T - 20_000):
+        assert made.engine.counts(at_ms - 100, at_ms + 100) == {"BTCUSDT": {"okx": 1}}
+    assert made.engine.counts(T - 302_000, T + 10_000) == {"BTCUSDT": {"okx": 2}}
+
+
+def test_what_a_run_before_was_told_late_does_not_hide_that_the_wall_clock_was_set() -> None:
+    made = intake(max_publish_delay_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    ours = T - 3_600_000
+    late = [replace(earlier("okx", T - 100_000 - i, 60_000), receive_ms=T - 50_000) for i in range(5)]
+    seen = [earlier("okx", T - 20_000 - i, 60_000) for i in range(4)]
+    made.recall([*late, *seen, earlier("bybit", T - 20_000, 0)], ours - 302_000, ours)
+    trades(made, ours, okx=3_660_000, bybit=3_600_000, binance=3_600_000)
+    assert made.engine.counts(T - 101_000, T - 99_000) == {"BTCUSDT": {"okx": 5}}
+    assert made.engine.counts(T - 21_000, T - 19_000) == {"BTCUSDT": {"okx": 4, "bybit": 1}}
+
+
 def test_what_a_run_before_saw_before_a_clock_stepped_stands_at_its_stamp() -> None:
     made = restarted(earlier("okx", T - 20_000, 0), earlier("okx", T - 10_000, -2_000))
 

@@ -118,6 +118,21 @@ def test_a_venue_that_is_alone_makes_it_step_after_a_minute() -> None:
     assert made.clock.steps[-1].venue == "" or made.clock.steps[0].venue == "binance"
 
 
+def test_a_time_that_followed_one_venue_takes_all_along_and_brings_all_back() -> None:
+    made = started(binance=0, bybit=0, okx=0)
+    made.go(20)
+    made.offs = {"okx": -HOUR_MS}
+    made.go(90)
+    made.offs |= {"binance": 0, "bybit": 0}
+    made.go(5)
+    away, back = (step for step in made.clock.steps if not step.venue)
+    assert (away.by_venue.keys(), back.by_venue.keys()) == (HOLDS.keys(), HOLDS.keys())
+    for venue in HOLDS:
+        assert away.by_venue[venue] == pytest.approx(-HOUR_MS, abs=70)  # what the time followed it meanwhile
+        assert back.by_venue[venue] == pytest.approx(HOUR_MS, abs=70)
+    assert made.clock.shifts == {"okx": -HOUR_MS}
+
+
 def test_a_time_that_was_wrong_from_the_start_takes_everything_along() -> None:
     made = Driver(bybit=HOUR_MS, okx=HOUR_MS + 20)
     made.clock.estimate()  # nobody waits: O is 0, until two say otherwise
@@ -126,7 +141,7 @@ def test_a_time_that_was_wrong_from_the_start_takes_everything_along() -> None:
     made.go(1)
     first, *steps = made.clock.steps
     assert first == ClockStep("bybit", HOUR_MS, since_ms=1)  # alone it was taken for wrong
-    assert [(step.venue, step.by_ms) for step in steps] == [("", HOUR_MS), ("bybit", -HOUR_MS)]
+    assert steps == [ClockStep("", HOUR_MS, {"bybit": HOUR_MS})]  # with all that was shifted meanwhile
     assert made.clock.t_ms(made.our_ms) == made.our_ms + HOUR_MS
 
 

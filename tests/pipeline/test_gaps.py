@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from liqtape.engine import VelocityEngine
 from liqtape.events import NO_LIST, Gap
+from liqtape.pipeline.clock import EventClock
 from liqtape.pipeline.gaps import STARTING, Outages
 
 T = 1_790_000_000_000
@@ -128,6 +129,51 @@ def test_a_gap_of_a_venue_behind_our_time_ends_when_it_is_live_again() -> None:
     assert (start.from_ms, start.until_ms) == (T + 3_600_000, T + 3_600_000)
     assert (outage.from_ms, outage.until_ms, outage.reason) == (begin_ms, T + 90_000, "reset")
     assert len(told) == 4
+
+
+@pytest.mark.parametrize("off_ms", [-3_600_000, -60_000, 0, 60_000, 3_600_000])
+def test_the_gap_of_a_start_is_as_long_as_the_start_took_whatever_our_clock_says(off_ms: int) -> None:
+    """Seen in virtual time: with ours an hour slow it lay over all that the run before had seen."""
+    clock, told = EventClock({"okx": HOLD}), list[Gap]()
+    outages = Outages(VelocityEngine(), {"okx": HOLD}, told.append, clock)
+    outages.begin(Gap("okx", T, None, STARTING))
+    clock.advance(T + 2_000)
+    gap = outages.up("okx", T + off_ms + 2_000)
+
+    assert gap == Gap("okx", T + off_ms, T + off_ms + 2_000, STARTING)
+    assert told[-1] == gap
+    empty = [] if off_ms == 0 else [Gap("okx", T, T, STARTING)]
+    assert outages.gaps() == [*empty, gap]
+
+
+@pytest.mark.parametrize("off_ms", [-3_600_000, -60_000, 60_000, 3_600_000])
+def test_where_a_wrong_clock_began_the_common_time_a_venue_is_covered_since_it_was_live(off_ms: int) -> None:
+    """Seen in virtual time: its windows were said to be whole over the minute before, in which nobody ran."""
+    venues = ("binance", "bybit", "okx")
+    clock, engine = EventClock(dict.fromkeys(venues, 0)), VelocityEngine()
+    outages = Outages(engine, {}, clock=clock)
+    clock.wait()
+    for ms in range(5):
+        clock.observe("bybit", [T + off_ms + ms], T + ms)
+    clock.advance(T + 1_000)
+    outages.up("okx", T + 1_000)
+    clock.advance(T + 5_000)
+    clock.estimate()
+    outages.begun()
+    assert clock.offset_ms(T + 5_000) == off_ms
+    for ms in range(5):
+        for venue in ("binance", "okx"):
+            clock.observe(venue, [T + 6_000 + ms], T + 6_000 + ms)
+    clock.estimate()
+    for step in [step for step in clock.steps if not step.venue]:
+        outages.moved(step.by_ms, step.by_venue)
+        engine.move(step.by_ms, step.by_venue)
+        if step.by_ms < 0:
+            engine.rewind(clock.now_ms)
+    outages.reassess()
+
+    assert clock.offset_ms(clock.our_ms) == 0
+    assert engine.coverage("okx", T + 61_000) == 60 / 300
 
 
 @given(

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from liqtape.errors import ConfigurationError, LiqtapeError
 from liqtape.feeds.listing import PartialListing, fetch_contracts
-from liqtape.feeds.lookup import OwnThreadResolver
+from liqtape.feeds.restconnector import RestConnector
 from liqtape.instruments import Contract
 from liqtape.settings import Settings
 from liqtape.symbols import Catalogue, spellings
@@ -91,7 +91,7 @@ async def _fetched(settings: Settings, bundled: _Lists) -> tuple[dict[str, Seque
         except (LiqtapeError, TimeoutError):
             missing.append(name)
 
-    connector = aiohttp.TCPConnector(resolver=OwnThreadResolver())
+    connector = RestConnector()
     async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
         for name in bundled:
             group.create_task(fetch(name, session))

@@ -145,6 +145,16 @@ class VelocityEngine:
         if self.levels is not None:
             self.levels.feed_up(venue, at_ms)
 
+    def feed_up_again(self, venue: str, told_ms: int, at_ms: int) -> None:
+        """Note that the venue's feed, which is live, is so from `at_ms` on and not, as was told, from `told_ms` on."""
+        self._feeds.up_again(venue, told_ms, at_ms)
+        self._generation += 1
+
+    def feed_placed(self, venue: str, spans: Sequence[tuple[int, int]]) -> None:
+        """Note when the venue's feed was live, (up, down), instead of all that was told; not for the baselines."""
+        self._feeds.placed(venue, spans)
+        self._generation += 1
+
     def feed_down(self, venue: str, at_ms: int) -> None:
         """Note that the venue's feed was last seen live at `at_ms`."""
         self._feeds.down(venue, at_ms)
@@ -333,10 +343,10 @@ class VelocityEngine:
 
         The events and feeds of a venue move by what `by_venue` says of it, others stay. O(all events in windows), rare.
         """
-        if by_venue and by_ms > 0:
-            self.newest_ms += by_ms
         for instrument_windows in self._windows.values():
             instrument_windows.move(by_ms, by_venue)
+        # Counted anew: what stood right while the time was wrong stays, and is the newest still.
+        self.newest_ms = max((each.newest_ms for each in self._windows.values()), default=0)
         self._feeds.move(by_ms, by_venue)
         self._updater.move(by_ms)
         self._due_ms = self._updater.due_ms

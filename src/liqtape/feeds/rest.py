@@ -1,11 +1,15 @@
 """One answer of a venue's REST interface, of bounded length and of a bounded number of values."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import aiohttp
 from msgspec import Struct
 
 from liqtape.errors import RestError
 from liqtape.feeds.disconnects import printable
-from liqtape.feeds.proxies import proxy_of, shown_proxy
+from liqtape.feeds.proxies import proxy_of
+from liqtape.feeds.restconnector import SOCKS_ERRORS, RestConnector
 from liqtape.feeds.restraint import Restraints
 from liqtape.sanitize import without_credentials
 
@@ -48,12 +52,10 @@ async def fetch(
         raise RestError(f"{url}: {why}")
     method, data, headers = ("POST", body, _JSON) if body else ("GET", None, None)
     try:
-        proxy = proxy_of(url)
-        if proxy is not None and not proxy.startswith(("http://", "https://")):
-            raise RestError(f"{url}: {shown_proxy(proxy)} brings WebSockets only; name an http:// proxy in HTTPS_PROXY")
-        async with session.request(
-            method, url, data=data, headers=headers, allow_redirects=False, proxy=proxy
-        ) as response:
+        async with (
+            _way(session, url) as (asking, proxy),
+            asking.request(method, url, data=data, headers=headers, allow_redirects=False, proxy=proxy) as response,
+        ):
             if restraints is not None:
                 restraints.note(url, response.status, response.headers.get("Retry-After"))
             payload = bytearray()
@@ -63,13 +65,24 @@ async def fetch(
                     raise RestError(f"{url}: an answer of more than {bounds.length} bytes")
             if response.status != 200:
                 raise RestError(_refused(url, response.status, bytes(payload), restraints))
-    except (aiohttp.ClientError, OSError, ValueError) as error:
+    except (aiohttp.ClientError, OSError, ValueError, *SOCKS_ERRORS) as error:
         if isinstance(error, TimeoutError):
             raise
         raise RestError(without_credentials(f"{url}: {str(error) or type(error).__name__}")) from error
     if payload.count(b"{") > bounds.objects or payload.count(b",") > bounds.values:
         raise RestError(f"{url}: an answer of more than {bounds.objects} objects or {bounds.values} values")
     return bytes(payload)
+
+
+@asynccontextmanager
+async def _way(session: aiohttp.ClientSession, url: str) -> AsyncIterator[tuple[aiohttp.ClientSession, str | None]]:
+    """Give whom to ask, and the HTTP proxy to name: where a SOCKS proxy leads there, a session of its own."""
+    proxy, connector = proxy_of(url), session.connector
+    if proxy is None or not proxy.startswith("socks") or not isinstance(connector, RestConnector):
+        yield session, proxy
+        return
+    async with aiohttp.ClientSession(connector=connector.through(proxy)) as beyond:
+        yield beyond, None
 
 
 def _refused(url: str, status: int, payload: bytes, restraints: Restraints | None) -> str:

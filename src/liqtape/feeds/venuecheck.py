@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from liqtape.errors import LiqtapeError
 from liqtape.feeds.listing import PartialListing, fetch_contracts
-from liqtape.feeds.lookup import OwnThreadResolver
 from liqtape.feeds.probe import MISSED, Deadlines, Probe
 from liqtape.feeds.proxies import shown_proxy
+from liqtape.feeds.restconnector import RestConnector
 from liqtape.feeds.venuefeed import clock_words, endpoints_of
 from liqtape.instruments import Contract
 from liqtape.sanitize import without_credentials
@@ -111,7 +111,7 @@ async def _check_listing(
     began = time.monotonic()
     contracts: list[Contract] = []
     failed = ""
-    connector = aiohttp.TCPConnector(ssl=ssl_context or True, resolver=OwnThreadResolver())
+    connector = RestConnector(ssl_context)
     try:
         async with (
             asyncio.timeout(limits.listing),

@@ -19,8 +19,8 @@ from liqtape.feeds.connection import Connection, refused_words
 from liqtape.feeds.feedlistener import FeedListener
 from liqtape.feeds.listing import PartialListing, fetch_contracts
 from liqtape.feeds.liveness import Liveness
-from liqtape.feeds.lookup import OwnThreadResolver
 from liqtape.feeds.pool import ConnectionPool
+from liqtape.feeds.restconnector import RestConnector
 from liqtape.feeds.restraint import Restraints
 from liqtape.instruments import MOST_LISTED, Contract, Instruments
 from liqtape.ledger import Ledger
@@ -116,7 +116,7 @@ class VenueFeed(Listener):
 
     async def run(self) -> None:
         """Fetch the list where it is needed, connect, and reload the list once a day; ends only when cancelled."""
-        connector = aiohttp.TCPConnector(ssl=self._ssl_context or True, resolver=OwnThreadResolver())
+        connector = RestConnector(self._ssl_context)
         async with (
             aiohttp.ClientSession(connector=connector) as session,
             asyncio.TaskGroup() as beside,

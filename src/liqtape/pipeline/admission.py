@@ -122,6 +122,7 @@ class Intake:
         self._recalled_ms = self._recalled_since_ms = 0
         self._recalled: list[_Recalled] = []
         self._receipts_off_ms = 0
+        self._settled_ms: dict[str, int] = {}  # by venue: when what is recalled of it stays where it is
         self._doubted: deque[_Doubted] = deque(maxlen=_DOUBTED_LIMIT)
         self._sizeless: list[tuple[int, RawLiquidation, Ledger]] = []
         self._sizes_until: dict[str, int] = {}  # by venue
@@ -137,6 +138,7 @@ class Intake:
         self._early.clear()
         self._recalled.clear()
         self._receipts_off_ms = 0
+        self._settled_ms.clear()
 
     def take(  # noqa: C901, PLR0912, PLR0915
         self, events: Sequence[Event], ledger: Ledger, our_ms: int
@@ -347,8 +349,7 @@ class Intake:
         self._expire(our_ms)
         while self._doubted and our_ms - self._doubted[0].since_ms > _SHIFTED_MS:
             self._doubted.popleft()
-        if self._recalled and our_ms - self._recalled_ms > _SHIFTED_MS:  # no window holds any of them
-            self._recalled = []
+        self._settle_recalled(our_ms)
         return released
 
     def _released(self, ahead_ms: int) -> list[Liquidation]:
@@ -453,13 +454,13 @@ class Intake:
     def _placed_again(self) -> list[Liquidation]:
         """Place what an earlier run accepted of the venues whose clocks have become known; what stands elsewhere now.
 
-        As when it was received: at its stamp, or less the shift, if that is what it was off by then.
+        As when it was received: at its stamp, or less the shift, if that is what it was off by then. What the shift is
+        may be told by a common time that began by a wrong clock: so it is placed again until that has lasted.
         """
         if not self._recalled:
             return []
-        known = self.clock.skews
         placed: list[Liquidation] = []
-        waiting, self._recalled = self._recalled, []
+        waiting = self._recalled
         self._receipts_off_ms = self._receipts_off_ms or self._off_between_runs(waiting)
         always_off = self._always_off(waiting)
         for one in waiting:
@@ -481,17 +482,31 @@ class Intake:
                     self.clock.reached(event.venue, right_ms)
                     self.engine.add(event, right_ms)
                     placed.append(event)
-            # What lies ahead may not do so any more when the common time, which began by a wrong clock, has stepped.
-            if event.venue not in known or right_ms > at_ms + AHEAD_MS:
-                self._recalled.append(one)
-            elif one.window_ms is not None and shift_ms:
-                self._doubted.append(_Doubted(since_ms or self.clock.our_ms, right_ms, event, self.clock.our_ms))
         return placed
 
-    def _always_off(self, recalled: Iterable[_Recalled]) -> set[str]:
-        """Venues of which the earlier run had events by the clock that is known now, and none by one that is right.
+    def _settle_recalled(self, our_ms: int) -> None:
+        """Let what an earlier run accepted be as what this one did, where it has stood long enough, or in no window."""
+        if not self._recalled:
+            return
+        is_over = our_ms - self._recalled_ms > _SHIFTED_MS  # no window holds any of it
+        for venue in self.clock.skews:
+            self._settled_ms.setdefault(venue, our_ms + _DOUBTED_MS)
+        waiting, self._recalled = self._recalled, []
+        for one in waiting:
+            event = one.liquidation
+            settled_ms = self._settled_ms.get(event.venue)
+            is_ahead = one.window_ms is None and event.event_ms > self.clock.now_ms  # of a time that may be wrong
+            if not is_over and (settled_ms is None or our_ms < settled_ms or is_ahead):
+                self._recalled.append(one)
+            elif one.window_ms is not None and one.window_ms != event.event_ms:
+                since_ms = self._receipt_ms(event) or our_ms
+                self._doubted.append(_Doubted(since_ms, one.window_ms, event, our_ms))
 
-        Then also what they told long after the fact, of which receipt and stamp say nothing, was by that clock.
+    def _always_off(self, recalled: Iterable[_Recalled]) -> set[str]:
+        """Return the venues whose clock is off of which the earlier run had nothing by a clock that is right.
+
+        Then also what they told long after the fact, of which receipt and stamp say nothing, was by the clock that is
+        known now.
         """
         off: set[str] = set()
         right: set[str] = set()
@@ -500,10 +515,10 @@ class Intake:
             shift_ms, receipt_ms = self.clock.shift_ms(event.venue), self._receipt_ms(event)
             if receipt_ms is None or not shift_ms:
                 continue
+            off.add(event.venue)
             own_ms = event.event_ms - self.clock.t_ms(receipt_ms)
-            if own_ms > AHEAD_MS or abs(own_ms - shift_ms) < abs(own_ms):  # nobody tells of what is to come
-                off.add(event.venue)
-            elif own_ms > -AHEAD_MS - _LATE_MS:
+            is_by_that = own_ms > AHEAD_MS or abs(own_ms - shift_ms) < abs(own_ms)  # nobody tells of what is to come
+            if not is_by_that and own_ms > -AHEAD_MS - _LATE_MS:
                 right.add(event.venue)
         return off - right
 
@@ -514,7 +529,8 @@ class Intake:
     def _off_between_runs(self, recalled: Iterable[_Recalled]) -> int:
         """Return what our time of an earlier run lacks of that of now: somebody set the wall clock in between.
 
-        At least two venues say so: less its shift, each stamp is as far from its receipt.
+        At least two venues say so: less its shift, each stamp is as far from its receipt. What a venue told late, from
+        its archive, may be more than half of it, and says nothing: so the upper quarter counts.
         """
         differences: dict[str, list[int]] = {}
         for one in recalled:
@@ -522,7 +538,7 @@ class Intake:
             if event.receive_ms is not None and event.venue in self.clock.skews:
                 own_ms = event.event_ms - self.clock.shift_ms(event.venue) - self.clock.t_ms(event.receive_ms)
                 differences.setdefault(event.venue, []).append(own_ms)
-        offs = sorted(round(median(found)) for found in differences.values())
+        offs = sorted(sorted(found)[3 * len(found) // 4] for found in differences.values())
         for one_ms, next_ms in pairwise(offs):
             if next_ms - one_ms <= _LATE_MS + AHEAD_MS:
                 return one_ms if abs(one_ms) > _LATE_MS + AHEAD_MS else 0
@@ -530,6 +546,7 @@ class Intake:
 
     def _begun(self, our_ms: int) -> Reassessed:
         """The clocks are known: judge what came before."""
+<<<<<<< HEAD
         self.engine.cut(self.clock.now_ms + AHEAD_MS)
         recalled = self._placed_again()
         if len(self._early) > _SORTED:
@@ -540,6 +557,11 @@ class Intake:
         """Judge as much of what waited for the clocks as the loop has time for."""
         reassessed = Reassessed([], [], [])
         early, self._early = self._early[:_JUDGED_AT_ONCE], self._early[_JUDGED_AT_ONCE:]
+=======
+        self.engine.rewind(self.clock.now_ms + AHEAD_MS)
+        reassessed = Reassessed([], [], self._placed_again())
+        early, self._early = self._early, []
+>>>>>>> main
         for one in early:
             event, ledger = one.liquidation, one.ledger
             ledger.events_pending -= 1

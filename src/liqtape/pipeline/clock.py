@@ -29,6 +29,7 @@ _ESTIMATE_MS = 200
 _PAUSE_MS = 5_000  # without a sign of life from our own side
 _STALE_MS = 1_000  # after a pause: what waited in the sockets meanwhile
 _JUMPED_MS = 20_000
+_SMALL_MS = 2 * _OFF_MS  # where O steps by no more, an event may stand at its own stamp before and after
 _COUNTED_MS = 500  # a shift that changes by more has stepped, by less it follows
 
 
@@ -37,7 +38,7 @@ class ClockStep(Struct, frozen=True):
 
     Without a `venue` the common time moved by `by_ms`; what is due at a time of it moves along, unless our own clock
     `has_jumped`, and it is that much later really. `by_venue` says by how much all events and feeds of a venue are to
-    move, where O was taken from a venue that was wrong from the start.
+    move, where O was taken from a venue that was wrong, from the start or because it was alone when its clock stepped.
     With a `venue` its shift is larger by `by_ms`: events that came since its clock stepped, and all that were shifted
     by what was believed before, are to be placed anew. Where that was believed for less than it takes to change the
     median of a steady stream, `since_ms` of our time, it was no clock, but a few trades that were held up together; and
@@ -166,7 +167,7 @@ class EventClock:
     Steps are counted and wait in `steps` for whoever placed events by what was believed before. There are three kinds::
 
         our time stood still (asleep):  all d jump together   O steps, events stand right, time goes on after the gap
-        O was wrong from the start:     the d never jumped    O steps, and everything so far moves along with it
+        O was wrong:                    the d did not jump    O steps, and everything so far moves along with it
         a venue's clock steps:          one d jumps           its shift steps; what came since is placed anew
 
     After five seconds without any sign of life of our own, as when a process was stopped, trades of the first second
@@ -392,10 +393,11 @@ class EventClock:
             change_ms = reach.shift_ms - before_ms
             if abs(change_ms) <= _COUNTED_MS:
                 continue
-            if has_jumped or before_ms or reach.unsteady_ms is not None:
+            is_mixed = bool(before_ms) or reach.unsteady_ms is not None  # some of it stands at its own stamp
+            if has_jumped or (is_mixed and abs(by_ms) <= _SMALL_MS):
                 self._shifted(venue, reach, change_ms)
                 continue
-            by_venue[venue] = -change_ms  # all it ever sent was taken for right
+            by_venue[venue] = -change_ms  # by whatever clock it came, it was placed in a time that was not
             reach.newest_ms = None if reach.newest_ms is None else reach.newest_ms - change_ms
             reach.beyond = [at_ms - change_ms for at_ms in reach.beyond]
         if by_ms < 0:

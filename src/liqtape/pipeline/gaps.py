@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from liqtape.engine.velocity import VelocityEngine
 from liqtape.events import NO_LIST, Gap
-from liqtape.pipeline.clock import AHEAD_MS, EventClock
+from liqtape.pipeline.clock import EventClock
+from liqtape.pipeline.feedlives import EVER_MS, LAG_MS, FeedLives
 
 __all__ = ["STARTING", "Outages"]
 
@@ -16,16 +17,13 @@ STARTING = "not live yet"
 """The reason of a gap between a start and the first data."""
 
 _KEPT = 10_000
-_LAG_MS = 5_000
-_EVER_MS = 1 << 62
 
 
 class Outages:
     """Turns what the feeds tell into gaps, all in the venues' own time; the newest 10,000 are kept.
 
-    Coverage is judged where the venue's windows stand, so the engine is told of a moment less the `clock`'s shift, once
-    the clocks are known. A feed is told up just when it is, and never lost in the future: a stamp that says otherwise
-    is of a clock that has just stepped, and our own time stands for it.
+    Coverage is judged where the venue's windows stand, so the engine is told of it by `lives`, once the clocks are
+    known. Until a venue's clock is heard, our own time stands for the beginning of a start.
 
     `max_publish_delay_ms` is how long each venue may hold a liquidation back: a gap begins so much before the feed was
     lost, for what was on its way is lost as well, and bears an older stamp. `on_gap` gets each gap when it begins
@@ -41,12 +39,14 @@ class Outages:
         clock: EventClock | None = None,
     ) -> None:
         self.total = 0
+        self.lives = FeedLives(engine, clock)
         self._engine = engine
         self._on_gap = on_gap
         self._clock = clock
         self._early: list[tuple[int, Callable[[int], None]]] = []  # (our time, what the engine is to be told)
         self._spans: dict[tuple[str, int], tuple[int, int]] = {}  # of gaps by venue and beginning, as the engine has it
         self._lost: dict[str, int] = {}  # where the engine has the beginning of each open gap
+        self._starting: set[str] = set()  # venues whose open gap began by our time
         self._max_publish_delay_ms = max_publish_delay_ms
         self._live_ms: dict[str, int] = {}  # since when what each venue sent is known
         self._open: dict[str, Gap] = {}
@@ -68,6 +68,8 @@ class Outages:
             self._open[gap.venue] = gap
             self.total += 1
             self._tell(gap)
+            if gap.reason == STARTING:
+                self._starting.add(gap.venue)
 
     def down(self, venue: str, known_until_ms: int, reason: str) -> int:
         """What the venue sent is known up to that moment; where the gap begins."""
@@ -89,8 +91,8 @@ class Outages:
             self.begin(Gap(venue, from_ms, None, reason))
 
         def tell(t_ms: int) -> None:
-            self._lost[venue] = self._past_ms(venue, from_ms, t_ms)
-            self._engine.feed_down(venue, self._past_ms(venue, at_ms, t_ms))
+            self._lost[venue] = self.lives.past_ms(venue, from_ms, t_ms)
+            self.lives.down(venue, at_ms, t_ms)
 
         self._tell_engine(tell)
         return at_ms
@@ -99,10 +101,13 @@ class Outages:
         """The venue's feed is live since that moment; the gap that ended, if there was one."""
         self._live_ms[venue] = at_ms
         gap = self._open.pop(venue, None)
+        our_ms = at_ms if self._clock is None else self._clock.our_ms
+        if gap is not None and venue in self._starting:
+            gap = self._by_its_clock(gap, at_ms, our_ms)
+        self._starting.discard(venue)
 
         def tell(t_ms: int) -> None:
-            up_ms = self._present_ms(venue, at_ms, t_ms)
-            self._engine.feed_up(venue, up_ms)
+            up_ms = self.lives.up(venue, at_ms, t_ms)
             lost_ms = self._lost.pop(venue, None)
             if gap is not None and lost_ms is not None:
                 self._note_span(gap, lost_ms, up_ms)
@@ -117,10 +122,11 @@ class Outages:
         found = [Gap(venue, begin_ms, end_ms, reason) for begin_ms, end_ms in spans]
 
         def tell(t_ms: int) -> None:
-            self._engine.feed_missed(venue, self._past_ms(venue, at_ms, t_ms), self._past_ms(venue, until_ms, t_ms))
+            past_ms = self.lives.past_ms
+            self._engine.feed_missed(venue, past_ms(venue, at_ms, t_ms), past_ms(venue, until_ms, t_ms))
             for gap in found:
                 end_ms = until_ms if gap.until_ms is None else gap.until_ms
-                self._note_span(gap, self._past_ms(venue, gap.from_ms, t_ms), self._past_ms(venue, end_ms, t_ms))
+                self._note_span(gap, past_ms(venue, gap.from_ms, t_ms), past_ms(venue, end_ms, t_ms))
 
         self._tell_engine(tell)
         self.total += len(found)
@@ -154,7 +160,8 @@ class Outages:
         No outage of the others, and their windows stay whole; the gap says when the rest was not seen.
         """
         t_ms = 0 if self._clock is None else self._clock.t_ms(self._clock.our_ms)
-        self._engine.feed_unsubscribed(venue, instruments, self._present_ms(venue, at_ms, t_ms), is_listed=is_listed)
+        window_ms = self.lives.present_ms(venue, at_ms, t_ms)
+        self._engine.feed_unsubscribed(venue, instruments, window_ms, is_listed=is_listed)
         gap = self._unlisted.get(venue)
         if not is_listed and gap is None:
             # Gaps are told apart by their beginning, and an outage may begin with the life of the feed.
@@ -172,7 +179,7 @@ class Outages:
         until_ms = gap.until_ms
 
         def tell(t_ms: int) -> None:
-            shift_ms = self._shift_ms(gap.venue)
+            shift_ms = self.lives.shift_ms(gap.venue)
             span = self._spans.pop((gap.venue, gap.from_ms), (gap.from_ms - shift_ms, until_ms - shift_ms))
             self._engine.feed_backfilled(gap.venue, span[0], min(span[1], t_ms))
 
@@ -192,32 +199,47 @@ class Outages:
     def begun(self) -> None:
         """The clocks are known: tell the engine what waited for them."""
         if self._clock is not None:
+            self.reassess()
             early, self._early = self._early, []
             for our_ms, tell in early:
                 tell(self._clock.t_ms(our_ms))
 
-    def moved(self, by_venue: Mapping[str, int]) -> None:
-        """What the engine was told of a venue has moved by so much."""
+    def _by_its_clock(self, gap: Gap, at_ms: int, our_ms: int) -> Gap:
+        """Return the gap of a start by its venue's clock; the one by ours ends empty where that says another time.
+
+        Ours may be an hour slow: it would lie over an hour of which all is known.
+        """
+        if abs(at_ms - our_ms) <= LAG_MS:
+            return gap
+        self._end(replace(gap, until_ms=gap.from_ms))
+        return replace(gap, from_ms=at_ms - max(0, our_ms - gap.from_ms))
+
+    def moved(self, by_ms: int, by_venue: Mapping[str, int]) -> None:
+        """The common time has stepped, and what the engine was told of a venue has moved by so much."""
+        self.lives.moved(by_ms, by_venue)
         self._lost = {venue: at_ms + by_venue.get(venue, 0) for venue, at_ms in self._lost.items()}
         self._spans.clear()
 
+    def place_recalled(self) -> None:
+        """Place what an earlier run's feeds were by the clocks that have become known since; once a second."""
+        self._placed_anew(self.lives.place_recalled())
+
+    def reassess(self) -> None:
+        """Clocks are others than they were taken for: place anew what the engine was told."""
+        self._placed_anew(self.lives.reassess())
+
+    def _placed_anew(self, venues: Collection[str]) -> None:
+        for venue in venues:
+            self._lost.pop(venue, None)
+            self._spans = {key: span for key, span in self._spans.items() if key[0] != venue}
+
     def _tell_engine(self, tell: Callable[[int], None]) -> None:
         if self._clock is None:
-            tell(_EVER_MS)
+            tell(EVER_MS)
         elif self._clock.is_started and not self._early:
             tell(self._clock.now_ms)
         else:
             self._early.append((self._clock.our_ms, tell))
-
-    def _shift_ms(self, venue: str) -> int:
-        return 0 if self._clock is None else self._clock.shift_ms(venue)
-
-    def _past_ms(self, venue: str, at_ms: int, t_ms: int) -> int:
-        return min(at_ms - self._shift_ms(venue), t_ms + AHEAD_MS)
-
-    def _present_ms(self, venue: str, at_ms: int, t_ms: int) -> int:
-        window_ms = at_ms - self._shift_ms(venue)
-        return window_ms if self._clock is None or t_ms - _LAG_MS <= window_ms <= t_ms + AHEAD_MS else t_ms
 
     def _note_span(self, gap: Gap, from_ms: int, until_ms: int) -> None:
         self._spans[gap.venue, gap.from_ms] = from_ms, until_ms

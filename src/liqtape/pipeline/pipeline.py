@@ -61,7 +61,7 @@ class Pipeline:
         self.clock = self.intake.clock
         self.feeds = FeedReports(self.engine, self.intake, self.listeners, delays)
         self.price = BtcPrice(self.engine, self.clock, self.listeners, PriceChoice(sources, our_ms / 1000))
-        self.seeding = Seeding(self.intake, self.listeners, self._know_again)
+        self.seeding = Seeding(self.intake, self.feeds.outages.lives, self.listeners, self._know_again)
         self.comovement = Comovement()
         self.active: set[str] = set()  # instruments with an event in their largest window
         chosen = CascadeSettings() if cascades is None else cascades
@@ -151,6 +151,7 @@ class Pipeline:
         clock.estimate()
         if self.intake.is_behind:
             self._reassess(our_ms)
+        self.feeds.outages.place_recalled()
         self.price.measure()
         released = self.intake.release(our_ms)
         if released:
@@ -224,10 +225,11 @@ class Pipeline:
         for step in self.clock.steps:
             if not step.venue and (step.by_ms < 0 or not step.has_jumped):
                 self._levels.move(step.by_ms)
-                self.feeds.outages.moved(step.by_venue)
+                self.feeds.outages.moved(0 if step.has_jumped else step.by_ms, step.by_venue)
             if not step.venue:
                 self.comovement = Comovement(self.comovement.limit)  # its seconds cannot be moved
         reassessed = self.intake.reassess(our_ms)
+        self.feeds.outages.reassess()
         self.active |= reassessed.moved
         for events, is_news in ((reassessed.repeated, False), (reassessed.news, True)):
             if events:

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from liqtape.engine.baseline.binstatistics import SLOT_MS
 from liqtape.engine.levels.episodes import StreamState
 from liqtape.engine.levels.returnperiods import StreamKey
+from liqtape.engine.windows.coverage import Feed
 from liqtape.events import Liquidation
 from liqtape.pipeline.admission import Intake
+from liqtape.pipeline.feedlives import FeedLives
 from liqtape.pipeline.listener import Listeners
 
 __all__ = ["WINDOW_MS", "Seeding"]
@@ -22,9 +24,15 @@ class Seeding:
     """
 
     def __init__(
-        self, intake: Intake, listeners: Listeners, know_again: Callable[[Sequence[Liquidation]], None]
+        self,
+        intake: Intake,
+        lives: FeedLives,
+        listeners: Listeners,
+        know_again: Callable[[Sequence[Liquidation]], None],
     ) -> None:
         self._intake = intake
+        self._lives = lives
+        self._earlier: dict[str, Feed] = {}
         self._engine = intake.engine
         self._listeners = listeners
         self._know_again = know_again
@@ -48,6 +56,7 @@ class Seeding:
         for listener in self._listeners:
             listener.recalled(events, feeds, our_ms)
         self._note_feeds(feeds)
+        self._lives.recalled({venue: feed.ended for venue, feed in self._earlier.items()}, our_ms)
         since_ms = our_ms - WINDOW_MS - SLOT_MS  # so that no slot is missing between the seed and these
         clock = self._intake.clock
         clock.advance(our_ms)
@@ -83,3 +92,6 @@ class Seeding:
         for venue, up_ms, down_ms in feeds:
             self._engine.feed_up(venue, up_ms)
             self._engine.feed_down(venue, down_ms)
+            feed = self._earlier.setdefault(venue, Feed())
+            feed.up(up_ms)
+            feed.down(down_ms)

@@ -41,6 +41,20 @@ class Feed:
             # Never overlap what was already counted, whatever the caller's clock did.
             self.since = max(at_ms, self.ended[-1][1]) if self.ended else at_ms
 
+    def up_again(self, told_ms: int, at_ms: int) -> None:
+        """Let the feed be live from another moment on than it was told; one that was forgotten since is live again.
+
+        Where something of that life was missed or filled since, its beginning is another one, which stays.
+
+        >>> feed = Feed(); feed.up(0); feed.down(5_000); feed.up(8_000); feed.up_again(8_000, 9_000)
+        >>> feed.live_ms(0, 10_000)
+        6000
+        """
+        end_ms = self.ended[-1][1] if self.ended else told_ms
+        if self.since is None or self.since == max(told_ms, end_ms):
+            self.since = None
+            self.up(at_ms)
+
     def down(self, at_ms: int) -> None:
         """Note that the feed was last seen live at `at_ms`; a second `down` changes nothing."""
         if self.since is not None:
@@ -159,6 +173,18 @@ class Feeds:
             baseline_feed.ended.append((self._begun_ms, known_until_ms))
         feed.up(at_ms)
         baseline_feed.up(at_ms)
+
+    def up_again(self, venue: str, told_ms: int, at_ms: int) -> None:
+        """Note that the venue's feed, which is live, is so from another moment on than was told."""
+        for feed in self._both(venue):
+            feed.up_again(told_ms, at_ms)
+
+    def placed(self, venue: str, spans: Sequence[tuple[int, int]]) -> None:
+        """Note when the venue's feed was live, instead of all that was told; what baselines have learned stays."""
+        feed = self._feeds[venue] = Feed()
+        for up_ms, down_ms in spans:
+            feed.up(up_ms)
+            feed.down(down_ms)
 
     def down(self, venue: str, at_ms: int) -> None:
         """Note that the venue's feed was last seen live at `at_ms`."""

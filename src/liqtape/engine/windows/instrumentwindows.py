@@ -48,6 +48,12 @@ class InstrumentWindows:
         self.statistics: dict[str, BinStatistics] = {}  # by venue
 
     @property
+    def newest_ms(self) -> int:
+        """Where the newest event stands that is kept; 0 where none is."""
+        columns = (column for venue_windows in self.venue_windows.values() for column in venue_windows.columns)
+        return max((column.times[-1] for column in columns if column.times), default=0)
+
+    @property
     def late_total(self) -> int:
         """Events that came after an evaluation they belonged to."""
         return sum(self.late.values())

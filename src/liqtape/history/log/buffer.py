@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from liqtape.history.log.journal import JournalEntry
 from liqtape.history.log.losses import Losses
 from liqtape.history.log.store import WriteResult
 from liqtape.ledger import Ledger
+from liqtape.ourtime import our_ms
 
 __all__ = ["Buffer"]
 
@@ -72,7 +72,7 @@ class Buffer:
         if not self.losses.counts[self.reason]:
             _log.error("history: events are not logged (%s); they are counted, metrics and sinks go on", self.reason)
         with self._lock:
-            self.losses.add(self.reason, count, time.time_ns() // 1_000_000)
+            self.losses.add(self.reason, count, our_ms())
             self._finalized += count
 
     def count(self, ledger: Ledger) -> None:

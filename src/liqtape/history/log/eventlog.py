@@ -23,6 +23,7 @@ from liqtape.history.log.recall import RecalledRun
 from liqtape.history.log.salvage import salvage
 from liqtape.history.log.standing import Standing
 from liqtape.history.log.store import Store
+from liqtape.ourtime import our_ms
 from liqtape.sqlitedamage import damage, is_damage
 
 __all__ = ["EventLog", "LogHealth"]
@@ -143,7 +144,7 @@ class EventLog:
         state, since_ms, detail = self._state, self._since_ms, self._detail
         asked = self._asked_disk
         if asked is not None and (seconds := time.monotonic() - asked) >= _STUCK_SECONDS:
-            state, since_ms = "stuck", _wall_ms() - round(1_000 * seconds)
+            state, since_ms = "stuck", our_ms() - round(1_000 * seconds)
             detail = f"the disk has not answered for {seconds:.0f} s; events wait in memory"
         return LogHealth(state, since_ms, detail, archiver, self.events_logged, self.events_pending, lost)
 
@@ -236,9 +237,9 @@ class EventLog:
         try:
             log_id = store.log_id()
             if self.recalled is None:
-                self.recalled = store.begin_run(_wall_ms())
+                self.recalled = store.begin_run(our_ms())
             elif log_id != self._log_id:  # the other one was removed: what is covered from now on has to be said there
-                self._records = [*self._standing.records(_wall_ms()), *self._records]
+                self._records = [*self._standing.records(our_ms()), *self._records]
                 self._hour_ms = 0
         except BaseException:
             store.close()
@@ -251,7 +252,7 @@ class EventLog:
 
         Not again within a minute: a disk that damages each new one would be filled with them.
         """
-        now_ms = _wall_ms()
+        now_ms = our_ms()
         if now_ms - self._salvaged_ms < _SALVAGED_MS:
             raise OSError(errno.EIO, "the disk damages what is written")
         self._salvaged_ms = now_ms
@@ -278,7 +279,7 @@ class EventLog:
             time.sleep(_GROUP_SECONDS)
         self.buffer.take(self._events, self._records, _MOST_EVENTS)
         with self._asking_disk():
-            self._write_what_is_due(store, _wall_ms())
+            self._write_what_is_due(store, our_ms())
 
     def _write_what_is_due(self, store: Store, now_ms: int) -> None:
         hour_ms = now_ms - now_ms % _HOUR_MS
@@ -333,9 +334,5 @@ class EventLog:
 
     def _become(self, state: str, detail: str) -> None:
         if state != self._state:
-            self._since_ms = _wall_ms()
+            self._since_ms = our_ms()
         self._state, self._detail = state, detail
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -109,6 +109,9 @@ class Store:
     def _note(self, records: Sequence[JournalEntry]) -> None:
         execute = self._connection.execute
         for record in records:
+            if isinstance(record, GapEntry):
+                self._note_gap(record)
+                continue
             if isinstance(record, FeedMissedEntry):
                 execute(BEHIND, astuple(record))
             execute(WRITES[type(record)], astuple(record))
@@ -118,15 +121,29 @@ class Store:
                     "WHERE venue = ?1 AND until_ms IS NULL AND reason != ?3",
                     (record.venue, record.at_ms, NO_LIST),
                 )
-            elif isinstance(record, GapEntry) and record.backfilled:
-                execute(BACKFILLED, (record.venue, record.from_ms, record.until_ms))
-            elif isinstance(record, GapEntry) and record.until_ms is None and record.reason != NO_LIST:
-                # Where the disk was full at the start, the gap behind the last run was opened when this one had begun.
+
+    def _note_gap(self, gap: GapEntry) -> None:
+        """Write a gap as it is known now; of a venue no two last at once, and no two lie over each other.
+
+        Where the disk failed at the start, the gap behind the last run was opened when this run's own had begun, at a
+        time by our clock, which may be wrong by an hour. So that of this run is written when it has ended, by its
+        venue's clock, and the other ends where it begins.
+        """
+        execute = self._connection.execute
+        if gap.reason != NO_LIST:
+            another = "venue = ?1 AND from_ms != ?2 AND until_ms IS NULL AND reason != ?3"
+            names = gap.venue, gap.from_ms, NO_LIST
+            if gap.until_ms is None:
+                if execute(f"SELECT 1 FROM gaps WHERE {another}", names).fetchone():
+                    return
+            elif gap.until_ms > gap.from_ms:
                 execute(
-                    "UPDATE gaps SET until_ms = ?2 WHERE venue = ?1 AND until_ms IS NULL AND from_ms < ?2 "
-                    "AND reason != ?3",
-                    (record.venue, record.from_ms, NO_LIST),
+                    f"UPDATE gaps SET until_ms = max(from_ms, ?2) WHERE {another} AND from_ms < ?4",
+                    (*names, gap.until_ms),
                 )
+        execute(WRITES[GapEntry], astuple(gap))
+        if gap.backfilled:
+            execute(BACKFILLED, (gap.venue, gap.from_ms, gap.until_ms))
 
     def _write_one_by_one(self, events: Sequence[Liquidation], records: Sequence[JournalEntry]) -> WriteResult:
         """Write as `write`, leaving out what cannot be a row."""
