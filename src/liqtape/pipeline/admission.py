@@ -546,8 +546,7 @@ class Intake:
 
     def _begun(self, our_ms: int) -> Reassessed:
         """The clocks are known: judge what came before."""
-<<<<<<< HEAD
-        self.engine.cut(self.clock.now_ms + AHEAD_MS)
+        self.engine.rewind(self.clock.now_ms + AHEAD_MS)
         recalled = self._placed_again()
         if len(self._early) > _SORTED:
             self._early.sort(key=lambda one: one.liquidation.event_ms)
@@ -557,11 +556,6 @@ class Intake:
         """Judge as much of what waited for the clocks as the loop has time for."""
         reassessed = Reassessed([], [], [])
         early, self._early = self._early[:_JUDGED_AT_ONCE], self._early[_JUDGED_AT_ONCE:]
-=======
-        self.engine.rewind(self.clock.now_ms + AHEAD_MS)
-        reassessed = Reassessed([], [], self._placed_again())
-        early, self._early = self._early, []
->>>>>>> main
         for one in early:
             event, ledger = one.liquidation, one.ledger
             ledger.events_pending -= 1
