@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import chain, count, cycle, islice, repeat
+from itertools import chain, count, repeat
 
 from msgspec import Struct
 
@@ -54,16 +54,8 @@ def _details(row: bytes, symbols: Iterator[bytes], size: int = 4 * _MIB - 1_000)
     return b'{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[%b]}' % b",".join(orders)
 
 
-def _row(stamp_ms: int, size: int = 1) -> bytes:
-    return b'{"bkPx":"2","posSide":"net","side":"sell","sz":"%d","ts":"%d"}' % (size, stamp_ms)
-
-
-def _swap(rows: Iterator[bytes]) -> bytes:
-    """Return a frame of OKX about one contract."""
-    return framed(
-        b'{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[{"details":[%b],"instId":"BTC-USDT-SWAP"}]}'
-        % b",".join(rows)
-    )
+def _row(stamp_ms: int) -> bytes:
+    return b'{"bkPx":"2","posSide":"net","side":"sell","sz":"1","ts":"%d"}' % stamp_ms
 
 
 def _names() -> Iterator[bytes]:
@@ -134,14 +126,6 @@ def _steps() -> Iterator[bytes]:
         yield b"".join(framed(order) for order in orders) + framed(_trade(stamp_ms)) * 5
 
 
-def _crowd_and_late() -> Iterator[bytes]:
-    """Bring one contract's events, to two milliseconds in turn: half of them are late by all of the others."""
-    stamp_ms = _now_ms()
-    sizes = count(1)
-    for late_ms in cycle((1, 0)):
-        yield _swap(_row(stamp_ms + late_ms, size) for size in islice(sizes, 1_000))
-
-
 SOCKETS = {
     "a new name with each event": Flood(_names),
     "new names by the frame of 4 MiB": Flood(_named_rows, "okx"),
@@ -153,7 +137,6 @@ SOCKETS = {
     "trades with any stamps": Flood(_trades),
     "trades a day apart": Flood(_days_apart, after=1.0, trades=0),
     "a clock that steps by an hour": Flood(_steps, after=1.0),
-    "late events into a crowd": Flood(_crowd_and_late, "okx"),
 }
 
 

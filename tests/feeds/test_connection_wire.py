@@ -3,9 +3,7 @@
 import asyncio
 import json
 import logging
-import math
 import ssl
-import time
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +20,7 @@ from liqtape.feeds.backoff import Backoff, SystemClock
 from liqtape.feeds.connection import Connection, Status
 from liqtape.feeds.restraint import Restraints
 from liqtape.simulator import Simulator
-from liqtape.venues import binance, bybit, okx
+from liqtape.venues import binance, bybit
 from liqtape.venues.base import Endpoint, Venue
 
 Server = Callable[..., Awaitable[str]]
@@ -481,79 +479,6 @@ async def test_what_a_read_brings_together_leaves_the_loop_to_others_and_keeps_i
 
     assert symbols[:count] == [f"S{number}" for number in range(count)]
     assert max(came.count(one) for one in set(came)) <= 2_002
-
-
-def _deep(count: int) -> str:
-    """Return one frame of many liquidations, of OKX, whose rows may be many."""
-    rows = ",".join(
-        f'{{"bkPx":"2","posSide":"net","side":"sell","sz":"{i + 1}","ts":"1790000000000"}}' for i in range(count)
-    )
-    arg = '{"channel":"liquidation-orders","instType":"SWAP"}'
-    return f'{{"arg":{arg},"data":[{{"details":[{rows}],"instId":"BTC-USDT-SWAP"}}]}}'
-
-
-@pytest.mark.parametrize("kind", ["live", "not live yet", "one frame"])
-async def test_what_costs_much_is_handed_on_in_parts(venue_server: Server, kind: str) -> None:
-    """A late event costs as much as there are newer ones: one frame, or one read, kept the loop for minutes."""
-    count, turns = 60, [0]
-    came: list[int] = []
-
-    async def talk(peer: ServerConnection) -> None:
-        if kind == "live":
-            await acknowledge(peer)
-            await peer.send(TRADE)
-            await peer.send(TRADE)
-            await asyncio.sleep(0.05)
-        if kind == "one frame":
-            await peer.send(_deep(count))
-        else:
-            peer.transport.write(b"".join(_whole(_order(number)) for number in range(count)))
-        await peer.wait_closed()
-
-    def take(events: list[Event]) -> None:
-        for event in events:
-            if isinstance(event, RawLiquidation):
-                time.sleep(0.025)  # longer than a turn lasts
-                came.append(turns[0])
-
-    async def turn() -> None:
-        while True:
-            turns[0] += 1
-            await asyncio.sleep(0)
-
-    turning = asyncio.create_task(turn())
-    venue = okx if kind == "one frame" else binance
-    async with running(await venue_server(talk), topics=TOPICS[:1], venue=venue, on_events=take) as life:
-        life.connection._portion, life.connection._portion_since = 4, math.inf  # as when events have been dear
-        await life.until(lambda: len(came) >= count)
-    turning.cancel()
-
-    assert len(came) == count
-    assert max(came.count(one) for one in set(came)) <= 5
-
-
-async def test_a_stop_does_not_wait_for_all_that_was_read(
-    venue_server: Server, caplog: pytest.LogCaptureFixture
-) -> None:
-    came: list[Event] = []
-
-    async def talk(peer: ServerConnection) -> None:
-        await peer.send(_deep(2_000))
-        await peer.wait_closed()
-
-    def take(events: list[Event]) -> None:
-        time.sleep(0.025)
-        came.extend(events)
-
-    async with running(await venue_server(talk), venue=okx, on_events=take) as life:  # which is to stop within 3 s
-        life.connection._portion = 4
-        await life.until(lambda: bool(came))
-    before = len(came)
-    assert before < 2_000
-    assert "events that were read last are not taken in" in caplog.text
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert len(came) == before
 
 
 async def test_another_address_is_taken_while_one_is_left_alone(venue_server: Server, raw_server: Server) -> None:

@@ -42,11 +42,8 @@ _CAUSES_REMEMBERED = 100
 _SLICE_FRAMES = 500  # of what was read together, for one turn of the loop
 _SLICE_BYTES = 1024 * 1024
 _MOST_READ = 2_000  # frames of one read, and what stands in its buffer besides
-_FEW = 16  # events, of which a turn always goes on
-_PORTION = 1_000  # events handed on at once; fewer where they cost more than a turn may last
-_TURN_SECONDS = 0.02
-_DRAIN_SECONDS = 1.0
 _TRADES_HELD_MS = 200  # Binance sends aggregated trades 100 to 160 ms after their time, the others sooner
+_SET_BACK_MS = 5_000  # trades so far below the beginning are of a clock that was set back since
 
 
 def _first_slice(frames: list[bytes]) -> tuple[list[bytes], list[bytes]]:
@@ -147,8 +144,6 @@ class Connection:
         self._leaving = False
         self._error: Exception | None = None
         self._frames: list[bytes] = []  # of this turn of the loop, but the first
-        self._decoded: deque[list[Event]] = deque()  # what of it is not handed on yet
-        self._portion, self._portion_since = _PORTION, 0.0
         self._is_looking = True  # for the first trade behind the last answer
         self._proof_after: int | None = None  # the stamp of the last trade before what was refused was given
         self._is_turn = self._is_draining = False
@@ -251,24 +246,9 @@ class Connection:
             self._last_data = session.last_data or self._last_data
             self._is_draining = True
             socket.pause()
-            try:
-                await self._drained()
-            finally:
-                self._frames.clear()
-                self._decoded.clear()
-                await socket.close()
-
-    async def _drained(self) -> None:
-        """Wait until what was read is taken in, for it belongs to this session; a stop waits for that a second."""
-        until = math.inf
-        while self._is_turn:  # each turn is one of the loop
-            if self._stopping:
-                until = min(until, self._now() + _DRAIN_SECONDS)
-            if self._now() > until:
-                waiting = len(self._frames), sum(map(len, self._decoded))
-                log.warning("%s: %d frames and %d events that were read last are not taken in", self._label, *waiting)
-                return
-            await asyncio.sleep(0)
+            while self._is_turn:  # noqa: ASYNC110 - what was read belongs to this session, and each turn is one of the loop
+                await asyncio.sleep(0)
+            await socket.close()
 
     async def _open(self) -> Socket:
         url, limit = self.session.endpoint.url, self._connect_timeout
@@ -319,8 +299,7 @@ class Connection:
         cost one by one. A read may hold tens of thousands: those wait in slices, a turn each, while nothing is read.
         """
         if self._is_turn:
-            waiting = self._frames or self._decoded
-            if self._live_since is not None or waiting or self._now() - self._turn_now > _TURN_SECONDS:
+            if self._live_since is not None:
                 self._frames.append(payload)
                 if len(self._frames) == _MOST_READ and self._socket is not None:
                     self._socket.pause()
@@ -330,9 +309,6 @@ class Connection:
             self._turn_now, self._turn_ns = self._now(), int(self._wall() * 1e9)
             self._turn_ms = self._turn_ns // 1_000_000
             asyncio.get_running_loop().call_soon(self._end_turn, self.session)
-        self._take_in(payload)
-
-    def _take_in(self, payload: bytes) -> None:
         if self._track is not None:
             self._track.received((payload,), self._turn_ns)
         session = self.session
@@ -341,20 +317,12 @@ class Connection:
             self._progress(session)
         if self._is_looking:
             self._look_for_life(session, events)
-        if len(events) > _FEW:
-            self._decoded.append(events)
-            self._hand_on(self._now())
-        elif events:
+        if events:
             self._on_events(events)
 
     def _end_turn(self, session: Session) -> None:
-        """Go on with what was read, as far as a turn goes; what remains has the next, and nothing is read meanwhile."""
-        try:
-            self._go_on(session)
-        except Exception as error:  # noqa: BLE001 - the callback guard: the connection ends as if it had been its own
-            self._error = error
-            self._wake.set()
-        if self._frames or self._decoded:
+        frames, self._frames = _first_slice(self._frames)
+        if self._frames:  # the rest waits for its turn, and so does what is not read yet
             if self._socket is not None:
                 self._socket.pause()
             asyncio.get_running_loop().call_soon(self._end_turn, session)
@@ -362,49 +330,20 @@ class Connection:
             self._is_turn = False
             if self._socket is not None and not self._is_draining:
                 self._socket.resume()
-
-    def _go_on(self, session: Session) -> None:
-        began = self._now()
-        self._hand_on(began)
-        if self._decoded or not self._frames:
+        if not frames:
             return
-        if self._live_since is None:  # whether it lives is looked for in each frame
-            frames = deque(self._frames)
-            try:
-                while frames and not self._decoded and self._now() - began <= _TURN_SECONDS:
-                    self._take_in(frames.popleft())
-            finally:
-                self._frames = list(frames)
-            return
-        frames_together, self._frames = _first_slice(self._frames)
         if self._track is not None:
-            self._track.received(frames_together, self._turn_ns)
-        self._decoded.extend(session.received_together(frames_together, self._turn_ms, self._turn_now))
-        self._hand_on(began)
+            self._track.received(frames, self._turn_ns)
+        try:
+            for events in session.received_together(frames, self._turn_ms, self._turn_now):
+                self._on_events(events)
+        except Exception as error:  # noqa: BLE001 - the callback guard: the connection ends as if it had been its own
+            self._error = error
+            self._wake.set()
         if session.has_news:
             self._progress(session)
         if self._is_looking and session is self.session:
             self._look_for_life(session, ())
-
-    def _hand_on(self, began: float) -> None:
-        """Hand on what is decoded, until the turn that began then is over.
-
-        What an event costs depends on the others: one that is late costs as much as there are newer ones.
-        """
-        while self._decoded:
-            events = self._decoded.popleft()
-            if len(events) > self._portion:
-                self._decoded.appendleft(events[self._portion :])
-                events = events[: self._portion]
-            since = self._now()
-            self._on_events(events)
-            now = self._now()
-            if now - since > _TURN_SECONDS:
-                self._portion, self._portion_since = max(1, len(events) // 2), now
-            elif self._portion < _PORTION and now - self._portion_since > 1.0:
-                self._portion, self._portion_since = 2 * self._portion, now
-            if now - began > _TURN_SECONDS:
-                return
 
     def _progress(self, session: Session) -> None:
         session.has_news = False
@@ -549,7 +488,7 @@ class Connection:
             return None
         if stamp_ms is None:  # nothing but liquidations tells the time, and those are rare
             stamp_ms = self._up_ms + round((last - self._live_since) * 1000)
-        return max(self._up_ms, stamp_ms)
+        return stamp_ms if stamp_ms < self._up_ms - _SET_BACK_MS else max(self._up_ms, stamp_ms)
 
     @property
     def trades_silent(self) -> float:
