@@ -341,17 +341,23 @@ def test_a_shift_that_passes_leaves_no_event_where_it_moved_it(monkeypatch: pyte
     assert [sum(tracker.engine.counts(T + at, T + at + 1)["BTCUSDT"].values()) for at in stamps] == [1] * 4
 
 
+@pytest.mark.parametrize("stamp_ms", [3_000, 5_900])
 def test_what_a_venue_tells_of_its_past_before_its_clock_is_known_stands_where_it_happened(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, stamp_ms: int
 ) -> None:
-    """Seen in virtual time: after a restart, an answer of a clock a minute fast came before the fifth of its trades."""
+    """Seen in virtual time: after a restart, an answer of a clock a minute fast came before the fifth of its trades.
+
+    Also where the past by that clock is just the present.
+    """
     _, tracker, ledger, trade = traded(monkeypatch)
 
     for ms in range(0, 6_000, 100):
         trade(ms, "binance", ms)
         trade(ms, "bybit", ms)
-    # It happened 63 s ago; by a clock that is right it would have been 3 s ago.
-    raw = RawLiquidation("okx", "BTCUSDT", "long", 1.0, "fill", 1.0, "base", T + 3_000, T + 6_000, "1", replayed=True)
+    # It happened a minute before; by a clock that is right it would have been 3 s ago, or just now.
+    raw = RawLiquidation(
+        "okx", "BTCUSDT", "long", 1.0, "fill", 1.0, "base", T + stamp_ms, T + 6_000, "1", replayed=True
+    )
     tracker.ingest([raw], ledger)
     for ms in range(6_100, 7_100, 100):
         trade(ms, "okx", ms + MINUTE_MS)

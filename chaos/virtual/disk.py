@@ -1,15 +1,18 @@
 """The disk: real SQLite on files in memory, which fill up, fail, are slow, and lose what was not brought to them."""
 
 import os
+import random
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from chaos.virtual.strands import Strands
 from chaos.virtual.world import VirtualWorld
+from msgspec import Struct
 
-__all__ = ["Damage", "DiskFault", "VirtualDisk"]
+__all__ = ["Damage", "DiskFault", "RottenFile", "VirtualDisk"]
 
 DiskFault = Literal["", "full", "io", "slow", "stuck"]
 
@@ -18,10 +21,21 @@ Damage = Literal["", "torn", "rotten"]
 _WAL = "log.sqlite-wal"
 _HEADER_BYTES = 32
 _SLOW_SECONDS = 3.0
+_BUSY_SECONDS, _BUSY_ATTEMPTS = 0.05, 100
 _UNSAFE_MS = 15_000
 """Beyond the ten seconds that a power cut may take: a slow disk takes a while for a transaction."""
 
 _WRITES = ("BEGIN IMMEDIATE", "INSERT", "UPDATE", "DELETE", "COMMIT")
+
+
+class RottenFile(Struct, frozen=True):
+    """A sealed file with a flipped bit, first and last time of its rows, and what is in it now."""
+
+    path: str
+    venue: str | None
+    from_ms: int
+    until_ms: int
+    content: bytes
 
 
 class VirtualDisk:
@@ -39,6 +53,7 @@ class VirtualDisk:
         self._safe_bytes = 0  # of the write-ahead log
         self._unsafe_ms: int | None = None  # when what was written first since the last `sync` was
         self._overdue_ms: int | None = None
+        self._rotten: list[RottenFile] = []
         self._root = directory
         self._copies = 0
         self.directory = directory / "0"
@@ -60,14 +75,43 @@ class VirtualDisk:
             def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
                 if disk.fault and sql.startswith(_WRITES):
                     disk._trouble(sql)
-                cursor = super().execute(sql, *parameters)
+                cursor = disk._waiting(lambda: super(Connection, self).execute(sql, *parameters))
                 if sql == "BEGIN IMMEDIATE":
                     self.begun_ms = disk.world.now_ms
-                elif sql == "COMMIT":
+                elif sql == "COMMIT" and self.begun_ms:  # else it only read
                     disk._note_commit(self.begun_ms)
+                    self.begun_ms = 0
                 return cursor
 
-        return sqlite3.connect(*args, **options, factory=Connection)
+        return sqlite3.connect(*args, **{**options, "timeout": 0.0}, factory=Connection)
+
+    def calm(self) -> None:
+        """Let the fault end."""
+        self.fault = ""
+
+    def rot(self, dice: random.Random) -> None:
+        """Flip a bit of a sealed file, and leave the rest of it as it is, its times too."""
+        directory = self.directory / "history"
+        sealed = sorted(path for kind in ("events", "prices") for path in directory.glob(f"{kind}/**/*.parquet"))
+        if not sealed:
+            return
+        path = dice.choice(sealed)
+        name, before = str(path.relative_to(directory)), path.stat()
+        connection = sqlite3.connect(directory / "log.sqlite")
+        row = connection.execute("SELECT venue, from_ms, until_ms FROM partitions WHERE path = ?", (name,)).fetchone()
+        connection.close()
+        if row is None or any(file.path == name for file in self.rotten()):
+            return
+        _flip(path, dice.randrange(before.st_size))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        venue, from_ms, until_ms = row
+        self._rotten.append(RottenFile(name, venue, from_ms, until_ms, path.read_bytes()))
+
+    def rotten(self) -> list[RottenFile]:
+        """Return the files that are; one whose list a kill took may have been written anew."""
+        directory = self.directory / "history"
+        there = [file for file in self._rotten if (directory / file.path).exists()]
+        return [file for file in there if (directory / file.path).read_bytes() == file.content]
 
     def survive(self, damage: Damage) -> None:
         """Become what a kill leaves, with some damage: the newest pages `torn` off, or a `rotten` bit anywhere."""
@@ -109,6 +153,17 @@ class VirtualDisk:
 
     def _wal(self) -> Path | None:
         return next(iter(sorted(self.directory.rglob(_WAL))), None)
+
+    def _waiting(self, work: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
+        """Do it, and wait in the world's time for whoever writes."""
+        for _ in range(_BUSY_ATTEMPTS):
+            try:
+                return work()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or self.strands is None:
+                    raise
+                self.strands.sleep(_BUSY_SECONDS)
+        return work()
 
     def _trouble(self, sql: str) -> None:
         if self.fault in {"slow", "stuck"}:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from chaos.virtual.alarmend import VirtualAlarmEnd, VirtualHttp
 from chaos.virtual.book import Book
 from chaos.virtual.disk import Damage, VirtualDisk
 from chaos.virtual.hazards import damaged, strike
-from chaos.virtual.machine import Machine
+from chaos.virtual.machine import Machine, Network
+from chaos.virtual.postgres import VirtualPostgres
 from chaos.virtual.redis import VirtualRedis
 from chaos.virtual.scheme import Hazard, Scheme
 from chaos.virtual.venues import VirtualVenue
@@ -23,15 +25,22 @@ from chaos.virtual.watcher import Watcher
 from chaos.virtual.world import VirtualWorld
 from msgspec import Struct
 
+from liqtape.alarmsettings import AlarmRule, ChannelSettings
+from liqtape.engine.velocity import MARKET
 from liqtape.errors import RestError
 from liqtape.feeds.disconnects import Disconnected
-from liqtape.settings import HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
+from liqtape.settings import AlertSettings, HistorySettings, PriceSettings, RedisSettings, Settings, VenueSettings
 from liqtape.tracker import Tracker
 
 __all__ = ["Execution", "Outcome", "execute"]
 
 _HANDSHAKE_SECONDS = 0.05
 _LOOK_SECONDS = 8.0
+_SERVERS = frozenset({"us", "redis", "postgres", "disk", "sealed", "channel"})
+_BUSY = AlarmRule("busy", velocity=0.1, window=60, cooldown=30.0, instruments=(MARKET,), channels=("hook",))
+_ALERTS = AlertSettings(
+    channels={"hook": ChannelSettings("webhook", "https://hook.sim/alarms", messages_per_hour=100)}, rules=(_BUSY,)
+)
 
 
 class Outcome(Struct, frozen=True):
@@ -57,7 +66,10 @@ class Execution:
         self.book = Book()
         self.disk = VirtualDisk(world, directory)
         self.redis = VirtualRedis(world)
-        self.machine = Machine(world, self.disk, self._open_socket, self._fetch)
+        self.postgres = VirtualPostgres(world, scheme.seed)
+        self.alarm_end = VirtualAlarmEnd(world)
+        network = Network(self._open_socket, self._fetch, self.postgres.connect, VirtualHttp(self.alarm_end))
+        self.machine = Machine(world, self.disk, network, seals=scheme.seals)
         self.venues = {name: VirtualVenue(name, world, self.book, scheme.seed) for name in scheme.venues}
         self.watcher = Watcher(self)
         self._loop: VirtualLoop | None = None
@@ -102,7 +114,7 @@ class Execution:
             self._loop.kill()
 
     def _strike(self, hazard: Hazard) -> None:
-        if hazard.against in {"us", "redis", "disk"} or hazard.against in self.venues:
+        if hazard.against in _SERVERS or hazard.against in self.venues:
             self.world.note(f"hazard {hazard}")
             end = strike(hazard, self)
             if hazard.seconds and hazard.against != "us":
@@ -137,6 +149,8 @@ class Execution:
                 socket.end(Disconnected("closed_1006", "nobody there"))
         for transport in list(self.redis.connections):
             transport.end(None)
+        for client in list(self.postgres.clients):
+            client.die()
         self.disk.survive(self._damage)
         until_ns = world.now_ns + round(self._down_seconds * 1e9)
         world.advance(until_ns, lambda: False)
@@ -176,8 +190,13 @@ class Execution:
         return Settings(
             venues=venues,
             redis=RedisSettings(url="redis://redis.sim:6379/1" if self.scheme.has_redis else "off"),
+            alerts=_ALERTS if self.scheme.has_channel else AlertSettings(),
             price=PriceSettings(spot_url="wss://spot.sim"),
-            history=HistorySettings(url=str(self.disk.directory / "history")),
+            history=HistorySettings(
+                url="postgresql://liqtape@postgres.sim/liqtape"
+                if self.scheme.has_postgres
+                else str(self.disk.directory / "history")
+            ),
         )
 
     # What the product takes for the network.

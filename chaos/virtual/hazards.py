@@ -1,11 +1,12 @@
 """How each hazard befalls: begins, and ends again."""
 
 import json
+import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from chaos.virtual.disk import Damage
-from chaos.virtual.scheme import CAUSES, Hazard
+from chaos.virtual.scheme import ALARM_FAULTS, CAUSES, POSTGRES_FAULTS, Hazard
 
 from liqtape.simulator.dialects import DIALECTS
 
@@ -23,16 +24,26 @@ _CALM = 0.02
 
 def strike(hazard: Hazard, execution: "Execution") -> Callable[[], None]:
     """Let it befall, and return what ends it."""
-    if hazard.against == "us":
-        return _strike_us(hazard, execution)
-    if hazard.against == "redis":
-        return _strike_redis(_REDIS[hazard.number], execution)
-    if hazard.against == "disk":
-        execution.disk.fault = _DISK[hazard.number]  # type: ignore[assignment]
-        return lambda: setattr(execution.disk, "fault", "")
-    if hazard.against not in execution.venues:
-        return _nothing
-    return _strike_venue(hazard, execution)
+    match hazard.against:
+        case "us":
+            end = _strike_us(hazard, execution)
+        case "redis":
+            end = _strike_redis(_REDIS[hazard.number], execution)
+        case "postgres":
+            execution.postgres.strike(POSTGRES_FAULTS[hazard.number])
+            end = execution.postgres.calm
+        case "channel":
+            execution.alarm_end.fault = ALARM_FAULTS[hazard.number]
+            end = execution.alarm_end.calm
+        case "sealed":
+            execution.disk.rot(random.Random(hazard.number))
+            end = _nothing
+        case "disk":
+            execution.disk.fault = _DISK[hazard.number]  # type: ignore[assignment]
+            end = execution.disk.calm
+        case _:
+            end = _strike_venue(hazard, execution) if hazard.against in execution.venues else _nothing
+    return end
 
 
 def _nothing() -> None:

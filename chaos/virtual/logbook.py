@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from chaos.virtual.book import Entry, Key
+from chaos.virtual.sealedbook import Spans, damaged_spans, read_history
 
 from liqtape.events import NO_LIST
 from liqtape.venues import VENUES as LIVE
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["judge_log"]
 
 _EVER = 1 << 62
-_Spans = dict[str, list[tuple[int, int]]]
 
 
-def judge_log(watcher: "Watcher", execution: "Execution", connection: sqlite3.Connection) -> int:
-    """Tell the watcher what is wrong; return how many liquidations are in the log."""
-    logged = Counter(connection.execute("SELECT venue, symbol, side, event_ms FROM unsealed_events").fetchall())
-    covered, unlisted = _coverage(connection), _gaps_without_list(connection)
+def judge_log(watcher: "Watcher", execution: "Execution", connection: sqlite3.Connection) -> "Counter[Key]":
+    """Tell the watcher what is wrong; return the liquidations that the log tells."""
+    logged, covered = _told(watcher, execution, connection)
+    rotten, unlisted = damaged_spans(execution), _gaps_without_list(connection)
     _judge_gaps(watcher, connection)
     entries: dict[Key, list[Entry]] = defaultdict(list)
     for entry in execution.book.entries.values():
@@ -35,14 +35,21 @@ def judge_log(watcher: "Watcher", execution: "Execution", connection: sqlite3.Co
             watcher.wrong("twice", f"logged {count} times: {key}")
     for key, found in entries.items():
         absent = len(found) - logged.get(key, 0)
-        if absent > 0:
+        if absent > 0 and not _holds(rotten, key[0], key[3]):
             _judge_absent(watcher, found[-1], covered, unlisted)
     for line in connection.execute("SELECT venue, event_ms, symbol FROM unsealed_events ORDER BY seq"):
         execution.world.note(f"row {line}")
-    return logged.total()
+    return logged
 
 
-def _judge_absent(watcher: "Watcher", entry: Entry, covered: _Spans, unlisted: _Spans) -> None:
+def _told(watcher: "Watcher", execution: "Execution", connection: sqlite3.Connection) -> tuple["Counter[Key]", Spans]:
+    if execution.scheme.seals:
+        return read_history(watcher, execution)
+    rows = connection.execute("SELECT venue, symbol, side, event_ms FROM unsealed_events").fetchall()
+    return Counter(rows), _coverage(connection)
+
+
+def _judge_absent(watcher: "Watcher", entry: Entry, covered: Spans, unlisted: Spans) -> None:
     venue, stamp_ms = entry.row.venue, entry.row.event_ms
     is_lost = entry.delivered_ms is not None and not watcher.is_doubtful(entry)
     if is_lost:
@@ -60,12 +67,12 @@ def _judge_absent(watcher: "Watcher", entry: Entry, covered: _Spans, unlisted: _
     watcher.wrong(kind, f"coverage is claimed over {entry.key}, sent at {entry.published_ms}")
 
 
-def _holds(spans: _Spans, venue: str, at_ms: int) -> bool:
+def _holds(spans: Spans, venue: str, at_ms: int) -> bool:
     return any(from_ms <= at_ms <= until_ms for from_ms, until_ms in spans.get(venue, ()))
 
 
-def _coverage(connection: sqlite3.Connection) -> _Spans:
-    spans: _Spans = defaultdict(list)
+def _coverage(connection: sqlite3.Connection) -> Spans:
+    spans: Spans = defaultdict(list)
     rows = connection.execute("SELECT venue, up_ms, coalesce(down_ms, ?) FROM coverage", (_EVER,))
     for venue, up_ms, down_ms in rows:
         if up_ms < down_ms:
@@ -73,8 +80,8 @@ def _coverage(connection: sqlite3.Connection) -> _Spans:
     return spans
 
 
-def _gaps_without_list(connection: sqlite3.Connection) -> _Spans:
-    spans: _Spans = defaultdict(list)
+def _gaps_without_list(connection: sqlite3.Connection) -> Spans:
+    spans: Spans = defaultdict(list)
     rows = connection.execute(
         "SELECT venue, from_ms, coalesce(until_ms, ?) FROM gaps WHERE reason = ?", (_EVER, NO_LIST)
     )

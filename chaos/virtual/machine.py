@@ -1,5 +1,6 @@
 """The seams: what the product's modules take for the machine's clock, dice, threads, disk and network."""
 
+import importlib
 import os
 import random
 import sqlite3
@@ -8,27 +9,39 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest import mock
 
 from chaos.virtual.disk import VirtualDisk
+from chaos.virtual.sealing import CLOSED_AFTER_MS, HOUR_MS, VirtualArchiver
 from chaos.virtual.strands import Strands
 from chaos.virtual.world import START_NS, VirtualWorld
+from msgspec import Struct
 
+import liqtape.alarms.delivery.httpchannels
 import liqtape.feeds.backfill
 import liqtape.feeds.connection
 import liqtape.feeds.listing
+import liqtape.history.archive.archiver
 import liqtape.history.log.database
+import liqtape.history.log.eventlog
 import liqtape.history.log.opening
 import liqtape.history.log.store
 import liqtape.ourtime
+import liqtape.sinks.postgres.postgressink
 from liqtape.feeds.backoff import SystemClock
+from liqtape.history.archive import soundfiles
 from liqtape.ourtime import SteadyClock
 
-__all__ = ["Machine"]
+__all__ = ["Machine", "Network"]
+
+asyncpg: Any = importlib.import_module("asyncpg")  # not annotated
 
 _PRODUCT = ("liqtape.", "redis.", "chaos.virtual.bugs")
+_POSTGRES_IDLE_SECONDS, _POSTGRES_BESIDE_SECONDS = 1.0, 5.0
+_KNOW_HOURS = (liqtape.history.archive.archiver, liqtape.history.log.eventlog, liqtape.history.log.store)
 _BOOTED_NS = START_NS - 86_400_000_000_000
 
 
@@ -99,6 +112,15 @@ class _Sqlite:
         return self._disk.connect(*args, **options)
 
 
+class Network(Struct, frozen=True):
+    """What stands in for it: connections to venues, their REST, connections to PostgreSQL, and HTTP of alarms."""
+
+    open_socket: Any
+    fetch: Any
+    connect: Any
+    http: Any
+
+
 class _Os:
     """`os`, whose `fsync` the world's disk hears."""
 
@@ -115,16 +137,17 @@ class _Os:
 class Machine:
     """Stands in for the machine while it is `installed`; `boot` begins a process on it."""
 
-    def __init__(self, world: VirtualWorld, disk: VirtualDisk, open_socket: Any, fetch: Any) -> None:
+    def __init__(self, world: VirtualWorld, disk: VirtualDisk, network: Network, *, seals: bool) -> None:
         self.world = world
         self.disk = disk
         self.strands = Strands(world)
-        self._open_socket, self._fetch = open_socket, fetch
+        self._network, self._seals = network, seals
 
     def boot(self) -> Strands:
         """Begin a process: its own time is what the clock on the wall says now, and steady from here on."""
         self.strands.end()
         self.strands = self.disk.strands = Strands(self.world)
+        soundfiles._compared.clear()
         liqtape.ourtime._OURS = SteadyClock(lambda: self.world.now_ns - _BOOTED_NS, lambda: self.world.wall_ns)
         return self.strands
 
@@ -143,14 +166,28 @@ class Machine:
                 if name.startswith(_PRODUCT) and module is not None:
                     _sweep(module, stands_in, patch)
             patch(SystemClock, "now", staticmethod(clock.monotonic))
-            patch(liqtape.feeds.connection, "open_socket", self._open_socket)
+            patch(liqtape.feeds.connection, "open_socket", self._network.open_socket)
             for asking in (liqtape.feeds.listing, liqtape.feeds.backfill):
-                patch(asking, "fetch", self._fetch)
-            # Sealing is the work of another process, which is not simulated.
-            patch(liqtape.history.log.opening, "ArchiverProcess", lambda *_, **__: None)
+                patch(asking, "fetch", self._network.fetch)
+            patch(liqtape.alarms.delivery.httpchannels, "aiohttp", self._network.http)
+            patch(asyncpg, "connect", self._network.connect)
+            # Looking for news four times a second would take as long as all the rest.
+            patch(liqtape.sinks.postgres.postgressink, "_IDLE_SECONDS", _POSTGRES_IDLE_SECONDS)
+            patch(liqtape.sinks.postgres.postgressink, "_BESIDE_SECONDS", _POSTGRES_BESIDE_SECONDS)
+            patch(liqtape.history.log.opening, "ArchiverProcess", self._archiver)
+            if self._seals:
+                for module in _KNOW_HOURS:
+                    patch(module, "_HOUR_MS", HOUR_MS)
+                patch(liqtape.history.archive.archiver, "CLOSED_AFTER_MS", CLOSED_AFTER_MS)
             patch(liqtape.history.log.database, "sqlite3", _Sqlite(self.disk))
             patch(liqtape.history.log.store, "os", _Os(self.disk))
             yield
+
+    def _archiver(self, directory: Path, *, retention_days: float, **_: Any) -> VirtualArchiver | None:
+        """Return what seals: another process, which is a strand here; in most worlds there is none."""
+        if not self._seals:
+            return None
+        return VirtualArchiver(self.world, lambda: self.strands, directory, retention_days)
 
 
 def _sweep(module: ModuleType, stands_in: list[tuple[object, object]], patch: Callable[[Any, str, Any], None]) -> None:

@@ -5,7 +5,17 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-__all__ = ["CAUSES", "LONGEST_SILENCE", "VENUES", "Hazard", "Scheme", "parsed", "scheme"]
+__all__ = [
+    "ALARM_FAULTS",
+    "CAUSES",
+    "LONGEST_SILENCE",
+    "POSTGRES_FAULTS",
+    "VENUES",
+    "Hazard",
+    "Scheme",
+    "parsed",
+    "scheme",
+]
 
 VENUES = ("binance", "bybit", "okx", "hyperliquid")
 
@@ -15,11 +25,20 @@ LONGEST_SILENCE = 60.0
 _CALM_SECONDS = 240.0  # at the end, in which all is to become well
 _STATUSES = (403, 418, 429, 500, 503)
 CAUSES = ("closed_1006", "closed_1012", "closed_1000", "closed_4004", "reset", "protocol", "tls")
+POSTGRES_FAULTS = (
+    *("dead", "starting", "stuck", "readonly", "full", "slow", "cut", "answerless", "unplugged", "failover"),
+)
+ALARM_FAULTS = (
+    *("refused", "hanging", "http_500", "http_429", "http_404", "taken_500", "taken_hanging", "taken_reset"),
+)
 _STEPS_MS = (-3_600_000, -60_000, -10_000, -3_000, 3_000, 10_000, 60_000, 3_600_000)
 
 
 class Hazard(Struct, frozen=True):
-    """At `at` seconds something befalls a venue, `redis`, `disk` or `us`, for so many seconds."""
+    """At `at` seconds something befalls a venue, or what `against` names else, for so many seconds.
+
+    Else that is `redis`, `postgres`, `disk`, `sealed` files, the `channel` of alarms, or `us`.
+    """
 
     at: float
     kind: str
@@ -44,6 +63,21 @@ class Scheme(Struct, frozen=True):
         return VENUES if self.seed % 4 == 0 else VENUES[:3]
 
     @property
+    def has_postgres(self) -> bool:
+        """Whether the history goes on to a PostgreSQL server."""
+        return _has_postgres(self.seed)
+
+    @property
+    def seals(self) -> bool:
+        """Whether closed hours, which are short there, are sealed into files."""
+        return _seals(self.seed)
+
+    @property
+    def has_channel(self) -> bool:
+        """Whether alarms go to a webhook, and a rule makes many of them."""
+        return _has_channel(self.seed)
+
+    @property
     def has_redis(self) -> bool:
         """Whether there is a Redis; keeping it up to date takes half as long as all the rest."""
         return self.seed % 6 == 0
@@ -51,6 +85,18 @@ class Scheme(Struct, frozen=True):
     def line(self) -> str:
         """Return the options that repeat it."""
         return f"--seed {self.seed} --seconds {self.seconds:g} --only '{' '.join(map(str, self.hazards))}'"
+
+
+def _has_postgres(seed: int) -> bool:
+    return seed % 5 == 2
+
+
+def _has_channel(seed: int) -> bool:
+    return seed % 8 == 6
+
+
+def _seals(seed: int) -> bool:
+    return seed % 7 == 6
 
 
 def scheme(seed: int, seconds: float = 1_200.0) -> Scheme:
@@ -73,7 +119,23 @@ def scheme(seed: int, seconds: float = 1_200.0) -> Scheme:
         if dice.random() < 0.5:  # who is started again has only the wall to tell the time
             at = round(wall.at + dice.uniform(20.0, 280.0), 3)
             hazards += [Hazard(at, "kill", "us", 2.0)] if at < until else []
+    hazards += _of_servers(seed, until)
     return Scheme(seed, seconds, tuple(sorted(hazards, key=lambda hazard: hazard.at)))
+
+
+def _of_servers(seed: int, until: float) -> list[Hazard]:
+    """Draw what came to the world later, with dice of its own: so what a seed was before it still is."""
+    found: list[Hazard] = []
+    if _has_postgres(seed):
+        dice = random.Random(f"postgres hazards:{seed}")
+        found += [_MADE["ill"](dice, dice.uniform(0.0, until), "postgres") for _ in range(dice.randint(1, 5))]
+    if _seals(seed):
+        dice = random.Random(f"sealed hazards:{seed}")
+        found += [_MADE["flip"](dice, dice.uniform(until / 2, until), "sealed") for _ in range(dice.randint(0, 4))]
+    if _has_channel(seed):
+        dice = random.Random(f"channel hazards:{seed}")
+        found += [_MADE["deny"](dice, dice.uniform(0.0, until), "channel") for _ in range(dice.randint(1, 6))]
+    return [hazard for hazard in found if hazard.at + hazard.seconds <= until]
 
 
 def _step(dice: random.Random, victim: str, seconds: float) -> Hazard:
@@ -131,6 +193,9 @@ _MADE = _OF_VENUE | {
     "rot": _lasting("rot", 1.0, 60.0),
     "freeze": _lasting("freeze", 2.0, 90.0),
     "wall": _lasting("wall", 0.0, 0.0, (-3_600_000, -3_600_000, -60_000, 60_000, 3_600_000)),
+    "ill": _lasting("ill", 1.0, 120.0, tuple(range(len(POSTGRES_FAULTS)))),
+    "deny": _lasting("deny", 1.0, 120.0, tuple(range(len(ALARM_FAULTS)))),
+    "flip": _lasting("flip", 0.0, 0.0, tuple(range(1_000))),
     "away": _lasting("away", 1.0, 120.0, (0, 1, 2, 3, 4)),
     "bad": _lasting("bad", 1.0, 90.0, (0, 1, 2, 3)),
 }

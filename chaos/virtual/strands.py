@@ -28,7 +28,6 @@ class _Waiting:
 class Strands:
     """The threads of one process, and what its modules take for `threading` and `sleep`; `end` forgets them all."""
 
-    Lock = staticmethod(threading.Lock)
     RLock = staticmethod(threading.RLock)
     Condition = staticmethod(threading.Condition)
     get_ident = staticmethod(threading.get_ident)
@@ -62,7 +61,13 @@ class Strands:
             def __init__(self) -> None:
                 super().__init__(strands)
 
-        self.Thread, self.Event = Thread, Event
+        class Lock(_Lock):
+            """A lock of this process."""
+
+            def __init__(self) -> None:
+                super().__init__(strands)
+
+        self.Thread, self.Event, self.Lock = Thread, Event, Lock
 
     def begin(self, work: Callable[[], object]) -> None:
         """Let a strand begin now, when whoever computes is done."""
@@ -143,6 +148,26 @@ class _Event:
         if not self._is_set:
             self._strands.wait(self._waiting, timeout)
         return self._is_set
+
+
+class _Lock:
+    """Who waits for it waits in the world's time: its holder may be a strand that the disk keeps waiting."""
+
+    def __init__(self, strands: Strands) -> None:
+        self._strands = strands
+        self._is_held = False
+        self._waiting: list[_Waiting] = []
+
+    def __enter__(self) -> bool:
+        while self._is_held:
+            self._strands.wait(self._waiting, None)
+        self._is_held = True
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        self._is_held = False
+        if self._waiting:
+            self._strands.wake(self._waiting)
 
 
 class _Thread:

@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import sqlite3
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
+from chaos.virtual.alarmbook import AlarmBook
 from chaos.virtual.book import Entry
 from chaos.virtual.disk import Damage
 from chaos.virtual.logbook import judge_log
+from chaos.virtual.serverbook import judge_server
 
 from liqtape.events import NO_LIST, Gap, Liquidation
 from liqtape.pipeline.listener import Listener, Pulse
@@ -58,6 +60,7 @@ class _Pulses(Listener):
 
     def accepted(self, events: Sequence[Liquidation], *, is_news: bool) -> None:
         self._watcher.accepted.extend(event.event_ms for event in events)
+        self._watcher.keep(events)
         for event in events:
             self._watcher.note(f"accepted {event.venue} {event.symbol} {event.event_ms} {is_news}")
 
@@ -73,6 +76,8 @@ class Watcher:
         self.logged = 0
         self.accepted: deque[int] = deque(maxlen=_COMPARED)  # stamps of the newest events of this process
         self.killed_ms: list[tuple[int, int]] = []  # when, and since when what came may be lost with it
+        self.came: dict[tuple[str, str], list[Liquidation]] = defaultdict(list)
+        self._alarms = AlarmBook(execution)
         self._execution = execution
         self._world = execution.world
         self._told: Counter[str] = Counter()
@@ -87,12 +92,19 @@ class Watcher:
         self._at, self._steps = {}, 0
         self.accepted.clear()
         self._unsettled_ms = self._world.now_ms + _SETTLED_MS
+        self._alarms.hear(tracker)
         return _Pulses(self, tracker)
 
     def note(self, text: str) -> None:
         """Write into the trace what the service did."""
         if not self._is_over:
             self._world.note(text)
+
+    def keep(self, events: Sequence[Liquidation]) -> None:
+        """Keep events as they came, where the history is compared with them number by number."""
+        if self._execution.scheme.seals:
+            for event in events:
+                self.came[event.venue, event.id].append(event)
 
     def wrong(self, kind: str, text: str) -> None:
         """Note a problem."""
@@ -102,9 +114,9 @@ class Watcher:
             self._world.note(f"problem {kind}: {text}")
 
     def said(self, record: logging.LogRecord) -> None:
-        """Hear what the service logged as an error: of the disk that is expected, of its own code it is not."""
+        """Hear what it logged as an error: of the disk or a channel that is expected, of its own code it is not."""
         text = record.getMessage()
-        if "history:" not in text or "the writer failed" in text:
+        if ("history:" not in text or "the writer failed" in text) and "will not be sent: answered 404" not in text:
             error = record.exc_info[1] if record.exc_info else None
             self.wrong("error", f"{text[:300]} {error!r}")
 
@@ -290,6 +302,11 @@ class Watcher:
                 self.wrong("not well", f"{publisher.sink.name} is {publisher.state}: {publisher.detail}")
         if tracker.log is not None and tracker.log.health().state != "writing":
             self.wrong("not well", f"history is {tracker.log.health()}")
+        if self._execution.scheme.seals and tracker.log is not None and tracker.log.health().sealing != "sealed":
+            self.wrong("not well", f"sealing: {tracker.log.health().sealing}")
+        if tracker.database is not None and tracker.database.health().state != "writing":
+            self.wrong("not well", f"postgres is {tracker.database.health()}")
+        self._alarms.finish(self, tracker)
         if self._execution.redis.unknown:
             self.wrong("redis", f"unknown commands {sorted(self._execution.redis.unknown)}")
 
@@ -319,7 +336,10 @@ class Watcher:
         path = self._execution.disk.directory / "history" / "log.sqlite"
         connection = sqlite3.connect(path)
         try:
-            self.logged = judge_log(self, self._execution, connection)
+            logged = judge_log(self, self._execution, connection)
+            judge_server(self, self._execution, connection, logged)
+            self.logged = logged.total()
+            self._alarms.judge(self)
         finally:
             connection.close()
         self._is_over = True  # what killed processes do when they are buried is not of this world

@@ -14,6 +14,7 @@ from liqtape.alarmsettings import AlarmRule, ChannelSettings
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation, VenueHealth
 from liqtape.factory import policy_of
+from liqtape.history.log.eventlog import EventLog
 from liqtape.ledger import Ledger
 from liqtape.pipeline.listener import Pulse
 from liqtape.pipeline.pipeline import Pipeline
@@ -63,10 +64,11 @@ class _Run:
         event = Liquidation("mine", instrument, instrument, "long", 2.0, "fill", usd / 2, usd, self.now_ms)
         self.pipeline.admit(event, self._ledger, self.now_ms)
 
-    def second(self, health: Iterable[VenueHealth] = ()) -> None:
+    def second(self, health: Iterable[VenueHealth] = (), services: Iterable[VenueHealth] = ()) -> None:
         self.now_ms += 1_000
         active = self.pipeline.pulse(self.now_ms)
-        self.alarms.pulse(Pulse(self.now_ms, self.pipeline.clock.now_ms, self.now_ms, active, tuple(health)))
+        now_ms = self.pipeline.clock.now_ms
+        self.alarms.pulse(Pulse(self.now_ms, now_ms, self.now_ms, active, tuple(health), tuple(services)))
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(_SECONDS):
@@ -150,6 +152,21 @@ async def test_what_is_wrong_here_is_told_with_its_end(tmp_path: Path) -> None:
         "redis: well again",
         "bybit: well again",
     ]
+
+
+async def test_a_history_that_is_written_is_nothing_to_tell(tmp_path: Path) -> None:
+    async with _running(tmp_path / "alarms.sqlite") as run:
+        log = EventLog(tmp_path / "history")
+        log.start()
+        try:
+            state = log.health().state
+        finally:
+            log.stop()
+        services = [VenueHealth(name, state, _T, None, 0, None) for name in ("history", "postgres")]
+        for _ in range(100):
+            run.second(services=services)
+        assert state == "writing"
+        assert run.alarms.policy.state(run.now_ms).conditions == {}
 
 
 async def test_a_rule_is_told_and_says_what_is_left(tmp_path: Path) -> None:

@@ -68,6 +68,18 @@ def test_a_reading_says_what_is_left_to_the_threshold() -> None:
     assert (reading.usd, reading.left_usd, reading.count) == (80_000.0, 20_000.0, 2)
 
 
+def test_a_step_of_the_clock_moves_the_cooldown_with_it() -> None:
+    watch = RuleWatch([AlarmRule("big", usd=80_000.0, cooldown=120.0)])
+    busy, calm = _rows(*_EVENTS), _rows()
+    assert len(watch.look(_NOW, ["BTCUSDT"], busy, 0)) == 1
+    watch.shift(-3_600_000)
+    back_ms = _NOW - 3_600_000
+    assert watch.look(back_ms + 1_000, ["BTCUSDT"], calm, 0) == []
+    assert watch.look(back_ms + 119_000, ["BTCUSDT"], busy, 0) == []
+    assert watch.look(back_ms + 119_500, ["BTCUSDT"], calm, 0) == []
+    assert len(watch.look(back_ms + 120_000, ["BTCUSDT"], busy, 0)) == 1
+
+
 def test_a_rule_is_told_once_a_crossing_and_not_before_its_cooldown() -> None:
     watch = RuleWatch([AlarmRule("big", usd=80_000.0, cooldown=120.0)])
     told = []

@@ -51,6 +51,18 @@ def test_up_when_the_last_seat_is_and_down_with_the_first() -> None:
     assert told.lines == [("up", 20), ("down", 60)]
 
 
+def test_a_life_whose_clock_was_set_back_ends_where_the_new_one_says() -> None:
+    told = Told()
+    told.presence.require([A], 0)
+    told.presence.up("a", A, 4_000)
+    told.presence.up("b", A, 4_500)
+    told.presence.down("a", A, 5_000, "another one took over")
+    told.presence.down("b", A, 1_200, "lost")
+    told.presence.up("c", A, 1_300)
+    told.presence.down("c", A, 1_900, "lost")
+    assert told.lines == [("up", 4_000), ("down", 1_200), ("up", 1_300), ("down", 1_900)]
+
+
 def test_an_outage_that_began_before_the_one_found_first() -> None:
     told = Told()
     told.presence.require([A, B], 0)

@@ -1,5 +1,6 @@
 """What a start learns from its history: every final slot once, and never silence where nobody read."""
 
+import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,19 @@ def test_a_file_that_is_not_there_ends_what_is_known(tmp_path: Path, events: lis
 
     assert seed.from_ms >= FIRST_MS + 3 * HOUR_MS - 300_000
     assert seed.counts == _counted(events, seed.from_ms)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_file_with_a_flipped_bit_ends_what_is_known(tmp_path: Path, events: list[Liquidation], seed: int) -> None:
+    path = sorted((tmp_path / "events").rglob("venue=okx/*.parquet"))[1]
+    content, dice = bytearray(path.read_bytes()), random.Random(seed)
+    content[dice.randrange(len(content) // 2)] ^= 1 << dice.randrange(8)
+    path.write_bytes(content)
+
+    found = read_baseline_seed(tmp_path, NOW_MS, seconds=60)
+
+    assert FIRST_MS + 2 * HOUR_MS - 60_000 < found.from_ms < UNTIL_MS
+    assert sorted(found.counts) == _counted(events, found.from_ms)
 
 
 def test_without_a_word_of_feeds_nothing_is_learned(tmp_path: Path, liquidations: MakeMany) -> None:

@@ -556,6 +556,26 @@ def test_what_a_run_before_received_by_another_wall_clock_comes_back(ahead_ms: i
     assert made.engine.counts(T - 302_000, T + 2_000) == found
 
 
+def test_what_a_run_before_saw_comes_back_where_our_clock_is_hours_behind_and_one_venue_says_so() -> None:
+    """Seen in virtual time: the wall clock was set back two hours, okx an hour behind. Two hours on, the time would
+    have followed that venue by seven seconds; receipts were off by as much, and nothing came back.
+    """
+    made = intake(max_publish_delay_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    off_ms = 7_200_000
+    ours = T - off_ms
+    events = [earlier("okx", T - 20_000, -3_600_000), earlier("binance", T - 20_000, 0)]
+    made.recall(events, ours - 302_000, ours)
+    made.clock.begin(ours)
+    made.reassess(ours + 5_000)
+    trades(made, ours + 5_000, binance=off_ms)
+    trades(made, ours + 7_000, binance=off_ms, okx=off_ms - 3_600_000)
+    trades(made, ours + 9_000, binance=off_ms, bybit=off_ms, okx=off_ms - 3_600_000)
+
+    assert made.clock.shifts == {"okx": -3_600_000}
+    assert made.engine.counts(T - 20_600, T - 19_400) == {"BTCUSDT": {"okx": 1, "binance": 1}}
+
+
 def test_what_a_run_before_was_told_late_by_a_wrong_clock_stands_where_it_happened() -> None:
     """Seen in virtual time: the archive of a venue a minute ahead, asked after a restart, and another restart."""
     told = replace(earlier("okx", T - 100_000, 60_000), receive_ms=T - 5_000)
@@ -601,6 +621,24 @@ def test_what_runs_before_told_late_follows_a_time_that_began_by_a_wrong_clock(r
     for at_ms in (T - 150_000, T - 20_000):
         assert made.engine.counts(at_ms - 100, at_ms + 100) == {"BTCUSDT": {"okx": 1}}
     assert made.engine.counts(T - 302_000, T + 10_000) == {"BTCUSDT": {"okx": 2}}
+
+
+@pytest.mark.parametrize("set_ms", [-60_000, 60_000])
+def test_what_the_last_run_received_stands_where_it_happened_though_the_wall_clock_was_set_before_that(
+    set_ms: int,
+) -> None:
+    """Seen in virtual time: okx 10 s behind, and two runs before this one, the first of them by another wall clock."""
+    made = intake(max_publish_delay_ms={"okx": 1_100, "bybit": 500, "binance": 1_100})
+    made.begin()
+    offs = {"okx": -10_000, "bybit": 0}
+    first = [earlier(venue, T - 200_000 - i, by_ms) for venue, by_ms in offs.items() for i in range(5)]
+    first = [replace(event, receive_ms=T - 200_000 - set_ms) for event in first]
+    last = [earlier(venue, T - 20_000, by_ms) for venue, by_ms in offs.items()]
+    made.recall([*first, *last], T - 302_000, T)
+    trades(made, T, **offs)
+
+    assert made.engine.counts(T - 200_600, T - 199_400) == {"BTCUSDT": {"okx": 5, "bybit": 5}}
+    assert made.engine.counts(T - 20_600, T - 19_400) == {"BTCUSDT": {"okx": 1, "bybit": 1}}
 
 
 def test_what_a_run_before_was_told_late_does_not_hide_that_the_wall_clock_was_set() -> None:

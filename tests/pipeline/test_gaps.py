@@ -36,6 +36,32 @@ def test_a_gap_is_told_when_it_begins_ends_and_is_filled() -> None:
     assert outages.total == 1
 
 
+def test_an_outage_over_which_the_clock_was_set_back_is_filled_by_no_question() -> None:
+    """Its stamps say 9 s where it lasted 69: a window said it was whole that lacked a minute."""
+    clock, engine = EventClock({"okx": 0}), VelocityEngine()
+    told: list[Gap] = []
+    outages = Outages(engine, {}, told.append, clock=clock)
+    clock.advance(T)
+    outages.up("okx", T)
+    clock.advance(T + 200_000)
+    outages.down("okx", T + 131_000, "frozen")
+    gap = outages.up("okx", T + 140_000)
+    assert gap is not None
+    outages.backfilled(gap)
+
+    assert outages.gaps() == [Gap("okx", T + 131_000, T + 140_000, "frozen")]
+    assert not told[-1].backfilled
+    assert engine.coverage("okx", T + 300_000) == 231 / 300
+
+
+def test_what_is_known_only_to_before_it_was_live_was_set_back() -> None:
+    outages, _, _ = _outages()
+    outages.up("okx", T)
+    assert outages.beginning("okx", T + 300) == T
+    assert outages.beginning("okx", T - 300) == T - 300
+    assert outages.beginning("okx", T - 60_000) == T - 60_000 - HOLD
+
+
 def test_what_turned_out_to_be_missed_is_a_gap_that_has_ended() -> None:
     outages, told, engine = _outages()
     outages.up("okx", T)

@@ -25,6 +25,7 @@ from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
 from liqtape.money import micro_usd
 from liqtape.sinks.postgres import postgressink as postgres_module
+from liqtape.sinks.postgres import schema as schema_module
 from liqtape.sinks.postgres.daypartitions import AHEAD, DAY_MS
 from liqtape.sinks.postgres.postgressink import PostgresSink
 from liqtape.sinks.postgres.schema import look, prepare
@@ -48,6 +49,7 @@ class ListSource:
         self.events: list[Liquidation] = []
         self.removed = 0  # by retention: numbers up to there are not in the log any more
         self.gap_rows: list[tuple[object, ...]] = []
+        self.spells: list[tuple[object, ...]] = [("bybit", T, None)]
         self.bars: list[tuple[object, ...]] = []
         self.trouble: Exception | None = None
         self.closed = 0
@@ -71,7 +73,7 @@ class ListSource:
 
     def coverage(self, since_ms: int) -> list[tuple[object, ...]]:
         assert since_ms >= 0
-        return [("bybit", T, None)]
+        return self.spells
 
     def alive_ms(self) -> int:
         return T
@@ -241,6 +243,22 @@ async def test_sink_goes_on_from_a_position_that_another_session_moved(url: str)
     assert [row[3] for row in await stored(url)][-2:] == ["by another", "next"]
 
 
+async def test_a_session_that_the_server_does_not_miss_does_not_keep_the_next_one_waiting(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that is lost in the middle of a transaction: the server waits for the rest, and holds the position."""
+    monkeypatch.setattr(schema_module, "_IDLE_MS", 300)
+    source = ListSource()
+    source.events = [EVENT]
+    async with writer(url) as unplugged:
+        await unplugged._connection.execute("BEGIN")
+        await unplugged._move((1, EVENT))
+        async with running(PostgresSink(url, source)) as sink:
+            await caught_up(sink, source)
+
+    assert [row[3] for row in await stored(url)] == [EVENT.symbol]
+
+
 async def test_what_another_log_wrote_is_not_written_again_and_not_counted_in_the_minute(url: str) -> None:
     source, other = ListSource(), ListSource("other")
     source.events = [numbered(n) for n in range(10)]
@@ -361,6 +379,22 @@ async def test_gaps_spells_and_price_bars_are_written_and_brought_up_to_date(url
     assert await ask(url, "SELECT * FROM coverage") == [("log", "bybit", T, None)]
     assert await ask(url, "SELECT * FROM prices ORDER BY bar_ms") == source.bars
     assert await ask(url, "SELECT prices_ms, alive_ms FROM liqtape_positions") == [(T + 19_000, T)]
+
+
+async def test_what_lasts_on_the_server_and_is_no_more_in_the_log_is_forgotten(url: str) -> None:
+    """A power cut takes the newest of the log: a spell that only the server has would cover all that is to come."""
+    source = ListSource()
+    source.gap_rows = [("bybit", T, T + 5, "closed", False), ("okx", T, None, "closed", False)]
+    source.spells = [("bybit", T + 5, T + 9), ("binance", T, None), ("okx", T + 1, None)]
+    async with running(PostgresSink(url, source)):
+        pass
+    source.gap_rows, source.spells = [("binance", T, None, "away", False)], [("okx", T + 1, None)]
+    async with running(PostgresSink(url, source)):
+        pass
+
+    gaps = await ask(url, "SELECT venue, until_ms FROM gaps ORDER BY venue")
+    assert gaps == [("binance", None), ("bybit", T + 5)]
+    assert await ask(url, "SELECT venue, down_ms FROM coverage ORDER BY venue") == [("bybit", T + 9), ("okx", None)]
 
 
 # -- servers that refuse

@@ -31,7 +31,7 @@ QUEUE_FILE = "alarms.sqlite"
 
 _KEEP_MS = 60_000  # so often the state of the policy is kept where no message does it
 # A clock that is off, a quiet venue and a ledger are told by `wrong`.
-_WELL = frozenset({"live", "starting", "ok", "closed", "clock off", "quiet", "unbalanced"})
+_WELL = frozenset({"live", "starting", "ok", "writing", "closed", "clock off", "quiet", "unbalanced"})
 
 _log = logging.getLogger(__name__)
 

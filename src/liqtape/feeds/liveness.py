@@ -20,6 +20,13 @@ class _Slot:
         self.ended: list[tuple[int, int]] = []
         self.known_until_ms: int | None = None  # up to here all is known; None while nobody is live
 
+    def end(self, up_ms: int, down_ms: int) -> None:
+        """Note a life that has ended; one that ends before it begins saw its venue's clock set back, as all did."""
+        if down_ms < up_ms:
+            up_ms, self.ended = down_ms, []
+            self.known_until_ms = down_ms
+        self.ended = [*self.ended[1 - _MOST_SPANS :], (up_ms, down_ms)]
+
     def holes(self) -> tuple[list[tuple[int, int]], int | None]:
         """Return what no connection covered since the last look, and the end of it all if none is live."""
         reach: float = math.inf if self.known_until_ms is None else self.known_until_ms
@@ -95,7 +102,7 @@ class Liveness:
         slot = self._slots.get(endpoint)
         if slot is None or connection not in slot.live:
             return
-        slot.ended = [*slot.ended[1 - _MOST_SPANS :], (slot.live.pop(connection), down_ms)]
+        slot.end(slot.live.pop(connection), down_ms)
         holes, end_ms = slot.holes()
         if endpoint in self._required:
             for from_ms, until_ms in holes:

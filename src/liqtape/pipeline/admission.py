@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
-from itertools import pairwise
 from statistics import median
 from urllib.parse import unquote
 
@@ -16,6 +15,7 @@ from liqtape.identity import Identities, identity
 from liqtape.instruments import Instruments
 from liqtape.ledger import Ledger
 from liqtape.pipeline.clock import AHEAD_MS, ClockStep, EventClock
+from liqtape.pipeline.receipts import Receipts
 
 __all__ = ["AHEAD_MS", "HELD_LIMIT", "HELD_MS", "SIZE_WAIT_MS", "Intake", "Reassessed"]
 
@@ -121,7 +121,7 @@ class Intake:
         self._early: list[_Early] = []
         self._recalled_ms = self._recalled_since_ms = 0
         self._recalled: list[_Recalled] = []
-        self._receipts_off_ms = 0
+        self._receipts = Receipts(self.clock)
         self._settled_ms: dict[str, int] = {}  # by venue: when what is recalled of it stays where it is
         self._doubted: deque[_Doubted] = deque(maxlen=_DOUBTED_LIMIT)
         self._sizeless: list[tuple[int, RawLiquidation, Ledger]] = []
@@ -137,7 +137,7 @@ class Intake:
         self.clock.restart()
         self._early.clear()
         self._recalled.clear()
-        self._receipts_off_ms = 0
+        self._receipts = Receipts(self.clock)
         self._settled_ms.clear()
 
     def take(  # noqa: C901, PLR0912, PLR0915
@@ -152,7 +152,7 @@ class Intake:
         clock, sized, add = self.clock, self.instruments.sized, self.engine.add
         clock.advance(our_ms)
         self.instruments.limit_new()
-        is_started, others, venue = clock.is_started, 0, ""
+        is_started, is_unknown, others, venue = clock.is_started, False, 0, ""
         early_ms = clock.now_ms + _EARLY_MS
         for event in events:
             if type(event) is not RawLiquidation:
@@ -164,6 +164,8 @@ class Intake:
                 target, is_new = door.target, door.identities.is_new
                 shift_ms, at_ms, max_publish_delay_ms = clock.reach_of(venue)
                 late_ms = early_ms - _EARLY_MS - max_publish_delay_ms - _LATE_MS
+                # What is told as past may lie by a fast clock just where the present is.
+                is_unknown = clock.is_unknown(venue)
             if target and not self._is_among(target, event):
                 ledger.events_rejected_filtered += 1
                 continue
@@ -191,9 +193,9 @@ class Intake:
                     continue
                 clock.reached(venue, event_ms)
                 at_ms = clock.now_at[venue]
-                if event_ms > early_ms or shift_ms:
+                if event_ms > early_ms or shift_ms or (is_unknown and event.replayed):
                     self._doubted.append(_Doubted(our_ms, event_ms, liquidation))
-            elif event_ms < late_ms or shift_ms:
+            elif event_ms < late_ms or shift_ms or (is_unknown and event.replayed):
                 self._doubted.append(_Doubted(our_ms, event_ms, liquidation))
             if liquidation.notional_usd is None:
                 if self.is_starting and self._waits_for_size(event, liquidation, ledger, our_ms):
@@ -262,7 +264,8 @@ class Intake:
         shift_ms, _, max_publish_delay_ms = self.clock.reach_of(liquidation.venue)
         window_ms = liquidation.event_ms - shift_ms
         ahead_ms = window_ms - self.clock.now_ms
-        if shift_ms or not -max_publish_delay_ms - _LATE_MS <= ahead_ms <= _EARLY_MS:
+        is_doubtful = bool(shift_ms) or not -max_publish_delay_ms - _LATE_MS <= ahead_ms <= _EARLY_MS
+        if is_doubtful or self.clock.is_unknown(liquidation.venue):
             self._doubted.append(_Doubted(self.clock.our_ms, window_ms, liquidation))
         self.clock.reached(liquidation.venue, window_ms)
         if shift_ms:
@@ -461,12 +464,12 @@ class Intake:
             return []
         placed: list[Liquidation] = []
         waiting = self._recalled
-        self._receipts_off_ms = self._receipts_off_ms or self._off_between_runs(waiting)
+        self._receipts.learn(one.liquidation for one in waiting)
         always_off = self._always_off(waiting)
         for one in waiting:
             event = one.liquidation
             shift_ms, at_ms, _ = self.clock.reach_of(event.venue)
-            since_ms = self._receipt_ms(event)
+            since_ms = self._receipts.of(event)
             if since_ms is not None:
                 own_ms = event.event_ms - self.clock.t_ms(since_ms)
                 is_shifted = abs(own_ms - shift_ms) < abs(own_ms) or event.venue in always_off
@@ -499,7 +502,7 @@ class Intake:
             if not is_over and (settled_ms is None or our_ms < settled_ms or is_ahead):
                 self._recalled.append(one)
             elif one.window_ms is not None and one.window_ms != event.event_ms:
-                since_ms = self._receipt_ms(event) or our_ms
+                since_ms = self._receipts.of(event) or our_ms
                 self._doubted.append(_Doubted(since_ms, one.window_ms, event, our_ms))
 
     def _always_off(self, recalled: Iterable[_Recalled]) -> set[str]:
@@ -512,7 +515,7 @@ class Intake:
         right: set[str] = set()
         for one in recalled:
             event = one.liquidation
-            shift_ms, receipt_ms = self.clock.shift_ms(event.venue), self._receipt_ms(event)
+            shift_ms, receipt_ms = self.clock.shift_ms(event.venue), self._receipts.of(event)
             if receipt_ms is None or not shift_ms:
                 continue
             off.add(event.venue)
@@ -521,28 +524,6 @@ class Intake:
             if not is_by_that and own_ms > -AHEAD_MS - _LATE_MS:
                 right.add(event.venue)
         return off - right
-
-    def _receipt_ms(self, event: Liquidation) -> int | None:
-        """Return when an earlier run received an event, by our time of now."""
-        return None if event.receive_ms is None else event.receive_ms + self._receipts_off_ms
-
-    def _off_between_runs(self, recalled: Iterable[_Recalled]) -> int:
-        """Return what our time of an earlier run lacks of that of now: somebody set the wall clock in between.
-
-        At least two venues say so: less its shift, each stamp is as far from its receipt. What a venue told late, from
-        its archive, may be more than half of it, and says nothing: so the upper quarter counts.
-        """
-        differences: dict[str, list[int]] = {}
-        for one in recalled:
-            event = one.liquidation
-            if event.receive_ms is not None and event.venue in self.clock.skews:
-                own_ms = event.event_ms - self.clock.shift_ms(event.venue) - self.clock.t_ms(event.receive_ms)
-                differences.setdefault(event.venue, []).append(own_ms)
-        offs = sorted(sorted(found)[3 * len(found) // 4] for found in differences.values())
-        for one_ms, next_ms in pairwise(offs):
-            if next_ms - one_ms <= _LATE_MS + AHEAD_MS:
-                return one_ms if abs(one_ms) > _LATE_MS + AHEAD_MS else 0
-        return 0
 
     def _begun(self, our_ms: int) -> Reassessed:
         """The clocks are known: judge what came before."""

@@ -285,6 +285,10 @@ class EventClock:
         reach = self._reach(venue)
         return reach.shift_ms, reach.at_ms, reach.holds_ms
 
+    def is_unknown(self, venue: str) -> bool:
+        """Return whether the venue's clock will be known and is not yet."""
+        return venue in self.awaited and self._reaches[venue].off_ms is None
+
     def shift_ms(self, venue: str) -> int:
         """What is taken off the venue's stamps."""
         reach = self._reaches.get(venue)

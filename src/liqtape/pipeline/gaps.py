@@ -173,10 +173,20 @@ class Outages:
             self._end(replace(gap, until_ms=max(gap.from_ms, at_ms)))
 
     def backfilled(self, gap: Gap) -> None:
-        """Everything of an ended gap was got afterwards."""
+        """Everything of an ended gap was got afterwards.
+
+        Where the venue's clock was set while the feed was lost, its stamps say another length than our time does, and
+        no question by stamps has all of it: what came is in the windows, and the gap stays.
+
+            our time    |------------- 69 s -------------|
+            stamps    372 ... 411, 351 ............... 381      asked for 372 to 381
+        """
         if gap.until_ms is None:
             return
         until_ms = gap.until_ms
+        told = self._spans.get((gap.venue, gap.from_ms))
+        if told is not None and abs((told[1] - told[0]) - (until_ms - gap.from_ms)) > LAG_MS:
+            return
 
         def tell(t_ms: int) -> None:
             shift_ms = self.lives.shift_ms(gap.venue)
@@ -194,7 +204,9 @@ class Outages:
     def beginning(self, venue: str, known_until_ms: int) -> int:
         """Where a gap begins when what the venue sent is known up to there."""
         at_ms = known_until_ms - self._max_publish_delay_ms.get(venue, 0)
-        return min(known_until_ms, max(at_ms, self._live_ms.get(venue, known_until_ms)))
+        live_ms = self._live_ms.get(venue, known_until_ms)
+        # A venue that is known only to long before it was live has set its clock back since.
+        return at_ms if live_ms - known_until_ms > LAG_MS else min(known_until_ms, max(at_ms, live_ms))
 
     def begun(self) -> None:
         """The clocks are known: tell the engine what waited for them."""

@@ -143,6 +143,7 @@ class MessagePolicy:
     def shift(self, by_ms: int) -> None:
         """Move all moments: the clock of the evaluation took a step."""
         self.budget.shift(by_ms)
+        self._rules.shift(by_ms)
         if self.thread is not None:
             self.thread.shift(by_ms)
         self._risen = {scope: (level, at_ms + by_ms) for scope, (level, at_ms) in self._risen.items()}

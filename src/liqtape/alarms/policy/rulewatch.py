@@ -103,6 +103,10 @@ class RuleWatch:
             self.fired = {name: at_ms for name, at_ms in self.fired.items() if at_ms > now_ms - longest_ms}
         return crossings
 
+    def shift(self, by_ms: int) -> None:
+        """Move when each was told: the clock of the evaluation took a step."""
+        self.fired = {name: at_ms + by_ms for name, at_ms in self.fired.items()}
+
     def readings(self, active: Iterable[str], rows_of: RowsOf, breadth: int) -> list[RuleReading]:
         """Return what each rule reads now, of the instruments it names or that are active."""
         busy = sorted(active)

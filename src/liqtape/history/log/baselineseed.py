@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from liqtape.engine.baseline.binstatistics import SLOT_MS, WIDTHS
 from liqtape.engine.baseline.liveintervals import LiveIntervals
 from liqtape.engine.baseline.surprise import FINAL_MS
+from liqtape.history.archive.soundfiles import SEALED_COLUMNS, SealedFile, SoundFiles
 from liqtape.history.log.database import open_for_reading, transaction
 
 __all__ = ["LEARN_HOURS", "BaselineSeed", "read_baseline_seed"]
@@ -85,17 +86,18 @@ def read_baseline_seed(
         ).fetchall()
         newest, missed_ms = _unsealed(connection, (begin_ms, until_ms), most_counts)
         files = connection.execute(
-            "SELECT path, until_ms FROM partitions WHERE kind = 'events' AND until_ms >= ? AND from_ms < ? "
+            f"SELECT {SEALED_COLUMNS} FROM partitions WHERE kind = 'events' AND until_ms >= ? AND from_ms < ? "
             "ORDER BY until_ms DESC",
             (begin_ms, until_ms),
         ).fetchall()
-        counts = Counter(newest)
-        for path, last_ms in files:
-            if last_ms < missed_ms:
+        counts, sound = Counter(newest), SoundFiles(directory)
+        for file in (SealedFile(*row) for row in files):
+            if file.until_ms < missed_ms:
                 break
-            found = None if len(counts) >= most_counts or time.monotonic() > deadline else _sealed(directory / path)
+            is_enough = len(counts) >= most_counts or time.monotonic() > deadline
+            found = None if is_enough or sound.damaged([file]) else _sealed(directory / file.path)
             if found is None:
-                missed_ms = last_ms + 1
+                missed_ms = file.until_ms + 1
                 break
             counts.update(found)
     # Those that touch the beginning are whole: what was not read lies before it.

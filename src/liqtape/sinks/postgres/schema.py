@@ -16,6 +16,7 @@ __all__ = ["Capability", "Tables", "look", "prepare"]
 
 LOCK = 0x6C697174617065  # of all that change tables, a transaction at a time
 _RETRY_LOCK_SECONDS = 5
+_IDLE_MS = 30_000  # of a transaction; as long as the sink waits for an answer
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,9 @@ async def prepare(connection: "Connection") -> Tables:
 
     Raises ConfigurationError where a newer liqtape has been here, and any of `failures()`.
     """
+    # Where the network was lost in a transaction, the server keeps that open, with its locks, until it misses the
+    # client: two hours by default. The next session would wait for them.
+    await connection.execute(f"SET idle_in_transaction_session_timeout = {_IDLE_MS}")
     while (tables := await look(connection)).version < VERSION:
         await _step(connection, tables)
     if tables.version > VERSION:

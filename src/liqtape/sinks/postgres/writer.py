@@ -113,10 +113,17 @@ class Writer:
             raise PositionMoved("another session has written for this log")
 
     async def gaps(self, gaps: Sequence[Row], coverage: Sequence[Row], alive_ms: int) -> None:
-        """Write gaps and spells as they are known now; the log lived at `alive_ms`."""
+        """Write gaps and spells as they are known now, all that last among them; the log lived at `alive_ms`."""
         async with committed(self._connection):
             for name, rows in (("gaps", gaps), ("coverage", coverage)):
                 await self._connection.executemany(sql(f"common/{name}"), [(self._log_id, *row) for row in rows])
+                lasting = [row for row in rows if row[2] is None]
+                await self._connection.execute(
+                    sql(f"common/{name}_forgotten"),
+                    self._log_id,
+                    [row[0] for row in lasting],
+                    [row[1] for row in lasting],
+                )
             await self._connection.execute(sql("common/alive"), self._log_id, alive_ms)
 
     async def prices(self, bars: Sequence[Row]) -> None:
