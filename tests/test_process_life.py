@@ -164,6 +164,7 @@ async def test_a_signal_ends_it_with_everything_written(start: Callable[..., Run
 
     assert await run.ended(END_SECONDS) == 128 + number
     assert run.err() == ""
+    assert run.out().splitlines()[0].endswith(f"Settings: {tmp_path / 'liqtape.toml'}")
     database = sqlite3.connect(tmp_path / "liqtape" / "history" / "log.sqlite")
     assert database.execute("SELECT count(*) > 0 FROM events").fetchone() == (1,)
     assert database.execute("SELECT count(*) FROM coverage WHERE down_ms IS NULL").fetchone() == (0,)

@@ -9,7 +9,7 @@ from typing import Any
 import hiredis
 import pytest
 
-from liqtape.errors import SinkUnavailable
+from liqtape.errors import SinkError, SinkUnavailable
 from liqtape.events import PriceTick
 from liqtape.redisreplies import LONGEST_LINE, LONGEST_TEXT, reply_of
 from liqtape.sinks.redis.commandcheck import check_redis
@@ -19,6 +19,7 @@ from liqtape.sinks.sink import Batch
 Answers = Callable[[], Iterator[bytes]]
 
 _BATCH = Batch(price=PriceTick("binance", "BTCUSDT", 1.0, 1.0, 0))
+_TURNED = "-LOADING full\x1b[2J\u202e\x07 disk\r\n".encode()
 _HOSTILE: dict[str, Answers] = {
     "two billion elements": lambda: iter([b"*2147483647\r\n*2147483647\r\n"]),
     "nested for ever": lambda: repeat(b"*1\r\n" * 10_000),
@@ -100,6 +101,18 @@ async def test_check_says_what_is_wrong_with_such_a_server(server: tuple[Any, li
 def test_what_is_no_reply_of_a_command_of_ours_is_an_error(line: bytes) -> None:
     with pytest.raises(hiredis.ProtocolError):
         reply_of(line)
+
+
+@pytest.mark.parametrize("number", [1, 3], ids=["after the greeting", "as greeting"])
+async def test_a_server_writes_nothing_on_a_terminal(server: tuple[Any, list[int]], number: int) -> None:
+    start, _ = server
+    sink = RedisSink(f"redis://127.0.0.1:{await start(lambda: iter([_TURNED * number]), greets=number == 1)}")
+    with pytest.raises(SinkError) as caught:
+        await asyncio.wait_for(_used(sink), 30)
+    await sink.close()
+
+    assert str(caught.value).isprintable()
+    assert "full" in str(caught.value)
 
 
 def test_the_bounds_leave_room_for_what_servers_say() -> None:

@@ -12,6 +12,8 @@ from redis._parsers.base import AsyncBaseParser
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from liqtape.sanitize import sanitize
+
 __all__ = ["LONGEST_LINE", "LONGEST_TEXT", "FlatParser", "reply_of"]
 
 LONGEST_LINE = 4_096
@@ -22,6 +24,7 @@ LONGEST_TEXT = 64 * 1024
 
 _END = b"\r\n"
 _SHOWN = 40
+_LONGEST_ERROR = 1_000
 
 
 def reply_of(line: bytes) -> bytes | int | hiredis.ReplyError:
@@ -36,7 +39,7 @@ def reply_of(line: bytes) -> bytes | int | hiredis.ReplyError:
     if kind == b"+":
         return line[1:]
     if kind == b"-":
-        return hiredis.ReplyError(line[1:].decode(errors="replace"))
+        return hiredis.ReplyError(sanitize(line[1:].decode(errors="replace"), _LONGEST_ERROR))
     if kind == b":":
         try:
             return int(line[1:])

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from liqtape.engine import VelocityEngine
-from liqtape.events import Liquidation, RawLiquidation
+from liqtape.events import Event, Liquidation, PriceTick, RawLiquidation
 from liqtape.exposition.eventcounts import OTHER, EventCounts, SeriesBudget
 from liqtape.instruments import LONGEST_SYMBOL, MOST_LISTED, MOST_NEW, MOST_UNLISTED, Contract, Instruments
 from liqtape.ledger import Ledger
@@ -134,6 +134,41 @@ def test_control_characters_are_encoded_before_anything_is_stored_and_repeats_ar
     again.intake.recall(kept, _T - 300_000, _T + 1)
     again.ingest([_raw("A\nB\x1bUSDT")], ledger)
     assert ledger.events_duplicate == 1
+
+
+def test_what_turns_a_line_around_is_a_control_character_and_other_letters_stay() -> None:
+    pipeline, ledger = _pipeline(), Ledger()
+    kept, _ = pipeline.intake.take([_raw("A\u202eB\u2066USDT"), _raw("\u725bA\u200dUSDT")], ledger, _T)
+
+    assert [event.instrument for event in kept] == ["A%E2%80%AEB%E2%81%A6USDT", "\u725bA\u200dUSDT"]
+
+
+def test_many_that_waited_for_the_clocks_are_judged_in_parts_the_oldest_first() -> None:
+    """10,000 at once, each late by all of the others, kept the loop for seconds."""
+    pipeline, ledger = _pipeline(), Ledger()
+    pipeline.begin()
+    pipeline.ingest([_raw("AUSDT", _T - i) for i in range(8_000)], ledger)
+    assert ledger.events_pending == 8_000
+    left: list[int] = []
+    trades: list[Event] = [PriceTick("binance", "BTCUSDT", 80_000.0, 1.0, _T, _T)] * 6
+    for step in range(4):
+        pipeline.ingest(trades, Ledger(), _T + step)
+        left.append(ledger.events_pending)
+        assert pipeline.intake.waiting_since_ms() is not None or step == 3
+
+    assert left == [5_500, 3_000, 500, 0]
+    assert ledger.events_accepted == 8_000
+    assert pipeline.engine.market(_T).event_count_60s == 8_000
+    assert pipeline.engine.late_total == 0
+
+
+def test_the_rest_of_what_waited_is_taken_in_at_the_end() -> None:
+    pipeline, ledger = _pipeline(), Ledger()
+    pipeline.begin()
+    pipeline.ingest([_raw("AUSDT", _T - i) for i in range(8_000)], ledger)
+    pipeline.finish(_T + 1)
+
+    assert (ledger.events_pending, ledger.events_accepted) == (0, 8_000)
 
 
 def test_counters_neither_go_back_nor_count_twice_when_names_are_forgotten() -> None:

@@ -13,7 +13,16 @@ from msgspec import Struct
 from liqtape.errors import DecodeError
 from liqtape.events import Invalid
 from liqtape.venues import bybit, hyperliquid
-from liqtape.venues.base import batched, beyond, invalid_reason, invalid_row, is_partial, rows_of, yymmdd
+from liqtape.venues.base import (
+    batched,
+    beyond,
+    invalid_reason,
+    invalid_row,
+    is_partial,
+    plain_decimal,
+    rows_of,
+    yymmdd,
+)
 
 _MS = 1_790_000_000_000
 
@@ -131,3 +140,12 @@ def test_what_lies_below_beyond_begins_with_the_prefix(payload: bytes, rest: byt
     prefix = b'{"t'
     for each in (payload, prefix + rest, prefix[:-1] + rest, prefix[:-1] + b"u" + rest):
         assert each.startswith(prefix) == (prefix <= each < beyond(prefix))
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0663", "NaN", "inf", "-1", " 1", "1e9999", "9" * 10_000, ""])
+def test_a_number_is_written_in_digits_of_ours(text: str) -> None:
+    assert plain_decimal(text).is_nan()
+
+
+def test_a_number_keeps_its_places() -> None:
+    assert [str(plain_decimal(text)) for text in ("0.010", "100", "1e-3")] == ["0.010", "100", "0.001"]

@@ -513,3 +513,17 @@ def test_silence_of_the_trades_stalls() -> None:
     assert session.due(30.5) == []
     with pytest.raises(FeedStalled):
         session.due(31.0)
+
+
+@pytest.mark.parametrize("tid", ["-1", "9" * 30, "9" * 4_000])
+def test_a_trade_id_that_no_venue_has_is_invalid(tid: str) -> None:
+    """It is part of the identity, which is kept with the event."""
+    fill = (
+        '{"coin":"BTC","px":"2","sz":"1","side":"A","time":1790000000000,"dir":"Close Long","crossed":true,'
+        f'"tid":{tid},"liquidation":{{"liquidatedUser":"0xa"}}}}'
+    )
+    frame = f'{{"channel":"userFills","data":{{"user":"0xb","fills":[{fill}]}}}}'
+    (event,) = hyperliquid.decode(frame.encode(), None)
+
+    assert isinstance(event, Invalid)
+    assert event.reason == "tid"

@@ -5,6 +5,7 @@ Naive: one sorted list per instrument. But venues are late independently of each
 the sum of its venues' windows, as are a venue and the market.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from operator import add
@@ -49,6 +50,7 @@ _BEYOND_MS = 1 << 63  # a column keeps times in 64 bits; one that does not fit m
 _LARGEST = len(WINDOWS)
 _STALE_MS = 1_000
 _MINUTE_MS = 60_000
+_MANY = 200  # events placed anew; fewer cost less one by one
 _NOTHING = (0,) * (2 * len(WINDOWS))
 
 
@@ -267,6 +269,49 @@ class VelocityEngine:
             return False
         self._minutes[liquidation.venue].forget()
         return True
+
+    def place_anew(self, moves: Sequence[tuple[Liquidation, int, int]]) -> None:
+        """Let each liquidation that stands in windows at the first time stand at the second.
+
+        As `take_out` and `add`; where there are many, each column is made anew once.
+        """
+        if len(moves) < _MANY:
+            for liquidation, was_ms, window_ms in moves:
+                self.take_out(liquidation, was_ms)
+                self.add(liquidation, window_ms)
+            return
+        gone: dict[tuple[VenueWindows, Side | None], Counter[tuple[int, int]]] = {}
+        come: dict[tuple[VenueWindows, Side | None], list[tuple[int, int]]] = {}
+        # The newest first: what follows from its time is settled before others are put beside it.
+        for liquidation, was_ms, window_ms in sorted(moves, key=lambda move: move[2], reverse=True):
+            usd = liquidation.notional_usd
+            micro = 0 if usd is None else micro_of(usd)
+            instrument_windows = self._windows.get(liquidation.instrument)
+            there = None if instrument_windows is None else instrument_windows.venue_windows.get(liquidation.venue)
+            if there is not None:
+                gone.setdefault((there, liquidation.side), Counter())[was_ms, micro] += 1
+            if (venue_windows := self._place_for(liquidation, window_ms)) is not None:
+                come.setdefault((venue_windows, liquidation.side), []).append((window_ms, micro))
+        for where in dict.fromkeys([*gone, *come]):
+            where[0].replace(where[1], gone.get(where, {}), come.get(where, [])[::-1])
+        for venue in {liquidation.venue for liquidation, _, _ in moves}:
+            if venue in self._minutes:
+                self._minutes[venue].forget()
+
+    def _place_for(self, liquidation: Liquidation, event_ms: int) -> VenueWindows | None:
+        """Return the windows that an event belongs into, as `add` finds them, and note all but the event itself."""
+        if event_ms > self.newest_ms:
+            self.newest_ms = event_ms
+            if event_ms >= self._due_ms:
+                self._finalize(event_ms)
+        elif event_ms <= self.newest_ms - self._retain_ms:
+            self.late_dropped_total += 1
+            return None
+        instrument_windows, venue_windows = self._woken(liquidation.venue, liquidation.instrument)
+        if event_ms <= instrument_windows.evaluated_ms and instrument_windows.is_late(liquidation.venue, event_ms):
+            self._note_late(instrument_windows, liquidation.venue)
+        instrument_windows.has_news = True
+        return venue_windows
 
     def forget(self, instruments: Collection[str]) -> None:
         """Drop instruments with all that is known of them, and what windows have of them.

@@ -29,7 +29,9 @@ _LATE_MS = 1_500  # behind its venue's time, or so much less before ours: it may
 _EARLY_MS = 800
 _DOUBTED_MS = 20_000  # so long, which is longer than a clock takes to be known
 _SHIFTED_MS = 310_000  # what stands in windows elsewhere than its stamp says
-_DOUBTED_LIMIT = 50_000
+_DOUBTED_LIMIT = 20_000  # 75 ms of the loop when a clock steps
+_JUDGED_AT_ONCE = 2_500  # of what waited for the clocks: 25 ms of the loop
+_SORTED = 1_000  # where more are placed at once, the oldest first: a late one costs as much as there are newer ones
 
 
 class Reassessed(Struct, frozen=True):
@@ -305,6 +307,8 @@ class Intake:
         news: list[Liquidation] = []
         repeated: list[Liquidation] = []
         waiting, self._sizeless = self._sizeless, []
+        if len(waiting) > _SORTED:
+            waiting.sort(key=lambda one: one[1].event_ms)
         for since_ms, event, ledger in waiting:
             try:
                 liquidation = self.instruments.sized(event, identity(event))
@@ -382,16 +386,18 @@ class Intake:
 
     @property
     def is_behind(self) -> bool:
-        """Whether a clock became known, or stepped, and `reassess` is due."""
-        return bool(self.clock.steps) or self.clock.has_begun
+        """Whether a clock became known, or stepped, and `reassess` is due, or not done with all that waited."""
+        return bool(self.clock.steps) or self.clock.has_begun or bool(self._early and self.clock.is_started)
 
     def reassess(self, our_ms: int) -> Reassessed:
-        """Follow the clocks: place what is in windows where it belongs, and judge everything that waits."""
+        """Follow the clocks: place what is in windows where it belongs, and judge what waits, a part at each call."""
         self.instruments.limit_new()
         self.clock.advance(our_ms)
         if self.clock.has_begun:
             self.clock.has_begun = False
             return self._begun(our_ms)
+        if self._early and not self.clock.steps:
+            return self._judged(our_ms)
         is_rewound = False
         moved: set[str] = set()
         while self.clock.steps:
@@ -407,10 +413,8 @@ class Intake:
         if is_rewound:  # what came in the meantime was too old for any window
             placed = [(one.liquidation, one.window_ms) for one in self._doubted]
             placed += [(one.liquidation, one.window_ms) for one in self._recalled if one.window_ms is not None]
-            for event, window_ms in placed:
-                self.engine.take_out(event, window_ms)
-                self.engine.add(event, window_ms)
-                moved.add(event.instrument)
+            self.engine.place_anew([(event, window_ms, window_ms) for event, window_ms in placed])
+            moved.update(event.instrument for event, _ in placed)
         return Reassessed(self._released(AHEAD_MS), [], self._placed_again(), frozenset(moved))
 
     def _move(self, step: ClockStep) -> None:
@@ -428,6 +432,7 @@ class Intake:
     def _replace(self, step: ClockStep) -> set[str]:
         """Move what came since a venue's clock stepped from where the old one put it; return its instruments."""
         moved: set[str] = set()
+        moves: list[tuple[Liquidation, int, int]] = []
         shift_ms = self.clock.shift_ms(step.venue)
         doubted, self._doubted = self._doubted, deque(maxlen=_DOUBTED_LIMIT)
         for one in doubted:
@@ -440,13 +445,13 @@ class Intake:
             is_theirs = event.venue == step.venue and (is_young or one.window_ms != event.event_ms)
             is_new &= own_ms - shift_ms <= AHEAD_MS  # it happened before it came, so it is a past by the old clock
             if is_theirs and is_new and right_ms != one.window_ms:
-                self.engine.take_out(event, one.window_ms)
-                self.engine.add(event, right_ms)
+                moves.append((event, one.window_ms, right_ms))
                 self.clock.reached(event.venue, right_ms)
                 self._doubted.append(_Doubted(one.since_ms, right_ms, event, self.clock.our_ms))
                 moved.add(event.instrument)
             else:
                 self._doubted.append(one)
+        self.engine.place_anew(moves)
         return moved
 
     def _placed_again(self) -> list[Liquidation]:
@@ -523,8 +528,15 @@ class Intake:
     def _begun(self, our_ms: int) -> Reassessed:
         """The clocks are known: judge what came before."""
         self.engine.rewind(self.clock.now_ms + AHEAD_MS)
-        reassessed = Reassessed([], [], self._placed_again())
-        early, self._early = self._early, []
+        recalled = self._placed_again()
+        if len(self._early) > _SORTED:
+            self._early.sort(key=lambda one: one.liquidation.event_ms)
+        return replace(self._judged(our_ms), recalled=recalled)
+
+    def _judged(self, our_ms: int) -> Reassessed:
+        """Judge as much of what waited for the clocks as the loop has time for."""
+        reassessed = Reassessed([], [], [])
+        early, self._early = self._early[:_JUDGED_AT_ONCE], self._early[_JUDGED_AT_ONCE:]
         for one in early:
             event, ledger = one.liquidation, one.ledger
             ledger.events_pending -= 1

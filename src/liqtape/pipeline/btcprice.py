@@ -15,6 +15,7 @@ from liqtape.pipeline.pricesources import PriceSource
 __all__ = ["BtcPrice", "PriceChoice", "ticks_of"]
 
 _STALE_SECONDS = 60.0
+_FAR_MS = 7_200_000  # from our time: a stamp further off than that is made up, and no clock is off by as much
 
 
 class PriceChoice:
@@ -79,8 +80,9 @@ class BtcPrice:
             self.volatility.switched()  # prices of two sources are not compared
         engine.btc_price, engine.btc_source = tick.price, tick.venue
         at_ms = tick.event_ms - clock.shift_ms(tick.venue)
-        is_known = clock.is_started and tick.receive_ms is not None
-        if not is_known or at_ms <= clock.t_ms(tick.receive_ms or 0) + AHEAD_MS:  # else of a clock that just stepped
+        # Else of a clock that just stepped, or made up: each second up to its stamp is work to do.
+        most_ms = AHEAD_MS if clock.is_started else _FAR_MS
+        if tick.receive_ms is None or -_FAR_MS <= at_ms - clock.t_ms(tick.receive_ms) <= most_ms:
             self.volatility.add(tick.price, at_ms)
             self._priced_ms = at_ms
         for price in self._listeners.on_price:

@@ -18,6 +18,7 @@ AHEAD_MS = 2_000
 
 _SAMPLED_MS = 10_000
 _ENOUGH = 5
+_MOST_SAMPLES = 20_000  # of a venue: twice what the busiest has in that time
 _TOGETHER_MS = 1_000  # trades that came together and lie further apart are a venue's past, or have waited
 _OFF_MS = 1_000
 _ON_AGAIN_MS = 700  # a clock that is off by just a second must not change its state with every trade
@@ -86,18 +87,22 @@ class _Reach:
         self.at_ms = 0  # t_v
 
     def sample(self, our_ms: int, difference_ms: int) -> None:
+        if len(self.samples) >= _MOST_SAMPLES:
+            self._forget_oldest()
         self.samples.append((our_ms, difference_ms))
         self.counts[difference_ms] = self.counts.get(difference_ms, 0) + 1
 
     def forget(self, until_ms: int) -> None:
-        samples, counts = self.samples, self.counts
-        while samples and samples[0][0] <= until_ms:
-            _, difference_ms = samples.popleft()
-            left = counts[difference_ms] - 1
-            if left:
-                counts[difference_ms] = left
-            else:
-                del counts[difference_ms]
+        while self.samples and self.samples[0][0] <= until_ms:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        _, difference_ms = self.samples.popleft()
+        left = self.counts[difference_ms] - 1
+        if left:
+            self.counts[difference_ms] = left
+        else:
+            del self.counts[difference_ms]
 
     def measure(self, our_ms: int) -> None:
         """Take the median of the samples; the last value stands while there are too few."""
@@ -137,7 +142,8 @@ class EventClock:
     """Common time t = u + O and, for each venue, its evaluation time t_v.
 
     u is our own steady time, given by the caller in ms and kept with recordings. For each venue d is the median of
-    (stamp - u at receipt) over its trades of the last 10 s, at least five of them.
+    (stamp - u at receipt) over its trades of the last 10 s, at least five of them, the newest 20,000 where there are
+    more.
 
     ::
 

@@ -1,6 +1,8 @@
 """What a venue is: constants and pure functions. Bytes in, events out; nothing opens, waits or looks at a clock."""
 
+import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Annotated, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -36,12 +38,15 @@ __all__ = [
     "invalid_row",
     "is_partial",
     "joined",
+    "plain_decimal",
     "rows_of",
     "yymmdd",
 ]
 
 EARLIEST_MS = 1_262_304_000_000  # 2010: seconds instead of milliseconds are far below
 LATEST_MS = 4_102_444_800_000  # 2100: microseconds are far above
+
+_DIGITS = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 
 # No price or size of any market is beyond these; their products and quotients are finite.
 _LEAST, _MOST = 1e-18, 1e18
@@ -293,6 +298,15 @@ def invalid_reason(price: float, size: float, event_ms: int) -> str:
     if not _LEAST < size < _MOST:
         return "size"
     return "" if EARLIEST_MS <= event_ms < LATEST_MS else "event time"
+
+
+def plain_decimal(text: str) -> Decimal:
+    """Return the number that a text says in digits of ours; not a number where it says it otherwise.
+
+    >>> plain_decimal("0.010"), plain_decimal("1_0"), plain_decimal("3 coins")
+    (Decimal('0.010'), Decimal('NaN'), Decimal('NaN'))
+    """
+    return Decimal(text) if _DIGITS.fullmatch(text) else Decimal("NaN")
 
 
 def invalid_row(venue: str, reason: str, row: object) -> Invalid:

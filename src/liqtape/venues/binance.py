@@ -30,6 +30,7 @@ from liqtape.venues.base import (
     invalid_reason,
     invalid_row,
     joined,
+    plain_decimal,
 )
 from liqtape.venues.limits import Limits, RateLimit
 from liqtape.venues.tables import BINANCE_ASSETS, BINANCE_COIN_M, BINANCE_WHOLE
@@ -368,7 +369,7 @@ def _asset(row: _Listed) -> Asset:
 def _unit_value(text: str) -> str | None:
     """Return what one contract is worth in USD; None where the text is no sensible number."""
     try:
-        value = Decimal(text)
+        value = plain_decimal(text)
         return format(value, "f") if Decimal("1e-12") <= value <= Decimal("1e12") else None
     except ArithmeticError:
         return None

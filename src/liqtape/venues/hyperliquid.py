@@ -7,10 +7,10 @@ spelled here `type:what`, as in `trades:BTC` and `userFills:0x...`.
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from liqtape.assets import UNKNOWN
 from liqtape.errors import ConfigurationError, DecodeError
@@ -91,6 +91,7 @@ _OTHER_SIDE: dict[Side, Side] = {"long": "short", "short": "long"}
 _OWN_LEG: dict[str, Side] = {"A": "long", "B": "short"}  # the liquidated account sold: it was long
 _OTHER_LEG: dict[str, Side] = {"A": "short", "B": "long"}
 _LITERAL: dict[str, Side] = {"Long": "long", "Short": "short"}
+_MOST_TID = (1 << 63) - 1  # the longest seen has 15 digits; it is part of the identity
 _DELEVERAGED = "Auto-Deleveraging"
 _LIQUIDATED, _BEYOND_LIQUIDATED = "Liquidated ", "Liquidated!"  # as `beyond`, of text
 _FILLS = b'{"channel":"userFills",'
@@ -111,7 +112,7 @@ class _SoundFill(Struct, gc=False, kw_only=True):
     time: Stamp
     dir: str = ""
     crossed: bool | None = None
-    tid: int
+    tid: Annotated[int, Meta(ge=0, le=_MOST_TID)]
     liquidation: _Forced | None = None
 
 
@@ -313,9 +314,7 @@ def _liquidations(
         if row.liquidation is None or row.dir == _DELEVERAGED or _is_other_market(row.coin):
             continue
         side = _side(row, row.liquidation.liquidatedUser, user)
-        reason = invalid_reason(row.px, row.sz, row.time) or (
-            "symbol" if not is_symbol(row.coin) else "" if side else "side"
-        )
+        reason = invalid_reason(row.px, row.sz, row.time) or _reason(row, side)
         if reason or side is None:
             events.append(invalid_row(name, reason, row))
             continue
@@ -324,6 +323,12 @@ def _liquidations(
             RawLiquidation(name, row.coin, side, row.px, "fill", row.sz, "base", row.time, receive_ms, tid, 1, replayed)
         )
     return events
+
+
+def _reason(row: _Fill, side: Side | None) -> str:
+    if not is_symbol(row.coin):
+        return "symbol"
+    return "" if side and 0 <= row.tid <= _MOST_TID else "tid" if side else "side"
 
 
 def _is_other_market(coin: str) -> bool:

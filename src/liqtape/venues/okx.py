@@ -35,6 +35,7 @@ from liqtape.venues.base import (
     invalid_reason,
     invalid_row,
     joined,
+    plain_decimal,
     rows_of,
 )
 from liqtape.venues.limits import Limits, RateLimit
@@ -442,7 +443,7 @@ def _unit_value(row: _Listed) -> str | None:
     if expected is None or row.ctValCcy != expected:
         return None
     try:
-        value = Decimal(row.ctVal) * Decimal(row.ctMult)
+        value = plain_decimal(row.ctVal) * plain_decimal(row.ctMult)
         return format(value, "f") if Decimal("1e-12") <= value <= Decimal("1e12") else None
     except ArithmeticError:
         return None

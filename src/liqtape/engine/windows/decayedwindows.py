@@ -5,7 +5,7 @@ event.
 from __future__ import annotations  # array[int] cannot be evaluated before Python 3.12
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from math import exp
 
 from liqtape.engine.windows.eventcolumn import EventColumn
@@ -79,6 +79,16 @@ class DecayedVenueWindows(VenueWindows):
         if is_out:
             self.decayed.take_out(event_ms)
         return is_out
+
+    def replace(
+        self, side: Side | None, gone: Mapping[tuple[int, int], int], come: Sequence[tuple[int, int]]
+    ) -> list[int]:
+        taken = super().replace(side, gone, come)
+        for event_ms in taken:
+            self.decayed.take_out(event_ms)
+        for event_ms, _ in come:
+            self.decayed.add(event_ms)
+        return taken
 
     def move(self, by_ms: int) -> None:
         super().move(by_ms)

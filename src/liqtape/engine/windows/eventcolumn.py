@@ -9,7 +9,11 @@ from __future__ import annotations  # array[int] cannot be evaluated before Pyth
 
 from array import array
 from bisect import bisect_left, bisect_right
-from itertools import pairwise
+from itertools import accumulate, pairwise, starmap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["HEAD", "MINUTE_MS", "MOMENT", "OFFSETS_MS", "RETAIN_MS", "EventColumn"]
 
@@ -278,6 +282,30 @@ class EventColumn:
         self._newest_ms = times[-1] if times else _NEVER_MS
         return True
 
+    def replace(self, gone: Mapping[tuple[int, int], int], come: Iterable[tuple[int, int]]) -> list[int]:
+        """Take out so many of each (time, micro-USD), and put in others: O(n log n) at once.
+
+        Return the times of those that were there.
+        """
+        left = dict(gone)
+        taken: list[int] = []
+        events: list[tuple[int, int]] = []
+        for event in zip(self.times, starmap(_difference, pairwise(self.micro_sums)), strict=True):
+            if left.get(event):
+                left[event] -= 1
+                taken.append(event[0])
+            else:
+                events.append(event)
+        events += come
+        events.sort(key=_time)
+        self.times = array("q", map(_time, events))
+        self._keep([0, *accumulate(micro for _, micro in events)])
+        self._newest_ms = self.times[-1] if events else _NEVER_MS
+        self._cursors = [bisect_right(self.times, self.now_ms - offset) for offset in OFFSETS_MS]
+        self.moment = sum(self.times[self._cursors[MOMENT] : self._cursors[HEAD]])
+        self.minute_at = 0
+        return taken
+
     def move(self, by_ms: int) -> None:
         """Give every event, and the cursors, a time that is later by so much."""
         self.moment += by_ms * (self._cursors[HEAD] - self._cursors[MOMENT])
@@ -310,6 +338,14 @@ class EventColumn:
                 self._newest_ms = _NEVER_MS
         size = len(self.times)
         self.trim_at = size + size // _DEAD_SHARE + _SLACK
+
+
+def _time(event: tuple[int, int]) -> int:
+    return event[0]
+
+
+def _difference(before: int, after: int) -> int:
+    return after - before
 
 
 def _rebased(sums: array[int] | list[int]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations  # array[int] cannot be evaluated before Pyth
 
 from array import array
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Mapping, Sequence
 
 from liqtape.engine.levels.streamlevel import StreamLevel
 from liqtape.engine.windows.eventcolumn import MINUTE_MS, RETAIN_MS, EventColumn
@@ -61,6 +62,13 @@ class VenueWindows:
         """Remove one such event, which was put in a wrong place; return whether there was one."""
         column = self.long if side == "long" else self.short if side == "short" else self.unsided
         return column.take_out(event_ms, micro)
+
+    def replace(
+        self, side: Side | None, gone: Mapping[tuple[int, int], int], come: Sequence[tuple[int, int]]
+    ) -> list[int]:
+        """Take out many (time, micro-USD) of a side, and put others in; return the times of what was there."""
+        column = self.long if side == "long" else self.short if side == "short" else self.unsided
+        return column.replace(gone, come)
 
     def move(self, by_ms: int) -> None:
         """Give every event, and the windows, a time that is later by so much."""
@@ -149,6 +157,13 @@ class ThrottledVenueWindows(VenueWindows):
         if is_out:
             self._recount()
         return is_out
+
+    def replace(
+        self, side: Side | None, gone: Mapping[tuple[int, int], int], come: Sequence[tuple[int, int]]
+    ) -> list[int]:
+        taken = super().replace(side, gone, come)
+        self._recount()
+        return taken
 
     def move(self, by_ms: int) -> None:
         super().move(by_ms)
