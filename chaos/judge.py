@@ -243,13 +243,20 @@ def _judge_holes(evidence: Evidence, logged: Mapping[Key, int], missing: set[Key
 
 
 def _is_unknowable(evidence: Evidence, venue: str, at_ms: float) -> bool:
-    """Whether the venue itself said nothing for less than the silence limit: no protocol here numbers its messages."""
-    at = (at_ms - evidence.began_ms) / 1000
-    return any(
-        strike.kind == "stall" and strike.against == venue and strike.seconds <= SILENCE_LIMIT
-        and strike.at - 0.2 <= at <= strike.at + strike.seconds + 0.2
-        for strike in evidence.plan.strikes
-    )  # fmt: skip
+    """Whether the venue itself said nothing for less than the silence limit: no protocol here numbers its messages.
+
+    Of a longer silence that is so, where a feed began to live in it, for the rest that it saw.
+    """
+    for strike in evidence.plan.strikes:
+        if strike.kind != "stall" or strike.against != venue:
+            continue
+        begin_ms = evidence.began_ms + 1_000 * strike.at
+        end_ms = begin_ms + 1_000 * strike.seconds
+        lives = [s.from_ms for s in evidence.covered if s.venue == venue and begin_ms < s.from_ms <= at_ms]
+        seen_ms = max([begin_ms, *lives])
+        if end_ms - seen_ms <= 1_000 * SILENCE_LIMIT and seen_ms - 200 <= at_ms <= end_ms + 200:
+            return True
+    return False
 
 
 def _judge_outages(evidence: Evidence, verdict: Verdict) -> None:
