@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import chain, count, repeat
+from itertools import chain, count, islice, repeat
 
 from msgspec import Struct
 
@@ -54,8 +54,16 @@ def _details(row: bytes, symbols: Iterator[bytes], size: int = 4 * _MIB - 1_000)
     return b'{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[%b]}' % b",".join(orders)
 
 
-def _row(stamp_ms: int) -> bytes:
-    return b'{"bkPx":"2","posSide":"net","side":"sell","sz":"1","ts":"%d"}' % stamp_ms
+def _row(stamp_ms: int, size: int = 1) -> bytes:
+    return b'{"bkPx":"2","posSide":"net","side":"sell","sz":"%d","ts":"%d"}' % (size, stamp_ms)
+
+
+def _swap(rows: Iterator[bytes]) -> bytes:
+    """Return a frame of OKX about one contract."""
+    return framed(
+        b'{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[{"details":[%b],"instId":"BTC-USDT-SWAP"}]}'
+        % b",".join(rows)
+    )
 
 
 def _names() -> Iterator[bytes]:
@@ -126,6 +134,18 @@ def _steps() -> Iterator[bytes]:
         yield b"".join(framed(order) for order in orders) + framed(_trade(stamp_ms)) * 5
 
 
+def _crowd_and_late() -> Iterator[bytes]:
+    """Bring 50,000 of one contract, then older ones, one a frame and thousands a frame, to two milliseconds in turn."""
+    stamp_ms = _now_ms()
+    sizes = count(1)
+    for _ in range(10):
+        yield _swap(_row(stamp_ms, size) for size in islice(sizes, 5_000))
+    while True:
+        for _ in range(5):
+            yield b"".join(_swap(iter([_row(stamp_ms - 1_000 - size % 2, size)])) for size in islice(sizes, 400))
+        yield _swap(_row(stamp_ms - 1_000 - size % 2, size) for size in islice(sizes, 5_000))
+
+
 SOCKETS = {
     "a new name with each event": Flood(_names),
     "new names by the frame of 4 MiB": Flood(_named_rows, "okx"),
@@ -137,6 +157,7 @@ SOCKETS = {
     "trades with any stamps": Flood(_trades),
     "trades a day apart": Flood(_days_apart, after=1.0, trades=0),
     "a clock that steps by an hour": Flood(_steps, after=1.0),
+    "late events behind a crowd": Flood(_crowd_and_late, "okx"),
 }
 
 

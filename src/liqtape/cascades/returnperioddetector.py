@@ -74,17 +74,17 @@ class ReturnPeriodDetector:
             now_ms = self._now_ms = event_ms
         column = self._all
         column.add(event_ms, micro)
-        times, first, limit = column.times, column.minute_at, now_ms - MINUTE_MS
+        times, first, limit = column.settled_times, column.minute_at, now_ms - MINUTE_MS
         if side != "long":
             self._others[side].add(event_ms, micro)
-        if first and times[first - 1] > limit:  # it was asked for later
+        if column.pending or (first and times[first - 1] > limit):  # late ones wait, or it was asked for later
             usd_60s = column.minute(now_ms)[0] / MICRO
         else:
             size = len(times)
             while first < size and times[first] <= limit:
                 first += 1
             column.minute_at = first
-            sums = column.micro_sums
+            sums = column.settled_sums
             usd_60s = (sums[size] - sums[first]) / MICRO
         stream = self.stream
         if now_ms < stream.due_ms and usd_60s < stream.next_up and stream.peak:
@@ -105,7 +105,7 @@ class ReturnPeriodDetector:
         stream = self.stream
         if not self._was_told:
             self.up(now_ms)
-        if len(self._all.times) >= self._all.trim_at:
+        if len(self._all.settled_times) >= self._all.trim_at:
             self._trim(now_ms)
         if now_ms >= stream.due_ms:
             self._is_raised = False

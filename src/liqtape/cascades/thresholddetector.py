@@ -45,7 +45,7 @@ class ThresholdDetector(HeldDetector):
         self._windows.advance(now_ms, now_ms - _KEPT_MS)
         count = micro = recent = sum_ms = 0
         for column in self._windows.columns:
-            if column.times:
+            if column.settled_times:
                 row = column.windows()
                 count += row[_COUNT_10S]
                 micro += row[_USD_10S]

@@ -217,7 +217,7 @@ class VelocityEngine:
         self._generation += 1
 
     def add(self, liquidation: Liquidation, window_ms: int | None = None) -> bool:
-        """Add one liquidation, in any order. O(1) in order, O(k) in its own column when k events are newer.
+        """Add one liquidation, in any order. O(1) in order, O(sqrt n) at most among n events of its own column.
 
         In windows it stands at `window_ms`, where its venue's clock is known to be wrong, else at its own time.
 
@@ -603,7 +603,7 @@ class VelocityEngine:
         for venue_windows in instrument_windows.venue_windows.values():
             behind_ms = now_ms - venue_windows.now_ms
             for column in venue_windows.columns:
-                if column.times:
+                if column.settled_times:
                     row = column.windows()
                     total = row if total is _NOTHING else list(map(add, total, row))
                     recent, part_ms = column.recent(behind_ms)
@@ -893,7 +893,7 @@ class VelocityEngine:
                 now_ms = at.get(venue, common_ms)
                 since = now_ms - 1000 * WINDOWS[0]
             for column in venue_windows.columns:
-                times = column.times
+                times = column.settled_times
                 if len(times) >= enough and since < times[-enough] and times[-1] <= now_ms:
                     return True
         return False
@@ -914,7 +914,7 @@ def _is_calm(instrument_windows: InstrumentWindows, baseline: CurrentBaseline) -
     most_10s = most_60s = most_300s = 0
     for venue_windows in instrument_windows.venue_windows.values():
         for column in venue_windows.columns:
-            if column.times:
+            if column.settled_times:
                 of_10s, of_60s, of_300s = column.most()
                 most_10s += of_10s
                 most_60s += of_60s

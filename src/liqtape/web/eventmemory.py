@@ -53,15 +53,20 @@ class EventColumns(Struct, frozen=True):
     def extend(self, rows: "EventColumns") -> None:
         """Put rows, which are in order of time, where their time belongs: mostly at the end."""
         late = bisect_left(rows.times_ms, self.times_ms[-1]) if self.times_ms else 0
-        for place in range(late):
-            self._insert(rows, place)
+        if late:
+            self._insert(rows, [bisect_right(self.times_ms, at_ms) for at_ms in rows.times_ms[:late]])
         for column, added in zip(self._columns(), rows._columns(), strict=True):
             column.extend(added[late:] if late else added)
 
-    def _insert(self, rows: "EventColumns", place: int) -> None:
-        at = bisect_right(self.times_ms, rows.times_ms[place])
+    def _insert(self, rows: "EventColumns", places: Sequence[int]) -> None:
+        """Put in as many rows before these places, all at once: each by itself moves all that is newer."""
         for column, added in zip(self._columns(), rows._columns(), strict=True):
-            column.insert(at, added[place])
+            newer, done = column[:0], places[0]
+            for place, value in zip(places, added, strict=False):
+                newer += column[done:place]
+                newer.append(value)
+                done = place
+            column[places[0] :] = newer + column[done:]
 
     def _columns(self) -> "tuple[array[Any], ...]":
         return self.times_ms, self.usd, self.prices, self.sides, self.kinds, self.venues

@@ -3,6 +3,9 @@
 Naive: keep the events, count those inside the window each time (O(n) an evaluation). Here times and prefix sums of USD
 sit in two compact arrays; a window is the difference of two cursors, and a cursor only walks over events it has not
 passed yet, so an event costs the same whatever the window holds. 16 bytes an event.
+
+An event that comes late moves all that are newer. Where these are many it waits in `pending`, and those that wait are
+put in their places together when somebody reads the arrays, or when they are too many: O(sqrt n) each.
 """
 
 from __future__ import annotations  # array[int] cannot be evaluated before Python 3.12
@@ -13,7 +16,7 @@ from itertools import accumulate, pairwise, starmap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["HEAD", "MINUTE_MS", "MOMENT", "OFFSETS_MS", "RETAIN_MS", "EventColumn"]
 
@@ -34,6 +37,8 @@ RETAIN_MS = 302_000
 MINUTE_MS = 60_000
 _NEVER_MS = -(1 << 63)
 _SLACK = 256
+_NEAR = 64  # of so many newer ones each is moved at once: to wait would cost more
+_LEAST_WAITING = 256
 _DEAD_SHARE = 32  # trim when 1/32 may be dead: keeps an event at 16 x (1 + 1/16 growth + 1/32) < 18 bytes
 
 
@@ -52,17 +57,20 @@ class EventColumn:
         "_gone_micro",
         "_newest_ms",
         "_sum",
-        "micro_sums",
         "minute_at",
         "moment",
         "now_ms",
-        "times",
+        "pending",
+        "settled_sums",
+        "settled_times",
         "trim_at",
     )
 
     def __init__(self) -> None:
-        self.times: array[int] = array("q")
-        self.micro_sums: array[int] | list[int] = array("q", (0,))  # micro_sums[i]: USD of the first i events + const
+        # As `times` and `micro_sums`, without what is pending; while anything is, they have more than it is older than.
+        self.settled_times: array[int] = array("q")
+        self.settled_sums: array[int] | list[int] = array("q", (0,))
+        self.pending: array[int] = array("q")  # time, micro-USD, time, micro-USD, ... in the order they came
         self._cursors = [0] * len(OFFSETS_MS)
         self.moment = 0  # sum of times between cursor MOMENT and cursor HEAD
         self.now_ms = 0  # where the cursors stand
@@ -74,58 +82,111 @@ class EventColumn:
         self._gone = self._gone_micro = 0  # what `trim` has forgotten
 
     def __len__(self) -> int:
-        return len(self.times)
+        return len(self.settled_times) + len(self.pending) // 2
+
+    @property
+    def times(self) -> array[int]:
+        """The times of all events."""
+        if self.pending:
+            self._settle()
+        return self.settled_times
+
+    @property
+    def micro_sums(self) -> array[int] | list[int]:
+        """At i the micro-USD of the first i events, and a constant."""
+        if self.pending:
+            self._settle()
+        return self.settled_sums
 
     def add(self, event_ms: int, micro: int) -> None:
-        """Put an event in its place: O(1) at the end, O(k) when k events are newer."""
+        """Put an event in its place: O(1) at the end, O(sqrt n) elsewhere."""
         if event_ms < self._newest_ms:
-            self._insert(event_ms, micro)
+            self._add_late(event_ms, micro)
             return
         self._newest_ms = event_ms
         self._sum = total = self._sum + micro
         try:
-            self.micro_sums.append(total)
+            self.settled_sums.append(total)
         except OverflowError:  # 9.2e12 USD since the sums began: begin them again
-            self._keep(_rebased([*self.micro_sums, total]))
-        self.times.append(event_ms)
+            self._keep(_rebased([*self.settled_sums, total]))
+        self.settled_times.append(event_ms)
 
-    def _insert(self, event_ms: int, micro: int) -> None:
-        times, at = self.times, self._cursors
-        place = bisect_right(times, event_ms)
-        if at[MOMENT] <= place < at[HEAD]:
-            self.moment += event_ms
-        for k, passed in enumerate(at):
-            if place < passed:
-                at[k] = passed + 1
-        if place < self.minute_at:
-            self.minute_at += 1
-        times.insert(place, event_ms)
-        sums = self.micro_sums
-        newer = [s + micro for s in sums[place:]]
-        self._sum += micro
-        if isinstance(sums, list):
-            sums[place + 1 :] = newer
+    def _add_late(self, event_ms: int, micro: int) -> None:
+        size = len(self.settled_times)
+        if size <= _NEAR or self.settled_times[-_NEAR - 1] <= event_ms:
+            self._insert([(event_ms, micro)])
             return
         try:
-            sums[place + 1 :] = array("q", newer)
+            self.pending += array("q", (event_ms, micro))
         except OverflowError:
-            self._keep(_rebased([*sums[: place + 1], *newer]))
+            self._insert([(event_ms, micro)])
+            return
+        waiting = len(self.pending) // 2
+        if waiting > _LEAST_WAITING and waiting * waiting > 3 * size:
+            self._settle()
+
+    def _waiting(self) -> Iterator[tuple[int, int]]:
+        """Return (time, micro-USD) of what is pending."""
+        return zip(self.pending[::2], self.pending[1::2], strict=True)
+
+    def _settle(self) -> None:
+        """Put what is pending in its places, behind those of the same time that came before."""
+        events = sorted(self._waiting(), key=_time)
+        del self.pending[:]
+        self._insert(events)
+
+    def _insert(self, events: Sequence[tuple[int, int]]) -> None:
+        """Put in events that are in order of time: O(k) when k events are newer than the first."""
+        times, sums = self.settled_times, self.settled_sums
+        places = [bisect_right(times, event_ms) for event_ms, _ in events]
+        self._pass_over(events, places)
+        first = done = places[0]
+        newer_times, newer_sums, added = array("q"), list[int](), 0
+        for place, (event_ms, micro) in zip(places, events, strict=True):
+            newer_times += times[done:place]
+            newer_times.append(event_ms)
+            newer_sums += [s + added for s in sums[done + 1 : place + 1]]
+            added += micro
+            newer_sums.append(sums[place] + added)
+            done = place
+        newer_times += times[done:]
+        newer_sums += [s + added for s in sums[done + 1 :]]
+        times[first:] = newer_times
+        self._sum += added
+        if isinstance(sums, list):
+            sums[first + 1 :] = newer_sums
+            return
+        try:
+            sums[first + 1 :] = array("q", newer_sums)
+        except OverflowError:
+            self._keep(_rebased([*sums[: first + 1], *newer_sums]))
+
+    def _pass_over(self, events: Sequence[tuple[int, int]], places: Sequence[int]) -> None:
+        """Move the cursors by what is put in before them."""
+        at = self._cursors
+        for place, (event_ms, _) in zip(places, events, strict=True):
+            if at[MOMENT] <= place < at[HEAD]:
+                self.moment += event_ms
+        self._cursors = [passed + bisect_left(places, passed) for passed in at]
+        self.minute_at += bisect_left(places, self.minute_at)
 
     def _keep(self, sums: list[int]) -> None:
         """Store the sums in 64 bits where they fit, as unbounded integers where they do not."""
         self._sum = sums[-1]
         try:
-            self.micro_sums = array("q", sums)
+            self.settled_sums = array("q", sums)
         except OverflowError:
-            self.micro_sums = sums
+            self.settled_sums = sums
 
     def advance(self, now_ms: int) -> None:
         """Move every cursor to evaluation time `now_ms` (forwards, or back by what is retained)."""
+        if self.pending:
+            self._settle()
         if now_ms < self.now_ms:
             self._go_back(now_ms)
             return
         self.now_ms = now_ms
-        times, at = self.times, self._cursors
+        times, at = self.settled_times, self._cursors
         head = at[HEAD]
         if head < len(times) and (first := times[head]) <= now_ms:
             # Nearly always one step; a leap is found in log time.
@@ -149,7 +210,7 @@ class EventColumn:
 
     def minute(self, now_ms: int) -> tuple[int, int]:
         """Return (micro-USD, events) of the 60 s that end at `now_ms`, without moving the windows: O(1) amortised."""
-        times, place, limit = self.times, self.minute_at, now_ms - MINUTE_MS
+        times, place, limit = self.settled_times, self.minute_at, now_ms - MINUTE_MS
         size = len(times)
         if place < size and times[place] <= limit:
             place += 1
@@ -159,8 +220,29 @@ class EventColumn:
         elif place and times[place - 1] > limit:
             self.minute_at = place = bisect_right(times, limit, 0, place)
         end = size if self._newest_ms <= now_ms else bisect_right(times, now_ms)
-        sums = self.micro_sums
-        return sums[end] - sums[place], end - place
+        sums = self.settled_sums
+        micro, count = sums[end] - sums[place], end - place
+        if self.pending:
+            of_pending = self.pending_minute(now_ms)
+            return micro + of_pending[0], count + of_pending[1]
+        return micro, count
+
+    def pending_minute(self, now_ms: int) -> tuple[int, int, int | None]:
+        """Return what is pending of `minute`, and the next moment at which that changes by time alone (None: never)."""
+        micro = count = 0
+        change_ms: int | None = None
+        limit = now_ms - MINUTE_MS
+        for event_ms, event_micro in self._waiting():
+            if event_ms <= limit:
+                continue
+            next_ms = event_ms
+            if event_ms <= now_ms:
+                micro += event_micro
+                count += 1
+                next_ms = event_ms + MINUTE_MS
+            if change_ms is None or next_ms < change_ms:
+                change_ms = next_ms
+        return micro, count, change_ms
 
     def _go_back(self, now_ms: int) -> None:
         """Put every cursor behind the last time <= its limit, `now_ms` less its offset, when that limit went back.
@@ -174,7 +256,7 @@ class EventColumn:
 
         `moment` is the sum of the times between MOMENT and HEAD: HEAD takes in what it passes, MOMENT takes it out.
         """
-        times, at = self.times, self._cursors
+        times, at = self.settled_times, self._cursors
         self.now_ms = now_ms
         for k, offset in enumerate(OFFSETS_MS):
             i, limit = at[k], now_ms - offset
@@ -191,7 +273,7 @@ class EventColumn:
     def windows(self) -> tuple[int, int, int, int, int, int, int, int]:
         """Return (counts, then micro-USD) of the windows of 10, 30, 60 and 300 s, after `advance`."""
         head, i10, i30, i60, i300, _ = self._cursors
-        sums = self.micro_sums
+        sums = self.settled_sums
         usd = sums[head]
         return (
             head - i10,
@@ -218,35 +300,41 @@ class EventColumn:
     def most(self) -> tuple[int, int, int]:
         """Return what at most can be in the windows of 10, 60 and 300 s that end later than those of `advance`."""
         _, tail_10s, _, tail_60s, tail_300s, _ = self._cursors
-        size = len(self.times)
+        size = len(self)
         return size - tail_10s, size - tail_60s, size - tail_300s
 
     def most_recent(self) -> int:
         """Return the same of 20 s."""
-        return len(self.times) - self._cursors[MOMENT]
+        return len(self) - self._cursors[MOMENT]
 
     def counts_at(self, now_ms: int, *, is_behind: bool) -> tuple[int, int, int, int]:
-        """Return (events of 10, 60 and 300 s, micro-USD of 60 s) at `now_ms` without moving the windows: O(log n).
+        """Return (events of 10, 60 and 300 s, micro-USD of 60 s) at `now_ms` without moving the windows: O(log n)
+        and what is pending.
 
         `is_behind`: the windows stand no later than that, so each tail lies somewhere behind its cursor.
         """
-        times = self.times
+        times = self.settled_times
         if not times or times[-1] <= now_ms - 300_000:
             return 0, 0, 0, 0
         end = len(times) if times[-1] <= now_ms else bisect_right(times, now_ms)
         _, tail_10s, _, tail_60s, tail_300s, _ = self._cursors if is_behind else _BEGINNING
         since = bisect_right(times, now_ms - MINUTE_MS, tail_60s)
-        return (
-            end - bisect_right(times, now_ms - 10_000, tail_10s),
-            end - since,
-            end - bisect_right(times, now_ms - 300_000, tail_300s),
-            self.micro_sums[end] - self.micro_sums[since],
-        )
+        of_10s = end - bisect_right(times, now_ms - 10_000, tail_10s)
+        of_60s = end - since
+        of_300s = end - bisect_right(times, now_ms - 300_000, tail_300s)
+        micro = self.settled_sums[end] - self.settled_sums[since]
+        if self.pending:
+            late = [now_ms - event_ms for event_ms in self.pending[::2] if event_ms <= now_ms]
+            of_10s += sum(age < 10_000 for age in late)
+            of_300s += sum(age < 300_000 for age in late)
+            late_micro, late_60s, _ = self.pending_minute(now_ms)
+            return of_10s, of_60s + late_60s, of_300s, micro + late_micro
+        return of_10s, of_60s, of_300s, micro
 
     def first_and_last_ms(self, k: int) -> tuple[int, int] | None:
         """Return the times of the oldest and the newest event in the window of cursor k, after `advance`."""
         start, end = self._cursors[k], self._cursors[HEAD]
-        return (self.times[start], self.times[end - 1]) if start < end else None
+        return (self.settled_times[start], self.settled_times[end - 1]) if start < end else None
 
     def count(self, k: int) -> int:
         """Return the events in the window of cursor k, after `advance`."""
@@ -254,15 +342,16 @@ class EventColumn:
 
     def micro(self, k: int) -> int:
         """Return USD in the window of cursor k, in micro-USD, after `advance`."""
-        return self.micro_sums[self._cursors[HEAD]] - self.micro_sums[self._cursors[k]]
+        return self.settled_sums[self._cursors[HEAD]] - self.settled_sums[self._cursors[k]]
 
     def values(self, k: int) -> list[int]:
         """Return the USD of each event in the window of cursor k, in micro-USD: O(window)."""
-        return [b - a for a, b in pairwise(self.micro_sums[self._cursors[k] : self._cursors[HEAD] + 1])]
+        return [b - a for a, b in pairwise(self.settled_sums[self._cursors[k] : self._cursors[HEAD] + 1])]
 
     def take_out(self, event_ms: int, micro: int) -> bool:
         """Remove one event of that time and amount, O(k) with k newer ones; return whether there was one."""
-        times, at, sums = self.times, self._cursors, self.micro_sums
+        times, sums = self.times, self.micro_sums  # settled: the cursors stand
+        at = self._cursors
         place = bisect_left(times, event_ms)
         while place < len(times) and times[place] == event_ms and sums[place + 1] - sums[place] != micro:
             place += 1
@@ -298,9 +387,9 @@ class EventColumn:
                 events.append(event)
         events += come
         events.sort(key=_time)
-        self.times = array("q", map(_time, events))
+        self.settled_times = array("q", map(_time, events))
         self._keep([0, *accumulate(micro for _, micro in events)])
-        self._newest_ms = self.times[-1] if events else _NEVER_MS
+        self._newest_ms = events[-1][0] if events else _NEVER_MS
         self._cursors = [bisect_right(self.times, self.now_ms - offset) for offset in OFFSETS_MS]
         self.moment = sum(self.times[self._cursors[MOMENT] : self._cursors[HEAD]])
         self.minute_at = 0
@@ -308,16 +397,17 @@ class EventColumn:
 
     def move(self, by_ms: int) -> None:
         """Give every event, and the cursors, a time that is later by so much."""
+        times = self.times  # settled: the cursors stand
         self.moment += by_ms * (self._cursors[HEAD] - self._cursors[MOMENT])
         self.now_ms += by_ms
-        if self.times:
-            self.times = array("q", [event_ms + by_ms for event_ms in self.times])
+        if times:
+            self.settled_times = array("q", [event_ms + by_ms for event_ms in times])
             self._newest_ms += by_ms
 
     def is_mostly_dead(self) -> bool:
         """Return whether more than half of a not quite small column has left every window."""
         gone = self._cursors[_LARGEST]
-        return gone > _SLACK and 2 * gone > len(self.times)
+        return gone > _SLACK and 2 * gone > len(self)
 
     def trim(self, horizon_ms: int) -> None:
         """Forget events with time <= `horizon_ms`; call when `len(column) >= column.trim_at` or `is_mostly_dead`."""
@@ -330,11 +420,11 @@ class EventColumn:
             self._cursors = [max(0, i - dead) for i in self._cursors]
             self.minute_at = max(0, self.minute_at - dead)
             # A slice is a fresh, exactly sized array: after a burst the memory goes back.
-            self.times = self.times[dead:]
-            self.micro_sums = self.micro_sums[dead:]
-            if isinstance(self.micro_sums, list):
-                self._keep(_rebased(self.micro_sums))
-            if not self.times:
+            self.settled_times = self.settled_times[dead:]
+            self.settled_sums = self.settled_sums[dead:]
+            if isinstance(self.settled_sums, list):
+                self._keep(_rebased(self.settled_sums))
+            if not self.settled_times:
                 self._newest_ms = _NEVER_MS
         size = len(self.times)
         self.trim_at = size + size // _DEAD_SHARE + _SLACK

@@ -103,7 +103,7 @@ class InstrumentWindows:
                 now_ms = at.get(venue, common_ms)
             is_behind = now_ms >= venue_windows.now_ms
             for column in venue_windows.columns:
-                if column.times:
+                if column.settled_times:
                     found = column.counts_at(now_ms, is_behind=is_behind)
                     of_10s += found[0]
                     of_60s += found[1]

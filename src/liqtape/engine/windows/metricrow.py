@@ -95,7 +95,7 @@ def summed(all_venue_windows: Collection[VenueWindows], now_ms: int) -> Sums:
     for venue_windows in all_venue_windows:
         behind_ms = now_ms - venue_windows.now_ms
         for which, column in enumerate(venue_windows.columns):
-            if column.times:
+            if column.settled_times:
                 total, part = sides[which], column.windows()
                 sides[which] = part if total is _NOTHING else list(map(add, total, part))
                 recent, part_ms = column.recent(behind_ms)

@@ -46,14 +46,14 @@ class VenueWindows:
         """Add an event; what is not newer than `horizon_ms` may be forgotten."""
         column = self.long if side == "long" else self.short if side == "short" else self.unsided
         column.add(event_ms, micro)
-        if len(column.times) >= column.trim_at:
+        if len(column.settled_times) >= column.trim_at:
             column.trim(horizon_ms)
 
     def advance(self, now_ms: int, horizon_ms: int) -> None:
         """Move the windows to `now_ms`, and give back memory when most of a column has left them."""
         self.now_ms = now_ms
         for column in self.columns:
-            if column.times:
+            if column.settled_times:
                 column.advance(now_ms)
                 if column.is_mostly_dead():
                     column.trim(horizon_ms)
@@ -80,7 +80,7 @@ class VenueWindows:
         """Return (micro-USD, events) of the 60 s that end at `now_ms`, without moving the windows."""
         micro = count = 0
         for column in self.columns:
-            if column.times:
+            if column.settled_times:
                 of_column = column.minute(now_ms)
                 micro += of_column[0]
                 count += of_column[1]
@@ -92,28 +92,30 @@ class VenueWindows:
         change_ms: int | None = None
         limit = now_ms - MINUTE_MS
         for column in self.columns:
-            times = column.times
+            times = column.settled_times
             if not times:
                 continue
             first, size = column.minute_at, len(times)
             # `column.minute` where nothing left or came back, which is nearly always: 150 ns less, three times an
             # event.
-            if first < size and times[first] > limit and (not first or times[first - 1] <= limit):
-                end = size if times[-1] <= now_ms else bisect_right(times, now_ms, first)
-                sums = column.micro_sums
-                micro += sums[end] - sums[first]
-                count += end - first
-            else:
-                of_column, in_column = column.minute(now_ms)
+            if first == size or times[first] <= limit or (first and times[first - 1] > limit):
+                column.minute(now_ms)
                 first = column.minute_at
-                end = first + in_column
-                micro += of_column
-                count += in_column
+            end = size if times[-1] <= now_ms else bisect_right(times, now_ms, first)
+            sums = column.settled_sums
+            micro += sums[end] - sums[first]
+            count += end - first
             next_ms = times[first] + MINUTE_MS if first < end else None
             if end < size and (next_ms is None or times[end] < next_ms):
                 next_ms = times[end]
             if next_ms is not None and (change_ms is None or next_ms < change_ms):
                 change_ms = next_ms
+            if column.pending:  # to settle it after each frame would cost what it saves
+                of_pending, in_pending, next_ms = column.pending_minute(now_ms)
+                micro += of_pending
+                count += in_pending
+                if next_ms is not None and (change_ms is None or next_ms < change_ms):
+                    change_ms = next_ms
         return micro, count, change_ms
 
 
@@ -134,7 +136,7 @@ class ThrottledVenueWindows(VenueWindows):
         # As in `VenueWindows`; to call that takes 150 ns more, for every event.
         column = self.long if side == "long" else self.short if side == "short" else self.unsided
         column.add(event_ms, micro)
-        if len(column.times) >= column.trim_at:
+        if len(column.settled_times) >= column.trim_at:
             column.trim(horizon_ms)
         self.pending.append(event_ms)
         if len(self.pending) >= _MOST_PENDING:
