@@ -135,15 +135,17 @@ def _steps() -> Iterator[bytes]:
 
 
 def _crowd_and_late() -> Iterator[bytes]:
-    """Bring 50,000 of one contract, then older ones, one a frame and thousands a frame, to two milliseconds in turn."""
+    """Bring 50,000 of one contract, then older ones to two milliseconds in turn: one a frame, and thousands a frame."""
     stamp_ms = _now_ms()
-    sizes = count(1)
+    sizes = count(1_000_000)  # USD enough for a cascade with the first frame
     for _ in range(10):
         yield _swap(_row(stamp_ms, size) for size in islice(sizes, 5_000))
     while True:
-        for _ in range(5):
-            yield b"".join(_swap(iter([_row(stamp_ms - 1_000 - size % 2, size)])) for size in islice(sizes, 400))
-        yield _swap(_row(stamp_ms - 1_000 - size % 2, size) for size in islice(sizes, 5_000))
+        yield framed(b"pong")  # else the connection is given up
+        yield b"".join(_swap(iter([_row(stamp_ms - 1_000 - size % 2, size)])) for size in islice(sizes, 2_000))
+        time.sleep(0.25)
+        yield _swap(_row(stamp_ms - 1_000 - size % 2, size) for size in islice(sizes, 3_000))
+        time.sleep(0.25)
 
 
 SOCKETS = {

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liqtape import identity as module
 from liqtape.events import RawLiquidation
 from liqtape.identity import Identities, identity
 
@@ -181,3 +182,37 @@ def test_a_full_store_takes_at_most_forty_bytes_a_key() -> None:
 
     assert len(seen) == limit
     assert (after - before) / limit <= 40
+
+
+@pytest.mark.parametrize(("near", "most", "few", "crowd"), [(0, 1_000, 0, 1_000), (1, 4, 2, 3), (3, 6, 1, 4)])
+def test_where_many_are_newer_and_in_crowds_the_same_as_a_set(
+    monkeypatch: pytest.MonkeyPatch, near: int, most: int, few: int, crowd: int
+) -> None:
+    for name, value in (("_NEAR", near), ("_MOST_PENDING", most), ("_FEW", few), ("_CROWD", crowd)):
+        monkeypatch.setattr(module, name, value)
+
+    @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 4)), max_size=150), st.integers(1, 60))
+    def holds(keys: list[tuple[int, int]], limit: int) -> None:
+        seen = Identities(limit)
+        kept: set[tuple[int, int]] = set()
+        for key, at in keys:
+            event_ms = 30_000 * at
+            assert seen.is_new(str(key), event_ms) == ((key, event_ms) not in kept)
+            kept.add((key, event_ms))
+            if len(kept) > limit:
+                oldest = min(event_ms for _, event_ms in kept) // _MINUTE
+                kept = {known for known in kept if known[1] // _MINUTE != oldest}
+            assert len(seen) == len(kept)
+
+    holds()
+
+
+def test_late_keys_behind_and_between_crowds_are_known_again() -> None:
+    seen = Identities()
+    crowds = [(f"a{i}", at) for at in (5, 6) for i in range(20_000)]
+    late = [(f"b{i}", 3 + i % 4) for i in range(6_000)]
+
+    assert all(seen.is_new(*key) for key in [*crowds, ("z", 9), *late])
+
+    assert not any(seen.is_new(*key) for key in [*late, ("z", 9), *crowds])
+    assert len(seen) == 46_001

@@ -266,7 +266,7 @@ def test_a_jump_of_the_evaluation_time_costs_a_logarithm_and_what_enters_and_lea
         assert counting.sliced <= 2_000  # those of 20 s: going back, the moment is summed anew
 
 
-def test_a_late_event_costs_what_is_newer_and_no_more(counting: type[CountingArray]) -> None:
+def test_a_late_event_costs_what_is_newer_and_no_more_also_when_it_waited(counting: type[CountingArray]) -> None:
     column = EventColumn()
     for i in range(30_000):
         column.add(_T + 10 * i, 1)
@@ -274,9 +274,10 @@ def test_a_late_event_costs_what_is_newer_and_no_more(counting: type[CountingArr
     counting.single = counting.sliced = 0
 
     column.add(_T + 10 * 29_900 - 5, 1)
+    column.advance(_T + 300_000)
 
     assert counting.single - counting.sliced <= 40  # what is in the slices is read once more
-    assert counting.sliced <= 101
+    assert counting.sliced <= 210  # of times and of sums
 
 
 @given(st.lists(st.tuples(st.integers(0, 400_000), st.integers(0, 1_000)), max_size=60), st.integers(0, 420_000))
@@ -312,3 +313,138 @@ def test_what_was_ever_added_includes_what_was_forgotten() -> None:
 
     assert len(column) == 99
     assert column.ever_added() == (1_000, sum(10 + number for number in range(1_000)))
+
+
+_ANY_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), _TIMES, _MICROS),
+        st.tuples(st.just("add"), _TIMES, _MICROS),
+        st.tuples(st.just("advance"), _TIMES, st.just(0)),
+        st.tuples(st.just("minute"), _TIMES, st.just(0)),
+        st.tuples(st.just("counts"), _TIMES, st.just(0)),
+        st.tuples(st.just("take out"), st.integers(0, 100), st.just(0)),
+        st.tuples(st.just("replace"), st.integers(0, 100), st.integers(0, 400_000)),
+        st.tuples(st.just("move"), st.integers(-5_000, 5_000), st.just(0)),
+        st.tuples(st.just("trim"), st.integers(0, 100_000), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+class _Lists:
+    """The events of a column as a plain list."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[int, int]] = []
+        self.moved = 0
+        self.forgotten = 0
+
+    def now(self, at: int) -> int:
+        """A time that was not forgotten."""
+        return _T + self.moved + max(at, self.forgotten + OFFSETS_MS[4] if self.forgotten else 0)
+
+    def inside(self, now: int, width: int) -> list[int]:
+        return [micro for at, micro in self.events if now - width < at <= now]
+
+
+def _step(column: EventColumn, lists: _Lists, what: str, at: int, more: int) -> None:  # noqa: C901, PLR0912
+    events = lists.events
+    if what == "add" and at > lists.forgotten:
+        column.add(_T + lists.moved + at, more)
+        events.append((_T + lists.moved + at, more))
+    elif what == "advance":
+        _agrees(column, events, lists.now(at))
+    elif what == "minute":
+        now = lists.now(at)
+        of_minute = lists.inside(now, 60_000)
+        assert column.minute(now) == (sum(of_minute), len(of_minute))
+    elif what == "counts":
+        now = lists.now(at)
+        counts = [len(lists.inside(now, width)) for width in (10_000, 60_000, 300_000)]
+        assert column.counts_at(now, is_behind=False) == (*counts, sum(lists.inside(now, 60_000)))
+    elif what == "take out" and events:
+        event = events.pop(at % len(events))
+        assert column.take_out(*event)
+        assert not column.take_out(event[0], 12_345_678_901)
+    elif what == "replace" and events:
+        old = events.pop(at % len(events))
+        new = (_T + lists.moved + max(more, lists.forgotten + 1), old[1])
+        events.append(new)
+        assert column.replace({old: 1}, [new]) == [old[0]]
+    elif what == "move":
+        column.move(at)
+        lists.moved += at
+        lists.events = [(event_ms + at, micro) for event_ms, micro in events]
+    elif what == "trim":
+        lists.forgotten = max(lists.forgotten, at)
+        horizon = _T + lists.moved + lists.forgotten
+        column.trim(horizon)
+        lists.events = [event for event in events if event[0] > horizon]
+
+
+@pytest.mark.parametrize(("near", "most"), [(0, 1_000), (1, 3), (4, 8)])
+def test_what_waits_is_as_if_it_did_not(near: int, most: int) -> None:
+    @given(_ANY_STEPS, _TIMES)
+    @settings(max_examples=250)
+    def holds(steps: list[tuple[str, int, int]], last: int) -> None:
+        column, lists = EventColumn(), _Lists()
+        for what, at, more in [*steps, ("minute", last, 0), ("counts", last, 0), ("advance", last, 0)]:
+            _step(column, lists, what, at, more)
+            assert len(column) == len(lists.events)
+            assert not column.pending or len(column.pending) // 2 < most
+        assert list(column.times) == sorted(at for at, _ in lists.events)
+        assert column.micro_sums[-1] - column.micro_sums[0] == sum(micro for _, micro in lists.events)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "_NEAR", near)
+        patched.setattr(module, "_MOST_PENDING", most)
+        holds()
+
+
+def test_thousands_of_late_events_are_put_in_their_places_a_few_times(counting: type[CountingArray]) -> None:
+    column, lists = EventColumn(), _Lists()
+    for i in range(20_000):
+        lists.events.append((_T + i // 100, 3))
+        column.add(*lists.events[-1])
+    counting.single = counting.sliced = 0
+    for i in range(6_000):
+        lists.events.append((_T - 1_000 - 7 * i % 4_001, 5 + i))
+        column.add(*lists.events[-1])
+        assert i or len(column.pending) == 2
+
+    # Of 20,000 newer ones each would have touched 40,000 elements.
+    assert counting.sliced <= 6_000 * 30
+    assert counting.single <= 6_000 * 60
+    assert column.ever_added() == (26_000, sum(micro for _, micro in lists.events))
+    _agrees(column, lists.events, _T + 200)
+
+
+def test_the_minute_of_what_waits_looks_at_what_came_since(counting: type[CountingArray]) -> None:
+    column = EventColumn()
+    for _ in range(1_000):
+        column.add(_T, 1)
+    for i in range(3_000):
+        column.add(_T - 1 - i % 2, 2)
+    assert column.minute(_T + 5) == (7_000, 4_000)
+    counting.single = counting.sliced = 0
+
+    column.add(_T - 1, 2)
+    assert column.minute(_T + 6) == (7_002, 4_001)
+
+    assert column.pending
+    assert counting.single + counting.sliced <= 60
+    assert column.minute(_T - 1) == (6_002, 3_001)
+    assert column.minute(_T + 59_998) == (1_000 + 2 * 1_501, 2_501)
+    assert column.minute(_T + 60_000) == (0, 0)
+
+
+def test_a_late_amount_beyond_64_bits_waits_for_nobody() -> None:
+    column = EventColumn()
+    for i in range(200):
+        column.add(_T + i, 1)
+    column.add(_T - 5, 2)
+    column.add(_T - 1, 10**21)
+
+    assert len(column.pending) == 2
+    column.advance(_T + 200)
+    assert (column.count(1), column.micro(1)) == (202, 202 + 10**21)

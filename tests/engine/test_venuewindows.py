@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from liqtape.engine.windows import eventcolumn
 from liqtape.engine.windows.eventcolumn import HEAD, RETAIN_MS
 from liqtape.engine.windows.venuewindows import ThrottledVenueWindows, VenueWindows
 from liqtape.events import WINDOWS, Side
@@ -120,3 +121,31 @@ def test_an_evaluation_ahead_of_the_horizon_forgets_nothing_that_may_be_asked_ag
         1_000,
         sum(range(_T, _T + 1_000)),
     )
+
+
+@pytest.mark.parametrize(("near", "most"), [(0, 1_000), (2, 5)])
+def test_the_minute_and_when_it_changes_with_late_ones_that_wait(near: int, most: int) -> None:
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(_SIDES), st.integers(0, 130_000) | st.integers(0, 50), st.booleans()),
+            max_size=60,
+        ),
+        st.integers(0, 130_000),
+    )
+    def holds(steps: list[tuple[Side | None, int, bool]], last: int) -> None:
+        venue_windows, times = VenueWindows(), list[int]()
+        for side, at, is_look in [*steps, (None, last, True)]:
+            if not is_look:
+                venue_windows.add(side, _T + at, 3, 0)
+                times.append(at)
+                continue
+            micro, count, change_ms = venue_windows.minute_and_change(_T + at)
+            inside = [t for t in times if at - 60_000 < t <= at]
+            assert (micro, count) == (3 * len(inside), len(inside)) == venue_windows.minute(_T + at)
+            changes = [*(t + 60_000 for t in inside), *(t for t in times if t > at)]
+            assert change_ms == (_T + min(changes) if changes else None)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(eventcolumn, "_NEAR", near)
+        patched.setattr(eventcolumn, "_MOST_PENDING", most)
+        holds()

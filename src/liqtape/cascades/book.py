@@ -26,6 +26,7 @@ LEAST_RAISED = 3
 """From so many instruments on, raised together, the market's cascade is more than theirs."""
 
 _TELL_EVERY_MS = 10_000
+_GIVEN_AT_ONCE = 1_000  # to cascades: what a second brings takes half a second
 _MOST_GAPS = 1_000
 _STEP_BACK_MS = 60_000
 _GAPS_MS = 8 * 3_600_000  # longer than any cascade lasts
@@ -87,6 +88,8 @@ class CascadeBook:
             at_ms = max(self._now_ms, newest.event_ms - shifts.get(newest.venue, 0))
             self._waiting.append((at_ms, events, shifts))
             self._waiting_events += len(events)
+            if self._waiting_events >= _GIVEN_AT_ONCE and self._running:
+                self._settle()
 
     def rise(self, rise: Rise) -> None:
         """Take in that a detector was raised: a cascade opens, or goes on."""
@@ -131,6 +134,7 @@ class CascadeBook:
         if self._running:
             away = {gap.venue for gap in self._gaps.values() if gap.until_ms is None}
             for running in list(self._running.values()):
+                running.settle()
                 running.wait_for(away, passed_ms)
                 if running.is_over(now_ms):
                     self._end(running)
@@ -245,6 +249,7 @@ class CascadeBook:
 
     def _end(self, running: RunningCascade, *, is_cut: bool = False) -> None:
         del self._running[running.key], self._keys[running.scope][running.name]
+        running.settle()
         self._ends[running.key] = running.last_ms
         running.find_lead(self._now_ms, is_over=True)
         cascade = self._whole(running, is_over=True, is_cut=is_cut)

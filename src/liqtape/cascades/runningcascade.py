@@ -127,8 +127,16 @@ class RunningCascade:
 
     def extend(self) -> None:
         """Let all that came so far belong to it: a detector was raised now."""
+        self._minute.settle()
         self._minute.last_ms = max(self._minute.last_ms, self._minute.newest_ms)
         self._belongs()
+
+    def settle(self) -> None:
+        """Look at what came late behind many others; `last_ms` and the peak are without it before."""
+        before_ms = self._minute.last_ms
+        self._minute.settle()
+        if self._minute.last_ms > before_ms:
+            self._belongs()
 
     def rise_again(self, rise: Rise) -> None:
         """Take in that a detector was raised while it went on."""

@@ -5,7 +5,7 @@ sit in two compact arrays; a window is the difference of two cursors, and a curs
 passed yet, so an event costs the same whatever the window holds. 16 bytes an event.
 
 An event that comes late moves all that are newer. Where these are many it waits in `pending`, and those that wait are
-put in their places together when somebody reads the arrays, or when they are too many: O(sqrt n) each.
+put in their places together when somebody reads the arrays, or when they are as many as may wait.
 """
 
 from __future__ import annotations  # array[int] cannot be evaluated before Python 3.12
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["HEAD", "MINUTE_MS", "MOMENT", "OFFSETS_MS", "RETAIN_MS", "EventColumn"]
+__all__ = ["HEAD", "MINUTE_MS", "MOMENT", "NEVER_MS", "OFFSETS_MS", "RETAIN_MS", "EventColumn"]
 
 OFFSETS_MS = (0, 10_000, 30_000, 60_000, 300_000, 20_000)
 """Cursor k stands behind the last event with time <= now - OFFSETS_MS[k]."""
@@ -35,10 +35,12 @@ RETAIN_MS = 302_000
 """Largest window plus the 2 s by which an evaluation may lie before the newest event."""
 
 MINUTE_MS = 60_000
-_NEVER_MS = -(1 << 63)
+_BEFORE_MS = -(1 << 63)
+NEVER_MS = 1 << 63
+_NOTHING_SEEN = (NEVER_MS, 0, 0, 0, NEVER_MS)
 _SLACK = 256
 _NEAR = 64  # of so many newer ones each is moved at once: to wait would cost more
-_LEAST_WAITING = 256
+_MOST_PENDING = 4_096  # to settle them takes 40 ns for each that is newer
 _DEAD_SHARE = 32  # trim when 1/32 may be dead: keeps an event at 16 x (1 + 1/16 growth + 1/32) < 18 bytes
 
 
@@ -56,6 +58,7 @@ class EventColumn:
         "_gone",
         "_gone_micro",
         "_newest_ms",
+        "_seen_pending",
         "_sum",
         "minute_at",
         "moment",
@@ -71,11 +74,12 @@ class EventColumn:
         self.settled_times: array[int] = array("q")
         self.settled_sums: array[int] | list[int] = array("q", (0,))
         self.pending: array[int] = array("q")  # time, micro-USD, time, micro-USD, ... in the order they came
+        self._seen_pending = _NOTHING_SEEN  # when it was asked, how many there were, and what `pending_minute` said
         self._cursors = [0] * len(OFFSETS_MS)
         self.moment = 0  # sum of times between cursor MOMENT and cursor HEAD
         self.now_ms = 0  # where the cursors stand
         # The last of each array: to read it there takes 45 ns, twice for every event.
-        self._newest_ms = _NEVER_MS
+        self._newest_ms = _BEFORE_MS
         self._sum = 0
         self.trim_at = _SLACK
         self.minute_at = 0  # the cursor of `minute`, which moves by itself
@@ -99,7 +103,7 @@ class EventColumn:
         return self.settled_sums
 
     def add(self, event_ms: int, micro: int) -> None:
-        """Put an event in its place: O(1) at the end, O(sqrt n) elsewhere."""
+        """Put an event in its place: O(1) at the end, elsewhere its share of O(n) for some thousand."""
         if event_ms < self._newest_ms:
             self._add_late(event_ms, micro)
             return
@@ -121,18 +125,18 @@ class EventColumn:
         except OverflowError:
             self._insert([(event_ms, micro)])
             return
-        waiting = len(self.pending) // 2
-        if waiting > _LEAST_WAITING and waiting * waiting > 3 * size:
+        if len(self.pending) >= 2 * _MOST_PENDING:
             self._settle()
 
-    def _waiting(self) -> Iterator[tuple[int, int]]:
-        """Return (time, micro-USD) of what is pending."""
-        return zip(self.pending[::2], self.pending[1::2], strict=True)
+    def _waiting(self, since: int = 0) -> Iterator[tuple[int, int]]:
+        """Return (time, micro-USD) of what is pending, without the first `since`."""
+        return zip(self.pending[2 * since :: 2], self.pending[2 * since + 1 :: 2], strict=True)
 
     def _settle(self) -> None:
         """Put what is pending in its places, behind those of the same time that came before."""
         events = sorted(self._waiting(), key=_time)
         del self.pending[:]
+        self._seen_pending = _NOTHING_SEEN
         self._insert(events)
 
     def _insert(self, events: Sequence[tuple[int, int]]) -> None:
@@ -227,21 +231,24 @@ class EventColumn:
             return micro + of_pending[0], count + of_pending[1]
         return micro, count
 
-    def pending_minute(self, now_ms: int) -> tuple[int, int, int | None]:
-        """Return what is pending of `minute`, and the next moment at which that changes by time alone (None: never)."""
-        micro = count = 0
-        change_ms: int | None = None
+    def pending_minute(self, now_ms: int) -> tuple[int, int, int]:
+        """Return what is pending of `minute`, and the next moment at which that changes by time alone.
+
+        It is asked after each frame, so it looks at what came since, as long as nothing changed by time.
+        """
+        at_ms, seen, micro, count, change_ms = self._seen_pending
+        if not at_ms <= now_ms < change_ms:
+            seen = micro = count = 0
+            change_ms = NEVER_MS
         limit = now_ms - MINUTE_MS
-        for event_ms, event_micro in self._waiting():
-            if event_ms <= limit:
-                continue
-            next_ms = event_ms
-            if event_ms <= now_ms:
+        for event_ms, event_micro in self._waiting(seen):
+            if event_ms > now_ms:
+                change_ms = min(change_ms, event_ms)
+            elif event_ms > limit:
                 micro += event_micro
                 count += 1
-                next_ms = event_ms + MINUTE_MS
-            if change_ms is None or next_ms < change_ms:
-                change_ms = next_ms
+                change_ms = min(change_ms, event_ms + MINUTE_MS)
+        self._seen_pending = now_ms, len(self.pending) // 2, micro, count, change_ms
         return micro, count, change_ms
 
     def _go_back(self, now_ms: int) -> None:
@@ -368,7 +375,7 @@ class EventColumn:
             sums[place + 1 :] = rest
         else:
             sums[place + 1 :] = array("q", rest)
-        self._newest_ms = times[-1] if times else _NEVER_MS
+        self._newest_ms = times[-1] if times else _BEFORE_MS
         return True
 
     def replace(self, gone: Mapping[tuple[int, int], int], come: Iterable[tuple[int, int]]) -> list[int]:
@@ -389,7 +396,7 @@ class EventColumn:
         events.sort(key=_time)
         self.settled_times = array("q", map(_time, events))
         self._keep([0, *accumulate(micro for _, micro in events)])
-        self._newest_ms = events[-1][0] if events else _NEVER_MS
+        self._newest_ms = events[-1][0] if events else _BEFORE_MS
         self._cursors = [bisect_right(self.times, self.now_ms - offset) for offset in OFFSETS_MS]
         self.moment = sum(self.times[self._cursors[MOMENT] : self._cursors[HEAD]])
         self.minute_at = 0
@@ -425,7 +432,7 @@ class EventColumn:
             if isinstance(self.settled_sums, list):
                 self._keep(_rebased(self.settled_sums))
             if not self.settled_times:
-                self._newest_ms = _NEVER_MS
+                self._newest_ms = _BEFORE_MS
         size = len(self.times)
         self.trim_at = size + size // _DEAD_SHARE + _SLACK
 

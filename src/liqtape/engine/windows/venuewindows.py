@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping, Sequence
 
 from liqtape.engine.levels.streamlevel import StreamLevel
-from liqtape.engine.windows.eventcolumn import MINUTE_MS, RETAIN_MS, EventColumn
+from liqtape.engine.windows.eventcolumn import MINUTE_MS, NEVER_MS, RETAIN_MS, EventColumn
 from liqtape.events import Side
 
 __all__ = ["ThrottledVenueWindows", "VenueWindows"]
@@ -111,11 +111,11 @@ class VenueWindows:
             if next_ms is not None and (change_ms is None or next_ms < change_ms):
                 change_ms = next_ms
             if column.pending:  # to settle it after each frame would cost what it saves
-                of_pending, in_pending, next_ms = column.pending_minute(now_ms)
+                of_pending, in_pending, pending_ms = column.pending_minute(now_ms)
                 micro += of_pending
                 count += in_pending
-                if next_ms is not None and (change_ms is None or next_ms < change_ms):
-                    change_ms = next_ms
+                if pending_ms < NEVER_MS and (change_ms is None or pending_ms < change_ms):
+                    change_ms = pending_ms
         return micro, count, change_ms
 
 
