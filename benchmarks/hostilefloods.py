@@ -136,12 +136,15 @@ def _steps() -> Iterator[bytes]:
 
 def _crowd_and_late() -> Iterator[bytes]:
     """Bring 50,000 of one contract, then older ones to two milliseconds in turn: one a frame, and thousands a frame."""
+    orders = b'"liquidation-orders","instType"'
+    for topic in (orders + b':"SWAP"', orders + b':"FUTURES"', b'"trades","instId":"BTC-USDT-SWAP"'):
+        yield framed(b'{"event":"subscribe","arg":{"channel":%b}}' % topic)  # else the connection is given up in 10 s
     stamp_ms = _now_ms()
     sizes = count(1_000_000)  # USD enough for a cascade with the first frame
     for _ in range(10):
         yield _swap(_row(stamp_ms, size) for size in islice(sizes, 5_000))
     while True:
-        yield framed(b"pong")  # else the connection is given up
+        yield framed(b"pong")
         yield b"".join(_swap(iter([_row(stamp_ms - 1_000 - size % 2, size)])) for size in islice(sizes, 2_000))
         time.sleep(0.25)
         yield _swap(_row(stamp_ms - 1_000 - size % 2, size) for size in islice(sizes, 3_000))

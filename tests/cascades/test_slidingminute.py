@@ -8,7 +8,10 @@ from liqtape.cascades import slidingminute as module
 from liqtape.cascades.slidingminute import LATEST_MS, MINUTE_MS, SlidingMinute
 
 _EVENTS = st.lists(
-    st.tuples(st.sampled_from((0, 1, 500, 30_000, 59_999, 60_000, 60_001, 200_000)) | st.integers(0, 250_000), st.integers(0, 9)),
+    st.tuples(
+        st.sampled_from((0, 1, 500, 30_000, 59_999, 60_000, 60_001, 200_000)) | st.integers(0, 250_000),
+        st.integers(0, 9),
+    ),
     min_size=1,
     max_size=80,
 )
@@ -27,7 +30,7 @@ def _patched(patched: pytest.MonkeyPatch, near: int, most: int) -> None:
 
 @pytest.mark.parametrize(("near", "most"), [(512, 4_096), (0, 1_000), (2, 4)])
 @pytest.mark.parametrize("by_count", [False, True])
-def test_the_highest_minute_equals_a_recount(near: int, most: int, by_count: bool) -> None:  # noqa: FBT001
+def test_the_highest_minute_equals_a_recount(near: int, most: int, by_count: bool) -> None:
     @given(_EVENTS)
     @settings(max_examples=150)
     def holds(events: list[tuple[int, int]]) -> None:
@@ -49,7 +52,7 @@ def test_the_highest_minute_equals_a_recount(near: int, most: int, by_count: boo
 
 
 @pytest.mark.parametrize("by_count", [False, True])
-def test_what_waited_and_is_looked_at_each_time_is_as_if_it_did_not(by_count: bool) -> None:  # noqa: FBT001
+def test_what_waited_and_is_looked_at_each_time_is_as_if_it_did_not(by_count: bool) -> None:
     @given(_EVENTS)
     @settings(max_examples=150)
     def holds(events: list[tuple[int, int]]) -> None:

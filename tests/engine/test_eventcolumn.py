@@ -347,7 +347,7 @@ class _Lists:
         return [micro for at, micro in self.events if now - width < at <= now]
 
 
-def _step(column: EventColumn, lists: _Lists, what: str, at: int, more: int) -> None:  # noqa: C901, PLR0912
+def _step(column: EventColumn, lists: _Lists, what: str, at: int, more: int) -> None:
     events = lists.events
     if what == "add" and at > lists.forgotten:
         column.add(_T + lists.moved + at, more)
