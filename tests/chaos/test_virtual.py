@@ -174,8 +174,7 @@ def test_who_is_killed_goes_on_where_it_was() -> None:
         (
             50101,
             640.0,
-            "0.000:skew:binance:0.000:10000 71.198:wall:us:0.000:3600000 378.206:kill:us:23.355:0 "
-            "393.583:http:binance:97.496:403",
+            "0:skew:binance:0:10000 71:wall:us:0:3600000 378.206:kill:us:23.355:0 393.583:http:binance:97.496:403",
         ),
         # OKX's clock was set back while we stood still: what it told of 9 s was taken for all of 69 s.
         (20051, 600.0, "359.386:freeze:us:14.514:0 363.972:freeze:us:75.225:0 411.562:step:okx:0.000:-60000"),
