@@ -244,7 +244,7 @@ class Watcher:
             if gap.venue == venue and gap.reason != NO_LIST:
                 until_ms = at_ms if gap.until_ms is None else gap.until_ms - shift_ms
                 seen_ms -= max(0, min(until_ms, at_ms) - max(gap.from_ms - shift_ms, from_ms))
-        return coverage is not None and coverage > seen_ms / (at_ms - from_ms) - 0.05
+        return (coverage or 0.0) > seen_ms / (at_ms - from_ms) - 0.05  # None: live at no time yet
 
     def _look_at_lost_coverage(self, venue: str, seconds: int, coverage: float | None, *, is_known: bool) -> None:
         """Let a window that was not seen for a reason that no gap tells say so for as long as it lasts, not longer."""
