@@ -6,6 +6,7 @@ import logging
 import sys
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ class Execution:
         self.venues = {name: VirtualVenue(name, world, self.book, scheme.seed) for name in scheme.venues}
         self.watcher = Watcher(self)
         self._loop: VirtualLoop | None = None
+        self._lasting: Counter[tuple[str, str]] = Counter()  # hazards that go on, by kind and against whom
         self._dead: list[object] = []  # what a killed process leaves; nobody in it may run again, not even to clean up
         self._down_seconds = 0.0
         self._damage: Damage = ""
@@ -118,7 +120,14 @@ class Execution:
             self.world.note(f"hazard {hazard}")
             end = strike(hazard, self)
             if hazard.seconds and hazard.against != "us":
-                self.world.after(hazard.seconds, end)
+                self._lasting[hazard.kind, hazard.against] += 1
+                self.world.after(hazard.seconds, lambda: self._end(hazard, end))
+
+    def _end(self, hazard: Hazard, end: Callable[[], None]) -> None:
+        """End a hazard, unless another one of its kind goes on."""
+        self._lasting[hazard.kind, hazard.against] -= 1
+        if not self._lasting[hazard.kind, hazard.against]:
+            end()
 
     def _live(self) -> bool:
         """Run the service until it ends; return False where it was killed."""

@@ -78,6 +78,10 @@ class Watcher:
         self.killed_ms: list[tuple[int, int]] = []  # when, and since when what came may be lost with it
         self.came: dict[tuple[str, str], list[Liquidation]] = defaultdict(list)
         self._alarms = AlarmBook(execution)
+        self._tracker: Tracker | None = None
+        self._begun_ms = 0
+        # (venue, oldest stamp, begin and end of the process) of what waited for clocks or sizes when that was killed.
+        self._waited: list[tuple[str, int, int, int]] = []
         self._execution = execution
         self._world = execution.world
         self._told: Counter[str] = Counter()
@@ -90,6 +94,7 @@ class Watcher:
     def listener(self, tracker: "Tracker") -> Listener:
         """Return who listens to a process that begins."""
         self._at, self._steps = {}, 0
+        self._tracker, self._begun_ms = tracker, self._world.now_ms
         self.accepted.clear()
         self._unsettled_ms = self._world.now_ms + _SETTLED_MS
         self._alarms.hear(tracker)
@@ -125,6 +130,11 @@ class Watcher:
         disk = self._execution.disk
         since_ms = {"": disk.written_ms - 1_000, "torn": disk.safe_ms - 1_000, "rotten": 0}[damage]
         self.killed_ms.append((self._world.now_ms, since_ms))
+        if self._tracker is not None:
+            waiting = self._tracker.pipeline.intake.waiting_from_ms
+            self._waited += [
+                (venue, from_ms, self._begun_ms, self._world.now_ms) for venue, from_ms in waiting().items()
+            ]
 
     # What must be true each second, and at each look.
 
@@ -234,7 +244,7 @@ class Watcher:
             if gap.venue == venue and gap.reason != NO_LIST:
                 until_ms = at_ms if gap.until_ms is None else gap.until_ms - shift_ms
                 seen_ms -= max(0, min(until_ms, at_ms) - max(gap.from_ms - shift_ms, from_ms))
-        return coverage is not None and coverage > seen_ms / (at_ms - from_ms) - 0.05
+        return (coverage or 0.0) > seen_ms / (at_ms - from_ms) - 0.05  # None: live at no time yet
 
     def _look_at_lost_coverage(self, venue: str, seconds: int, coverage: float | None, *, is_known: bool) -> None:
         """Let a window that was not seen for a reason that no gap tells say so for as long as it lasts, not longer."""
@@ -280,9 +290,14 @@ class Watcher:
         return found
 
     def is_doubtful(self, entry: Entry) -> bool:
-        """Return whether it came so shortly before a kill that it may be lost with that."""
+        """Return whether it came so shortly before a kill, or may so have waited for clocks, that it may be lost."""
         came_ms = entry.delivered_ms
-        return came_ms is not None and any(since <= came_ms <= until for until, since in self.killed_ms)
+        if came_ms is None:
+            return False
+        return any(since <= came_ms <= until for until, since in self.killed_ms) or any(
+            venue == entry.row.venue and entry.row.event_ms >= from_ms and begun_ms <= came_ms <= until_ms
+            for venue, from_ms, begun_ms, until_ms in self._waited
+        )
 
     def is_ambiguous(self, entry: Entry) -> bool:
         """Return whether its stamp says nothing, because its venue's clock said the same at another time as well."""

@@ -170,6 +170,12 @@ def test_who_is_killed_goes_on_where_it_was() -> None:
         (7, 560.0, "0:skew:bybit:0:-10000 60:silence:okx:170:0 240:wall:us:0:-3600000 300:kill:us:2:0"),
         # Bybit refused one symbol: it is not whole, the others are.
         (1, 360.0, "20:burst:bybit:150:4 50:refuse:bybit:0:6"),
+        # A clock that was known late, and right: nobody looked when the run before had received what it had.
+        (
+            50101,
+            640.0,
+            "0:skew:binance:0:10000 71:wall:us:0:3600000 378.206:kill:us:23.355:0 393.583:http:binance:97.496:403",
+        ),
         # OKX's clock was set back while we stood still: what it told of 9 s was taken for all of 69 s.
         (20051, 600.0, "359.386:freeze:us:14.514:0 363.972:freeze:us:75.225:0 411.562:step:okx:0.000:-60000"),
         # OKX's clock had been set back an hour: the outage after that was an empty gap.

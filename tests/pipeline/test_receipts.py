@@ -48,3 +48,28 @@ def test_one_venue_alone_and_what_was_told_late_say_nothing() -> None:
 
     assert [receipts.of(event) for event in [*late, *alone]] == [event.receive_ms for event in [*late, *alone]]
     assert receipts.of(replace(late[0], receive_ms=None)) is None
+
+
+def test_a_clock_that_was_set_by_just_what_a_venue_is_off_says_nothing_of_what_came_since() -> None:
+    """Seen in virtual time: okx a minute ahead, and our clock set by a minute between the runs before."""
+    receipts, at = Receipts(_clock(T)), range(T - 200_000, T - 20_000, 20_000)
+    first = [_received(venue, ms, 10_000) for venue in ("binance", "bybit") for ms in at]
+    last = [_received("okx", ms, 0) for ms in at]
+    receipts.learn([*first, *last])
+
+    assert receipts.of(first[0]) == pytest.approx(at[0], abs=1_000)
+    assert [receipts.of(event) for event in last] == [event.receive_ms for event in last]
+
+
+def test_a_clock_that_is_known_later_is_looked_at_then() -> None:
+    clock = EventClock(dict.fromkeys(AHEAD, 0))
+    events = [_received(venue, T - 20_000, 3_600_000) for venue in AHEAD]
+    receipts = Receipts(clock)
+    for ms in range(0, 2_000, 250):
+        clock.observe("bybit", [T + ms], T + ms)
+    receipts.learn(events)
+    assert receipts.of(events[0]) == events[0].receive_ms
+    for ms in range(2_000, 4_000, 250):
+        clock.observe("binance", [T + ms], T + ms)
+    receipts.learn(events)
+    assert receipts.of(events[0]) == pytest.approx(T - 20_000, abs=1_000)

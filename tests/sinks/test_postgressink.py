@@ -19,7 +19,7 @@ import trustme
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import astuple, replace
-from tests.polling import until
+from tests.polling import until, wait_until
 
 from liqtape.errors import ConfigurationError
 from liqtape.events import Liquidation
@@ -364,6 +364,28 @@ async def test_stop_writes_what_the_log_has(url: str) -> None:
 
     assert await ask(url, "SELECT count(*) FROM liquidations") == [(25_000,)]
     assert sink.health().events_behind == 0
+
+
+async def test_what_the_log_wrote_at_the_end_is_written_though_gaps_were_just_being_read(url: str) -> None:
+    """Seen in virtual time: a run's end came meanwhile, and the gaps that began there never came to the server."""
+    source, loop = ListSource(), asyncio.get_running_loop()
+    sink = PostgresSink(url, source)
+    ends: list[asyncio.Future[None]] = []
+    gaps = source.gaps
+
+    def read(since_ms: int) -> list[tuple[object, ...]]:  # in a thread
+        found = gaps(since_ms)
+        if not source.gap_rows:
+            source.gap_rows = [("bybit", T, None, "not running", False)]
+            loop.call_soon_threadsafe(lambda: ends.append(asyncio.ensure_future(sink.stop(BOUND_SECONDS))))
+            wait_until(lambda: sink._is_closing)
+        return found
+
+    source.gaps = read  # type: ignore[method-assign]
+    async with asyncio.timeout(BOUND_SECONDS):
+        await sink.run()
+        await asyncio.gather(*ends)
+    assert await ask(url, "SELECT * FROM gaps") == [("log", "bybit", T, None, "not running", False)]
 
 
 async def test_gaps_spells_and_price_bars_are_written_and_brought_up_to_date(url: str) -> None:

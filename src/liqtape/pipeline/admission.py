@@ -491,6 +491,8 @@ class Intake:
         """Let what an earlier run accepted be as what this one did, where it has stood long enough, or in no window."""
         if not self._recalled:
             return
+        # A clock that becomes known and is right makes nothing new; those that are settled say when the others were.
+        self._receipts.learn(one.liquidation for one in self._recalled)
         is_over = our_ms - self._recalled_ms > _SHIFTED_MS  # no window holds any of it
         for venue in self.clock.skews:
             self._settled_ms.setdefault(venue, our_ms + _DOUBTED_MS)

@@ -24,14 +24,19 @@ class Receipts:
     def __init__(self, clock: EventClock) -> None:
         self._clock = clock
         self._offs: list[int] = []
+        self._looked_at: dict[str, int] = {}  # skews, in s
 
     def learn(self, events: Iterable[Liquidation]) -> None:
-        """Look at what earlier runs received of the venues whose clocks are known by now."""
+        """Look at what earlier runs received of the venues whose clocks are known by now, if there are others."""
+        seen = {venue: round(skew_ms / 1_000) for venue, skew_ms in self._clock.skews.items()}
+        if seen == self._looked_at:
+            return
+        self._looked_at = seen
         # The offset of now: a receipt may lie hours ahead, and the common time does not follow the venues that long.
-        offset_ms, skews = self._clock.offset_ms(self._clock.our_ms), self._clock.skews
+        offset_ms = self._clock.offset_ms(self._clock.our_ms)
         by_venue: dict[str, list[int]] = {}
         for event in events:
-            if event.receive_ms is not None and event.venue in skews:
+            if event.receive_ms is not None and event.venue in seen:
                 own_ms = event.event_ms - self._clock.shift_ms(event.venue) - event.receive_ms - offset_ms
                 by_venue.setdefault(event.venue, []).append(own_ms)
         said = sorted((off_ms, venue) for venue, found in by_venue.items() for off_ms in _groups(found))
@@ -41,15 +46,19 @@ class Receipts:
                 self._offs.append(off_ms)
 
     def of(self, event: Liquidation) -> int | None:
-        """Return when it was received: where that is nearest to its time, be its venue's clock right or off as now."""
+        """Return when it was received: where that is nearest to its time, be its venue's clock right or off as now.
+
+        Both may fit, where our clock was set by just what the venue's is off; then that was so before as well.
+        """
         if event.receive_ms is None:
             return None
         received_ms, shift_ms = event.receive_ms, self._clock.shift_ms(event.venue)
 
         def distance_ms(off_ms: int) -> int:
             own_ms = event.event_ms - self._clock.t_ms(received_ms + off_ms)
-            possible = [abs(ms) for ms in (own_ms, own_ms - shift_ms) if ms <= AHEAD_MS]  # nobody tells of the future
-            return min(possible, default=_NEVER_MS)
+            readings = [(own_ms - shift_ms, 0), (own_ms, 2 * _NEAR_MS if shift_ms else 0)]
+            # Nobody tells of the future.
+            return min((abs(ms) + added for ms, added in readings if ms <= AHEAD_MS), default=_NEVER_MS)
 
         nearest = min(self._offs, key=distance_ms, default=0)
         return received_ms + (0 if distance_ms(0) + _NEAR_MS < distance_ms(nearest) else nearest)

@@ -32,6 +32,7 @@ class ConditionWatch:
     def look(self, now_ms: int, wrong: Mapping[str, str]) -> list[AlarmMessage]:
         """Take in what is wrong now, (subject: reason); returns what is to be told of it."""
         messages = []
+        self._begin_again(now_ms)
         for subject, reason in sorted(wrong.items()):
             known = self.conditions.get(subject)
             if known is None:
@@ -49,6 +50,16 @@ class ConditionWatch:
                 del self.conditions[subject]
                 messages.append(_message(known, now_ms, is_over=True))
         return messages
+
+    def _begin_again(self, now_ms: int) -> None:
+        """Let nothing wait for a time that is far off: the wall clock may have been set back since the last run.
+
+        What was told keeps its beginning, by which its end is known to belong to it.
+        """
+        for known in self.conditions.values():
+            known.last_ms = min(known.last_ms, now_ms)
+            if not known.is_told:
+                known.since_ms = min(known.since_ms, now_ms)
 
 
 def _message(condition: Condition, now_ms: int, *, is_over: bool = False) -> AlarmMessage:

@@ -164,14 +164,16 @@ class PostgresSink:
         await writer.keep(self._retention_days)
         kept = beside = time.monotonic()
         gaps_since_ms = 0
+        is_last = self._is_closing  # as it was before the log was read: then nothing comes behind that
         events = await self._next(writer.position)
         while True:
+            is_next_last = self._is_closing
             # The log is read while the server writes.
             following = asyncio.create_task(self._next(events[-1][0])) if events else None
             try:
                 await self._write(writer, events)
                 now = time.monotonic()
-                if now - beside >= _BESIDE_SECONDS or not gaps_since_ms or self._is_closing:
+                if now - beside >= _BESIDE_SECONDS or not gaps_since_ms or is_last:
                     await self._write_beside(writer, gaps_since_ms)
                     beside, gaps_since_ms = now, _wall_ms() - _RECENT_MS
                 self._recover()
@@ -184,11 +186,12 @@ class PostgresSink:
                     await asyncio.gather(following, return_exceptions=True)
                 raise
             if following is not None:
-                events = await following
+                is_last, events = is_next_last, await following
                 continue
-            if self._is_closing:
+            if is_last:
                 return
             await self._sleep(_IDLE_SECONDS)
+            is_last = self._is_closing
             events = await self._next(writer.position)
 
     async def _next(self, position: int) -> list[Numbered]:
