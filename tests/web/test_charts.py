@@ -103,6 +103,19 @@ def test_memory_keeps_the_newest_in_order_of_time(offsets: list[int], limit: int
     assert list(kept) == sorted(offsets)
 
 
+@given(st.lists(st.lists(st.integers(0, 1_000), min_size=1, max_size=12), max_size=12))
+def test_late_rows_that_come_together_stand_where_each_by_itself_would(batches: list[list[int]]) -> None:
+    together, apart = EventMemory(0), EventMemory(0)
+    for batch in batches:
+        events = [liquidation(offset, 1.0 + number) for number, offset in enumerate(batch)]
+        together.add(events)
+        for event in sorted(events, key=lambda event: event.event_ms):
+            apart.add([event])
+        found, expected = together.of("MARKET"), apart.of("MARKET")  # the market settles with each batch
+        assert (found.times_ms, found.usd, found.venues) == (expected.times_ms, expected.usd, expected.venues)
+        assert list(found.times_ms) == sorted(found.times_ms)
+
+
 def test_memory_is_bounded_and_says_from_when_on_it_is_whole() -> None:
     memory = EventMemory(0, 1_000)
     for number in range(20_000):

@@ -225,11 +225,10 @@ class EventColumn:
             self.minute_at = place = bisect_right(times, limit, 0, place)
         end = size if self._newest_ms <= now_ms else bisect_right(times, now_ms)
         sums = self.settled_sums
-        micro, count = sums[end] - sums[place], end - place
         if self.pending:
-            of_pending = self.pending_minute(now_ms)
-            return micro + of_pending[0], count + of_pending[1]
-        return micro, count
+            of_pending, in_pending, _ = self.pending_minute(now_ms)
+            return sums[end] - sums[place] + of_pending, end - place + in_pending
+        return sums[end] - sums[place], end - place
 
     def pending_minute(self, now_ms: int) -> tuple[int, int, int]:
         """Return what is pending of `minute`, and the next moment at which that changes by time alone.
