@@ -217,7 +217,7 @@ class VelocityEngine:
         self._generation += 1
 
     def add(self, liquidation: Liquidation, window_ms: int | None = None) -> bool:
-        """Add one liquidation, in any order. O(1) in order; late its share of O(k) for thousands, where k in its column are newer.
+        """Add one liquidation, in any order. O(1) in order, late its share of O(k) for thousands, k being newer.
 
         In windows it stands at `window_ms`, where its venue's clock is known to be wrong, else at its own time.
 
