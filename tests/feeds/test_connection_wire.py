@@ -443,19 +443,21 @@ def _whole(payload: bytes) -> bytes:
     return b"\x81\x7e" + len(payload).to_bytes(2) + payload
 
 
+@pytest.mark.parametrize("is_live", [False, True], ids=["not live", "live"])
 @pytest.mark.parametrize("is_lost", [False, True], ids=["stays", "is lost at once"])
 async def test_what_a_read_brings_together_leaves_the_loop_to_others_and_keeps_its_order(
-    venue_server: Server, *, is_lost: bool
+    venue_server: Server, *, is_lost: bool, is_live: bool
 ) -> None:
-    """A read of 30,000 frames kept the loop for a second."""
+    """A read of 30,000 frames kept the loop for a second, the first of a connection for half a one."""
     count, turns = 30_000, [0]
     came: list[int] = []  # the turn in which each event came
     symbols: list[str] = []
 
     async def talk(peer: ServerConnection) -> None:
-        await acknowledge(peer)
-        await peer.send(TRADE)
-        await peer.send(TRADE)
+        if is_live:
+            await acknowledge(peer)
+            await peer.send(TRADE)
+            await peer.send(TRADE)
         await asyncio.sleep(0.05)
         peer.transport.write(b"".join(_whole(_order(number)) for number in range(count)))
         if is_lost:
@@ -475,6 +477,7 @@ async def test_what_a_read_brings_together_leaves_the_loop_to_others_and_keeps_i
     turning = asyncio.create_task(turn())
     async with running(await venue_server(talk), topics=TOPICS[:1], on_events=take) as life:
         await life.until(lambda: len(symbols) >= count)
+        assert bool(life.times("live")) == is_live
     turning.cancel()
 
     assert symbols[:count] == [f"S{number}" for number in range(count)]

@@ -147,6 +147,7 @@ class Connection:
         self._is_looking = True  # for the first trade behind the last answer
         self._proof_after: int | None = None  # the stamp of the last trade before what was refused was given
         self._is_turn = self._is_draining = False
+        self._turn_frames = 0
         self._turn_now, self._turn_ms, self._turn_ns = 0.0, 0, 0
         self._track = track
         self._on_state = on_state
@@ -297,15 +298,17 @@ class Connection:
         In a flood one read of the socket brings hundreds of frames. The first goes through at once, so that a single
         event is as quick as can be; the others go on together when this turn of the loop is over: a third of what they
         cost one by one. A read may hold tens of thousands: those wait in slices, a turn each, while nothing is read.
+        Of a connection that is not live yet the first of a read go through one by one: each may be the sign of life.
         """
         if self._is_turn:
-            if self._live_since is not None:
+            self._turn_frames += 1
+            if self._live_since is not None or self._turn_frames > _SLICE_FRAMES:
                 self._frames.append(payload)
                 if len(self._frames) == _MOST_READ and self._socket is not None:
                     self._socket.pause()
                 return
         else:  # what comes in one turn was read together: one moment of receipt
-            self._is_turn = True
+            self._is_turn, self._turn_frames = True, 1
             self._turn_now, self._turn_ns = self._now(), int(self._wall() * 1e9)
             self._turn_ms = self._turn_ns // 1_000_000
             asyncio.get_running_loop().call_soon(self._end_turn, self.session)
