@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from liqtape.engine import VelocityEngine
 from liqtape.engine.levels.threshold import Threshold
 from liqtape.engine.windows.acceleration import difference, exponential, least_squares
+from liqtape.engine.windows.decayedwindows import DecayedVenueWindows, ThrottledDecayedVenueWindows
 from liqtape.engine.windows.forms import Accelerated, Form, highest
 from liqtape.events import Liquidation
 
@@ -97,3 +98,26 @@ def test_the_threshold_rule_compares_the_form_that_is_published(form: Form) -> N
         assert row is not None
         assert engine.level("BTCUSDT", _T + i) == row.level == ("ALERT" if row.acceleration >= 0.3 else "NONE")
     assert engine.level("BTCUSDT", _T + 39) == "ALERT"
+
+
+@pytest.mark.parametrize("kind", [DecayedVenueWindows, ThrottledDecayedVenueWindows])
+def test_decayed_windows_from_which_something_went_are_as_if_it_had_never_been(kind: type[DecayedVenueWindows]) -> None:
+    stamps = [_T + 700 * n for n in range(40)]
+    changed, right = kind(), kind()
+    for n, at_ms in enumerate(stamps):
+        changed.add("long", at_ms - 90_000, n, 0)
+    assert changed.take_out("long", stamps[7] - 90_000, 7)
+    assert not changed.take_out("short", stamps[7] - 90_000, 7)
+    gone = {(at_ms - 90_000, n): 1 for n, at_ms in enumerate(stamps) if n % 3 == 0}
+    come = [(at_ms - 90_000 + 5, n) for n, at_ms in enumerate(stamps) if n % 3 == 0]
+    assert len(changed.replace("long", gone, come)) == len(gone)
+    changed.move(90_000)
+    for n, at_ms in enumerate(stamps):
+        if n != 7:
+            right.add("long", at_ms + 5 * (n % 3 == 0), n, 0)
+
+    for windows in (changed, right):
+        windows.advance(stamps[-1] - 3_000, 0)
+    sums = [windows.decayed.sums(windows.columns, stamps[-1] - 3_000) for windows in (changed, right)]
+    assert sums[0] == pytest.approx(sums[1], rel=1e-9)
+    assert changed.minute(stamps[-1]) == right.minute(stamps[-1])
