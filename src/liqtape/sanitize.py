@@ -6,7 +6,6 @@ from unicodedata import category
 __all__ = ["percent_encoded", "sanitize", "without_credentials", "without_secrets"]
 
 _UNFIT = frozenset({"Cc", "Zl", "Zp", "Cs"})  # categories of Unicode: no text of one line can hold them
-_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # the line around
 _CREDENTIALS = re.compile(r"//[^/?#\s]*@")
 _HOST = r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::\d+)?"
 _ADDRESS = re.compile(rf"(\w+://)([^@/?#\s]*@)?((?:{_HOST})?(?:,{_HOST})*(?:/[^@?#\s]*)?)((?:\?[^@#\s]*)?)")
@@ -25,15 +24,14 @@ def sanitize(text: str, longest: int = 200) -> str:
 def percent_encoded(name: str) -> str:
     """Return the name with its control characters, line breaks and lone surrogates percent-encoded, all else as it is.
 
-    Control characters of direction are such, too. What is encoded already stays, so that encoding twice changes
-    nothing.
+    What is encoded already stays, so that encoding twice changes nothing.
 
     >>> percent_encoded("BTC/USDT:USDT"), percent_encoded("BTC\\nUSDT")
     ('BTC/USDT:USDT', 'BTC%0AUSDT')
     """
     if name.isprintable():
         return name
-    return "".join(_percent(c) if category(c) in _UNFIT or c in _TURNING else c for c in name)
+    return "".join(_percent(c) if category(c) in _UNFIT else c for c in name)
 
 
 def _percent(character: str) -> str:

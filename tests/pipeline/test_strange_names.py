@@ -136,11 +136,12 @@ def test_control_characters_are_encoded_before_anything_is_stored_and_repeats_ar
     assert ledger.events_duplicate == 1
 
 
-def test_what_turns_a_line_around_is_a_control_character_and_other_letters_stay() -> None:
+def test_what_is_no_control_character_stays_in_a_name() -> None:
+    """What turns a line around as well: the name is the venue's, and is made fit for a line where it is shown."""
     pipeline, ledger = _pipeline(), Ledger()
     kept, _ = pipeline.intake.take([_raw("A\u202eB\u2066USDT"), _raw("\u725bA\u200dUSDT")], ledger, _T)
 
-    assert [event.instrument for event in kept] == ["A%E2%80%AEB%E2%81%A6USDT", "\u725bA\u200dUSDT"]
+    assert [event.instrument for event in kept] == ["A\u202eB\u2066USDT", "\u725bA\u200dUSDT"]
 
 
 def test_many_that_waited_for_the_clocks_are_judged_in_parts_the_oldest_first() -> None:
