@@ -14,7 +14,7 @@ from liqtape.events import Event, Invalid, Liquidation, PriceTick, RawLiquidatio
 from liqtape.identity import Identities, identity
 from liqtape.instruments import Instruments
 from liqtape.ledger import Ledger
-from liqtape.pipeline.clock import AHEAD_MS, ClockStep, EventClock
+from liqtape.pipeline.clock import AHEAD_MS, LATE_MS, ClockStep, EventClock
 from liqtape.pipeline.receipts import Receipts
 
 __all__ = ["AHEAD_MS", "HELD_LIMIT", "HELD_MS", "SIZE_WAIT_MS", "Intake", "Reassessed"]
@@ -25,7 +25,6 @@ HELD_LIMIT = 10_000
 SIZE_WAIT_MS = 10_000
 """From a venue's first event of unknown contract size: so long such events wait for its list of instruments."""
 
-_LATE_MS = 1_500  # behind its venue's time, or so much less before ours: it may have been placed by a wrong clock
 _EARLY_MS = 800
 _DOUBTED_MS = 20_000  # so long, which is longer than a clock takes to be known
 _SHIFTED_MS = 310_000  # what stands in windows elsewhere than its stamp says
@@ -163,7 +162,7 @@ class Intake:
                 door = self._filter(venue)
                 target, is_new = door.target, door.identities.is_new
                 shift_ms, at_ms, max_publish_delay_ms = clock.reach_of(venue)
-                late_ms = early_ms - _EARLY_MS - max_publish_delay_ms - _LATE_MS
+                late_ms = early_ms - _EARLY_MS - max_publish_delay_ms - LATE_MS
                 # What is told as past may lie by a fast clock just where the present is.
                 is_unknown = clock.is_unknown(venue)
             if target and not self._is_among(target, event):
@@ -264,7 +263,7 @@ class Intake:
         shift_ms, _, max_publish_delay_ms = self.clock.reach_of(liquidation.venue)
         window_ms = liquidation.event_ms - shift_ms
         ahead_ms = window_ms - self.clock.now_ms
-        is_doubtful = bool(shift_ms) or not -max_publish_delay_ms - _LATE_MS <= ahead_ms <= _EARLY_MS
+        is_doubtful = bool(shift_ms) or not -max_publish_delay_ms - LATE_MS <= ahead_ms <= _EARLY_MS
         if is_doubtful or self.clock.is_unknown(liquidation.venue):
             self._doubted.append(_Doubted(self.clock.our_ms, window_ms, liquidation))
         self.clock.reached(liquidation.venue, window_ms)
@@ -517,13 +516,13 @@ class Intake:
         right: set[str] = set()
         for one in recalled:
             event = one.liquidation
-            shift_ms, receipt_ms = self.clock.shift_ms(event.venue), self._receipts.of(event)
-            if receipt_ms is None or not shift_ms:
+            shift_ms = self.clock.shift_ms(event.venue)
+            if not shift_ms or (receipt_ms := self._receipts.of(event)) is None:
                 continue
             off.add(event.venue)
             own_ms = event.event_ms - self.clock.t_ms(receipt_ms)
             is_by_that = own_ms > AHEAD_MS or abs(own_ms - shift_ms) < abs(own_ms)  # nobody tells of what is to come
-            if not is_by_that and own_ms > -AHEAD_MS - _LATE_MS:
+            if not is_by_that and own_ms > -AHEAD_MS - LATE_MS:
                 right.add(event.venue)
         return off - right
 
@@ -592,7 +591,7 @@ class Intake:
         for event in events:
             if event.receive_ms is not None:
                 differences.setdefault(event.venue, []).append(event.event_ms - event.receive_ms)
-        off = {venue for venue, found in differences.items() if abs(median(found)) > _LATE_MS + AHEAD_MS}
+        off = {venue for venue, found in differences.items() if abs(median(found)) > LATE_MS + AHEAD_MS}
         return off | {event.venue for event in events if event.event_ms > our_ms + AHEAD_MS}
 
     def forgotten_total(self) -> int:

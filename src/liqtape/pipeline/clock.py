@@ -11,10 +11,13 @@ from heapq import heappop, heappush
 
 from msgspec import Struct
 
-__all__ = ["AHEAD_MS", "ClockStep", "EventClock"]
+__all__ = ["AHEAD_MS", "LATE_MS", "ClockStep", "EventClock"]
 
 AHEAD_MS = 2_000
 """A stamp further ahead than this of its venue's time is none to go by yet."""
+
+LATE_MS = 1_500
+"""A stamp so far behind its venue's time, or so much less before ours, may have been placed by a wrong clock."""
 
 _SAMPLED_MS = 10_000
 _ENOUGH = 5

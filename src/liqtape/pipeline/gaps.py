@@ -241,9 +241,9 @@ class Outages:
         self._placed_anew(self.lives.reassess())
 
     def _placed_anew(self, venues: Collection[str]) -> None:
-        for venue in venues:
-            self._lost.pop(venue, None)
-            self._spans = {key: span for key, span in self._spans.items() if key[0] != venue}
+        if venues:
+            self._lost = {venue: at_ms for venue, at_ms in self._lost.items() if venue not in venues}
+            self._spans = {key: span for key, span in self._spans.items() if key[0] not in venues}
 
     def _tell_engine(self, tell: Callable[[int], None]) -> None:
         if self._clock is None:

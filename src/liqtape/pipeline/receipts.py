@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from liqtape.events import Liquidation
-from liqtape.pipeline.clock import AHEAD_MS, EventClock
+from liqtape.pipeline.clock import AHEAD_MS, LATE_MS, EventClock
 
 __all__ = ["Receipts"]
 
 _NEVER_MS = 1 << 62
-_NEAR_MS = 3_500  # what a venue may hold back and be ahead, together
+_NEAR_MS = LATE_MS + AHEAD_MS
 
 
 class Receipts:
@@ -52,6 +52,8 @@ class Receipts:
         """
         if event.receive_ms is None:
             return None
+        if not self._offs:  # as nearly always
+            return event.receive_ms
         received_ms, shift_ms = event.receive_ms, self._clock.shift_ms(event.venue)
 
         def distance_ms(off_ms: int) -> int:
@@ -60,7 +62,7 @@ class Receipts:
             # Nobody tells of the future.
             return min((abs(ms) + added for ms, added in readings if ms <= AHEAD_MS), default=_NEVER_MS)
 
-        nearest = min(self._offs, key=distance_ms, default=0)
+        nearest = min(self._offs, key=distance_ms)
         return received_ms + (0 if distance_ms(0) + _NEAR_MS < distance_ms(nearest) else nearest)
 
 
